@@ -1,0 +1,66 @@
+"""The tree of what can go wrong.
+
+Every error that a caller can meet is one of these; anything else that escapes is a defect of ours.
+Knows nothing of tensors, files or HTTP: the edges (command line, server) map these to exit codes and
+status codes once.
+
+    EngineError
+    ├── BadRequest              the caller asked for something that is not allowed
+    │   └── UnknownCheckpoint   … for a model that is not there
+    ├── BrokenCheckpoint        a file that is not a usable Stable Diffusion 1.x checkpoint
+    ├── GenerationFailed        this request could not be computed (NaN latents, a sampler that raised)
+    │   └── OutOfMemory         … because the device's memory did not suffice
+    ├── Cancelled               the request was cancelled
+    └── EngineClosed            the engine was closed before the request was done
+"""
+
+from __future__ import annotations
+
+import reprlib
+from pathlib import Path
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 80
+
+
+class EngineError(Exception):
+    """Anything that went wrong in the engine and that the caller may want to know about."""
+
+
+class BadRequest(EngineError):
+    """A caller's mistake: ``field`` holds ``value``, and only ``allowed`` is accepted there."""
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(f"{field}: {_short.repr(value)} is not allowed; expected {allowed}")
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+
+class UnknownCheckpoint(BadRequest):
+    """The named model is neither a known name nor a file that is there."""
+
+
+class BrokenCheckpoint(EngineError):
+    """``path`` cannot be used as a Stable Diffusion 1.x checkpoint; ``reason`` says what was found or missing."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+
+class GenerationFailed(EngineError):
+    """This request alone could not be computed."""
+
+
+class OutOfMemory(GenerationFailed):
+    """The device's memory did not suffice for this request."""
+
+
+class Cancelled(EngineError):
+    """The request was cancelled before it was done."""
+
+
+class EngineClosed(EngineError):
+    """The engine was closed before the request was done."""

@@ -1,0 +1,175 @@
+"""What a caller wants: every parameter with its default, range and unit.
+
+This is the only list of parameters in the project; the command line and the HTTP dialects are built
+from it. Knows nothing of tensors and files: whether a model exists, or a size fits into the memory, is
+found out by those who hold them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import operator
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import BadRequest
+
+MAX_SEED = 2**64 - 1
+
+SAMPLERS = (
+    "euler",
+    "euler_ancestral",
+    "heun",
+    "heunpp2",
+    "dpm_2",
+    "dpm_2_ancestral",
+    "lms",
+    "dpm_fast",
+    "dpm_adaptive",
+    "dpmpp_2s_ancestral",
+    "dpmpp_sde",
+    "dpmpp_2m",
+    "dpmpp_2m_sde",
+    "dpmpp_2m_sde_heun",
+    "dpmpp_3m_sde",
+    "ddpm",
+    "lcm",
+    "ddim",
+    "uni_pc",
+    "uni_pc_bh2",
+    "ipndm",
+    "ipndm_v",
+    "deis",
+    "res_multistep",
+)
+"""The names of ``engine.samplers``, as ComfyUI calls them."""
+
+SCHEDULERS = (
+    "normal",
+    "karras",
+    "exponential",
+    "sgm_uniform",
+    "simple",
+    "ddim_uniform",
+    "beta",
+    "linear_quadratic",
+    "kl_optimal",
+)
+"""The names of the sigma schedules in ``engine.schedules``, as ComfyUI calls them."""
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise BadRequest(name, value, "text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest(name, value, f"Unicode text (character {error.start} is half of a surrogate pair)") from None
+    return value
+
+
+def _optional_name(name: str, value: object) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value or "\0" in value):
+        raise BadRequest(name, value, "the name or path of a checkpoint")
+    return value
+
+
+def _integer(low: int, high: int, multiple: int = 1) -> Callable[[str, object], int]:
+    unit = f"a multiple of {multiple}" if multiple > 1 else "a whole number"
+    allowed = f"{unit} from {low} to {high}"
+
+    def check(name: str, value: Any) -> int:
+        try:
+            number = operator.index(value)
+        except TypeError:
+            raise BadRequest(name, value, allowed) from None
+        if isinstance(value, bool) or not low <= number <= high or number % multiple:
+            raise BadRequest(name, value, allowed)
+        return number
+
+    return check
+
+
+def _seed(name: str, value: object) -> int | None:
+    if value is None or (value == -1 and not isinstance(value, bool | float)):
+        return None
+    try:
+        return _integer(0, MAX_SEED)(name, value)
+    except BadRequest as error:
+        raise BadRequest(name, value, f"{error.allowed}, or -1 or null for a fresh one") from None
+
+
+def _number(low: float, high: float, above_low: bool = False) -> Callable[[str, object], float]:
+    allowed = f"a number {'above' if above_low else 'from'} {low:g} {'up ' if above_low else ''}to {high:g}"
+
+    def check(name: str, value: Any) -> float:
+        try:
+            number = math.nan if isinstance(value, str | bytes | bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise BadRequest(name, value, allowed) from None
+        if not low <= number <= high or (above_low and number == low):
+            raise BadRequest(name, value, allowed)
+        return number
+
+    return check
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[str, object], str]:
+    def check(name: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise BadRequest(name, value, f"one of {', '.join(choices)}")
+        if value not in choices:
+            nearest = difflib.get_close_matches(value, choices, n=3, cutoff=0.5)
+            hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
+            raise BadRequest(name, value, f"one of {', '.join(choices)}{hint}")
+        return value
+
+    return check
+
+
+def _parameter(default: Any, check: Callable[[str, object], Any], help: str) -> Any:
+    return dataclasses.field(default=default, metadata={"check": check, "help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRequest:
+    """One request. The defaults are the workflow's values.
+
+    Raises ``BadRequest``, naming field, value and what is allowed, for anything out of range; nothing is
+    clamped. Each field's ``metadata`` holds its ``check`` and its ``help``.
+    """
+
+    prompt: str = _parameter(
+        "beautiful scenery nature glass bottle landscape, purple galaxy bottle",
+        _text,
+        "what the picture shows; (words:1.3) weigh more, any length",
+    )
+    negative_prompt: str = _parameter("text, watermark", _text, "what the picture must not show")
+    width: int = _parameter(512, _integer(16, 16384, 8), "width in pixels, a multiple of 8")
+    height: int = _parameter(512, _integer(16, 16384, 8), "height in pixels, a multiple of 8")
+    batch_size: int = _parameter(1, _integer(1, 4096), "pictures drawn from one noise tensor")
+    steps: int = _parameter(20, _integer(1, 10000), "sampling steps")
+    cfg_scale: float = _parameter(8.0, _number(0, 100), "guidance scale; 1 ignores the negative prompt")
+    sampler: str = _parameter("euler", _one_of(SAMPLERS), "integration rule")
+    scheduler: str = _parameter("normal", _one_of(SCHEDULERS), "sigma schedule")
+    seed: int | None = _parameter(
+        802908303372950, _seed, "0 to 2^64-1; -1 (null in JSON, None in Python) draws a fresh one"
+    )
+    denoise: float = _parameter(1.0, _number(0, 1, above_low=True), "share of the sigma schedule that is run, above 0")
+    clip_skip: int = _parameter(1, _integer(1, 100), "text encoder layer: 1 the last, 2 the last but one, …")
+    model: str | None = _parameter(
+        None, _optional_name, "checkpoint: a name from the models folder, or a path; none: the engine's own"
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = field.metadata["check"](field.name, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+    def with_seed(self) -> GenerationRequest:
+        """This request with a seed: its own, or one drawn now from the system's entropy."""
+        return self if self.seed is not None else dataclasses.replace(self, seed=secrets.randbelow(MAX_SEED + 1))

@@ -1,0 +1,43 @@
+"""What tests share: offline, one thread for each process, two tiny checkpoints and an engine on them."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported. Tiny networks run slower on several threads, which wait for each other by spinning.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from engine import Engine, EngineConfig
+from tests.checkpoints import write_tiny_checkpoint
+
+# A busy machine is slow, not wrong.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with two tiny checkpoints, ``tiny`` and ``other``."""
+    folder = tmp_path_factory.mktemp("models")
+    write_tiny_checkpoint(folder / "tiny.safetensors", seed=0)
+    write_tiny_checkpoint(folder / "other.safetensors", seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine(models_folder: Path) -> Iterator[Engine]:
+    """An engine that shares UNet calls exactly: four rows, two pictures."""
+    with Engine(EngineConfig(checkpoint="tiny", models_folder=models_folder, device="cpu", unet_rows=4)) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(models_folder: Path) -> Path:
+    return models_folder / "tiny.safetensors"

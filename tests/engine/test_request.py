@@ -1,0 +1,132 @@
+"""Requests: defaults, ranges, and errors that name field, value and what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import BadRequest, GenerationRequest
+from engine.request import SAMPLERS, SCHEDULERS
+
+FIELDS = [field.name for field in dataclasses.fields(GenerationRequest)]
+
+
+def test_the_defaults_are_the_workflow() -> None:
+    assert dataclasses.asdict(GenerationRequest()) == {
+        "prompt": "beautiful scenery nature glass bottle landscape, purple galaxy bottle",
+        "negative_prompt": "text, watermark",
+        "width": 512,
+        "height": 512,
+        "batch_size": 1,
+        "steps": 20,
+        "cfg_scale": 8.0,
+        "sampler": "euler",
+        "scheduler": "normal",
+        "seed": 802908303372950,
+        "denoise": 1.0,
+        "clip_skip": 1,
+        "model": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", None),
+        ("prompt", b"bytes"),
+        ("prompt", "half a pair \ud800"),
+        ("negative_prompt", 5),
+        ("width", 8),
+        ("width", 513),
+        ("width", 16392),
+        ("width", 512.0),
+        ("height", -512),
+        ("height", "512"),
+        ("batch_size", 0),
+        ("batch_size", True),
+        ("steps", 0),
+        ("steps", 10001),
+        ("steps", None),
+        ("cfg_scale", -0.1),
+        ("cfg_scale", math.nan),
+        ("cfg_scale", math.inf),
+        ("cfg_scale", "8"),
+        ("cfg_scale", 10**400),
+        ("sampler", "euler_a"),
+        ("sampler", None),
+        ("scheduler", "Karras"),
+        ("seed", 2**64),
+        ("seed", -2),
+        ("seed", 1.0),
+        ("seed", "7"),
+        ("denoise", 0),
+        ("denoise", 1.01),
+        ("clip_skip", 0),
+        ("model", ""),
+        ("model", 3),
+        ("model", "a\0b"),
+    ],
+)
+def test_what_is_not_allowed_is_named(field: str, value: Any) -> None:
+    with pytest.raises(BadRequest) as caught:
+        GenerationRequest(**{field: value})
+    assert caught.value.field == field
+    assert caught.value.value is value
+    assert str(caught.value).startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("width", 16),
+        ("height", 16384),
+        ("steps", 1),
+        ("cfg_scale", 0),
+        ("seed", 0),
+        ("seed", 2**64 - 1),
+        ("prompt", ""),
+    ],
+)
+def test_the_ends_of_the_ranges_are_allowed(field: str, value: Any) -> None:
+    assert getattr(GenerationRequest(**{field: value}), field) == value
+
+
+def test_numpy_numbers_are_numbers() -> None:
+    request = GenerationRequest(steps=numpy.int64(5), cfg_scale=numpy.float32(2.5))  # type: ignore[arg-type]
+    assert (type(request.steps), request.steps, type(request.cfg_scale), request.cfg_scale) == (int, 5, float, 2.5)
+
+
+def test_an_unknown_sampler_is_answered_with_the_nearest() -> None:
+    with pytest.raises(BadRequest, match="nearest: dpmpp_2m"):
+        GenerationRequest(sampler="dpmpp2m")
+
+
+@pytest.mark.parametrize("absent", [None, -1])
+def test_an_absent_seed_is_drawn_anew_each_time(absent: int | None) -> None:
+    request = GenerationRequest(seed=absent)
+    assert request.seed is None
+    seeds = {request.with_seed().seed for _ in range(5)}
+    assert len(seeds) == 5
+    assert all(seed is not None and 0 <= seed < 2**64 for seed in seeds)
+
+
+def test_seed_0_is_a_seed() -> None:
+    assert GenerationRequest(seed=0).with_seed().seed == 0
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), st.none() | st.booleans() | st.integers() | st.floats() | st.text()))
+def test_any_values_give_a_request_or_our_own_error(values: dict[str, Any]) -> None:
+    try:
+        request = GenerationRequest(**values)
+    except BadRequest as error:
+        assert error.field in values
+    else:
+        assert request.sampler in SAMPLERS
+        assert request.scheduler in SCHEDULERS
+        assert dataclasses.replace(request) == request
