@@ -1,0 +1,151 @@
+"""What a file holds, by the names and shapes of its tensors: a whole Stable Diffusion 1.x checkpoint, or what else.
+
+Knows nothing of files and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from engine.checkpoint.layout import TEXT, UNET, VAE, read_text_encoder, read_unet, read_vae
+from engine.checkpoint.shapes import LayoutError, Part, Shapes, has
+
+_DTYPES = ("float16", "bfloat16", "float32")
+
+_OTHERS = (
+    (("conditioner.embedders.", "diffusion_model.label_emb."), "a Stable Diffusion XL checkpoint"),
+    (("cond_stage_model.model.",), "a Stable Diffusion 2 checkpoint"),
+    (("joint_blocks.",), "a Stable Diffusion 3 checkpoint"),
+    (("double_blocks.", "double_stream_blocks."), "a Flux checkpoint"),
+    (("lora_unet_", "lora_te", "lora_down", "lora_up", "lora_A", "lora.down", ".hada_w", ".lokr_w"), "a LoRA"),
+    (("control_model.", "zero_convs.", "controlnet_cond_embedding.", "controlnet_down_blocks."), "a ControlNet"),
+    (("motion_modules.",), "an AnimateDiff motion module"),
+    (("emb_params", "clip_l"), "a textual-inversion embedding"),
+    (("encoder.down_blocks.", "decoder.up_blocks."), "a VAE alone, in diffusers' layout"),
+    (("down_blocks.", "mid_block.", "up_blocks."), "a UNet alone, in diffusers' layout"),
+)
+"""What else a file may be, by what its tensors' names contain; the first that fits."""
+
+_ALONE = (
+    (("encoder.down.", "decoder.up."), "a VAE alone"),
+    (("input_blocks.", "output_blocks."), "a UNet alone"),
+    (("text_model.", "encoder.layers."), "a text encoder alone"),
+)
+"""The same for a file without any of a checkpoint's parts, by what the names begin with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFacts:
+    """What the shapes of a checkpoint's tensors tell."""
+
+    parameters: int
+    """Values in the three networks together."""
+    unet_widths: tuple[int, ...]
+    """Channels of each level of the UNet, full resolution first."""
+    vae_widths: tuple[int, ...]
+    """Channels of each level of the VAE, full resolution first."""
+    context_width: int
+    """Features per token, which the text encoder gives and the UNet takes."""
+    text_layers: int
+    """Layers of the text encoder: ``clip_skip`` may be 1 to this."""
+
+    def size_bytes(self, dtype: torch.dtype) -> int:
+        """Bytes of the parameters once loaded as ``dtype``."""
+        return self.parameters * dtype.itemsize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """The three networks of a file, without weights."""
+
+    unet: Part
+    vae: Part
+    text_encoder: Part
+
+    @property
+    def parts(self) -> tuple[Part, Part, Part]:
+        """All three."""
+        return self.unet, self.vae, self.text_encoder
+
+    @property
+    def facts(self) -> CheckpointFacts:
+        """What is worth knowing of them."""
+        return CheckpointFacts(
+            parameters=sum(p.numel() for part in self.parts for p in part.module.parameters()),
+            unet_widths=self.unet.widths,
+            vae_widths=self.vae.widths,
+            context_width=self.unet.context,
+            text_layers=self.text_encoder.layers,
+        )
+
+
+def read_contents(shapes: Shapes, dtypes: Mapping[str, str]) -> Contents:
+    """The networks that tensors of these shapes and dtypes make.
+
+    Every parameter has its tensor, in the right shape and a readable dtype, and no tensor is left over. Raises
+    ``LayoutError``.
+    """
+    _refuse_others(shapes)
+    empty = next((name for name, shape in shapes.items() if 0 in shape and name.startswith((UNET, VAE, TEXT))), None)
+    if empty is not None:
+        raise LayoutError(f"its tensor {_shortened(empty)} is empty: its shape is {shapes[empty]}")
+    contents = Contents(unet=read_unet(shapes), vae=read_vae(shapes), text_encoder=read_text_encoder(shapes))
+    _check(contents, shapes, dtypes)
+    return contents
+
+
+def _refuse_others(shapes: Shapes) -> None:
+    for marks, what in _OTHERS:
+        found = next((name for name in shapes if any(mark in name for mark in marks)), None)
+        if found is not None:
+            raise LayoutError(f"it is {what} (found {_shortened(found)}), not a Stable Diffusion 1.x checkpoint")
+    prefixes = {"UNet": UNET, "VAE": VAE, "text encoder": TEXT}
+    present = [what for what, prefix in prefixes.items() if has(shapes, prefix)]
+    if not present:
+        for marks, what in _ALONE:
+            found = next((name for name in shapes if name.startswith(marks)), None)
+            if found is not None:
+                raise LayoutError(f"it is {what} (found {_shortened(found)}), not a whole checkpoint")
+        raise LayoutError(f"it holds no Stable Diffusion 1.x tensors; it has {len(shapes)} others: {_list(shapes)}")
+    for what, prefix in prefixes.items():
+        if what not in present:
+            raise LayoutError(f"its {what} ({prefix}…) is missing; it holds the {' and the '.join(present)} alone")
+
+
+def _check(contents: Contents, shapes: Shapes, dtypes: Mapping[str, str]) -> None:
+    parts = contents.parts
+    taken, given = contents.unet.context, contents.text_encoder.context
+    if taken != given:
+        raise LayoutError(f"its UNet takes a context {taken} wide, but its text encoder gives {given}")
+    wanted = {part.names[name]: tuple(p.shape) for part in parts for name, p in part.module.named_parameters()}
+    missing = [name for name in wanted if name not in shapes]
+    if missing:
+        raise LayoutError(f"{len(missing)} of its {len(wanted)} tensors are missing: {_list(missing)}")
+    for name, shape in wanted.items():
+        found = shapes[name]
+        if _without_kernel(found) != _without_kernel(shape):
+            raise LayoutError(f"its tensor {name} has shape {found}, where {shape} was expected")
+        if dtypes[name] not in _DTYPES:
+            raise LayoutError(f"its tensor {name} is stored as {dtypes[name]}; only {', '.join(_DTYPES)} are read")
+    owned = tuple(prefix for part in parts for prefix in part.owns)
+    strange = [name for name in shapes if name.startswith(owned) and name not in wanted]
+    if strange:
+        raise LayoutError(f"{len(strange)} of its tensors have no place in Stable Diffusion 1.x: {_list(strange)}")
+
+
+def _without_kernel(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A 1 × 1 convolution is a linear layer, and files disagree on which they hold."""
+    return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
+
+
+def _shortened(name: str) -> str:
+    name = "".join(character if character.isprintable() else "?" for character in name[:101])
+    return name if len(name) <= 100 else name[:97] + "…"
+
+
+def _list(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(map(_shortened, names[:4])) + (", …" if len(names) > 4 else "")

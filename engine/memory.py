@@ -1,0 +1,28 @@
+"""How much memory a device has, and whether an error means that it ran out. Knows no networks."""
+
+from __future__ import annotations
+
+import psutil
+import torch
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that new tensors on ``device`` may take now, what torch holds in its own cache included."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + cached
+    return int(psutil.virtual_memory().available)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that memory ran out; torch has a type of its own for that on devices, none on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
+def release_cached(device: torch.device) -> None:
+    """Give memory that torch caches back to ``device``, so that a smaller call may fit."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

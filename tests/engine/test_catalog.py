@@ -1,0 +1,73 @@
+"""Names → files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import UnknownCheckpoint, catalog
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("one.safetensors", "two.ckpt", "both.ckpt", "both.safetensors", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "hidden.safetensors").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("one", "one.safetensors"),
+        ("one.safetensors", "one.safetensors"),
+        ("two", "two.ckpt"),
+        ("both", "both.safetensors"),
+        ("both.ckpt", "both.ckpt"),
+    ],
+)
+def test_a_name_is_found_with_or_without_its_suffix(folder: Path, name: str, file: str) -> None:
+    assert catalog.find(name, folder) == folder / file
+
+
+@pytest.mark.parametrize(
+    "name", ["notes", "hidden", "inner", "inner/hidden", "../x", "", ".", "ONE", "x" * 5000, "a\0"]
+)
+def test_other_names_are_unknown(folder: Path, name: str) -> None:
+    for look_up in (catalog.find, catalog.resolve):
+        with pytest.raises(UnknownCheckpoint) as caught:
+            look_up(name, folder)
+        assert caught.value.field == "model"
+
+
+def test_a_path_is_taken_as_it_is(folder: Path) -> None:
+    hidden = folder / "inner" / "hidden.safetensors"
+    assert catalog.resolve(hidden, Path("nowhere")) == hidden
+    with pytest.raises(UnknownCheckpoint):
+        catalog.find(str(hidden), folder)
+
+
+def test_the_nearest_names_are_told(folder: Path) -> None:
+    with pytest.raises(UnknownCheckpoint, match="one"):
+        catalog.find("onn", folder)
+
+
+def test_a_known_name_is_told_with_its_source(tmp_path: Path) -> None:
+    with pytest.raises(UnknownCheckpoint, match=r"civitai\.com/models/84476"):
+        catalog.find("AWPainting_v1.3", tmp_path)
+
+
+def test_the_default_is_awpainting_then_the_starter(tmp_path: Path) -> None:
+    with pytest.raises(UnknownCheckpoint):
+        catalog.default(tmp_path)
+    for name in ("starter", "AWPainting_v1.3"):
+        (tmp_path / f"{name}.safetensors").touch()
+        assert catalog.default(tmp_path).stem == name
+
+
+def test_the_catalog_claims_only_what_is_known() -> None:
+    known = {entry.name: entry for entry in catalog.known_checkpoints()}
+    assert known["AWPainting_v1.3"].sha256 is None
+    assert known["AWPainting_v1.2"].sha256 == "3d1b3c42ec704f3397d9e2968e3e544eda111741e10793afd78faa8148b36e12"
