@@ -1,0 +1,162 @@
+"""Prompt text → weighted tokens → chunks of 77.
+
+Knows CLIP's vocabulary and ComfyUI's rules for weights and long prompts; knows no tensors and no network.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from engine.errors import BadRequest, EngineError
+
+START, END = 49406, 49407
+CHUNK = 77
+ROOM = CHUNK - 2
+MAX_NESTING = 100
+
+_ESCAPED = {"\\)": "\ufdd0", "\\(": "\ufdd1"}  # noncharacters, which no text is meant to hold
+_SPECIAL = re.compile(r"(<\|startoftext\|>|<\|endoftext\|>)")
+_EMBEDDING = re.compile(r"(?:^|[ \n])(embedding:\S*)")
+_KEPT_WHOLE_BELOW = 8
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """77 token ids (start, up to 75 of text, end, padding with the end token) and the weight of each."""
+
+    tokens: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+EMPTY = Chunk((START, *[END] * (CHUNK - 1)), (1.0,) * CHUNK)
+
+
+def chunks(prompt: str, field: str = "prompt") -> tuple[Chunk, ...]:
+    """The chunks of ``prompt``, at least one.
+
+    Parentheses multiply the weight of what they hold by 1.1, ``(words:1.3)`` sets it; a group of equal weight
+    with fewer than 8 tokens is never torn between two chunks, a longer one fills its chunk.
+
+    Raises ``BadRequest``, naming ``field``, for a weight that is not finite, parentheses more than 100 deep, and
+    textual inversion embeddings, which are not supported.
+    """
+    filled: list[list[tuple[int, float]]] = [[]]
+    for text, weight in weighted(prompt, field):
+        if found := _EMBEDDING.search(text):
+            raise BadRequest(field, found[1], "text without embeddings (textual inversion is not supported)")
+        group = [(token, weight) for token in token_ids(text)]
+        torn = len(group) >= _KEPT_WHOLE_BELOW
+        while len(group) > (room := ROOM - len(filled[-1])):
+            if torn:
+                filled[-1].extend(group[:room])
+                group = group[room:]
+            filled.append([])
+        filled[-1].extend(group)
+    return tuple(_wrapped(content) for content in filled)
+
+
+def _wrapped(content: list[tuple[int, float]]) -> Chunk:
+    padding = CHUNK - 1 - len(content)
+    return Chunk(
+        (START, *(token for token, _ in content), *[END] * padding),
+        (1.0, *(weight for _, weight in content), *[1.0] * padding),
+    )
+
+
+def weighted(prompt: str, field: str = "prompt") -> list[tuple[str, float]]:
+    """``prompt`` as (text, weight) pairs in reading order, escapes resolved."""
+    for escape, mark in _ESCAPED.items():
+        prompt = prompt.replace(escape, mark)
+    return [(_unescaped(text), weight) for text, weight in _pairs(prompt, 1.0, 0, field)]
+
+
+def _pairs(text: str, weight: float, depth: int, field: str) -> Iterator[tuple[str, float]]:
+    if depth > MAX_NESTING:
+        raise BadRequest(field, _unescaped(text), f"parentheses at most {MAX_NESTING} deep")
+    for segment in _segments(text):
+        if len(segment) >= 2 and segment[0] == "(" and segment[-1] == ")":
+            inside, own = _group(segment[1:-1], weight)
+            if not math.isfinite(own):
+                raise BadRequest(field, _unescaped(segment), "finite weights")
+            yield from _pairs(inside, own, depth + 1, field)
+        else:
+            yield segment, weight
+
+
+def _segments(text: str) -> Iterator[str]:
+    """``text`` cut before each outermost opening parenthesis and after the one that closes it.
+
+    A closing parenthesis that was never opened lowers the depth too, so that the next opening one is plain text.
+    """
+    depth = start = 0
+    for position, character in enumerate(text):
+        if character == "(":
+            if depth == 0 and position > start:
+                yield text[start:position]
+                start = position
+            depth += 1
+        elif character == ")":
+            depth -= 1
+            if depth == 0:
+                yield text[start : position + 1]
+                start = position + 1
+    if start < len(text):
+        yield text[start:]
+
+
+def _group(inside: str, weight: float) -> tuple[str, float]:
+    """What stands between two parentheses → its text and its weight: its own number, else 1.1 times the outer one."""
+    text, colon, number = inside.rpartition(":")
+    if colon and text:
+        try:
+            return text, float(number)
+        except ValueError:
+            pass
+    return inside, weight * 1.1
+
+
+def _unescaped(text: str) -> str:
+    for escape, mark in _ESCAPED.items():
+        text = text.replace(mark, escape[1])
+    return text
+
+
+def token_ids(text: str) -> list[int]:
+    """CLIP's token ids of ``text``, without start and end. Lower-cased and normalised to NFC, as CLIP does."""
+    ids: list[int] = []
+    for part in _SPECIAL.split(unicodedata.normalize("NFC", text)):
+        if _SPECIAL.fullmatch(part):
+            ids.append(START if "start" in part else END)
+        elif part:
+            ids.extend(_encode()(part))
+    return ids
+
+
+@functools.cache
+def _encode() -> Callable[[str], list[int]]:
+    """CLIP's byte-pair encoding: from the package that carries the vocabulary, else from the model hub."""
+    try:
+        from instant_clip_tokenizer import Tokenizer
+    except ImportError:
+        return _encode_with_hub_vocabulary()
+    encode: Callable[[str], list[int]] = Tokenizer().encode
+    return encode
+
+
+def _encode_with_hub_vocabulary() -> Callable[[str], list[int]]:
+    from transformers import CLIPTokenizer
+
+    name = "openai/clip-vit-large-patch14"
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(name)
+    except Exception as error:
+        raise EngineError(
+            "CLIP's vocabulary is out of reach: the package instant-clip-tokenizer, which carries it, has wheels for "
+            f"Python 3.10 to 3.12 only, and the model hub's {name} could not be loaded ({error})"
+        ) from error
+    return lambda text: list(tokenizer(text, add_special_tokens=False)["input_ids"])
