@@ -1,0 +1,39 @@
+"""How a sampler talks to whoever drives it. Knows no sampler and no driver."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from torch import Tensor
+
+from engine.noise import StepNoise
+
+
+@dataclass(frozen=True, eq=False)
+class Scalar:
+    """A sampler's wish to be sent the value of ``tensor``, 0-dim on x's device, as a Python float."""
+
+    tensor: Tensor
+
+
+Sampling: TypeAlias = Generator[tuple[Tensor, Tensor], Tensor, Tensor]
+"""Yields ``(x, sigma)``, is sent ``denoised`` and returns the final x.
+
+x, denoised: (B, 4, h, w) float32 on the device. sigma: 0-dim float32 on the CPU, one for the whole batch. It may return
+without having yielded. What was yielded or sent is never changed in place, by neither side, and may be returned.
+"""
+
+AdaptiveSampling: TypeAlias = Generator["tuple[Tensor, Tensor] | Scalar", Any, Tensor]
+"""As ``Sampling``, and may yield a ``Scalar``, to be sent a float."""
+
+
+class Sampler(Protocol):
+    """An integration rule from the noise level ``sigmas[0]``, at which ``x`` is, down to that at which it ends.
+
+    ``sigmas``: (n+1,) float32 on the CPU, falling, ending at 0. What is yielded how often follows from ``sigmas``
+    alone, but for dpm_adaptive.
+    """
+
+    def __call__(self, x: Tensor, sigmas: Tensor, noise: StepNoise, /) -> AdaptiveSampling: ...

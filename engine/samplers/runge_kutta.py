@@ -1,0 +1,94 @@
+"""Steps along the probability flow dx/dσ that look only at the step at hand, and their ancestral relatives."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from engine.noise import StepNoise
+from engine.samplers.protocol import Sampling
+from engine.samplers.steps import ancestral_split, intervals, slope, weighted_sum
+
+
+def euler(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
+    """Karras et al. 2022 (arXiv 2206.00364), algorithm 1 without its lines 6 to 8; DDIM, in terms of σ."""
+    for sigma, sigma_next in intervals(sigmas):
+        denoised = yield x, sigma
+        x = x + slope(x, sigma, denoised) * (sigma_next - sigma)
+    return x
+
+
+def euler_ancestral(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
+    """Euler down to σ_down, then noise up to σ_next: DDPM's sampling (Song et al. 2021, arXiv 2010.02502, eq. 12)."""
+    for sigma, sigma_next in intervals(sigmas):
+        denoised = yield x, sigma
+        if sigma_next == 0:
+            return denoised
+        down, up = ancestral_split(sigma, sigma_next)
+        x = x + slope(x, sigma, denoised) * (down - sigma) + noise.white() * up
+    return x
+
+
+def heun(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
+    """Karras et al. 2022 (arXiv 2206.00364), algorithm 1."""
+    for sigma, sigma_next in intervals(sigmas):
+        denoised = yield x, sigma
+        first = slope(x, sigma, denoised)
+        euler_x = x + first * (sigma_next - sigma)
+        if sigma_next == 0:
+            return euler_x
+        denoised = yield euler_x, sigma_next
+        second = slope(euler_x, sigma_next, denoised)
+        x = x + (first + second) / 2 * (sigma_next - sigma)
+    return x
+
+
+def heunpp2(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
+    """Heun++ (github.com/Carzit/sd-webui-samplers-scheduler): averages the slopes of up to three Euler steps ahead.
+
+    Of k slopes, the one at σᵢ₊ⱼ weighs σᵢ₊ⱼ/(k·σ₀) and the one at σᵢ what is left to 1.
+    """
+    last = len(sigmas) - 1
+    for i in range(last):
+        ahead = min(3, last - i)
+        point, slopes = x, []
+        for sigma, sigma_next in intervals(sigmas[i : i + ahead + 1]):
+            denoised = yield point, sigma
+            slopes.append(slope(point, sigma, denoised))
+            point = point + slopes[-1] * (sigma_next - sigma)
+        weights = sigmas[i : i + ahead] / (ahead * sigmas[0])
+        weights[0] = 1 - weights[1:].sum()
+        x = x + weighted_sum(weights, slopes) * (sigmas[i + 1] - sigmas[i])
+    return x
+
+
+def _log_middle(sigma: Tensor, sigma_next: Tensor) -> Tensor:
+    return sigma.log().lerp(sigma_next.log(), 0.5).exp()
+
+
+def dpm_2(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
+    """The midpoint rule, its middle taken in log σ as in DPM-Solver-2 (Lu et al. 2022, arXiv 2206.00927, alg. 1)."""
+    for sigma, sigma_next in intervals(sigmas):
+        denoised = yield x, sigma
+        first = slope(x, sigma, denoised)
+        if sigma_next == 0:
+            return x + first * (sigma_next - sigma)
+        middle = _log_middle(sigma, sigma_next)
+        middle_x = x + first * (middle - sigma)
+        denoised = yield middle_x, middle
+        x = x + slope(middle_x, middle, denoised) * (sigma_next - sigma)
+    return x
+
+
+def dpm_2_ancestral(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
+    """dpm_2 down to σ_down, then noise up to σ_next."""
+    for sigma, sigma_next in intervals(sigmas):
+        denoised = yield x, sigma
+        first = slope(x, sigma, denoised)
+        if sigma_next == 0:
+            return x + first * (sigma_next - sigma)
+        down, up = ancestral_split(sigma, sigma_next)
+        middle = _log_middle(sigma, down)
+        middle_x = x + first * (middle - sigma)
+        denoised = yield middle_x, middle
+        x = x + slope(middle_x, middle, denoised) * (down - sigma) + noise.white() * up
+    return x
