@@ -1,0 +1,136 @@
+"""The loop's one step: admit, group, advance, retire, cancel.
+
+Pure Python: it moves trajectories, and knows no tensors, no models and no threads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+
+class Member(Protocol):
+    """What the batcher needs to know of a trajectory."""
+
+    group: Hashable
+    pictures: int
+    rows: int
+
+    @property
+    def x(self) -> Any: ...
+    def evaluation(self, *, wait: bool = False) -> Any: ...
+    def send(self, denoised: Any) -> None: ...
+    def close(self) -> None: ...
+
+
+M = TypeVar("M", bound=Member)
+
+
+@dataclass
+class Tick(Generic[M]):
+    """What one tick did."""
+
+    admitted: list[M] = field(default_factory=list)
+    advanced: list[M] = field(default_factory=list)
+    finished: list[M] = field(default_factory=list)
+    failed: list[tuple[M, Exception]] = field(default_factory=list)
+
+
+class Batcher(Generic[M]):
+    """Advances the trajectories of many requests together. Not thread-safe: the device's thread owns it.
+
+    ``evaluate`` takes members of one group and returns their predictions; where it raises for several, they are
+    evaluated again in halves, so that an error meets only those who cause it. ``capacity`` pictures advance together;
+    a tick takes as many of them as fill ``rows`` rows, so that it is short and those who wait take turns.
+    """
+
+    def __init__(self, evaluate: Callable[[Sequence[M]], Sequence[Any]], *, capacity: int, rows: int) -> None:
+        self._evaluate = evaluate
+        self._capacity = capacity
+        self._rows = rows
+        self._waiting: deque[M] = deque()
+        self._flying: list[M] = []  # who was evaluated longest ago comes first
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._flying)
+
+    def add(self, member: M) -> None:
+        """Queue ``member``; it takes part from the next tick at which it has a place."""
+        self._waiting.append(member)
+
+    def remove(self, member: M) -> bool:
+        """Take ``member`` out, wherever it is; its place is free at the next tick. False if it was not there."""
+        for members in (self._waiting, self._flying):
+            if member in members:
+                members.remove(member)
+                member.close()
+                return True
+        return False
+
+    def tick(self) -> Tick[M]:
+        """Evaluate those who have waited longest, of one group, and hand each its prediction."""
+        tick: Tick[M] = Tick()
+        self._admit(tick)
+        chosen = self._choose(tick)
+        if chosen:
+            self._flying = [member for member in self._flying if member not in chosen] + chosen
+            self._advance(chosen, tick)
+        tick.finished = [member for member in self._flying if member.x is not None]
+        self._flying = [member for member in self._flying if member.x is None]
+        return tick
+
+    def _admit(self, tick: Tick[M]) -> None:
+        """First come, first served. A member larger than the capacity takes part alone."""
+        places = self._capacity - sum(member.pictures for member in self._flying)
+        while self._waiting and (self._waiting[0].pictures <= places or not self._flying):
+            member = self._waiting.popleft()
+            places -= member.pictures
+            self._flying.insert(len(tick.admitted), member)
+            tick.admitted.append(member)
+
+    def _choose(self, tick: Tick[M]) -> list[M]:
+        """The member evaluated longest ago and those of its group, in that order, until the rows are filled."""
+        ready = [member for member in list(self._flying) if self._ready(member, tick)]
+        if not ready and self._flying:
+            ready = [member for member in self._flying[:1] if self._ready(member, tick, wait=True)]
+        chosen: list[M] = []
+        rows = 0
+        for member in ready:
+            if member.group == ready[0].group and (not chosen or rows + member.rows <= self._rows):
+                chosen.append(member)
+                rows += member.rows
+        return chosen
+
+    def _ready(self, member: M, tick: Tick[M], *, wait: bool = False) -> bool:
+        """Whether ``member`` has something to evaluate; not so while its sampler waits for a number from the device."""
+        try:
+            return member.evaluation(wait=wait) is not None
+        except Exception as error:
+            self._fail(member, error, tick)
+            return False
+
+    def _advance(self, members: list[M], tick: Tick[M]) -> None:
+        try:
+            predictions = self._evaluate(members)
+        except Exception as error:
+            if len(members) == 1:
+                self._fail(members[0], error, tick)
+            else:
+                middle = len(members) // 2
+                self._advance(members[:middle], tick)
+                self._advance(members[middle:], tick)
+            return
+        for member, denoised in zip(members, predictions, strict=True):
+            try:
+                member.send(denoised)
+            except Exception as error:
+                self._fail(member, error, tick)
+            else:
+                tick.advanced.append(member)
+
+    def _fail(self, member: M, error: Exception, tick: Tick[M]) -> None:
+        self._flying.remove(member)
+        member.close()
+        tick.failed.append((member, error))

@@ -1,0 +1,130 @@
+"""One request in flight: its sampler, its place in it, its progress.
+
+Hides the generator protocol of the samplers from everyone else. Knows no UNet and no other trajectory.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable
+
+import torch
+from torch import Tensor
+
+from engine.denoiser import Denoiser, Evaluation
+from engine.noise import NoiseSource, start_noise
+from engine.request import GenerationRequest
+from engine.samplers import SAMPLERS, Scalar
+from engine.schedules import sigmas, start
+from engine.transfer import Fetch
+from engine.vae import PIXELS_PER_CELL
+
+
+class Trajectory:
+    """A sampler at work on one request's x, which is its whole batch: float32 (B, 4, h, w).
+
+    ``denoiser`` is who evaluates it; trajectories of one ``group`` may be evaluated together.
+    """
+
+    def __init__(
+        self, request: GenerationRequest, denoiser: Denoiser, conditioning: Tensor, negative_conditioning: Tensor
+    ) -> None:
+        assert request.seed is not None, "a trajectory's seed is fixed when its request is accepted"
+        shape = (request.batch_size, 4, request.height // PIXELS_PER_CELL, request.width // PIXELS_PER_CELL)
+        schedule = sigmas_of(request)
+        device = conditioning.device
+        x = start(start_noise(request.seed, shape), schedule[0]).to(device)
+        self.denoiser = denoiser
+        self.pictures = request.batch_size
+        self.steps: int | None = None if request.sampler == "dpm_adaptive" else len(schedule) - 1
+        self._total = evaluation_count(request.sampler, len(schedule)) if self.steps is not None else None
+        self._evaluated = 0
+        self._evaluate = functools.partial(
+            Evaluation,
+            conditioning=conditioning,
+            negative_conditioning=negative_conditioning,
+            cfg_scale=request.cfg_scale,
+        )
+        self._scalar: Fetch | None = None
+        self._evaluation: Evaluation | None = None
+        self._result: Tensor | None = None
+        self.denoised: Tensor | None = None
+        """The latest prediction, float32 (B, 4, h, w) on the device."""
+        self._sampler = SAMPLERS[request.sampler](x, schedule, NoiseSource(request.seed, schedule, shape, device))
+        self._resume(None)
+        first = self.evaluation(wait=True)
+        self.group: Hashable = denoiser.group(first) if first is not None else None
+        self.rows = first.rows if first is not None else 0
+
+    @property
+    def x(self) -> Tensor | None:
+        """The final x, float32 (B, 4, h, w), once the sampler is through."""
+        return self._result
+
+    @property
+    def step(self) -> int:
+        """Steps done, 0 … ``steps``. Samplers with several evaluations a step advance by their share of them."""
+        if self._total is None or self.steps is None:
+            return self._evaluated
+        return self._evaluated * self.steps // max(self._total, 1)
+
+    def evaluation(self, *, wait: bool = False) -> Evaluation | None:
+        """What the sampler wants predicted next; None while it waits for a number from the device (see ``wait``)."""
+        while self._scalar is not None and (wait or self._scalar.ready()):
+            fetched, self._scalar = self._scalar, None
+            self._resume(float(fetched.value()))
+        return self._evaluation
+
+    def send(self, denoised: Tensor) -> None:
+        """Hand the sampler its prediction and run it up to its next wish. What the sampler raises comes out here."""
+        self.denoised = denoised
+        self._evaluated += 1
+        self._evaluation = None
+        self._resume(denoised)
+
+    def close(self) -> None:
+        """End the sampler where it stands."""
+        self._sampler.close()
+
+    def _resume(self, answer: Tensor | float | None) -> None:
+        try:
+            wanted = self._sampler.send(answer)
+        except StopIteration as stop:
+            self._result = stop.value
+            return
+        if isinstance(wanted, Scalar):
+            self._scalar = Fetch(wanted.tensor)
+        else:
+            x, sigma = wanted
+            self._evaluation = self._evaluate(x=x, sigma=sigma)
+
+
+def sigmas_of(request: GenerationRequest) -> Tensor:
+    """The request's sigmas, float32 (n+1,) on the CPU. Raises ``BadRequest`` for a schedule without an answer."""
+    return sigmas(sampler=request.sampler, scheduler=request.scheduler, steps=request.steps, denoise=request.denoise)
+
+
+class _Silence:
+    """Noise for a dry run."""
+
+    def white(self) -> Tensor:
+        return torch.zeros(1, 1, 1, 1)
+
+    def brownian(self, sigma: Tensor, sigma_next: Tensor) -> Tensor:
+        return torch.zeros(1, 1, 1, 1)
+
+
+@functools.lru_cache(maxsize=256)
+def evaluation_count(sampler: str, sigma_count: int) -> int:
+    """How many evaluations ``sampler`` needs for so many sigmas that end at 0, found by a dry run."""
+    schedule = torch.linspace(10.0, 0.0, sigma_count)
+    dry = SAMPLERS[sampler](torch.zeros(1, 1, 1, 1), schedule, _Silence())
+    count = 0
+    try:
+        wanted = next(dry)
+        while True:
+            assert not isinstance(wanted, Scalar), f"{sampler} goes by what it sees; its evaluations cannot be counted"
+            count += 1
+            wanted = dry.send(wanted[0])
+    except StopIteration:
+        return count

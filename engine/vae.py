@@ -1,0 +1,87 @@
+"""Latents → pixels, and a cheap preview of them. Owns 0.18215; knows nothing of requests and of PNG."""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+SCALE = 0.18215
+"""What Stable Diffusion 1.x's latents are multiplied by for diffusion, to about unit variance (Rombach et al. 2022)."""
+
+PIXELS_PER_CELL = 8
+"""Pixels that one latent cell covers in each direction."""
+
+_FLOATS_PER_PIXEL_AND_CHANNEL = 10
+"""Peak memory of a decode over (pixels · base channels), in elements; measured with the full-size decoder."""
+
+
+def latents_of(x: Tensor) -> Tensor:
+    """A sampler's final x → latents as the VAE takes them, same shape."""
+    return x / SCALE
+
+
+class Decoder:
+    """One checkpoint's VAE decoder. Not thread-safe: the device's thread owns it."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        self._vae = vae
+        self._fit: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def half(self) -> bool:
+        """Whether ``decode`` runs in half precision, where NaN may come of finite latents."""
+        return bool(self._vae.dtype != torch.float32)
+
+    def peak_bytes(self, width: int, height: int) -> int:
+        """About what decoding one picture of ``width`` × ``height`` pixels takes beside the weights."""
+        channels: int = self._vae.config.block_out_channels[0]
+        itemsize: int = self._vae.dtype.itemsize
+        return width * height * channels * _FLOATS_PER_PIXEL_AND_CHANNEL * itemsize
+
+    def decode(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents float32 (1, 4, h, w) → pixels uint8 (8h, 8w, 3), and whether all were finite, bool (); on the device.
+
+        Pixels are clamped to 0…255 and truncated.
+        """
+        image = self._image(latents)
+        pixels = (image.clamp(0, 1) * 255).to(torch.uint8)
+        return pixels[0].permute(1, 2, 0).contiguous(), torch.isfinite(image).all()
+
+    def decode_in_float32(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``decode``, with the weights in float32 for this once. Halves widen and narrow again without a loss."""
+        dtype = self._vae.dtype
+        try:
+            self._vae.to(torch.float32)
+            return self.decode(latents)
+        finally:
+            self._vae.to(dtype)
+
+    def preview(self, latents: Tensor) -> Tensor:
+        """Latents float32 (1, 4, h, w) → a rough picture, uint8 (h, w, 3) on the same device.
+
+        Each cell goes through one linear map, which is fitted once for each checkpoint to what its own decoder makes of
+        smooth random latents.
+        """
+        if self._fit is None:
+            self._fit = self._fitted(latents.device)
+        matrix, offset = self._fit
+        image = latents[0].permute(1, 2, 0) @ matrix + offset  # (h, w, 3)
+        return (image.clamp(0, 1) * 255).to(torch.uint8)
+
+    @torch.inference_mode()
+    def _image(self, latents: Tensor) -> Tensor:
+        """Latents → picture float32 (1, 3, 8h, 8w), nominally 0…1."""
+        sample: Tensor = self._vae.decode(latents.to(self._vae.dtype), return_dict=False)[0]
+        return (sample.float() + 1) / 2
+
+    @torch.inference_mode()
+    def _fitted(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        coarse = torch.randn(1, 4, 6, 6, generator=generator)
+        latents = latents_of(interpolate(coarse, size=(24, 24), mode="bicubic")).to(device)
+        cells = avg_pool2d(self._image(latents), PIXELS_PER_CELL)[0].flatten(1).T  # (576, 3)
+        inputs = torch.cat([latents[0].flatten(1).T, torch.ones(cells.shape[0], 1, device=device)], dim=1)  # (576, 5)
+        solution = torch.linalg.lstsq(inputs.cpu(), cells.cpu()).solution.to(device)  # (5, 3)
+        return solution[:4], solution[4]

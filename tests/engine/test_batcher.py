@@ -1,0 +1,197 @@
+"""The batcher's promises, with members that are plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from engine.batcher import Batcher
+
+
+@dataclass(eq=False)
+class Counter:
+    """A member that is done after ``length`` evaluations and remembers when it was evaluated."""
+
+    name: str
+    length: int
+    group: Hashable = "same"
+    pictures: int = 1
+    rows: int = 2
+    raises_at: int | None = None
+    slow: bool = False
+    seen: list[int] = field(default_factory=list)
+    closed: bool = False
+    waited: bool = False
+
+    @property
+    def x(self) -> Any:
+        return "x" if len(self.seen) >= self.length else None
+
+    def evaluation(self, *, wait: bool = False) -> Any:
+        self.waited = self.waited or wait
+        return None if self.x or (self.slow and not self.waited) else self.name
+
+    def send(self, denoised: Any) -> None:
+        if self.raises_at == len(self.seen):
+            raise ValueError(f"{self.name} cannot go on")
+        self.seen.append(denoised)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Clock:
+    """Evaluates: hands every member the number of the call."""
+
+    def __init__(self, poison: str | None = None, at_most: int | None = None) -> None:
+        self.calls: list[list[str]] = []
+        self.poison = poison
+        self.at_most = at_most
+
+    def __call__(self, members: Sequence[Counter]) -> list[int]:
+        self.calls.append([member.name for member in members])
+        if self.poison in self.calls[-1]:
+            raise RuntimeError("poisoned")
+        if self.at_most is not None and len(members) > self.at_most:
+            raise MemoryError
+        return [len(self.calls)] * len(members)
+
+
+def run(batcher: Batcher[Counter], ticks: int = 1000) -> tuple[list[str], list[str]]:
+    """Names finished, and names failed, in order."""
+    finished, failed = [], []
+    for _ in range(ticks):
+        tick = batcher.tick()
+        finished += [member.name for member in tick.finished]
+        failed += [member.name for member, _ in tick.failed]
+        if not len(batcher):
+            break
+    return finished, failed
+
+
+def test_members_share_a_call_and_leave_when_done() -> None:
+    clock = Clock()
+    batcher = Batcher(clock, capacity=8, rows=16)
+    for name, length in (("long", 5), ("short", 2)):
+        batcher.add(Counter(name, length))
+    assert run(batcher) == (["short", "long"], [])
+    assert clock.calls == [["long", "short"], ["long", "short"], ["long"], ["long"], ["long"]]
+
+
+def test_a_late_short_one_overtakes_an_early_long_one() -> None:
+    batcher = Batcher(Clock(), capacity=8, rows=16)
+    batcher.add(Counter("long", 10))
+    run(batcher, ticks=4)
+    batcher.add(Counter("short", 3))
+    assert run(batcher)[0] == ["short", "long"]
+
+
+@pytest.mark.parametrize("rows", [2, 4, 6])
+def test_those_who_do_not_fit_into_a_tick_take_turns(rows: int) -> None:
+    batcher = Batcher(Clock(), capacity=8, rows=rows)
+    members = [Counter(str(number), 12) for number in range(6)]
+    for member in members:
+        batcher.add(member)
+    for _ in range(30):
+        batcher.tick()
+        progress = [len(member.seen) for member in members]
+        assert max(progress) - min(progress) <= 1
+
+
+def test_groups_take_turns_and_are_never_mixed() -> None:
+    clock = Clock()
+    batcher = Batcher(clock, capacity=8, rows=16)
+    groups = {"a": "wide", "b": "tall", "c": "wide"}
+    for name, group in groups.items():
+        batcher.add(Counter(name, 4, group=group))
+    assert sorted(run(batcher)[0]) == ["a", "b", "c"]
+    assert clock.calls == [["a", "c"], ["b"]] * 4
+
+
+def test_capacity_counts_pictures_and_keeps_the_order_of_arrival() -> None:
+    clock = Clock()
+    batcher = Batcher(clock, capacity=3, rows=100)
+    for name, pictures in (("two", 2), ("also two", 2), ("one", 1)):
+        batcher.add(Counter(name, 2, pictures=pictures))
+    run(batcher)
+    assert clock.calls[:2] == [["two"], ["two"]]
+    assert clock.calls[2] == ["also two", "one"]
+
+
+def test_a_member_larger_than_the_capacity_runs_alone() -> None:
+    clock = Clock()
+    batcher = Batcher(clock, capacity=2, rows=4)
+    for name, pictures in (("small", 1), ("huge", 9), ("later", 1)):
+        batcher.add(Counter(name, 2, pictures=pictures, rows=2 * pictures))
+    assert run(batcher)[0] == ["small", "huge", "later"]
+    assert all(len(call) == 1 for call in clock.calls)
+
+
+def test_a_removed_member_frees_its_place_at_the_next_tick() -> None:
+    clock = Clock()
+    batcher = Batcher(clock, capacity=1, rows=2)
+    first, second = Counter("first", 5), Counter("second", 1)
+    batcher.add(first)
+    batcher.add(second)
+    batcher.tick()
+    assert batcher.remove(first)
+    assert first.closed
+    batcher.tick()
+    assert clock.calls[-1] == ["second"]
+    assert not batcher.remove(first)
+
+
+def test_a_member_waiting_for_a_place_can_be_removed() -> None:
+    batcher = Batcher(Clock(), capacity=1, rows=2)
+    batcher.add(Counter("first", 2))
+    waiting = Counter("waiting", 2)
+    batcher.add(waiting)
+    batcher.tick()
+    assert batcher.remove(waiting)
+    assert run(batcher) == (["first"], [])
+
+
+def test_a_sampler_that_raises_fails_alone() -> None:
+    batcher = Batcher(Clock(), capacity=8, rows=16)
+    broken = Counter("broken", 5, raises_at=2)
+    for member in (Counter("a", 4), broken, Counter("b", 4)):
+        batcher.add(member)
+    finished, failed = run(batcher)
+    assert (sorted(finished), failed) == (["a", "b"], ["broken"])
+    assert broken.closed
+
+
+def test_an_evaluation_that_raises_for_one_fails_that_one_alone() -> None:
+    batcher = Batcher(Clock(poison="c"), capacity=8, rows=16)
+    for name in "abcde":
+        batcher.add(Counter(name, 3))
+    finished, failed = run(batcher)
+    assert (sorted(finished), failed) == (["a", "b", "d", "e"], ["c"])
+
+
+def test_a_batch_that_is_too_large_is_split_and_nobody_fails() -> None:
+    batcher = Batcher(Clock(at_most=2), capacity=8, rows=16)
+    for name in "abcde":
+        batcher.add(Counter(name, 3))
+    assert sorted(run(batcher)[0]) == list("abcde")
+
+
+def test_a_member_that_waits_for_the_device_holds_up_nobody() -> None:
+    clock = Clock()
+    batcher = Batcher(clock, capacity=8, rows=16)
+    slow = Counter("slow", 2, slow=True)
+    batcher.add(slow)
+    batcher.add(Counter("quick", 3))
+    assert run(batcher) == (["quick", "slow"], [])
+    assert clock.calls[:3] == [["quick"]] * 3
+
+
+def test_a_member_with_nothing_to_do_is_finished_at_once() -> None:
+    clock = Clock()
+    batcher = Batcher(clock, capacity=8, rows=16)
+    batcher.add(Counter("done", 0))
+    assert run(batcher) == (["done"], [])
+    assert clock.calls == []

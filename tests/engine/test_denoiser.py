@@ -1,0 +1,157 @@
+"""The denoiser: guidance, shapes of UNet calls, exactness, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine import OutOfMemory
+from engine.checkpoint import load_checkpoint
+from engine.config import Batching
+from engine.denoiser import Denoiser, Evaluation
+from engine.schedules import timestep
+
+
+class LinearUnet(torch.nn.Module):
+    """eps = mean of the conditioning · x + the timestep / 1000; remembers the shapes it was called with."""
+
+    def __init__(self, fits: Callable[[int], bool] = lambda rows: True) -> None:
+        super().__init__()
+        self.dtype = torch.float32
+        self.calls: list[tuple[int, int]] = []
+        self.fits = fits
+
+    def forward(self, x: Tensor, time: Tensor, context: Tensor, return_dict: bool) -> tuple[Tensor]:
+        self.calls.append((x.shape[0], context.shape[1]))
+        if not self.fits(x.shape[0]):
+            raise torch.OutOfMemoryError("pretended")
+        return (x * context.mean(dim=(1, 2))[:, None, None, None] + time[:, None, None, None] / 1000,)
+
+
+def denoiser_of(unet: Any, batching: Batching, rows: int) -> Denoiser:
+    return Denoiser(unet, batching=batching, rows=rows)
+
+
+def evaluation(
+    seed: int, *, batch: int = 1, chunks: int = 1, negative_chunks: int = 1, cfg_scale: float = 8.0
+) -> Evaluation:
+    generator = torch.Generator().manual_seed(seed)
+    return Evaluation(
+        x=torch.randn(batch, 4, 8, 8, generator=generator) * (1 + seed),
+        sigma=torch.tensor(0.5 + seed),
+        conditioning=torch.randn(1, 77 * chunks, 64, generator=generator),
+        negative_conditioning=torch.randn(1, 77 * negative_chunks, 64, generator=generator),
+        cfg_scale=cfg_scale,
+    )
+
+
+MIXED = [
+    evaluation(0),
+    evaluation(1, cfg_scale=1.0),
+    evaluation(2, batch=3),
+    evaluation(3, chunks=2),
+    evaluation(4, negative_chunks=3, cfg_scale=2.5),
+    evaluation(5, chunks=5, negative_chunks=4),
+]
+
+
+def by_hand(wanted: Evaluation) -> Tensor:
+    """Guidance as the paper has it, for ``LinearUnet``."""
+    x = wanted.x / (1 + wanted.sigma**2) ** 0.5
+    shift = timestep(wanted.sigma) / 1000
+    cond = x * wanted.conditioning.mean() + shift
+    uncond = x * wanted.negative_conditioning.mean() + shift
+    return wanted.x - wanted.sigma * (uncond + wanted.cfg_scale * (cond - uncond))
+
+
+@pytest.mark.parametrize("batching", ["exact", "fast"])
+@pytest.mark.parametrize("rows", [1, 2, 5, 16])
+def test_guidance(batching: Batching, rows: int) -> None:
+    for wanted, denoised in zip(MIXED, denoiser_of(LinearUnet(), batching, rows).denoise(MIXED), strict=True):
+        torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)
+
+
+def test_scale_1_needs_no_negative_pass() -> None:
+    unet = LinearUnet()
+    denoiser_of(unet, "fast", 16).denoise([evaluation(0, cfg_scale=1.0), evaluation(1)])
+    assert unet.calls == [(3, 77)]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 8])
+def test_exact_calls_all_have_one_shape(rows: int) -> None:
+    unet = LinearUnet()
+    denoiser_of(unet, "exact", rows).denoise([MIXED[0], MIXED[1], MIXED[2]])
+    assert set(unet.calls) == {(rows, 77)}
+
+
+def test_fast_calls_are_as_large_as_allowed() -> None:
+    unet = LinearUnet()
+    denoiser_of(unet, "fast", 16).denoise(MIXED[:4])  # 2 + 1 + 6 + 2 rows, the last two of two chunks
+    assert unet.calls == [(11, 154)]
+
+
+def test_a_conditioning_is_repeated_four_times_at_most() -> None:
+    unet = LinearUnet()
+    denoiser_of(unet, "fast", 16).denoise([evaluation(0), evaluation(1, chunks=5)])
+    assert sorted(unet.calls) == [(1, 385), (3, 77)]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_exact_rows_do_not_depend_on_their_neighbours(tiny_checkpoint: Path, rows: int, dtype: torch.dtype) -> None:
+    unet = load_checkpoint(tiny_checkpoint, device=torch.device("cpu"), dtype=dtype).unet
+    denoiser = denoiser_of(unet, "exact", rows)
+    alone = [denoiser.denoise([wanted])[0] for wanted in MIXED]
+    for turn in range(len(MIXED)):
+        turned = MIXED[turn:] + MIXED[:turn]
+        together = denoiser.denoise(turned)
+        for wanted, denoised in zip(alone[turn:] + alone[:turn], together, strict=True):
+            assert torch.equal(wanted, denoised)
+
+
+def test_where_places_differ_rows_are_not_mixed() -> None:
+    class PlaceUnet(LinearUnet):
+        def forward(self, x: Tensor, time: Tensor, context: Tensor, return_dict: bool) -> tuple[Tensor]:
+            (eps,) = super().forward(x, time, context, return_dict)
+            return (eps + torch.arange(len(eps))[:, None, None, None],)
+
+    denoiser = denoiser_of(PlaceUnet(), "exact", 8)
+    alone = [denoiser.denoise([wanted])[0] for wanted in MIXED]
+    for wanted, denoised in zip(alone, denoiser.denoise(MIXED), strict=True):
+        assert torch.equal(wanted, denoised)
+
+
+def test_fast_equals_exact_up_to_rounding(tiny_checkpoint: Path) -> None:
+    unet = load_checkpoint(tiny_checkpoint, device=torch.device("cpu"), dtype=torch.float32).unet
+    fast, exact = denoiser_of(unet, "fast", 16), denoiser_of(unet, "exact", 2)
+    for one, other in zip(fast.denoise(MIXED), exact.denoise(MIXED), strict=True):
+        assert (one - other).norm() / other.norm() < 1e-5
+
+
+def test_a_call_without_memory_is_split_and_later_ones_grow_again() -> None:
+    unet = LinearUnet(fits=lambda rows: rows <= 3)
+    denoiser = denoiser_of(unet, "fast", 16)
+    for wanted, denoised in zip(MIXED[:3], denoiser.denoise(MIXED[:3]), strict=True):
+        torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)
+    assert [rows for rows, _ in unet.calls] == [9, 5, 3, 3, 3]
+    unet.fits = lambda rows: True
+    for _ in range(100):
+        denoiser.denoise(MIXED[:3])
+    assert unet.calls[-1][0] == 9
+
+
+def test_a_single_row_without_memory_is_an_error() -> None:
+    with pytest.raises(OutOfMemory):
+        denoiser_of(LinearUnet(fits=lambda rows: False), "fast", 16).denoise(MIXED[:1])
+
+
+def test_an_exact_call_without_memory_is_an_error_at_once() -> None:
+    unet = LinearUnet(fits=lambda rows: rows <= 2)
+    with pytest.raises(OutOfMemory, match="never splits"):
+        denoiser_of(unet, "exact", 4).denoise(MIXED[:1])
+    assert len(unet.calls) == 1
