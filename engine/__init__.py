@@ -1,0 +1,62 @@
+"""Stable Diffusion 1.x: text → picture. The public face of the engine.
+
+from engine import Engine, EngineConfig, GenerationRequest
+
+with Engine(EngineConfig(checkpoint="models/AWPainting_v1.3.safetensors")) as engine:
+    engine.generate(GenerationRequest(prompt="a glass bottle", seed=7)).images[0].save("bottle.png")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from engine.config import EngineConfig
+from engine.errors import (
+    BadRequest,
+    BrokenCheckpoint,
+    Cancelled,
+    EngineClosed,
+    EngineError,
+    GenerationFailed,
+    OutOfMemory,
+    UnknownCheckpoint,
+)
+from engine.request import GenerationRequest
+
+if TYPE_CHECKING:
+    from engine.engine import Engine as Engine
+    from engine.handle import GenerationResult as GenerationResult
+    from engine.handle import Handle as Handle
+    from engine.handle import Progress as Progress
+
+__all__ = [
+    "BadRequest",
+    "BrokenCheckpoint",
+    "Cancelled",
+    "Engine",
+    "EngineClosed",
+    "EngineConfig",
+    "EngineError",
+    "GenerationFailed",
+    "GenerationRequest",
+    "GenerationResult",
+    "Handle",
+    "OutOfMemory",
+    "Progress",
+    "UnknownCheckpoint",
+]
+
+_NEEDS_TORCH = {
+    "Engine": "engine.engine",
+    "GenerationResult": "engine.handle",
+    "Handle": "engine.handle",
+    "Progress": "engine.handle",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs torch when it is first used, so that a command line's mistakes are told without waiting."""
+    if name in _NEEDS_TORCH:
+        return getattr(importlib.import_module(_NEEDS_TORCH[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,35 @@
+"""The names in ``EngineConfig`` → torch's own device and dtype, and what a picture's record says of them."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+from engine.config import EngineConfig
+from engine.errors import BadRequest
+
+
+def torch_device(config: EngineConfig) -> torch.device:
+    """The device that ``config`` names. Raises ``BadRequest`` for one that is not there."""
+    cards = torch.cuda.device_count()
+    if config.device == "auto":
+        return torch.device("cuda", 0) if cards else torch.device("cpu")
+    there = ["auto", "cpu", *(["cuda"] if cards else []), *(f"cuda:{n}" for n in range(cards))]
+    if config.device not in there:
+        raise BadRequest("device", config.device, f"one of {', '.join(there)}")
+    return torch.device("cuda", 0) if config.device == "cuda" else torch.device(config.device)
+
+
+def torch_dtype(config: EngineConfig, device: torch.device) -> torch.dtype:
+    """The networks' dtype: what ``config`` names, else float16 on CUDA and float32 on a CPU."""
+    name = config.dtype if config.dtype != "auto" else "float16" if device.type == "cuda" else "float32"
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def device_name(device: torch.device) -> str:
+    """The device's own name, such as ``NVIDIA GeForce RTX 3090``."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()

@@ -1,0 +1,150 @@
+"""The engine: requests in, pictures out. Puts the parts together; owns the thread that talks to the device."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+import weakref
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from engine import catalog
+from engine.checkpoint import checkpoint_size, load_checkpoint
+from engine.conditioning import Conditioner
+from engine.config import EngineConfig
+from engine.denoiser import Denoiser
+from engine.device import device_name, torch_device, torch_dtype
+from engine.handle import GenerationResult, Handle
+from engine.loop import Job, Loop, Model
+from engine.memory import free_bytes
+from engine.pool import Pool
+from engine.prompt import chunks
+from engine.request import GenerationRequest
+from engine.trajectory import sigmas_of
+from engine.vae import Decoder
+
+_VERSIONED = ("torch", "diffusers", "transformers", "numpy")
+_SHARE_OF_FREE_MEMORY = 0.9
+
+
+class Engine:
+    """Runs requests on one device. Thread-safe; ``with Engine(…) as engine:`` closes it.
+
+    Where ``config.checkpoint`` names a checkpoint, it is loaded before the constructor returns; otherwise the first
+    request that needs one waits for it. Raises ``BadRequest`` for a device that is not there, ``UnknownCheckpoint``
+    and ``BrokenCheckpoint``.
+    """
+
+    def __init__(self, config: EngineConfig | None = None) -> None:
+        self.config = config or EngineConfig()
+        self.device = torch_device(self.config)
+        self.dtype = torch_dtype(self.config, self.device)
+        budget = self.config.memory_budget or int(free_bytes(self.device) * _SHARE_OF_FREE_MEMORY)
+        named = self.config.checkpoint
+        first = catalog.resolve(named, self.config.models_folder) if named is not None else None
+        load = functools.partial(_load, self.config, self.device, self.dtype)  # no reference to self: see _close
+        self._pool: Pool[Model] = Pool(load, functools.partial(checkpoint_size, dtype=self.dtype), budget=budget)
+        self._loop = Loop(device=self.device, capacity=self.config.max_in_flight, rows=self.config.rows)
+        self._close = weakref.finalize(self, _close, self._loop, self._pool)
+        if first is not None:
+            try:
+                self._preload(first)
+            except Exception:
+                self.close()
+                raise
+
+    def generate(self, request: GenerationRequest | None = None) -> GenerationResult:
+        """The result of ``request``; blocks until it is there. Raises what ``submit`` and ``Handle.result`` raise."""
+        handle = self.submit(request or GenerationRequest())
+        try:
+            return handle.result()
+        except BaseException:
+            handle.cancel()
+            raise
+
+    def submit(self, request: GenerationRequest, *, previews: bool = False) -> Handle:
+        """Accept ``request`` and return at once; requests in flight share the device's work.
+
+        A seed of None is drawn now. With ``previews``, every step's ``Progress`` shows a small picture.
+
+        Raises ``BadRequest`` for what can be told without the checkpoint (its prompts' syntax, its schedule),
+        ``UnknownCheckpoint``, and ``EngineClosed``.
+        """
+        path = self.checkpoint_file(request)
+        chunks(request.prompt)
+        chunks(request.negative_prompt, "negative_prompt")
+        sigmas_of(request)
+        lease = self._pool.acquire(path)
+        accepted = dataclasses.replace(request.with_seed(), model=path.stem)
+        handle = Handle(accepted, self._cancel)
+        self._loop.submit(Job(handle=handle, lease=lease, previews=previews))
+        return handle
+
+    def checkpoint_file(self, request: GenerationRequest) -> Path:
+        """The checkpoint that ``request`` runs on. Raises ``UnknownCheckpoint``."""
+        named = request.model if request.model is not None else self.config.checkpoint
+        folder = self.config.models_folder
+        return catalog.default(folder) if named is None else catalog.resolve(named, folder)
+
+    def resident(self) -> list[Path]:
+        """The checkpoints that are loaded now."""
+        return self._pool.resident()
+
+    def close(self) -> None:
+        """Stop after the UNet call that is running. Whoever is not done fails with ``EngineClosed``.
+
+        Closing twice does nothing. An engine that is forgotten, or still open when the program ends, closes itself.
+        """
+        self._close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _cancel(self, handle: Handle) -> None:
+        """A method of the engine's, so that a handle keeps its engine alive."""
+        self._loop.cancel(handle)
+
+    def _preload(self, path: Path) -> None:
+        lease = self._pool.acquire(path)
+        try:
+            lease.resident.result()
+        finally:
+            lease.release()
+
+
+def _close(loop: Loop, pool: Pool[Model]) -> None:
+    loop.close()
+    pool.close()
+
+
+def _load(config: EngineConfig, device: torch.device, dtype: torch.dtype, path: Path) -> Model:
+    checkpoint = load_checkpoint(path, device=device, dtype=dtype)
+    return Model(
+        checkpoint=checkpoint,
+        conditioner=Conditioner(checkpoint.text_encoder),
+        denoiser=Denoiser(checkpoint.unet, batching=config.batching, rows=config.rows),
+        decoder=Decoder(checkpoint.vae),
+        record=_record(config, device, dtype, path),
+    )
+
+
+def _record(config: EngineConfig, device: torch.device, dtype: torch.dtype, path: Path) -> dict[str, Any]:
+    """What the bytes of a picture depend on beside its request."""
+    return {
+        "checkpoint": path.name,
+        "device": device_name(device),
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
+        "dtype": str(dtype).removeprefix("torch."),
+        "batching": config.batching,
+        "unet_rows": config.rows,
+        **{name: importlib.metadata.version(name) for name in _VERSIONED},
+    }

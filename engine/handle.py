@@ -1,0 +1,142 @@
+"""What ``Engine.submit`` returns: one request's progress and result, for any number of threads.
+
+Knows nothing of how the request is carried out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from PIL import Image
+from torch import Tensor
+
+from engine.errors import Cancelled
+from engine.request import GenerationRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a request stands."""
+
+    stage: Literal["loading", "waiting", "sampling", "decoding"]
+    """``loading`` its checkpoint, ``waiting`` for a place, ``sampling``, ``decoding`` the latents."""
+    step: int = 0
+    """Steps done."""
+    steps: int | None = None
+    """Steps in all; None where the sampler decides as it goes (dpm_adaptive), or not known yet."""
+    preview: Image.Image | None = None
+    """A rough small picture of what is denoised so far, where previews were asked for; only the latest is kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timings:
+    """Seconds that a request spent, as seen by the clock on the wall."""
+
+    load: float
+    """Until its checkpoint was there."""
+    encode: float
+    """Encoding its prompts."""
+    wait: float
+    """Waiting for a place among those in flight."""
+    sample: float
+    """From its place until the last step, the other requests' shares of the device included."""
+    decode: float
+    """From the last step until the pixels are on the CPU."""
+    total: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationResult:
+    """What came of a request."""
+
+    images: list[Image.Image]
+    """One RGB picture for each of ``batch_size``."""
+    latents: Tensor
+    """float32 (B, 4, height/8, width/8) on the CPU, as the VAE takes them (divided by 0.18215)."""
+    request: GenerationRequest
+    """The request, its seed and the model's name filled in."""
+    timings: Timings
+    record: dict[str, Any]
+    """What the bytes depend on beside the request: versions, device, dtype, batching, and the checkpoint's file."""
+
+    @property
+    def seed(self) -> int:
+        """The seed that was used."""
+        assert self.request.seed is not None
+        return self.request.seed
+
+
+class Handle:
+    """A submitted request. Thread-safe."""
+
+    def __init__(self, request: GenerationRequest, on_cancel: Callable[[Handle], None]) -> None:
+        self.request = request
+        """The request as accepted: its seed is fixed."""
+        self._on_cancel = on_cancel
+        self._changed = threading.Condition()
+        self._events: list[Progress] = []
+        self._result: GenerationResult | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether ``result`` would return, or raise, at once."""
+        return self._result is not None or self._error is not None
+
+    def result(self, timeout: float | None = None) -> GenerationResult:
+        """Wait for the result. Raises ``TimeoutError`` after ``timeout`` seconds, ``Cancelled``, or what went wrong."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.done, timeout):
+                raise TimeoutError(f"no result within {timeout} s")
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None
+        return self._result
+
+    def cancel(self) -> bool:
+        """Give the request up: ``result`` raises ``Cancelled`` from now on. False if it was done already."""
+        cancelled = self.fail(Cancelled("the request was cancelled"))
+        if cancelled:
+            self._on_cancel(self)
+        return cancelled
+
+    def events(self) -> Iterator[Progress]:
+        """Every progress from the start, as it comes; ends when the request is done, in whatever way."""
+        seen = 0
+        while True:
+            with self._changed:
+                while not self.done and len(self._events) == seen:
+                    self._changed.wait()
+                fresh = self._events[seen:]
+            if not fresh:
+                return
+            seen += len(fresh)
+            yield from fresh
+
+    def report(self, progress: Progress) -> None:
+        """For the engine: tell the listeners. Of previews only the latest is kept."""
+        with self._changed:
+            if self._events and progress.preview is not None:
+                self._events[-1] = dataclasses.replace(self._events[-1], preview=None)
+            self._events.append(progress)
+            self._changed.notify_all()
+
+    def succeed(self, result: GenerationResult) -> None:
+        """For the engine: settle with a result, unless it is settled already."""
+        with self._changed:
+            if not self.done:
+                self._result = result
+                self._changed.notify_all()
+
+    def fail(self, error: BaseException) -> bool:
+        """For the engine: settle with an error. False if it is settled already."""
+        with self._changed:
+            if self.done:
+                return False
+            self._error = error
+            self._changed.notify_all()
+            return True

@@ -1,0 +1,139 @@
+"""The checkpoints that are resident: loaded on demand, within a memory budget, least recently used out first.
+
+Knows nothing of what a checkpoint is for: whoever makes it says how a file is loaded and how large it becomes.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar
+
+from engine.errors import EngineClosed, OutOfMemory, UnknownCheckpoint
+
+R = TypeVar("R")
+
+_Key: TypeAlias = tuple[Path, int, int]
+"""A file's path, time of change and size: what tells it from the file that replaced it."""
+
+
+@dataclass(eq=False)
+class Lease(Generic[R]):
+    """The use of one resident checkpoint, from ``Pool.acquire`` until ``release``."""
+
+    resident: Future[R]
+    _release: Callable[[], None]
+    _released: bool = False
+
+    def release(self) -> None:
+        """Say that the checkpoint is not in use any more. Saying it twice does nothing."""
+        if not self._released:
+            self._released = True
+            self._release()
+
+
+@dataclass(eq=False)
+class _Place(Generic[R]):
+    path: Path
+    resident: Future[R] = field(default_factory=Future)
+    size: int = 0
+    users: int = 0
+
+
+class Pool(Generic[R]):
+    """Resident checkpoints. Thread-safe; loads one at a time, on a thread of its own, so that nobody else waits."""
+
+    def __init__(self, load: Callable[[Path], R], size_of: Callable[[Path], int], *, budget: int) -> None:
+        self._load = load
+        self._size_of = size_of
+        self._budget = budget
+        self._places: OrderedDict[_Key, _Place[R]] = OrderedDict()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._orders: queue.SimpleQueue[tuple[_Key, _Place[R]] | None] = queue.SimpleQueue()
+        self._loader = threading.Thread(target=self._run, name="checkpoint-loader", daemon=True)
+        self._loader.start()
+
+    def acquire(self, path: Path) -> Lease[R]:
+        """Lease the checkpoint in ``path``; it is loaded in the background unless it is resident already.
+
+        A file that was replaced on disk since is another checkpoint. What loading raises comes out of the lease's
+        ``resident``: also ``OutOfMemory`` where the file exceeds the whole budget. Raises ``UnknownCheckpoint`` if
+        there is no such file, and ``EngineClosed``.
+        """
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise UnknownCheckpoint("model", str(path), f"a readable file ({error.strerror})") from None
+        key = (path.resolve(), status.st_mtime_ns, status.st_size)
+        with self._changed:
+            if self._closed:
+                raise EngineClosed("the engine is closed")
+            place = self._places.get(key)
+            if place is None:
+                place = self._places[key] = _Place(path)
+                self._orders.put((key, place))
+            self._places.move_to_end(key)
+            place.users += 1
+        return Lease(place.resident, lambda: self._leave(place))
+
+    def resident(self) -> list[Path]:
+        """The files that are loaded now, least recently used first."""
+        with self._changed:
+            return [place.path for place in self._places.values() if place.size and place.resident.done()]
+
+    def close(self) -> None:
+        """Let go of everything. Loads that did not begin, or wait for room, fail with ``EngineClosed``."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._orders.put(None)
+        self._loader.join()
+        with self._changed:
+            places = list(self._places.values())
+            self._places.clear()
+        for place in places:
+            if not place.resident.done():
+                place.resident.set_exception(EngineClosed("the engine was closed before the checkpoint was loaded"))
+
+    def _leave(self, place: _Place[R]) -> None:
+        with self._changed:
+            place.users -= 1
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while not self._closed and (order := self._orders.get()) is not None:
+            self._fill(*order)
+
+    def _fill(self, key: _Key, place: _Place[R]) -> None:
+        try:
+            self._make_room(place, self._size_of(place.path))
+            resident = self._load(place.path)
+        except BaseException as error:
+            with self._changed:
+                self._places.pop(key, None)
+                self._changed.notify_all()
+            place.resident.set_exception(error)
+        else:
+            place.resident.set_result(resident)
+
+    def _make_room(self, newcomer: _Place[R], size: int) -> None:
+        """Drop idle checkpoints, least recently used first, and wait for busy ones, until ``size`` bytes are free."""
+        if size > self._budget:
+            raise OutOfMemory(f"{newcomer.path} takes {size:,} bytes; the memory budget is {self._budget:,}")
+        with self._changed:
+            while not self._closed:
+                if sum(place.size for place in self._places.values()) + size <= self._budget:
+                    newcomer.size = size
+                    return
+                idle = next((key for key, place in self._places.items() if place.size and not place.users), None)
+                if idle is not None:
+                    del self._places[idle]
+                else:
+                    self._changed.wait()
+        raise EngineClosed("the engine was closed while the checkpoint waited for room")

@@ -1,0 +1,140 @@
+"""The pool's promises, with checkpoints that are strings and loads that the test lets happen."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.errors import BrokenCheckpoint, EngineClosed, OutOfMemory, UnknownCheckpoint
+from engine.pool import Pool
+
+WAIT = 10
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    paths = {name: tmp_path / f"{name}.safetensors" for name in ("a", "b", "c", "huge", "broken")}
+    for name, path in paths.items():
+        path.write_text(name[0] * (80 if name == "huge" else 4))
+    return paths
+
+
+class Loads:
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def load(self, path: Path) -> str:
+        assert self.gate.wait(WAIT)
+        self.log.append(path.stem)
+        if path.stem == "broken":
+            raise BrokenCheckpoint(path, "broken on purpose")
+        return path.read_text()
+
+
+@pytest.fixture
+def loads() -> Loads:
+    return Loads()
+
+
+@pytest.fixture
+def pool(loads: Loads) -> Iterator[Pool[str]]:
+    """Room for two of the small files."""
+    pool = Pool(loads.load, lambda path: path.stat().st_size, budget=9)
+    yield pool
+    loads.gate.set()
+    pool.close()
+
+
+def use(pool: Pool[str], path: Path) -> str:
+    lease = pool.acquire(path)
+    value = lease.resident.result(WAIT)
+    lease.release()
+    return value
+
+
+def test_a_checkpoint_is_loaded_once(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+    assert [use(pool, files["a"]) for _ in range(3)] == ["aaaa"] * 3
+    assert loads.log == ["a"]
+
+
+def test_the_least_recently_used_goes_first(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+    for name in "abac":
+        use(pool, files[name])
+    assert pool.resident() == [files["a"], files["c"]]
+    use(pool, files["a"])
+    assert loads.log == ["a", "b", "c"]
+
+
+def test_one_in_use_is_never_let_go_of(pool: Pool[str], files: dict[str, Path]) -> None:
+    leases = [pool.acquire(files[name]) for name in "ab"]
+    for lease in leases:
+        lease.resident.result(WAIT)
+    third = pool.acquire(files["c"])
+    with pytest.raises(TimeoutError):
+        third.resident.result(0.1)
+    assert pool.resident() == [files["a"], files["b"]]
+    leases[1].release()
+    assert third.resident.result(WAIT) == "cccc"
+    assert pool.resident() == [files["a"], files["c"]]
+
+
+def test_loading_one_does_not_keep_others_waiting(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+    use(pool, files["a"])
+    loads.gate.clear()
+    loading = pool.acquire(files["b"])
+    assert use(pool, files["a"]) == "aaaa"
+    assert not loading.resident.done()
+
+
+def test_one_larger_than_the_budget_is_refused(pool: Pool[str], files: dict[str, Path]) -> None:
+    with pytest.raises(OutOfMemory, match="80 bytes"):
+        use(pool, files["huge"])
+
+
+def test_a_load_that_fails_is_tried_again_next_time(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+    for _ in range(2):
+        with pytest.raises(BrokenCheckpoint):
+            use(pool, files["broken"])
+    assert loads.log == ["broken", "broken"]
+    assert use(pool, files["a"]) == "aaaa"
+
+
+def test_a_replaced_file_is_another_checkpoint(pool: Pool[str], files: dict[str, Path]) -> None:
+    use(pool, files["a"])
+    files["a"].write_text("AAAA")
+    os.utime(files["a"], ns=(1, 1))
+    assert use(pool, files["a"]) == "AAAA"
+
+
+def test_a_missing_file_is_unknown(pool: Pool[str], tmp_path: Path) -> None:
+    with pytest.raises(UnknownCheckpoint):
+        pool.acquire(tmp_path / "nothing.safetensors")
+
+
+def test_releasing_twice_counts_once(pool: Pool[str], files: dict[str, Path]) -> None:
+    first, second = pool.acquire(files["a"]), pool.acquire(files["a"])
+    first.resident.result(WAIT)
+    first.release()
+    first.release()
+    use(pool, files["b"])
+    third = pool.acquire(files["c"])
+    third.resident.result(WAIT)
+    assert files["a"] in pool.resident()
+    second.release()
+
+
+def test_closing_fails_those_who_wait_for_room(pool: Pool[str], files: dict[str, Path]) -> None:
+    for name in "ab":
+        pool.acquire(files[name]).resident.result(WAIT)
+    third = pool.acquire(files["c"])
+    pool.close()
+    with pytest.raises(EngineClosed):
+        third.resident.result(WAIT)
+    with pytest.raises(EngineClosed):
+        pool.acquire(files["a"])
