@@ -24,6 +24,8 @@ from engine.errors import (
 )
 from engine.request import GenerationRequest
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from engine.engine import Engine as Engine
     from engine.handle import GenerationResult as GenerationResult

@@ -31,7 +31,11 @@ class BadRequest(EngineError):
     """A caller's mistake: ``field`` holds ``value``, and only ``allowed`` is accepted there."""
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        super().__init__(f"{field}: {_short.repr(value)} is not allowed; expected {allowed}")
+        try:
+            shown = _short.repr(value)
+        except ValueError:  # Python does not spell out whole numbers of more than 4300 digits
+            shown = "a number too long to be shown"
+        super().__init__(f"{field}: {shown} is not allowed; expected {allowed}")
         self.field = field
         self.value = value
         self.allowed = allowed

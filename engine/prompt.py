@@ -36,6 +36,7 @@ class Chunk:
 EMPTY = Chunk((START, *[END] * (CHUNK - 1)), (1.0,) * CHUNK)
 
 
+@functools.lru_cache(maxsize=64)
 def chunks(prompt: str, field: str = "prompt") -> tuple[Chunk, ...]:
     """The chunks of ``prompt``, at least one.
 

@@ -73,9 +73,12 @@ def _text(name: str, value: object) -> str:
 
 
 def _optional_name(name: str, value: object) -> str | None:
-    if value is not None and (not isinstance(value, str) or not value or "\0" in value):
+    if value is None:
+        return None
+    text = _text(name, value)
+    if not text or "\0" in text:
         raise BadRequest(name, value, "the name or path of a checkpoint")
-    return value
+    return text
 
 
 def _integer(low: int, high: int, multiple: int = 1) -> Callable[[str, object], int]:

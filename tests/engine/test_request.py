@@ -70,6 +70,7 @@ def test_the_defaults_are_the_workflow() -> None:
         ("clip_skip", 0),
         ("model", ""),
         ("model", 3),
+        ("model", "\udcff"),
         ("model", "a\0b"),
     ],
 )
@@ -95,6 +96,11 @@ def test_what_is_not_allowed_is_named(field: str, value: Any) -> None:
 )
 def test_the_ends_of_the_ranges_are_allowed(field: str, value: Any) -> None:
     assert getattr(GenerationRequest(**{field: value}), field) == value
+
+
+def test_a_number_too_long_to_be_shown_is_refused_too() -> None:
+    with pytest.raises(BadRequest, match="too long to be shown"):
+        GenerationRequest(steps=10**5000)
 
 
 def test_numpy_numbers_are_numbers() -> None:

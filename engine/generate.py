@@ -1,0 +1,190 @@
+"""The command line: ``python -m engine.generate``. Parameters in, picture files out; the engine does the rest.
+
+Exit status 0, 2 for a caller's mistake (said in one line), 1 for anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from engine import __version__
+from engine.config import MODELS_FOLDER, EngineConfig
+from engine.errors import BadRequest, EngineError
+from engine.png import encode_png, picture_metadata, record_from_png, request_from_png, writable_folder, write_png
+from engine.request import GenerationRequest
+from engine.workflow import read_workflow
+
+if TYPE_CHECKING:
+    from engine.handle import GenerationResult, Handle
+
+CALLERS_MISTAKE = 2
+FAILED = 1
+
+
+class _Interrupted(int):
+    """Exit status after Ctrl-C, when a thread may still be inside a long call that nothing can stop."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(CALLERS_MISTAKE, f"error: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    try:
+        _run(_parser().parse_args(arguments))
+    except BadRequest as error:
+        return _say(error, CALLERS_MISTAKE)
+    except (EngineError, OSError) as error:
+        return _say(error, FAILED)
+    except KeyboardInterrupt:
+        return _say("stopped", _Interrupted(FAILED))
+    return 0
+
+
+def _say(error: object, status: int) -> int:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m engine.generate", description="Make a picture with a Stable Diffusion checkpoint.")
+    for field in dataclasses.fields(GenerationRequest):
+        default = "" if field.default is None else f" (default: {field.default})"
+        name = "prompt" if field.name == "prompt" else "--" + field.name.replace("_", "-")
+        options: dict[str, Any] = {"nargs": "?"} if field.name == "prompt" else {"metavar": "VALUE"}
+        help_text = (field.metadata["help"] + default).replace("%", "%%")
+        parser.add_argument(name, help=help_text, default=argparse.SUPPRESS, **options)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--workflow", metavar="FILE", type=Path, help="take the parameters of a ComfyUI workflow file")
+    source.add_argument("--from-image", metavar="PNG", type=Path, help="repeat a picture from the parameters inside it")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path("output"), help="where the PNG goes (default: output)"
+    )
+    parser.add_argument("--save-latents", metavar="FILE", type=Path, help="write the final latents too, as safetensors")
+    parser.add_argument("--json", action="store_true", help="print one JSON line per picture instead of its path")
+    parser.add_argument("--models", metavar="DIR", type=Path, default=MODELS_FOLDER, help="folder of the checkpoints")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, float16 or bfloat16 (default: auto)")
+    parser.add_argument("--batching", default=EngineConfig.batching, help="exact or fast (default: %(default)s)")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    """Check all that can be checked before torch is imported and minutes are spent, then make the pictures."""
+    request = _request(options)
+    config = EngineConfig(
+        models_folder=options.models, device=options.device, dtype=options.dtype, batching=options.batching
+    )
+    folder = writable_folder(options.out)
+    if options.save_latents is not None and not options.save_latents.parent.is_dir():
+        raise BadRequest("save-latents", str(options.save_latents), "a file in a folder that exists")
+
+    from engine.engine import Engine
+
+    engine = Engine(config)
+    try:
+        if request.model is None:
+            print(f"model: {engine.checkpoint_file(request).stem}", file=sys.stderr)
+        result = _watched(engine.submit(request))
+    except Exception:
+        engine.close()
+        raise
+    engine.close()
+    _write(result, folder, options)
+    if options.from_image is not None:
+        _compare(record_from_png(options.from_image), result.record)
+
+
+def _request(options: argparse.Namespace) -> GenerationRequest:
+    """The parameters of the workflow or picture, if one was named, with those given as flags in their stead."""
+    given = {
+        field.name: _value(field, getattr(options, field.name))
+        for field in dataclasses.fields(GenerationRequest)
+        if hasattr(options, field.name)
+    }
+    if options.workflow is not None:
+        base = read_workflow(options.workflow)
+    elif options.from_image is not None:
+        base = request_from_png(options.from_image)
+    else:
+        base = GenerationRequest()
+    return dataclasses.replace(base, **given)
+
+
+def _value(field: dataclasses.Field[Any], text: str) -> Any:
+    """A flag's text as its parameter's type; text that is none goes on as it is, to be refused by the request."""
+    kind = type(field.default)
+    if kind not in (int, float):
+        return text
+    try:
+        return kind(text)
+    except ValueError:
+        return text
+
+
+def _watched(handle: Handle) -> GenerationResult:
+    """The handle's result, with a progress bar meanwhile on a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+        for progress in handle.events():
+            bar.set_description(progress.stage)
+            if progress.steps is not None and bar.total != progress.steps:
+                bar.reset(progress.steps)
+            bar.update(progress.step - bar.n)
+        return handle.result()
+
+
+def _write(result: GenerationResult, folder: Path, options: argparse.Namespace) -> None:
+    request = result.request
+    for index, image in enumerate(result.images):
+        metadata = picture_metadata(
+            request,
+            checkpoint_file=result.record["checkpoint"],
+            model_name=str(request.model),
+            model_hash=None,
+            record=result.record,
+            index=index,
+            version=__version__,
+        )
+        path = write_png(folder, f"{request.model}-{result.seed}", encode_png(image, metadata))
+        if options.json:
+            line = {"path": str(path), "index": index, "request": dataclasses.asdict(request)}
+            line |= {"timings": dataclasses.asdict(result.timings), "record": result.record}
+            print(json.dumps(line), flush=True)
+        else:
+            print(path, flush=True)
+    if options.save_latents is not None:
+        from safetensors.torch import save_file
+
+        temporary = options.save_latents.with_name(f".{options.save_latents.name}.{os.getpid()}.part")
+        try:
+            save_file({"latents": result.latents}, temporary)
+            os.replace(temporary, options.save_latents)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _compare(then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Say where a repeated picture was made differently: its bytes are promised only for the same record."""
+    differing = [f"{name} (then {then[name]}, now {now.get(name)})" for name in then if then[name] != now.get(name)]
+    if differing:
+        print(f"note: equal up to rounding only; made differently: {', '.join(differing)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if isinstance(status, _Interrupted):
+        os._exit(status)
+    sys.exit(status)

@@ -1,0 +1,223 @@
+"""The command line: what it prints, writes and answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from engine import Engine, EngineConfig, GenerationRequest
+from engine.generate import main
+from engine.workflow import api_workflow, editor_workflow
+
+SMALL = ["--width", "64", "--height", "64", "--steps", "2"]
+PROJECT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def run(models_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs the command line on the tiny checkpoint; returns its status, what it printed and what it complained of."""
+
+    def run(*arguments: str, model: str | None = "tiny") -> tuple[int, str, str]:
+        named = ["--model", model] if model else []
+        places = ["--out", str(tmp_path / "out"), "--models", str(models_folder), "--device", "cpu"]
+        status = main([*places, *named, *arguments])
+        captured = capsys.readouterr()
+        return int(status), captured.out, captured.err
+
+    return run
+
+
+def test_it_prints_the_path_of_the_picture_it_wrote(run: Any, tmp_path: Path) -> None:
+    status, out, err = run("a lighthouse at dawn", *SMALL)
+    assert (status, err) == (0, "")
+    (path,) = out.splitlines()
+    assert Path(path).parent == tmp_path / "out"
+    with Image.open(path) as image:
+        assert image.size == (64, 64)
+        assert "a lighthouse at dawn" in image.info["parameters"]
+
+
+def test_every_flag_reaches_the_request(run: Any, models_folder: Path, tmp_path: Path) -> None:
+    flags = {
+        "negative_prompt": "fog",
+        "width": 64,
+        "height": 80,
+        "batch_size": 2,
+        "steps": 3,
+        "cfg_scale": 5.5,
+        "sampler": "dpmpp_2m",
+        "scheduler": "karras",
+        "seed": 2**64 - 1,
+        "denoise": 0.75,
+        "clip_skip": 2,
+        "model": "other",
+    }
+    arguments = [part for name, value in flags.items() for part in ("--" + name.replace("_", "-"), str(value))]
+    status, out, _ = run("a house", *arguments, "--json", "--save-latents", str(tmp_path / "x.safetensors"), model=None)
+    assert status == 0
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["index"] for line in lines] == [0, 1]
+    assert lines[0]["request"] == flags | {"prompt": "a house"}
+    with Engine(EngineConfig(models_folder=models_folder, device="cpu")) as engine:
+        result = engine.generate(GenerationRequest(**lines[0]["request"]))
+    assert load_file(tmp_path / "x.safetensors")["latents"].equal(result.latents)
+    for line, image in zip(lines, result.images, strict=True):
+        assert Image.open(line["path"]).tobytes() == image.tobytes()
+
+
+def test_nothing_is_ever_overwritten(run: Any) -> None:
+    paths = {run("a", *SMALL)[1] for _ in range(3)}
+    assert len(paths) == 3
+
+
+@pytest.mark.parametrize("form", [api_workflow, editor_workflow])
+def test_a_workflow_is_run_and_flags_win(run: Any, tmp_path: Path, form: Any) -> None:
+    request = GenerationRequest(prompt="from the file", width=64, height=64, steps=3, seed=9)
+    file = tmp_path / "workflow.json"
+    file.write_text(json.dumps(form(request, checkpoint_file="tiny.safetensors")))
+    status, out, _ = run("--workflow", str(file), "--steps", "2", "--json", model=None)
+    assert status == 0
+    told = json.loads(out)["request"]
+    assert (told["prompt"], told["seed"], told["steps"], told["model"]) == ("from the file", 9, 2, "tiny")
+
+
+def test_a_picture_is_repeated_from_what_it_carries(run: Any) -> None:
+    first = run("again (please:1.2), ünïcode", *SMALL, "--seed", "77", "--sampler", "dpmpp_sde")[1].strip()
+    status, out, err = run("--from-image", first, model=None)
+    assert (status, err) == (0, "")
+    assert Image.open(out.strip()).tobytes() == Image.open(first).tobytes()
+
+
+def test_a_repetition_says_what_differs(run: Any) -> None:
+    first = run("again", *SMALL)[1].strip()
+    status, _, err = run("--from-image", first, "--dtype", "bfloat16", model=None)
+    assert status == 0
+    assert "dtype (then float32, now bfloat16)" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--steps", "0"], "steps: 0"),
+        (["--steps", "many"], "steps: 'many'"),
+        (["--width", "100"], "width: 100"),
+        (["--sampler", "eular"], "nearest: euler"),
+        (["--cfg-scale", "nan"], "cfg_scale"),
+        (["--seed", "18446744073709551616"], "seed"),
+        (["--model", "missing"], "model: 'missing'"),
+        (["--device", "abacus"], "device: 'abacus'"),
+        (["--dtype", "int4"], "dtype: 'int4'"),
+        (["--workflow", "/nowhere.json"], "workflow"),
+        (["--from-image", "/nowhere.png"], "from-image"),
+        (["--save-latents", "/nowhere/x.safetensors"], "save-latents"),
+        (["--unknown-flag"], "--unknown-flag"),
+        (["--workflow", "a", "--from-image", "b"], "not allowed with"),
+        (["(a:nan)"], "prompt"),
+    ],
+)
+def test_a_callers_mistake_is_one_line_and_status_2(
+    run: Any, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    try:
+        status, out, err = run(*arguments, model=None if "--model" in arguments else "tiny")
+    except SystemExit as end:  # argparse's way out
+        status, (out, err) = end.code, capsys.readouterr()
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert named in err
+
+
+def test_an_output_folder_that_is_a_file_is_a_callers_mistake(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("in the way")
+    status, _, err = run("a", *SMALL)
+    assert status == 2
+    assert "out" in err
+
+
+def test_a_broken_checkpoint_is_status_1(run: Any, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"<html>")
+    status, _, err = run("a", *SMALL, model=str(broken))
+    assert status == 1
+    assert str(broken) in err
+    assert err.count("\n") == 1
+
+
+def test_without_a_model_it_says_which_it_takes(
+    models_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "starter.safetensors").symlink_to(models_folder / "tiny.safetensors")
+    assert main(["a", *SMALL, "--models", str(tmp_path), "--out", str(tmp_path), "--device", "cpu"]) == 0
+    assert capsys.readouterr().err == "model: starter\n"
+
+
+def start(models_folder: Path, folder: Path, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "engine.generate", *arguments, "--model", "tiny", "--models", str(models_folder)]
+    return subprocess.Popen([*command, "--out", str(folder), "--device", "cpu"], cwd=PROJECT, text=True, **streams)
+
+
+def terminal() -> tuple[int, int]:
+    """Our end and theirs of a terminal of 24 × 80 characters."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    return ours, theirs
+
+
+def read_until(terminal: int, wanted: bytes | None) -> bytes:
+    """What the terminal shows until it shows ``wanted``, or until the other end is closed."""
+    shown = b""
+    while wanted is None or wanted not in shown:
+        try:
+            shown += os.read(terminal, 1024)
+        except OSError:  # closed
+            break
+    return shown
+
+
+def test_a_terminal_shows_a_progress_bar(models_folder: Path, tmp_path: Path) -> None:
+    ours, theirs = terminal()
+    process = start(models_folder, tmp_path, *SMALL, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    shown = read_until(ours, None)
+    os.close(ours)
+    assert process.communicate(timeout=60)[0].strip().endswith(".png")
+    assert b"2/2" in shown
+    assert b"step" in shown
+
+
+def test_ctrl_c_stops_at_once_and_leaves_nothing_behind(models_folder: Path, tmp_path: Path) -> None:
+    ours, theirs = terminal()
+    process = start(
+        models_folder,
+        tmp_path,
+        "--width",
+        "512",
+        "--height",
+        "512",
+        "--steps",
+        "5000",
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    read_until(ours, b"sampling")
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    rest = read_until(ours, None)
+    os.close(ours)
+    assert (process.returncode, out) == (1, "")
+    assert rest.endswith(b"error: stopped\r\n")
+    assert b"Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []
