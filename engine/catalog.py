@@ -84,6 +84,11 @@ def resolve(name_or_path: str | Path, folder: Path) -> Path:
     return find(str(name_or_path), folder)
 
 
+def file_of(name_or_path: str | Path | None, folder: Path) -> Path:
+    """As ``resolve``; where no model is named, as ``default``."""
+    return default(folder) if name_or_path is None else resolve(name_or_path, folder)
+
+
 def default(folder: Path) -> Path:
     """The checkpoint for those who name none: AWPainting v1.3 where it is there, else the starter.
 
@@ -96,7 +101,7 @@ def default(folder: Path) -> Path:
     wanted = next(known for known in known_checkpoints() if known.name == DEFAULTS[0])
     raise UnknownCheckpoint(
         "model",
-        None,
+        "none",
         f"a checkpoint: put {wanted.file} (from {wanted.source}) into {folder}, or name any Stable Diffusion 1.x "
         "checkpoint file",
     )

@@ -87,8 +87,7 @@ class Engine:
     def checkpoint_file(self, request: GenerationRequest) -> Path:
         """The checkpoint that ``request`` runs on. Raises ``UnknownCheckpoint``."""
         named = request.model if request.model is not None else self.config.checkpoint
-        folder = self.config.models_folder
-        return catalog.default(folder) if named is None else catalog.resolve(named, folder)
+        return catalog.file_of(named, self.config.models_folder)
 
     def resident(self) -> list[Path]:
         """The checkpoints that are loaded now."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from engine import __version__
+from engine import __version__, catalog
 from engine.config import MODELS_FOLDER, EngineConfig
 from engine.errors import BadRequest, EngineError
 from engine.png import encode_png, picture_metadata, record_from_png, request_from_png, writable_folder, write_png
@@ -84,6 +84,7 @@ def _run(options: argparse.Namespace) -> None:
     config = EngineConfig(
         models_folder=options.models, device=options.device, dtype=options.dtype, batching=options.batching
     )
+    checkpoint = catalog.file_of(request.model, config.models_folder)
     folder = writable_folder(options.out)
     if options.save_latents is not None and not options.save_latents.parent.is_dir():
         raise BadRequest("save-latents", str(options.save_latents), "a file in a folder that exists")
@@ -93,7 +94,7 @@ def _run(options: argparse.Namespace) -> None:
     engine = Engine(config)
     try:
         if request.model is None:
-            print(f"model: {engine.checkpoint_file(request).stem}", file=sys.stderr)
+            print(f"model: {checkpoint.stem}", file=sys.stderr)
         result = _watched(engine.submit(request))
     except Exception:
         engine.close()
