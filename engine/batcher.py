@@ -32,7 +32,6 @@ M = TypeVar("M", bound=Member)
 class Tick(Generic[M]):
     """What one tick did."""
 
-    admitted: list[M] = field(default_factory=list)
     advanced: list[M] = field(default_factory=list)
     finished: list[M] = field(default_factory=list)
     failed: list[tuple[M, Exception]] = field(default_factory=list)
@@ -57,7 +56,7 @@ class Batcher(Generic[M]):
         return len(self._waiting) + len(self._flying)
 
     def add(self, member: M) -> None:
-        """Queue ``member``; it takes part from the next tick at which it has a place."""
+        """Queue ``member`` for a place."""
         self._waiting.append(member)
 
     def remove(self, member: M) -> bool:
@@ -69,10 +68,22 @@ class Batcher(Generic[M]):
                 return True
         return False
 
+    def admit(self) -> list[M]:
+        """Give free places to those who wait, first come, first served: they take part from the next tick.
+
+        A member larger than the capacity takes part alone.
+        """
+        admitted: list[M] = []
+        places = self._capacity - sum(member.pictures for member in self._flying)
+        while self._waiting and (self._waiting[0].pictures <= places or not (self._flying or admitted)):
+            admitted.append(self._waiting.popleft())
+            places -= admitted[-1].pictures
+        self._flying = admitted + self._flying
+        return admitted
+
     def tick(self) -> Tick[M]:
         """Evaluate those who have waited longest, of one group, and hand each its prediction."""
         tick: Tick[M] = Tick()
-        self._admit(tick)
         chosen = self._choose(tick)
         if chosen:
             self._flying = [member for member in self._flying if member not in chosen] + chosen
@@ -80,15 +91,6 @@ class Batcher(Generic[M]):
         tick.finished = [member for member in self._flying if member.x is not None]
         self._flying = [member for member in self._flying if member.x is None]
         return tick
-
-    def _admit(self, tick: Tick[M]) -> None:
-        """First come, first served. A member larger than the capacity takes part alone."""
-        places = self._capacity - sum(member.pictures for member in self._flying)
-        while self._waiting and (self._waiting[0].pictures <= places or not self._flying):
-            member = self._waiting.popleft()
-            places -= member.pictures
-            self._flying.insert(len(tick.admitted), member)
-            tick.admitted.append(member)
 
     def _choose(self, tick: Tick[M]) -> list[M]:
         """The member evaluated longest ago and those of its group, in that order, until the rows are filled."""

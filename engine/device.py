@@ -29,7 +29,7 @@ def torch_dtype(config: EngineConfig, device: torch.device) -> torch.dtype:
 
 
 def device_name(device: torch.device) -> str:
-    """The device's own name, such as ``NVIDIA GeForce RTX 3090``."""
+    """The device's own name, such as ``NVIDIA GeForce RTX 3090``; of a CPU what its kernels are chosen by."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

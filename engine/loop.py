@@ -169,11 +169,11 @@ class Loop:
             raise BadRequest("width × height", f"{width} × {height}", allowed)
 
     def _tick(self) -> None:
-        tick = self._batcher.tick()
-        for trajectory in tick.admitted:
+        for trajectory in self._batcher.admit():
             job = self._flying[trajectory]
             job.marks.append(time.perf_counter())
             job.handle.report(Progress(stage="sampling", step=0, steps=trajectory.steps))
+        tick = self._batcher.tick()
         for trajectory, error in tick.failed:
             self._fail(self._flying[trajectory], error)
         for trajectory in tick.advanced:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.batcher import Batcher
+from engine.batcher import Batcher, Tick
 
 
 @dataclass(eq=False)
@@ -60,11 +60,16 @@ class Clock:
         return [len(self.calls)] * len(members)
 
 
+def step(batcher: Batcher[Counter]) -> Tick[Counter]:
+    batcher.admit()
+    return batcher.tick()
+
+
 def run(batcher: Batcher[Counter], ticks: int = 1000) -> tuple[list[str], list[str]]:
     """Names finished, and names failed, in order."""
     finished, failed = [], []
     for _ in range(ticks):
-        tick = batcher.tick()
+        tick = step(batcher)
         finished += [member.name for member in tick.finished]
         failed += [member.name for member, _ in tick.failed]
         if not len(batcher):
@@ -96,7 +101,7 @@ def test_those_who_do_not_fit_into_a_tick_take_turns(rows: int) -> None:
     for member in members:
         batcher.add(member)
     for _ in range(30):
-        batcher.tick()
+        step(batcher)
         progress = [len(member.seen) for member in members]
         assert max(progress) - min(progress) <= 1
 
@@ -136,10 +141,10 @@ def test_a_removed_member_frees_its_place_at_the_next_tick() -> None:
     first, second = Counter("first", 5), Counter("second", 1)
     batcher.add(first)
     batcher.add(second)
-    batcher.tick()
+    step(batcher)
     assert batcher.remove(first)
     assert first.closed
-    batcher.tick()
+    step(batcher)
     assert clock.calls[-1] == ["second"]
     assert not batcher.remove(first)
 
@@ -149,7 +154,7 @@ def test_a_member_waiting_for_a_place_can_be_removed() -> None:
     batcher.add(Counter("first", 2))
     waiting = Counter("waiting", 2)
     batcher.add(waiting)
-    batcher.tick()
+    step(batcher)
     assert batcher.remove(waiting)
     assert run(batcher) == (["first"], [])
 
