@@ -8,8 +8,9 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,3 +42,18 @@ def engine(models_folder: Path) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(models_folder: Path) -> Path:
     return models_folder / "tiny.safetensors"
+
+
+@pytest.fixture
+def open_engine(models_folder: Path) -> Iterator[Callable[..., Engine]]:
+    """Makes engines with settings of the test's own, and closes them."""
+    engines: list[Engine] = []
+
+    def make(**settings: Any) -> Engine:
+        defaults = {"checkpoint": "tiny", "models_folder": models_folder, "device": "cpu"}
+        engines.append(Engine(EngineConfig(**(defaults | settings))))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()

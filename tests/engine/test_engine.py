@@ -1,13 +1,10 @@
-"""The engine's promises: requests share the device, equal their solo runs, and fail alone."""
+"""The engine's promises to one caller: what a result holds, what is refused, how it ends."""
 
 from __future__ import annotations
 
 import dataclasses
-import random
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,90 +14,14 @@ import torch
 from engine import (
     BadRequest,
     BrokenCheckpoint,
-    Cancelled,
     Engine,
     EngineClosed,
     EngineConfig,
-    GenerationFailed,
-    GenerationRequest,
-    GenerationResult,
-    OutOfMemory,
     UnknownCheckpoint,
 )
-from engine import loop as loop_module
-from engine.denoiser import Denoiser
 from engine.request import SAMPLERS, SCHEDULERS
 from engine.vae import Decoder
-
-FAST_BOUND = 1e-3
-"""Relative error of the latents in ``fast`` batching against a solo run, in float32, as the README states it."""
-
-
-def small(**parameters: Any) -> GenerationRequest:
-    return GenerationRequest(**({"width": 64, "height": 64, "steps": 4} | parameters))
-
-
-def same(one: GenerationResult, other: GenerationResult) -> bool:
-    pixels = zip(one.images, other.images, strict=True)
-    return torch.equal(one.latents, other.latents) and all(a.tobytes() == b.tobytes() for a, b in pixels)
-
-
-def random_request(seed: int) -> GenerationRequest:
-    choose = random.Random(seed)
-    return small(
-        prompt=choose.choice(["a cat", "a (purple:1.3) bottle", "very long, " * 40, ""]),
-        negative_prompt=choose.choice(["text", "", "blurry, " * 50]),
-        width=choose.choice([64, 64, 64, 96]),
-        steps=choose.randint(1, 6),
-        cfg_scale=choose.choice([1.0, 4.0, 8.0]),
-        sampler=choose.choice(SAMPLERS),
-        scheduler=choose.choice([name for name in SCHEDULERS if name != "kl_optimal"]),
-        seed=choose.randrange(2**64),
-        batch_size=choose.choice([1, 1, 1, 3]),
-        denoise=choose.choice([1.0, 1.0, 0.6]),
-        clip_skip=choose.choice([1, 2]),
-        model=choose.choice([None, None, "other"]),
-    )
-
-
-@pytest.fixture
-def open_engine(models_folder: Path) -> Iterator[Callable[..., Engine]]:
-    """Makes engines with settings of the test's own, and closes them."""
-    engines: list[Engine] = []
-
-    def make(**settings: Any) -> Engine:
-        defaults = {"checkpoint": "tiny", "models_folder": models_folder, "device": "cpu"}
-        engines.append(Engine(EngineConfig(**(defaults | settings))))
-        return engines[-1]
-
-    yield make
-    for engine in engines:
-        engine.close()
-
-
-class Gate:
-    """Holds the device's thread before each evaluation until the test lets it go on."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.permits = threading.Semaphore(0)
-        self.arrived = threading.Semaphore(0)
-        self.batches: list[int] = []
-        original = loop_module._evaluate
-
-        def held(trajectories: Any) -> Any:
-            self.batches.append(len(trajectories))
-            self.arrived.release()
-            assert self.permits.acquire(timeout=30)
-            return original(trajectories)
-
-        monkeypatch.setattr(loop_module, "_evaluate", held)
-
-    def wait(self) -> None:
-        """Until the device's thread stands before an evaluation."""
-        assert self.arrived.acquire(timeout=30)
-
-    def let(self, evaluations: int) -> None:
-        self.permits.release(evaluations)
+from tests.requests import same, small
 
 
 def test_the_result_tells_everything(engine: Engine) -> None:
@@ -150,160 +71,6 @@ def test_every_sampler_runs_at_few_steps(engine: Engine, sampler: str, steps: in
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_every_scheduler_runs(engine: Engine, scheduler: str) -> None:
     assert torch.isfinite(engine.generate(small(scheduler=scheduler, steps=3, denoise=0.7)).latents).all()
-
-
-@pytest.mark.parametrize("unet_rows", [2, 4, 8])
-def test_exact_batching_mixed_equals_solo_to_the_bit(open_engine: Callable[..., Engine], unet_rows: int) -> None:
-    engine = open_engine(unet_rows=unet_rows)
-    requests = [random_request(seed) for seed in range(12)]
-    solo = [engine.generate(request) for request in requests]
-    for handle, alone in zip([engine.submit(request) for request in requests], solo, strict=True):
-        assert same(handle.result(60), alone)
-
-
-def test_fast_batching_mixed_equals_solo_up_to_rounding(open_engine: Callable[..., Engine], engine: Engine) -> None:
-    fast = open_engine(batching="fast")
-    requests = [random_request(seed) for seed in range(12)]
-    for request, handle in zip(requests, [fast.submit(request) for request in requests], strict=True):
-        alone = engine.generate(request).latents
-        assert (handle.result(60).latents - alone).norm() / alone.norm() < FAST_BOUND, request
-
-
-def test_200_random_requests_from_8_threads_all_finish_and_match(open_engine: Callable[..., Engine]) -> None:
-    engine = open_engine(unet_rows=4)
-    kinds = [dataclasses.replace(random_request(seed), steps=random.Random(seed).randint(1, 3)) for seed in range(20)]
-    solo = [engine.generate(kind) for kind in kinds]
-    with ThreadPoolExecutor(8) as threads:
-        results = list(threads.map(lambda number: engine.generate(kinds[number % 20]), range(200)))
-    assert len(results) == 200
-    for number, result in enumerate(results):
-        assert same(result, solo[number % 20])
-
-
-def test_requests_in_flight_share_unet_calls(
-    open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate = Gate(monkeypatch)
-    engine = open_engine(batching="fast")
-    first = engine.submit(small(sampler="heun"))
-    gate.wait()
-    late = engine.submit(small(sampler="euler", prompt="late", cfg_scale=3.0, steps=2))
-    while not [event for event in late._events if event.stage == "waiting"]:
-        gate.let(1)
-        gate.wait()
-    gate.let(100)
-    first.result(60)
-    late.result(60)
-    assert 2 in gate.batches
-
-
-def test_a_late_short_request_finishes_before_an_early_long_one(engine: Engine) -> None:
-    long = engine.submit(small(steps=200))
-    for event in long.events():
-        if event.step >= 3:
-            break
-    engine.submit(small(steps=2)).result(60)
-    assert not long.done
-    long.cancel()
-
-
-def test_a_cancelled_request_frees_its_place_within_one_tick(
-    open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate = Gate(monkeypatch)
-    engine = open_engine(max_in_flight=1)
-    first = engine.submit(small(steps=50))
-    gate.wait()
-    second = engine.submit(small(steps=1))
-    assert first.cancel()
-    assert not first.cancel()
-    with pytest.raises(Cancelled):
-        first.result()
-    gate.let(2)
-    second.result(60)
-    assert len(gate.batches) == 2
-
-
-def test_a_sampler_that_raises_fails_its_request_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(x: Any, sigmas: Any, noise: Any) -> Any:
-        yield x, sigmas[0]
-        raise ZeroDivisionError("a sampler's mistake")
-
-    from engine import trajectory
-
-    monkeypatch.setattr(trajectory, "SAMPLERS", trajectory.SAMPLERS | {"ddpm": broken})
-    trajectory.evaluation_count.cache_clear()
-    monkeypatch.setattr(trajectory, "evaluation_count", lambda sampler, count: count)
-    good, bad = engine.submit(small(steps=6)), engine.submit(small(steps=6, sampler="ddpm"))
-    with pytest.raises(GenerationFailed, match="a sampler's mistake"):
-        bad.result(60)
-    assert same(good.result(60), engine.generate(small(steps=6)))
-
-
-def test_nan_latents_fail_their_request_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Denoiser.denoise
-
-    def poisoned(self: Denoiser, evaluations: Any) -> Any:
-        predictions = original(self, evaluations)
-        return [
-            prediction * float("nan") if evaluation.cfg_scale == 3.25 else prediction
-            for evaluation, prediction in zip(evaluations, predictions, strict=True)
-        ]
-
-    monkeypatch.setattr(Denoiser, "denoise", poisoned)
-    good, bad = engine.submit(small()), engine.submit(small(cfg_scale=3.25))
-    with pytest.raises(GenerationFailed, match="not finite"):
-        bad.result(60)
-    good.result(60)
-
-
-def test_a_size_that_the_device_cannot_do_fails_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Denoiser.denoise
-
-    def refusing(self: Denoiser, evaluations: Any) -> Any:
-        if any(evaluation.x.shape[2:] == (8, 10) for evaluation in evaluations):
-            raise RuntimeError("no kernel for this size")
-        return original(self, evaluations)
-
-    monkeypatch.setattr(Denoiser, "denoise", refusing)
-    good, bad = engine.submit(small()), engine.submit(small(width=80))
-    with pytest.raises(GenerationFailed, match="no kernel"):
-        bad.result(60)
-    good.result(60)
-
-
-@pytest.mark.parametrize("batching", ["exact", "fast"])
-def test_out_of_memory(open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, batching: str) -> None:
-    engine = open_engine(batching=batching, unet_rows=8)
-    checkpoint_unet = engine._pool.acquire(engine.checkpoint_file(small())).resident.result().checkpoint.unet
-    forward = checkpoint_unet.forward
-
-    def scarce(x: Any, *args: Any, **kwargs: Any) -> Any:
-        if x.shape[0] > 3:
-            raise torch.OutOfMemoryError("pretended")
-        return forward(x, *args, **kwargs)
-
-    monkeypatch.setattr(checkpoint_unet, "forward", scarce)
-    handles = [engine.submit(small(seed=seed)) for seed in range(5)]
-    for handle in handles:
-        if batching == "exact":
-            with pytest.raises(OutOfMemory, match="exact batching never splits"):
-                handle.result(60)
-        else:
-            handle.result(60)
-
-
-def test_sizes_and_checkpoints_in_flight_together_advance_fairly(engine: Engine) -> None:
-    engine.generate(small(model="other"))
-    handles = [
-        engine.submit(small(steps=30, **kind)) for kind in ({}, {"width": 96}, {"model": "other"}, {"height": 80})
-    ]
-    for handle in handles:
-        next(event for event in handle.events() if event.step >= 10)
-        steps = [other._events[-1].step for other in handles]
-        assert max(steps) - min(steps) <= 10
-    for handle in handles:
-        handle.result(60)
 
 
 def test_a_picture_that_is_nan_in_half_precision_is_decoded_again(

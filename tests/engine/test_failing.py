@@ -1,0 +1,80 @@
+"""One request's failure fails that request alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from engine import Engine, GenerationFailed, OutOfMemory, trajectory
+from engine.denoiser import Denoiser
+from tests.requests import same, small
+
+
+def test_a_sampler_that_raises_fails_its_request_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(x: Any, sigmas: Any, noise: Any) -> Any:
+        yield x, sigmas[0]
+        raise ZeroDivisionError("a sampler's mistake")
+
+    monkeypatch.setattr(trajectory, "SAMPLERS", trajectory.SAMPLERS | {"ddpm": broken})
+    trajectory.evaluation_count.cache_clear()
+    monkeypatch.setattr(trajectory, "evaluation_count", lambda sampler, count: count)
+    good, bad = engine.submit(small(steps=6)), engine.submit(small(steps=6, sampler="ddpm"))
+    with pytest.raises(GenerationFailed, match="a sampler's mistake"):
+        bad.result(60)
+    assert same(good.result(60), engine.generate(small(steps=6)))
+
+
+def test_nan_latents_fail_their_request_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Denoiser.denoise
+
+    def poisoned(self: Denoiser, evaluations: Any) -> Any:
+        predictions = original(self, evaluations)
+        return [
+            prediction * float("nan") if evaluation.cfg_scale == 3.25 else prediction
+            for evaluation, prediction in zip(evaluations, predictions, strict=True)
+        ]
+
+    monkeypatch.setattr(Denoiser, "denoise", poisoned)
+    good, bad = engine.submit(small()), engine.submit(small(cfg_scale=3.25))
+    with pytest.raises(GenerationFailed, match="not finite"):
+        bad.result(60)
+    good.result(60)
+
+
+def test_a_size_that_the_device_cannot_do_fails_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Denoiser.denoise
+
+    def refusing(self: Denoiser, evaluations: Any) -> Any:
+        if any(evaluation.x.shape[2:] == (8, 10) for evaluation in evaluations):
+            raise RuntimeError("no kernel for this size")
+        return original(self, evaluations)
+
+    monkeypatch.setattr(Denoiser, "denoise", refusing)
+    good, bad = engine.submit(small()), engine.submit(small(width=80))
+    with pytest.raises(GenerationFailed, match="no kernel"):
+        bad.result(60)
+    good.result(60)
+
+
+@pytest.mark.parametrize("batching", ["exact", "fast"])
+def test_out_of_memory(open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, batching: str) -> None:
+    engine = open_engine(batching=batching, unet_rows=8)
+    checkpoint_unet = engine._pool.acquire(engine.checkpoint_file(small())).resident.result().checkpoint.unet
+    forward = checkpoint_unet.forward
+
+    def scarce(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if x.shape[0] > 3:
+            raise torch.OutOfMemoryError("pretended")
+        return forward(x, *args, **kwargs)
+
+    monkeypatch.setattr(checkpoint_unet, "forward", scarce)
+    handles = [engine.submit(small(seed=seed)) for seed in range(5)]
+    for handle in handles:
+        if batching == "exact":
+            with pytest.raises(OutOfMemory, match="exact batching never splits"):
+                handle.result(60)
+        else:
+            handle.result(60)
