@@ -78,7 +78,7 @@ class Batcher(Generic[M]):
         while self._waiting and (self._waiting[0].pictures <= places or not (self._flying or admitted)):
             admitted.append(self._waiting.popleft())
             places -= admitted[-1].pictures
-        self._flying = admitted + self._flying
+        self._flying += admitted
         return admitted
 
     def tick(self) -> Tick[M]:

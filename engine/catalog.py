@@ -32,7 +32,11 @@ class CatalogEntry:
     file: str
     source: str
     """Where a person gets it."""
+    download: str | None = None
+    """The URL that gives the file itself, for those that have one."""
     sha256: str | None = None
+    unconfirmed_short_hash: str | None = None
+    """The first 10 digits of the SHA-256 as somebody claims them."""
     licence: str | None = None
     note: str | None = None
 
@@ -67,9 +71,10 @@ def find(name: str, folder: Path) -> Path:
 
 
 def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+    try:
+        return sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    except OSError:  # no such folder, or none that may be read
         return []
-    return sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
 
 
 def resolve(name_or_path: str | Path, folder: Path) -> Path:
@@ -87,6 +92,17 @@ def resolve(name_or_path: str | Path, folder: Path) -> Path:
 def file_of(name_or_path: str | Path | None, folder: Path) -> Path:
     """As ``resolve``; where no model is named, as ``default``."""
     return default(folder) if name_or_path is None else resolve(name_or_path, folder)
+
+
+def name_of(file: Path, folder: Path) -> str:
+    """The shortest of ``file``'s name without and with its suffix, and its whole path, that ``resolve`` finds it by."""
+    for name in (file.stem, file.name):
+        try:
+            if find(name, folder).samefile(file):
+                return name
+        except (UnknownCheckpoint, OSError):
+            continue
+    return str(file.absolute())
 
 
 def default(folder: Path) -> Path:

@@ -47,9 +47,13 @@ class EngineConfig:
     """Pictures that advance together; further requests wait for a place, in the order of their arrival."""
 
     memory_budget: int | None = None
-    """Bytes that resident checkpoints may take together. None: 90 % of what is free when the engine starts."""
+    """Bytes that resident checkpoints may take together. None: 75 % of what is free when the engine starts."""
 
     def __post_init__(self) -> None:
+        for name, kinds in (("checkpoint", str | Path | None), ("models_folder", str | Path), ("device", str)):
+            if not isinstance(getattr(self, name), kinds):
+                raise BadRequest(name, getattr(self, name), "a name" if name == "device" else "a name or a path")
+        object.__setattr__(self, "models_folder", Path(self.models_folder))
         for name, choices in (("dtype", get_args(Dtype)), ("batching", get_args(Batching))):
             if getattr(self, name) not in choices:
                 raise BadRequest(name, getattr(self, name), f"one of {', '.join(choices)}")

@@ -174,11 +174,16 @@ class Denoiser:
                 )
                 for place in range(self._rows)
             ]
-            first = self._call(probes)
-            self._alike[shape] = all(
-                torch.equal(self._call(probes[shift:] + probes[:shift]), first.roll(-shift, 0))
-                for shift in range(1, self._rows)
-            )
+            try:
+                first = self._call(probes)
+                self._alike[shape] = all(
+                    torch.equal(self._call(probes[shift:] + probes[:shift]), first.roll(-shift, 0))
+                    for shift in range(1, self._rows)
+                )
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                self._alike[shape] = False
         return self._alike[shape]
 
     def _call(self, rows: list[_Row]) -> Tensor:

@@ -19,7 +19,8 @@ from engine.config import EngineConfig
 from engine.denoiser import Denoiser
 from engine.device import device_name, torch_device, torch_dtype
 from engine.handle import GenerationResult, Handle
-from engine.loop import Job, Loop, Model
+from engine.job import Job, Model
+from engine.loop import Loop, as_ours
 from engine.memory import free_bytes
 from engine.pool import Pool
 from engine.prompt import chunks
@@ -28,7 +29,7 @@ from engine.trajectory import sigmas_of
 from engine.vae import Decoder
 
 _VERSIONED = ("torch", "diffusers", "transformers", "numpy")
-_SHARE_OF_FREE_MEMORY = 0.9
+_SHARE_OF_FREE_MEMORY = 0.75  # the rest is for activations, conditioning and pictures
 
 
 class Engine:
@@ -53,9 +54,9 @@ class Engine:
         if first is not None:
             try:
                 self._preload(first)
-            except Exception:
+            except Exception as error:
                 self.close()
-                raise
+                raise as_ours(error) from None
 
     def generate(self, request: GenerationRequest | None = None) -> GenerationResult:
         """The result of ``request``; blocks until it is there. Raises what ``submit`` and ``Handle.result`` raise."""
@@ -79,7 +80,7 @@ class Engine:
         chunks(request.negative_prompt, "negative_prompt")
         sigmas_of(request)
         lease = self._pool.acquire(path)
-        accepted = dataclasses.replace(request.with_seed(), model=path.stem)
+        accepted = dataclasses.replace(request.with_seed(), model=catalog.name_of(path, self.config.models_folder))
         handle = Handle(accepted, self._cancel)
         self._loop.submit(Job(handle=handle, lease=lease, previews=previews))
         return handle
@@ -140,6 +141,7 @@ def _record(config: EngineConfig, device: torch.device, dtype: torch.dtype, path
     """What the bytes of a picture depend on beside its request."""
     return {
         "checkpoint": path.name,
+        "checkpoint_bytes": path.stat().st_size,
         "device": device_name(device),
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
         "dtype": str(dtype).removeprefix("torch."),

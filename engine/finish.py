@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PIL import Image
-from torch import Tensor, isfinite
+from torch import Tensor, inference_mode, isfinite
 
 from engine.errors import GenerationFailed
 from engine.memory import out_of_memory, release_cached
@@ -56,7 +56,9 @@ class Finish:
             raise GenerationFailed(
                 "the latents are not finite: the checkpoint or the parameters drive them out of range"
             )
-        return self._fetched.value(), [self._picture(index) for index in range(len(self._pictures))]
+        with inference_mode(False):
+            latents = self._fetched.value().clone()  # one that callers may change
+        return latents, [self._picture(index) for index in range(len(self._pictures))]
 
     def _picture(self, index: int) -> Image.Image:
         pixels, finite = self._pictures[index]

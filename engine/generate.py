@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(_parser().parse_args(arguments))
     except BadRequest as error:
         return _say(error, CALLERS_MISTAKE)
+    except BrokenPipeError:  # whoever read the paths is gone; the pictures are written
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 – closed by the end of the process
+        return 0
     except (EngineError, OSError) as error:
         return _say(error, FAILED)
     except KeyboardInterrupt:
@@ -86,8 +89,9 @@ def _run(options: argparse.Namespace) -> None:
     )
     checkpoint = catalog.file_of(request.model, config.models_folder)
     folder = writable_folder(options.out)
-    if options.save_latents is not None and not options.save_latents.parent.is_dir():
-        raise BadRequest("save-latents", str(options.save_latents), "a file in a folder that exists")
+    if options.save_latents is not None:
+        _check_latents_file(options.save_latents)
+    then = record_from_png(options.from_image) if options.from_image is not None else {}
 
     from engine.engine import Engine
 
@@ -101,8 +105,13 @@ def _run(options: argparse.Namespace) -> None:
         raise
     engine.close()
     _write(result, folder, options)
-    if options.from_image is not None:
-        _compare(record_from_png(options.from_image), result.record)
+    if then and not any(hasattr(options, field.name) for field in dataclasses.fields(GenerationRequest)):
+        _compare(then, result.record)
+
+
+def _check_latents_file(file: Path) -> None:
+    if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+        raise BadRequest("save-latents", str(file), "a file in a folder that is there and can be written to")
 
 
 def _request(options: argparse.Namespace) -> GenerationRequest:
@@ -146,33 +155,37 @@ def _watched(handle: Handle) -> GenerationResult:
 
 
 def _write(result: GenerationResult, folder: Path, options: argparse.Namespace) -> None:
-    request = result.request
+    """Write everything, then tell: whoever reads the output may be gone by then."""
+    request, checkpoint = result.request, Path(result.record["checkpoint"])
+    paths = []
     for index, image in enumerate(result.images):
         metadata = picture_metadata(
             request,
-            checkpoint_file=result.record["checkpoint"],
-            model_name=str(request.model),
+            checkpoint_file=checkpoint.name,
+            model_name=checkpoint.stem,
             model_hash=None,
             record=result.record,
             index=index,
             version=__version__,
         )
-        path = write_png(folder, f"{request.model}-{result.seed}", encode_png(image, metadata))
-        if options.json:
-            line = {"path": str(path), "index": index, "request": dataclasses.asdict(request)}
-            line |= {"timings": dataclasses.asdict(result.timings), "record": result.record}
-            print(json.dumps(line), flush=True)
-        else:
-            print(path, flush=True)
+        paths.append(write_png(folder, f"{checkpoint.stem}-{result.seed}", encode_png(image, metadata)))
     if options.save_latents is not None:
-        from safetensors.torch import save_file
+        _write_latents(options.save_latents, result)
+    for index, path in enumerate(paths):
+        line: dict[str, Any] = {"path": str(path), "index": index, "request": dataclasses.asdict(request)}
+        line |= {"timings": dataclasses.asdict(result.timings), "record": result.record}
+        print(json.dumps(line) if options.json else path, flush=True)
 
-        temporary = options.save_latents.with_name(f".{options.save_latents.name}.{os.getpid()}.part")
-        try:
-            save_file({"latents": result.latents}, temporary)
-            os.replace(temporary, options.save_latents)
-        finally:
-            temporary.unlink(missing_ok=True)
+
+def _write_latents(file: Path, result: GenerationResult) -> None:
+    from safetensors.torch import save
+
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(save({"latents": result.latents}))
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _compare(then: dict[str, Any], now: dict[str, Any]) -> None:

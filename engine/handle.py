@@ -79,6 +79,7 @@ class Handle:
         self._on_cancel = on_cancel
         self._changed = threading.Condition()
         self._events: list[Progress] = []
+        self._shown: int | None = None  # which event holds the preview
         self._result: GenerationResult | None = None
         self._error: BaseException | None = None
 
@@ -93,7 +94,7 @@ class Handle:
             if not self._changed.wait_for(lambda: self.done, timeout):
                 raise TimeoutError(f"no result within {timeout} s")
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)  # else each call would add its frames
         assert self._result is not None
         return self._result
 
@@ -120,8 +121,10 @@ class Handle:
     def report(self, progress: Progress) -> None:
         """For the engine: tell the listeners. Of previews only the latest is kept."""
         with self._changed:
-            if self._events and progress.preview is not None:
-                self._events[-1] = dataclasses.replace(self._events[-1], preview=None)
+            if progress.preview is not None:
+                if self._shown is not None:
+                    self._events[self._shown] = dataclasses.replace(self._events[self._shown], preview=None)
+                self._shown = len(self._events)
             self._events.append(progress)
             self._changed.notify_all()
 

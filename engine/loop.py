@@ -5,60 +5,32 @@ Knows no files and no names; jobs reach it through a queue.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import logging
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from engine.batcher import Batcher
-from engine.checkpoint import Checkpoint
-from engine.conditioning import Conditioner
-from engine.denoiser import Denoiser
 from engine.errors import BadRequest, EngineClosed, EngineError, GenerationFailed, OutOfMemory
 from engine.finish import Finish
 from engine.handle import GenerationResult, Handle, Progress, Timings
+from engine.job import Job, Model
 from engine.memory import free_bytes, out_of_memory
-from engine.pool import Lease
+from engine.request import GenerationRequest
 from engine.trajectory import Trajectory
-from engine.transfer import Fetch
-from engine.vae import Decoder, latents_of
+from engine.vae import PIXELS_PER_CELL
 
+_log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A resident checkpoint and what works with it."""
-
-    checkpoint: Checkpoint
-    conditioner: Conditioner
-    denoiser: Denoiser
-    decoder: Decoder
-    record: dict[str, Any]
-
-
-@dataclass(eq=False)
-class Job:
-    """A request on its way through the loop."""
-
-    handle: Handle
-    lease: Lease[Model]
-    previews: bool
-    marks: list[float] = field(default_factory=lambda: [time.perf_counter()])
-    """When it was submitted, loaded, encoded, admitted, sampled and decoded."""
-    trajectory: Trajectory | None = None
-    finish: Finish | None = None
-    preview: Fetch | None = None
-
-    @property
-    def model(self) -> Model:
-        return self.lease.resident.result(timeout=0)
+_LATENTS_AT_WORK = 12
+"""About how many tensors of x's size a sampler holds at most."""
 
 
 class Loop:
@@ -71,14 +43,23 @@ class Loop:
         self._flying: dict[Trajectory, Job] = {}
         self._finishing: deque[Job] = deque()
         self._batcher: Batcher[Trajectory] = Batcher(_evaluate, capacity=capacity, rows=rows)
+        self._ready: deque[Job] = deque()  # their checkpoints are there, or failed to load
+        self._door = threading.Lock()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Carry ``job`` out as soon as its checkpoint is there. From any thread."""
-        self._inbox.put(lambda: self._accept(job))
-        job.lease.resident.add_done_callback(lambda _: self._inbox.put(lambda: self._start(job)))
+        """Carry ``job`` out as soon as its checkpoint is there. From any thread. Raises ``EngineClosed``."""
+        with self._door:
+            if self._closing:
+                job.lease.release()
+                raise EngineClosed("the engine is closed")
+            self._inbox.put(lambda: self._accept(job))
+        box = [job]  # a future never forgets its callbacks: this one must not keep the job
+        job.lease.resident.add_done_callback(
+            lambda _: self._inbox.put(functools.partial(self._ready.append, box.pop()))
+        )
 
     def cancel(self, handle: Handle) -> None:
         """Let go of what belongs to ``handle``, which is settled already. From any thread."""
@@ -86,7 +67,9 @@ class Loop:
 
     def close(self, timeout: float | None = None) -> None:
         """Stop after the tick that is running; whoever is not done fails with ``EngineClosed``. From any thread."""
-        self._inbox.put(self._close)
+        with self._door:
+            self._closing = True
+        self._inbox.put(lambda: None)  # wakes the thread
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)
 
@@ -94,27 +77,31 @@ class Loop:
         with torch.inference_mode():
             while not self._closing:
                 try:
-                    self._receive()
-                    self._tick()
-                    self._finish_some()
+                    self._turn()
                 except Exception as error:  # a defect of ours: nobody who was under way may be left waiting
                     for job in list(self._jobs.values()):
                         self._fail(job, error)
+        while not self._inbox.empty():
+            self._inbox.get()()
         for handle in list(self._jobs):
             handle.fail(EngineClosed("the engine was closed"))
             self._drop(handle)
 
-    def _receive(self) -> None:
-        """Do what the inbox asks for; wait for it only where nothing else is to be done."""
+    def _turn(self) -> None:
+        """Take in what the inbox holds; start one job, evaluate once, decode one picture: so nobody waits for long."""
         while True:
-            busy = self._closing or len(self._batcher) > 0 or len(self._finishing) > 0
+            busy = self._closing or self._ready or len(self._batcher) > 0 or self._finishing
             try:
                 self._inbox.get(block=not busy)()
             except queue.Empty:
-                return
-
-    def _close(self) -> None:
-        self._closing = True
+                break
+        if self._closing:
+            return
+        if self._ready:
+            self._start(self._ready.popleft())
+        self._tick()
+        if self._finishing:
+            self._finish_some()
 
     def _accept(self, job: Job) -> None:
         if job.handle.done:
@@ -132,10 +119,11 @@ class Loop:
             self._flying.pop(job.trajectory, None)
         if job in self._finishing:
             self._finishing.remove(job)
+        job.trajectory = job.finish = job.preview = None
         job.lease.release()
 
     def _fail(self, job: Job, error: BaseException) -> None:
-        job.handle.fail(_as_ours(error))
+        job.handle.fail(as_ours(error))
         self._drop(job.handle)
 
     def _start(self, job: Job) -> None:
@@ -146,7 +134,7 @@ class Loop:
         try:
             model = job.model
             job.marks.append(time.perf_counter())
-            self._check_memory(model, request.width, request.height)
+            self._check_memory(model, request)
             conditioning = model.conditioner.encode(request.prompt, request.clip_skip)
             negative = conditioning
             if request.cfg_scale != 1:
@@ -160,13 +148,19 @@ class Loop:
         self._batcher.add(job.trajectory)
         job.handle.report(Progress(stage="waiting", steps=job.trajectory.steps))
 
-    def _check_memory(self, model: Model, width: int, height: int) -> None:
+    def _check_memory(self, model: Model, request: GenerationRequest) -> None:
+        """Refuse a request that would not fit even if it were alone."""
         free = free_bytes(self._device)
-        needed = max(model.decoder.peak_bytes(width, height), model.denoiser.peak_bytes(width, height))
-        if needed > free:
-            most = int((width * height * free / needed) ** 0.5) // 8 * 8
-            allowed = f"a size that fits into {free / 2**30:.1f} GiB of free memory, such as {most} × {most}"
-            raise BadRequest("width × height", f"{width} × {height}", allowed)
+        width, height = request.width, request.height
+        one = max(model.decoder.peak_bytes(width, height), model.denoiser.peak_bytes(width, height))
+        if one > free:
+            most = int((width * height * free / one) ** 0.5) // 8 * 8
+            allowed = f"with height {height}, a size that fits into {free / 2**30:.1f} GiB of memory"
+            raise BadRequest("width", width, f"{allowed}, such as {most} × {most}" if most >= 16 else allowed)
+        picture = width * height * (3 + _LATENTS_AT_WORK * 4 * 4 // PIXELS_PER_CELL**2)
+        if one + request.batch_size * picture > free:
+            allowed = f"at most {(free - one) // picture} pictures of this size in {free / 2**30:.1f} GiB of memory"
+            raise BadRequest("batch_size", request.batch_size, allowed)
 
     def _tick(self) -> None:
         for trajectory in self._batcher.admit():
@@ -177,29 +171,27 @@ class Loop:
         for trajectory, error in tick.failed:
             self._fail(self._flying[trajectory], error)
         for trajectory in tick.advanced:
-            self._report(self._flying[trajectory], trajectory)
+            job = self._flying[trajectory]
+            shown = job.show()
+            job.handle.report(Progress(stage="sampling", step=trajectory.step, steps=trajectory.steps, preview=shown))
         for trajectory in tick.finished:
-            job = self._flying.pop(trajectory)
-            assert trajectory.x is not None
-            job.marks.append(time.perf_counter())
+            self._decode(self._flying.pop(trajectory), trajectory)
+
+    def _decode(self, job: Job, trajectory: Trajectory) -> None:
+        assert trajectory.x is not None
+        job.marks.append(time.perf_counter())
+        try:
             job.finish = Finish(job.model.decoder, trajectory.x)
+        except Exception as error:
+            self._fail(job, error)
+        else:
             job.handle.report(Progress(stage="decoding", step=trajectory.step, steps=trajectory.steps))
             self._finishing.append(job)
 
-    def _report(self, job: Job, trajectory: Trajectory) -> None:
-        picture = None
-        if job.previews and trajectory.denoised is not None:
-            shown = job.preview
-            job.preview = Fetch(job.model.decoder.preview(latents_of(trajectory.denoised[:1])))
-            shown = job.preview if job.preview.ready() else shown
-            picture = Image.fromarray(shown.value().numpy()) if shown is not None and shown.ready() else None
-        job.handle.report(Progress(stage="sampling", step=trajectory.step, steps=trajectory.steps, preview=picture))
-
     def _finish_some(self) -> None:
-        """Decode one picture, of those who were done first; settle who is complete."""
-        if not self._finishing:
-            return
+        """Decode one picture, in turns among those who are sampled; settle who is complete."""
         job = self._finishing[0]
+        self._finishing.rotate(-1)
         assert job.finish is not None
         try:
             if not job.finish.decoded:
@@ -216,7 +208,11 @@ class Loop:
         stages = dict(zip(("load", "encode", "wait", "sample", "decode"), spent, strict=True))
         timings = Timings(**stages, total=job.marks[-1] - job.marks[0])
         result = GenerationResult(
-            images=images, latents=latents, request=job.handle.request, timings=timings, record=job.model.record
+            images=images,
+            latents=latents,
+            request=job.handle.request,
+            timings=timings,
+            record=dict(job.model.record),
         )
         job.handle.succeed(result)
         self._drop(job.handle)
@@ -227,11 +223,15 @@ def _evaluate(trajectories: Sequence[Trajectory]) -> list[Tensor]:
     return trajectories[0].denoiser.denoise([evaluation for evaluation in evaluations if evaluation is not None])
 
 
-def _as_ours(error: BaseException) -> EngineError:
-    """``error`` as the caller sees it: ours as it is, anything else as the failure of this one request."""
+def as_ours(error: BaseException) -> EngineError:
+    """``error`` as the caller sees it: ours as it is, anything else, which is logged, as this request's failure.
+
+    Without its traceback, whose frames would keep the device's tensors for as long as somebody keeps the error.
+    """
     if isinstance(error, EngineError):
-        return error
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
+    _log.error("a request failed", exc_info=error)
+    error.with_traceback(None)
     kind = OutOfMemory if out_of_memory(error) else GenerationFailed
-    ours = kind(f"{type(error).__name__}: {error}")
-    ours.__cause__ = error
-    return ours
+    return kind(f"{type(error).__name__}: {error}")

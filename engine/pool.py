@@ -53,6 +53,7 @@ class Pool(Generic[R]):
         self._size_of = size_of
         self._budget = budget
         self._places: OrderedDict[_Key, _Place[R]] = OrderedDict()
+        self._leaving: list[_Place[R]] = []  # still in use, to be let go of then, and not leased any more
         self._changed = threading.Condition()
         self._closed = False
         self._orders: queue.SimpleQueue[tuple[_Key, _Place[R]] | None] = queue.SimpleQueue()
@@ -85,7 +86,9 @@ class Pool(Generic[R]):
     def resident(self) -> list[Path]:
         """The files that are loaded now, least recently used first."""
         with self._changed:
-            return [place.path for place in self._places.values() if place.size and place.resident.done()]
+            return [
+                place.path for place in [*self._leaving, *self._places.values()] if place.size and place.resident.done()
+            ]
 
     def close(self) -> None:
         """Let go of everything. Loads that did not begin, or wait for room, fail with ``EngineClosed``."""
@@ -93,10 +96,12 @@ class Pool(Generic[R]):
             self._closed = True
             self._changed.notify_all()
         self._orders.put(None)
-        self._loader.join()
+        if threading.current_thread() is not self._loader:  # which may be the one to collect a forgotten engine
+            self._loader.join()
         with self._changed:
             places = list(self._places.values())
             self._places.clear()
+            self._leaving.clear()
         for place in places:
             if not place.resident.done():
                 place.resident.set_exception(EngineClosed("the engine was closed before the checkpoint was loaded"))
@@ -104,6 +109,8 @@ class Pool(Generic[R]):
     def _leave(self, place: _Place[R]) -> None:
         with self._changed:
             place.users -= 1
+            if not place.users and place in self._leaving:
+                self._leaving.remove(place)
             self._changed.notify_all()
 
     def _run(self) -> None:
@@ -112,28 +119,40 @@ class Pool(Generic[R]):
 
     def _fill(self, key: _Key, place: _Place[R]) -> None:
         try:
-            self._make_room(place, self._size_of(place.path))
+            self._make_room(key, place, self._size_of(place.path))
             resident = self._load(place.path)
         except BaseException as error:
             with self._changed:
-                self._places.pop(key, None)
+                if self._places.get(key) is place:
+                    del self._places[key]
+                place.size = 0
                 self._changed.notify_all()
             place.resident.set_exception(error)
         else:
             place.resident.set_result(resident)
 
-    def _make_room(self, newcomer: _Place[R], size: int) -> None:
-        """Drop idle checkpoints, least recently used first, and wait for busy ones, until ``size`` bytes are free."""
+    def _make_room(self, key: _Key, newcomer: _Place[R], size: int) -> None:
+        """Let go of idle checkpoints, least recently used first, until ``size`` bytes are free.
+
+        Where all are in use, the least recently used one is not leased any more, and the others wait for its end:
+        a checkpoint that is always in use must not keep another out for ever.
+        """
         if size > self._budget:
             raise OutOfMemory(f"{newcomer.path} takes {size:,} bytes; the memory budget is {self._budget:,}")
         with self._changed:
-            while not self._closed:
-                if sum(place.size for place in self._places.values()) + size <= self._budget:
+            while not self._closed and newcomer.users:
+                held = [*self._leaving, *self._places.values()]
+                if sum(place.size for place in held) + size <= self._budget:
                     newcomer.size = size
                     return
-                idle = next((key for key, place in self._places.items() if place.size and not place.users), None)
-                if idle is not None:
-                    del self._places[idle]
+                loaded = [item for item in self._places.items() if item[1].size]
+                idle = [item for item in loaded if not item[1].users]
+                if idle:
+                    del self._places[idle[0][0]]
+                elif not self._leaving:
+                    self._leaving.append(self._places.pop(loaded[0][0]))
                 else:
                     self._changed.wait()
-        raise EngineClosed("the engine was closed while the checkpoint waited for room")
+            if self._places.get(key) is newcomer:
+                del self._places[key]  # nobody may lease it between here and its failure
+        raise EngineClosed("the engine was closed, or the request cancelled, while the checkpoint waited for room")

@@ -19,7 +19,7 @@ CHUNK = 77
 ROOM = CHUNK - 2
 MAX_NESTING = 100
 
-_ESCAPED = {"\\)": "\ufdd0", "\\(": "\ufdd1"}  # noncharacters, which no text is meant to hold
+_ESCAPED = {"\\)": "\ud800", "\\(": "\ud801"}  # halves of surrogate pairs, which a request's text never holds
 _SPECIAL = re.compile(r"(<\|startoftext\|>|<\|endoftext\|>)")
 _EMBEDDING = re.compile(r"(?:^|[ \n])(embedding:\S*)")
 _KEPT_WHOLE_BELOW = 8

@@ -98,12 +98,14 @@ def _integer(low: int, high: int, multiple: int = 1) -> Callable[[str, object], 
 
 
 def _seed(name: str, value: object) -> int | None:
-    if value is None or (value == -1 and not isinstance(value, bool | float)):
+    if value is None:
         return None
     try:
-        return _integer(0, MAX_SEED)(name, value)
+        number = _integer(-1, MAX_SEED)(name, value)
+        return None if number == -1 else number
     except BadRequest as error:
-        raise BadRequest(name, value, f"{error.allowed}, or -1 or null for a fresh one") from None
+        allowed = error.allowed.replace("-1", "0")
+        raise BadRequest(name, value, f"{allowed}, or -1 or null for a fresh one") from None
 
 
 def _number(low: float, high: float, above_low: bool = False) -> Callable[[str, object], float]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
@@ -51,10 +54,15 @@ class Decoder:
 
     def decode_in_float32(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """As ``decode``, with the weights in float32 for this once. Halves widen and narrow again without a loss."""
+        with self._widened():
+            return self.decode(latents)
+
+    @contextlib.contextmanager
+    def _widened(self) -> Iterator[None]:
         dtype = self._vae.dtype
         try:
             self._vae.to(torch.float32)
-            return self.decode(latents)
+            yield
         finally:
             self._vae.to(dtype)
 
@@ -81,7 +89,8 @@ class Decoder:
         generator = torch.Generator().manual_seed(0)
         coarse = torch.randn(1, 4, 6, 6, generator=generator)
         latents = latents_of(interpolate(coarse, size=(24, 24), mode="bicubic")).to(device)
-        cells = avg_pool2d(self._image(latents), PIXELS_PER_CELL)[0].flatten(1).T  # (576, 3)
+        with self._widened():
+            cells = avg_pool2d(self._image(latents), PIXELS_PER_CELL)[0].flatten(1).T  # (576, 3)
         inputs = torch.cat([latents[0].flatten(1).T, torch.ones(cells.shape[0], 1, device=device)], dim=1)  # (576, 5)
         solution = torch.linalg.lstsq(inputs.cpu(), cells.cpu()).solution.to(device)  # (5, 3)
         return solution[:4], solution[4]

@@ -200,3 +200,13 @@ def test_a_member_with_nothing_to_do_is_finished_at_once() -> None:
     batcher.add(Counter("done", 0))
     assert run(batcher) == (["done"], [])
     assert clock.calls == []
+
+
+def test_a_stream_of_short_ones_does_not_starve_a_long_one() -> None:
+    batcher = Batcher(Clock(), capacity=8, rows=2)
+    long = Counter("long", 20)
+    batcher.add(long)
+    for number in range(200):
+        batcher.add(Counter(str(number), 1))
+        step(batcher)
+    assert long.x is not None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from engine import (
     Engine,
     EngineClosed,
     EngineConfig,
+    Handle,
     UnknownCheckpoint,
 )
 from engine.request import SAMPLERS, SCHEDULERS
@@ -135,7 +140,8 @@ def test_results_time_out(engine: Engine) -> None:
         ({"negative_prompt": "embedding:x"}, "negative_prompt"),
         ({"scheduler": "kl_optimal", "steps": 1}, "steps"),
         ({"clip_skip": 3}, "clip_skip"),
-        ({"width": 16384, "height": 16384}, "width × height"),
+        ({"width": 16384, "height": 16384}, "width"),
+        ({"batch_size": 4096, "width": 1024, "height": 1024}, "batch_size"),
     ],
 )
 def test_bad_requests_name_their_field(engine: Engine, parameters: dict[str, Any], field: str) -> None:
@@ -182,12 +188,55 @@ def test_closing_fails_who_is_not_done_and_refuses_who_comes(models_folder: Path
         engine.submit(small())
 
 
-def test_a_handle_keeps_its_engine_and_a_forgotten_engine_ends(models_folder: Path) -> None:
-    handle = Engine(EngineConfig(checkpoint="tiny", models_folder=models_folder, device="cpu")).submit(small())
+def test_a_request_that_comes_while_the_engine_closes_is_never_left_waiting(models_folder: Path) -> None:
+    engine = Engine(EngineConfig(checkpoint="tiny", models_folder=models_folder, device="cpu"))
+    engine.submit(small(steps=1000))
+    handles: list[Handle] = []
+
+    def submit_until_closed() -> None:
+        with contextlib.suppress(EngineClosed):
+            while True:
+                handles.append(engine.submit(small(steps=1000)))
+
+    caller = threading.Thread(target=submit_until_closed)
+    caller.start()
+    while not handles:
+        time.sleep(0.001)
+    engine.close()
+    caller.join(30)
+    assert not caller.is_alive()
+    for handle in handles:
+        with pytest.raises(EngineClosed):
+            handle.result(10)
+
+
+@pytest.mark.parametrize("checkpoint", ["tiny", None], ids=["preloaded", "loaded on demand"])
+def test_a_handle_keeps_its_engine_and_a_forgotten_engine_ends(models_folder: Path, checkpoint: str | None) -> None:
+    engine = Engine(EngineConfig(checkpoint=checkpoint, models_folder=models_folder, device="cpu"))
+    handle = engine.submit(small(model="tiny"))
+    thread = engine._loop._thread
+    del engine
     assert handle.result(60).images
-    thread = handle._on_cancel.__self__._loop._thread  # type: ignore[attr-defined]
+    forgotten = weakref.ref(handle)
     del handle
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while thread.is_alive() and time.monotonic() < deadline:
         time.sleep(0.01)
+        gc.collect()
+    assert forgotten() is None
     assert not thread.is_alive()
+
+
+def test_a_result_names_its_own_checkpoint(engine: Engine, models_folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "tiny.safetensors"
+    elsewhere.write_bytes((models_folder / "other.safetensors").read_bytes())
+    result = engine.generate(small(model=str(elsewhere)))
+    assert same(engine.generate(result.request), result)
+    assert not same(engine.generate(small()), result)
+
+
+def test_what_a_caller_does_to_a_result_is_the_callers(engine: Engine) -> None:
+    result = engine.generate(small())
+    result.latents.mul_(2)
+    result.record["batching"] = "changed"
+    assert engine.generate(small()).record["batching"] == "exact"

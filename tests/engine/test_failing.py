@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from engine import Engine, GenerationFailed, OutOfMemory, trajectory
+from engine import Engine, GenerationFailed, OutOfMemory, loop, trajectory
 from engine.denoiser import Denoiser
+from engine.vae import Decoder
 from tests.requests import same, small
 
 
@@ -78,3 +82,35 @@ def test_out_of_memory(open_engine: Callable[..., Engine], monkeypatch: pytest.M
                 handle.result(60)
         else:
             handle.result(60)
+
+
+def test_a_preview_that_fails_costs_nobody_anything_else(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Decoder, latents: Any) -> Any:
+        raise torch.OutOfMemoryError("pretended")
+
+    monkeypatch.setattr(Decoder, "preview", broken)
+    watched, other = engine.submit(small(), previews=True), engine.submit(small(seed=2))
+    assert same(watched.result(60), engine.generate(small()))
+    other.result(60)
+
+
+def test_an_error_does_not_keep_tensors_alive(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+
+    def failing(self: Denoiser, evaluations: Any) -> Any:
+        activation = torch.zeros(3)
+        kept.append(weakref.ref(activation))
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(Denoiser, "denoise", failing)
+    monkeypatch.setattr(loop, "_log", logging.getLogger("nobody listens"))  # pytest keeps what is logged
+    logging.getLogger("nobody listens").disabled = True
+    handle = engine.submit(small())
+    for _ in range(2):
+        with pytest.raises(GenerationFailed, match="no such kernel"):
+            handle.result(60)
+    engine.submit(small()).cancel()  # the loop has gone on, and left its frames
+    deadline = time.monotonic() + 10
+    while kept[0]() is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert kept[0]() is None

@@ -121,6 +121,7 @@ def test_a_repetition_says_what_differs(run: Any) -> None:
         (["--workflow", "/nowhere.json"], "workflow"),
         (["--from-image", "/nowhere.png"], "from-image"),
         (["--save-latents", "/nowhere/x.safetensors"], "save-latents"),
+        (["--save-latents", "/"], "save-latents"),
         (["--unknown-flag"], "--unknown-flag"),
         (["--workflow", "a", "--from-image", "b"], "not allowed with"),
         (["(a:nan)"], "prompt"),
@@ -221,3 +222,16 @@ def test_ctrl_c_stops_at_once_and_leaves_nothing_behind(models_folder: Path, tmp
     assert rest.endswith(b"error: stopped\r\n")
     assert b"Traceback" not in rest
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_stops_reading_loses_no_picture(models_folder: Path, tmp_path: Path) -> None:
+    process = start(
+        models_folder, tmp_path, *SMALL, "--batch-size", "3", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait(60) == 0
+    process.stderr.close()
+    assert len(list(tmp_path.iterdir())) == 3

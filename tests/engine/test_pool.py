@@ -138,3 +138,33 @@ def test_closing_fails_those_who_wait_for_room(pool: Pool[str], files: dict[str,
         third.resident.result(WAIT)
     with pytest.raises(EngineClosed):
         pool.acquire(files["a"])
+
+
+def test_a_load_that_nobody_waits_for_any_more_keeps_nobody_waiting(
+    pool: Pool[str], loads: Loads, files: dict[str, Path]
+) -> None:
+    busy = pool.acquire(files["a"])
+    busy.resident.result(WAIT)
+    large = files["b"].parent / "large.safetensors"
+    large.write_text("l" * 8)
+    given_up = pool.acquire(large)
+    with pytest.raises(TimeoutError):
+        given_up.resident.result(0.1)
+    given_up.release()
+    assert use(pool, files["c"]) == "cccc"
+    assert "large" not in loads.log
+
+
+def test_one_always_in_use_does_not_keep_another_out(pool: Pool[str], files: dict[str, Path]) -> None:
+    large = files["b"].parent / "large.safetensors"
+    large.write_text("l" * 8)
+    first = pool.acquire(files["a"])
+    first.resident.result(WAIT)
+    waiting = pool.acquire(large)
+    with pytest.raises(TimeoutError):
+        waiting.resident.result(0.1)
+    second = pool.acquire(files["a"])  # queues behind the one that waits
+    first.release()
+    assert waiting.resident.result(WAIT) == "l" * 8
+    waiting.release()
+    assert second.resident.result(WAIT) == "aaaa"

@@ -22,6 +22,9 @@ class LinearVae:
     config = SimpleNamespace(block_out_channels=(128,))
     matrix = torch.tensor([[0.2, 0.0, 0.1], [0.0, 0.1, 0.0], [-0.1, 0.0, 0.2], [0.0, -0.2, 0.0]]) * SCALE
 
+    def to(self, dtype: torch.dtype) -> None:
+        """Its matrix is float32 always."""
+
     def decode(self, latents: Tensor, return_dict: bool) -> tuple[Tensor]:
         cells = torch.einsum("bchw,cd->bdhw", latents, self.matrix) + 0.1
         return (cells.repeat_interleave(8, 2).repeat_interleave(8, 3),)
