@@ -149,7 +149,7 @@ class Loop:
         job.handle.report(Progress(stage="waiting", steps=job.trajectory.steps))
 
     def _check_memory(self, model: Model, request: GenerationRequest) -> None:
-        """Refuse a request that would not fit even if it were alone."""
+        """Refuse a request that does not fit into the memory that is free now."""
         free = free_bytes(self._device)
         width, height = request.width, request.height
         one = max(model.decoder.peak_bytes(width, height), model.denoiser.peak_bytes(width, height))

@@ -28,7 +28,7 @@ class Server(ThreadingHTTPServer):
 
 @dataclass
 class Site:
-    """What the server gives, and how. ``script`` has one behaviour per request; when it is empty, the server behaves."""
+    """What the server gives, and how. ``script`` has one behaviour per request; after those, the server behaves."""
 
     content: bytes
     etag: str | None = '"one"'
@@ -108,14 +108,14 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Callable[[Handler]
     return behave
 
 
-def chunked(handler: Handler) -> None:
-    """The file in chunks, without its length; the last chunk never comes, if ``cut`` was asked for."""
+def chunked(handler: Handler, *, whole: bool) -> None:
+    """The file in chunks, without its length; cut within the second unless ``whole``."""
     handler.protocol_version = "HTTP/1.1"
     handler.head(200, {"Transfer-Encoding": "chunked", "Connection": "close", "ETag": '"one"'})
     content = handler.server.site.content
     for piece in (content[:1000], content[1000:]):
-        handler.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
-    handler.wfile.write(b"0\r\n\r\n")
+        handler.wfile.write(f"{len(piece):x}\r\n".encode() + (piece if whole else piece[:1000]) + b"\r\n" * whole)
+    handler.wfile.write(b"0\r\n\r\n" * whole)
     handler.close_connection = True
 
 
