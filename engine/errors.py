@@ -6,10 +6,12 @@ status codes once.
 
     EngineError
     ├── BadRequest              the caller asked for something that is not allowed
-    │   └── UnknownCheckpoint   … for a model that is not there
+    │   ├── UnknownCheckpoint   … for a model that is not there
+    │   └── AlreadyThere        … for a name in the models folder that is taken (engine.models)
     ├── BrokenCheckpoint        a file that is not a usable Stable Diffusion 1.x checkpoint
     ├── GenerationFailed        this request could not be computed (NaN latents, a sampler that raised)
     │   └── OutOfMemory         … because the device's memory did not suffice
+    ├── DownloadFailed          a URL did not give its file (engine.models)
     ├── Cancelled               the request was cancelled
     └── EngineClosed            the engine was closed before the request was done
 """

@@ -12,9 +12,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from engine import __version__, catalog
+from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, say
 from engine.config import MODELS_FOLDER, EngineConfig
 from engine.errors import BadRequest, EngineError
 from engine.png import encode_png, picture_metadata, record_from_png, request_from_png, writable_folder, write_png
@@ -24,17 +25,9 @@ from engine.workflow import read_workflow
 if TYPE_CHECKING:
     from engine.handle import GenerationResult, Handle
 
-CALLERS_MISTAKE = 2
-FAILED = 1
-
 
 class _Interrupted(int):
     """Exit status after Ctrl-C, when a thread may still be inside a long call that nothing can stop."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(CALLERS_MISTAKE, f"error: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,24 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _run(_parser().parse_args(arguments))
     except BadRequest as error:
-        return _say(error, CALLERS_MISTAKE)
+        return say(error, CALLERS_MISTAKE)
     except BrokenPipeError:  # whoever read the paths is gone; the pictures are written
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 – closed by the end of the process
         return 0
     except (EngineError, OSError) as error:
-        return _say(error, FAILED)
+        return say(error, FAILED)
     except KeyboardInterrupt:
-        return _say("stopped", _Interrupted(FAILED))
+        return say("stopped", _Interrupted(FAILED))
     return 0
 
 
-def _say(error: object, status: int) -> int:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return status
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m engine.generate", description="Make a picture with a Stable Diffusion checkpoint.")
+    parser = Parser(prog="python -m engine.generate", description="Make a picture with a Stable Diffusion checkpoint.")
     for field in dataclasses.fields(GenerationRequest):
         default = "" if field.default is None else f" (default: {field.default})"
         name = "prompt" if field.name == "prompt" else "--" + field.name.replace("_", "-")

@@ -5,13 +5,13 @@ Knows that other threads and processes write to the same folder; does not know w
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import secrets
 from pathlib import Path
 
 from engine.errors import BadRequest
+from engine.files import rename_to_free, sync_folder
 
 _FIELD = "out"
 _LONGEST_STEM = 150
@@ -38,7 +38,7 @@ def write_png(folder: Path | str, stem: str, data: bytes) -> Path:
             target = _placed(temporary, folder, stem)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync(folder)
+        sync_folder(folder)
     except (OSError, ValueError) as error:
         raise _unwritable(folder, error) from None
     return target
@@ -82,37 +82,8 @@ def _placed(temporary: Path, folder: Path, stem: str) -> Path:
     while True:
         target = folder / f"{stem}_{number:05}_.png"
         try:
-            _rename_to_free(temporary, target)
+            rename_to_free(temporary, target)
         except FileExistsError:
             number += 1
         else:
             return target
-
-
-def _rename_to_free(temporary: Path, target: Path) -> None:
-    """Rename, but never over another file: ``FileExistsError`` then.
-
-    A hard link is made only under a free name. Where the file system has none, an empty file reserves the name first;
-    a crash between the two steps leaves that empty file.
-    """
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        open(target, "xb").close()
-        try:
-            os.replace(temporary, target)
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
-
-
-def _sync(folder: Path) -> None:
-    """Put the folder's new entry on disk too. Not every system can; the file itself is there by now."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

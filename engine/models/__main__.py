@@ -1,0 +1,206 @@
+"""The command line for the models folder: ``python -m engine.models list | pull | verify | add``.
+
+Exit status 0, 2 for a caller's mistake (said in one line), 1 for anything else; loads no weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine import catalog
+from engine.catalog import CatalogEntry
+from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, say
+from engine.config import MODELS_FOLDER
+from engine.errors import BadRequest, EngineError
+from engine.models.download import Source, copy, download, remote_name
+from engine.models.folder import by_hand, folder_states, hash_words, known_checkpoint, known_file, state_of, table
+from engine.models.hashes import Progress, remember, silent, verified_hash
+from engine.models.incoming import AlreadyThere, checked_name, safe_name
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+    except BadRequest as error:
+        return say(error, CALLERS_MISTAKE)
+    except (EngineError, OSError) as error:
+        return say(error, FAILED)
+    except KeyboardInterrupt:
+        return say("stopped; what was downloaded is kept, run it again to go on from there", FAILED)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m engine.models", description="Manage the folder of the checkpoints.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, help_text: str) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
+        added.add_argument(
+            "--models", metavar="DIR", type=Path, default=MODELS_FOLDER, help="folder of the checkpoints"
+        )
+        added.set_defaults(command=run)
+        return added
+
+    listing = command("list", _list, "Show the known and the installed checkpoints.")
+    pull = command("pull", _pull, "Download a known checkpoint; a download that was cut goes on.")
+    verify = command(
+        "verify", _verify, "Compute the SHA-256 of checkpoints, compare it with the catalog, check the file."
+    )
+    add = command("add", _add, "Bring a checkpoint file, or what a URL gives, into the folder.")
+    pull.add_argument("name", metavar="NAME", help="a name that list shows")
+    verify.add_argument("names", metavar="NAME", nargs="*", help="names of installed checkpoints (default: all)")
+    add.add_argument("source", metavar="URL-OR-PATH")
+    add.add_argument("--name", help="the file's name in the folder (default: the one it has)")
+    add.add_argument(
+        "--sha256", metavar="HEX", help="what its SHA-256 must be (default: the catalog's, if it is known)"
+    )
+    for parser_with_json in (listing, verify):
+        parser_with_json.add_argument("--json", action="store_true", help="print one JSON line per checkpoint")
+    for parser_with_token in (pull, add):
+        parser_with_token.add_argument(
+            "--token-env", metavar="VARIABLE", help="environment variable that holds a bearer token for the download"
+        )
+    return parser
+
+
+def _list(options: argparse.Namespace) -> int:
+    states = folder_states(options.models)
+    print("\n".join(json.dumps(dataclasses.asdict(state)) for state in states) if options.json else table(states))
+    return 0
+
+
+def _pull(options: argparse.Namespace) -> int:
+    entry = known_checkpoint(options.name)
+    target = options.models / entry.file
+    try:
+        if os.path.lexists(target):
+            raise AlreadyThere(target)
+        if entry.download is None:
+            raise BadRequest("name", entry.name, f"one with a direct download; {by_hand(entry, options.models)}")
+        with _bar(entry.name) as progress:
+            sha256 = download(_source(options, entry.download, entry.sha256, progress), target)
+    except AlreadyThere:
+        print("it is there already; verify checks it", file=sys.stderr)
+        print(target)
+        return 0
+    return _arrived(target, sha256)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    installed = catalog.installed(options.models)
+    paths = [catalog.find(name, options.models) for name in options.names] or list(installed.values())
+    bad = [path.name for path in paths if not _verified(path, as_json=options.json)]
+    if not paths:
+        print(f"{options.models} holds no checkpoint", file=sys.stderr)
+    return say(f"{len(bad)} of {len(paths)} failed: {', '.join(bad)}", FAILED) if bad else 0
+
+
+def _verified(path: Path, *, as_json: bool) -> bool:
+    """Tell what is found out about one file; whether it is sound."""
+    from engine.checkpoint import inspect_checkpoint
+
+    with _bar(path.name) as progress:
+        verified_hash(path, progress)
+    state = state_of(path)
+    parameters, problem = None, None
+    try:
+        parameters = inspect_checkpoint(path).parameters
+    except EngineError as error:
+        problem = getattr(error, "reason", str(error))
+    if as_json:
+        print(json.dumps(dataclasses.asdict(state) | {"parameters": parameters, "problem": problem}))
+    else:
+        print(f"{path}\n  SHA-256     {state.sha256}\n  short hash  {hash_words(state)}")
+        print(f"  checkpoint  {problem or f'sound Stable Diffusion 1.x, {parameters:,} parameters'}")
+    return problem is None and state.hash != "differs"
+
+
+def _add(options: argparse.Namespace) -> int:
+    is_url = "://" in options.source
+    name = options.name
+    if name is None:
+        name = remote_name(_source(options, options.source)) if is_url else safe_name(Path(options.source).name)
+    if name is None:
+        raise BadRequest("name", None, "--name FILE: the source names no .safetensors or .ckpt file")
+    target = options.models / checked_name(name)
+    sha256 = _expected_hash(options.sha256, known_file(target))
+    if os.path.lexists(target):
+        raise AlreadyThere(target)
+    with _bar(name) as progress:
+        if is_url:
+            digest = download(_source(options, options.source, sha256, progress), target)
+        else:
+            digest = copy(Path(options.source), target, sha256=sha256, progress=progress)
+    return _arrived(target, digest)
+
+
+def _source(options: argparse.Namespace, url: str, sha256: str | None = None, progress: Progress = silent) -> Source:
+    return Source(url=url, sha256=sha256, token=_token(options.token_env), progress=progress, note=_note)
+
+
+def _token(variable: str | None) -> str | None:
+    """The token in the environment variable. Raises ``BadRequest``, which never shows it."""
+    if variable is None:
+        return None
+    token = os.environ.get(variable, "").strip()
+    if not re.fullmatch(r"[!-~]+", token):
+        raise BadRequest("token-env", variable, "an environment variable that holds a token, ASCII without spaces")
+    return token
+
+
+def _expected_hash(given: str | None, entry: CatalogEntry | None) -> str | None:
+    known = entry.sha256 if entry else None
+    if given is None:
+        return known
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", given):
+        raise BadRequest("sha256", given, "64 hexadecimal digits")
+    if known not in (None, given.lower()):
+        raise BadRequest("sha256", given, f"what the catalog knows for this name: {known}")
+    return given.lower()
+
+
+def _arrived(path: Path, sha256: str) -> int:
+    remember(path, sha256)
+    print(f"SHA-256 {sha256}, short hash {hash_words(state_of(path))}", file=sys.stderr)
+    print(path)
+    return 0
+
+
+def _note(line: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)  # above a bar, where there is one
+
+
+@contextlib.contextmanager
+def _bar(what: str) -> Iterator[Progress]:
+    """A progress bar on a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(desc=what, unit="B", unit_scale=True, disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            if bar.disable:
+                return
+            if bar.n == 0:
+                bar.initial = bar.n = bar.last_print_n = done  # what an earlier run brought is no part of the speed
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+if __name__ == "__main__":
+    sys.exit(main())

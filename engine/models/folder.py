@@ -1,0 +1,124 @@
+"""What the models folder and the catalog together tell of each checkpoint, and the table that says it.
+
+Reads names, sizes and remembered hashes; opens no checkpoint and fetches nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.catalog import CatalogEntry, installed, known_checkpoints
+from engine.errors import UnknownCheckpoint
+from engine.models.hashes import HashState, hash_state, recorded_hash, short_hash
+
+_HASH_WORDS: dict[HashState, str] = {
+    "matches": "{short}, as the catalog says",
+    "differs": "{short} DIFFERS from the catalog's {expected}",
+    "matches unconfirmed": "{short}, as a third party says (unconfirmed)",
+    "differs from unconfirmed": "{short} differs from {expected}, which a third party says (unconfirmed)",
+    "no reference": "{short}, nothing known to compare it with",
+    "unchecked": "not checked, run verify",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderState:
+    """One checkpoint, known or installed. What is not known is None."""
+
+    name: str
+    file: str
+    path: str | None
+    """None where it is not installed."""
+    size_bytes: int | None
+    sha256: str | None
+    """As computed from the file, by ``pull``, ``add`` or ``verify``."""
+    hash: HashState | None
+    """What that means; None where it is not installed."""
+    known: CatalogEntry | None
+    """What the catalog says of a file of this name."""
+    where: str
+    """The path, else how to get it."""
+
+
+def known_checkpoint(name: str) -> CatalogEntry:
+    """The catalog's entry called ``name``, or for the file ``name``.
+
+    Raises ``UnknownCheckpoint`` with the nearest names.
+    """
+    known = known_checkpoints()
+    entry = next((entry for entry in known if name in (entry.name, entry.file)), None)
+    if entry is None:
+        names = [entry.name for entry in known]
+        nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
+        raise UnknownCheckpoint("name", name, f"a checkpoint of the catalog, such as {', '.join(nearest)}")
+    return entry
+
+
+def known_file(path: Path) -> CatalogEntry | None:
+    """The catalog's entry for a file of this name."""
+    return next((entry for entry in known_checkpoints() if entry.file == path.name), None)
+
+
+def by_hand(entry: CatalogEntry, folder: Path) -> str:
+    """How a person gets this checkpoint."""
+    return f"get {entry.file} from {entry.source} in a browser and put it into {folder}"
+
+
+def folder_states(folder: Path) -> list[FolderState]:
+    """Every known checkpoint, in the catalog's order, then every other that is installed."""
+    known = known_checkpoints()
+    files = {path.name: path for path in installed(folder).values()}
+    states = [state_of(files[entry.file]) if entry.file in files else _missing(entry, folder) for entry in known]
+    return states + [state_of(path) for name, path in files.items() if name not in {entry.file for entry in known}]
+
+
+def state_of(path: Path) -> FolderState:
+    """What is known of the installed file ``path``, by its name and its remembered hash."""
+    entry, sha256 = known_file(path), recorded_hash(path)
+    return _state(entry, path.name, path, sha256)
+
+
+def _missing(entry: CatalogEntry, folder: Path) -> FolderState:
+    return _state(entry, entry.file, None, None, by_hand(entry, folder))
+
+
+def _state(
+    entry: CatalogEntry | None, file: str, path: Path | None, sha256: str | None, how: str | None = None
+) -> FolderState:
+    if entry is not None and entry.download is not None:
+        how = f"python -m engine.models pull {entry.name}"
+    return FolderState(
+        name=Path(file).stem,
+        file=file,
+        path=None if path is None else str(path),
+        size_bytes=None if path is None else path.stat().st_size,
+        sha256=sha256,
+        hash=None if path is None else hash_state(entry, sha256),
+        known=entry,
+        where=str(how if path is None else path),
+    )
+
+
+def hash_words(state: FolderState) -> str:
+    """What is known of the hash, in words, by its short form."""
+    if state.hash is None:
+        return "–"
+    known = state.known
+    expected = known and (short_hash(known.sha256) if known.sha256 else known.unconfirmed_short_hash)
+    return _HASH_WORDS[state.hash].format(short=short_hash(state.sha256 or ""), expected=expected)
+
+
+def table(states: list[FolderState]) -> str:
+    """The states in columns, for people."""
+    rows = [("checkpoint", "size", "hash", "where")]
+    rows += [(state.name, _size(state.size_bytes), hash_words(state), state.where) for state in states]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join("  ".join([*map(str.ljust, row[:3], widths), row[3]]) for row in rows)
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return "missing"
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -1,0 +1,108 @@
+"""A checkpoint's SHA-256: computed, remembered beside the file, and compared with what the catalog says of it.
+
+Opens no checkpoint as such and knows nothing of where files come from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from engine.catalog import CatalogEntry
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes done so far and the bytes in all, None where that is not known."""
+
+HashState = Literal[
+    "matches", "differs", "matches unconfirmed", "differs from unconfirmed", "no reference", "unchecked"
+]
+"""What is known of a file's hash: compared with the catalog's SHA-256, else with the short hash that somebody
+claims; ``no reference`` where neither is known, ``unchecked`` where the file was not hashed since it changed."""
+
+_RECORD = ".hashes.json"
+_CHUNK = 1 << 20
+
+
+def silent(done: int, total: int | None) -> None:
+    """The progress that nobody watches."""
+
+
+def sha256_of(path: Path, progress: Progress = silent) -> str:
+    """The file's SHA-256 in hexadecimal, read from the disk. Raises ``OSError``."""
+    digest, done = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        total = os.fstat(file.fileno()).st_size
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            done += len(chunk)
+            progress(done, total)
+    return digest.hexdigest()
+
+
+def short_hash(sha256: str) -> str:
+    """The first 10 hexadecimal digits, by which AUTOMATIC1111's tools know a checkpoint."""
+    return sha256[:10]
+
+
+def verified_hash(path: Path, progress: Progress = silent) -> str:
+    """As ``sha256_of``, and remembered for ``recorded_hash``."""
+    before = _stamp(path)
+    digest = sha256_of(path, progress)
+    if _stamp(path) == before:
+        remember(path, digest)
+    return digest
+
+
+def remember(path: Path, sha256: str) -> None:
+    """Note the hash of the file as it is now. A folder that is only to be read has no record.
+
+    What two processes note at once may be lost, and is then computed again.
+    """
+    folder = path.parent
+    kept = {name: value for name, value in _read(folder).items() if (folder / name).exists()}
+    temporary = folder / f".{secrets.token_hex(8)}.part"
+    with contextlib.suppress(OSError):
+        try:
+            temporary.write_text(json.dumps(kept | {path.name: [*_stamp(path), sha256]}, indent=1))
+            os.replace(temporary, folder / _RECORD)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def recorded_hash(path: Path) -> str | None:
+    """The SHA-256 remembered for this file, unless its size or its time have changed since."""
+    entry = _read(path.parent).get(path.name)
+    if not isinstance(entry, list) or entry[:2] != _stamp(path):
+        return None
+    return str(entry[2])
+
+
+def hash_state(entry: CatalogEntry | None, sha256: str | None) -> HashState:
+    """What ``sha256`` (None: not computed) means for a file that claims to be ``entry`` (None: not in the catalog)."""
+    if sha256 is None:
+        return "unchecked"
+    if entry is not None and entry.sha256 is not None:
+        return "matches" if sha256 == entry.sha256 else "differs"
+    if entry is not None and entry.unconfirmed_short_hash is not None:
+        same = short_hash(sha256) == entry.unconfirmed_short_hash
+        return "matches unconfirmed" if same else "differs from unconfirmed"
+    return "no reference"
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _read(folder: Path) -> dict[str, object]:
+    try:
+        record = json.loads((folder / _RECORD).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -1,0 +1,360 @@
+"""The command line for the models folder: what it prints, brings and answers."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import pty
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import catalog
+from engine.models import folder, hashes
+from engine.models.__main__ import main
+from tests.web_server import Server, Site, answer, cut, serving, stall
+
+PROJECT = Path(__file__).parents[3]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+
+
+@pytest.fixture(scope="module")
+def content(tiny_checkpoint: Path) -> bytes:
+    return tiny_checkpoint.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def server(content: bytes) -> Iterator[Server]:
+    with serving(Site(content)) as server:
+        yield server
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def run(models: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command on an empty folder; returns its status, what it printed and what it complained of."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        try:
+            status = main([*arguments, "--models", str(models)])
+        except SystemExit as exit_:
+            status = int(str(exit_.code))
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes the catalog hold one checkpoint, ``tiny``, of the given fields."""
+
+    def known(**fields: Any) -> None:
+        entry = catalog.CatalogEntry(
+            **{"name": "tiny", "file": "tiny.safetensors", "source": "https://a.page"} | fields
+        )
+        for module in (catalog, folder):
+            monkeypatch.setattr(module, "known_checkpoints", lambda: (entry,))
+
+    return known
+
+
+def brought(models: Path) -> list[str]:
+    return sorted(path.name for path in models.iterdir() if path.name != ".hashes.json") if models.exists() else []
+
+
+def test_list_tells_where_to_get_what_is_missing(run: Run, models: Path) -> None:
+    status, out, err = run("list")
+    assert (status, err) == (0, "")
+    line = next(line for line in out.splitlines() if line.startswith("AWPainting_v1.3"))
+    assert "missing" in line
+    assert (
+        f"get AWPainting_v1.3.safetensors from https://civitai.com/models/84476 in a browser and put it into {models}"
+        in line
+    )
+
+
+def test_list_shows_what_is_installed_and_what_its_hash_is_known_to_be(
+    run: Run, models: Path, tiny_checkpoint: Path, sha256: str
+) -> None:
+    models.mkdir()
+    shutil.copy(tiny_checkpoint, models / "mine.safetensors")
+    assert "not checked" in run("list")[1]
+    run("verify")
+    assert f"{sha256[:10]}, nothing known to compare it with" in run("list")[1]
+    state = json.loads(run("list", "--json")[1].splitlines()[-1])
+    assert state["name"] == "mine"
+    assert state["size_bytes"] == tiny_checkpoint.stat().st_size
+    assert state["sha256"] == sha256
+    assert state["known"] is None
+    with (models / "mine.safetensors").open("ab") as file:
+        file.write(b"x")
+    assert "not checked" in run("list")[1]
+
+
+def test_list_prints_one_json_line_per_checkpoint(run: Run) -> None:
+    states = [json.loads(line) for line in run("list", "--json")[1].splitlines()]
+    assert [state["name"] for state in states] == [entry.name for entry in catalog.known_checkpoints()]
+    assert all(state["path"] is None for state in states)
+    assert states[0]["known"]["unconfirmed_short_hash"] == "5a44dad2e0"
+
+
+def test_pull_brings_a_known_checkpoint_once(
+    run: Run, known: Any, server: Server, models: Path, content: bytes, sha256: str
+) -> None:
+    known(download=server.url + "/file", sha256=sha256)
+    server.site.script = [cut(5000)]
+    assert "pull tiny" in run("list")[1]
+    status, out, err = run("pull", "tiny")
+    assert (status, out.strip()) == (0, str(models / "tiny.safetensors"))
+    assert "as the catalog says" in err
+    assert "\r" not in err
+    assert (models / "tiny.safetensors").read_bytes() == content
+    assert "as the catalog says" in run("list")[1]
+    asked = len(server.site.requests)
+    status, out, err = run("pull", "tiny.safetensors")
+    assert (status, out.strip()) == (0, str(models / "tiny.safetensors"))
+    assert "there already" in err
+    assert len(server.site.requests) == asked
+
+
+def test_pull_refuses_another_file(run: Run, known: Any, server: Server, models: Path) -> None:
+    known(download=server.url + "/file", sha256="0" * 64)
+    status, out, err = run("pull", "tiny")
+    assert (status, out, brought(models)) == (1, "", [])
+    assert "SHA-256" in err.splitlines()[-1]
+
+
+def test_pull_without_a_direct_download_says_where_and_where_to(run: Run, models: Path) -> None:
+    for name in ("AWPainting_v1.3", "AWPainting_v1.2"):
+        status, out, err = run("pull", name)
+        assert (status, out) == (2, "")
+        assert len(err.splitlines()) == 1
+        assert f"get {name}.safetensors from https://civitai.com/models/84476" in err
+        assert str(models) in err
+    assert not models.exists()
+
+
+def test_pull_of_an_unknown_name_tells_the_known_ones(run: Run) -> None:
+    status, _, err = run("pull", "AWPainting")
+    assert status == 2
+    assert "AWPainting_v1.3" in err
+
+
+def test_add_takes_a_path(run: Run, models: Path, tiny_checkpoint: Path, content: bytes, sha256: str) -> None:
+    status, out, err = run("add", str(tiny_checkpoint), "--name", "mine.safetensors")
+    assert (status, out.strip()) == (0, str(models / "mine.safetensors"))
+    assert sha256 in err
+    assert (models / "mine.safetensors").read_bytes() == content
+    assert brought(models) == ["mine.safetensors"]
+
+
+def test_add_takes_a_url_and_the_name_that_the_server_gives(run: Run, models: Path, server: Server) -> None:
+    server.site.extra = {"Content-Disposition": 'attachment; filename="../../evil.safetensors"'}
+    status, _, _ = run("add", server.url + "/api/download/1?token=hidden")
+    assert (status, brought(models)) == (0, ["evil.safetensors"])
+
+
+def test_add_never_writes_over_a_file(run: Run, models: Path, tiny_checkpoint: Path, server: Server) -> None:
+    models.mkdir()
+    (models / "tiny.safetensors").write_text("mine")
+    for source in (str(tiny_checkpoint), server.url + "/tiny.safetensors"):
+        status, _, err = run("add", source)
+        assert status == 2
+        assert "is taken" in err
+    assert (models / "tiny.safetensors").read_text() == "mine"
+    assert server.site.requests == []
+
+
+def test_add_expects_the_given_hash_or_the_catalogs(
+    run: Run, known: Any, models: Path, tiny_checkpoint: Path, server: Server, sha256: str
+) -> None:
+    known(sha256="0" * 64)
+    assert run("add", str(tiny_checkpoint))[0] == 2
+    assert run("add", server.url + "/tiny.safetensors")[0] == 1
+    assert run("add", str(tiny_checkpoint), "--sha256", sha256)[0] == 2  # not what the catalog knows
+    assert run("add", str(tiny_checkpoint), "--name", "x.safetensors", "--sha256", "1" * 64)[0] == 2
+    assert run("add", server.url + "/x.safetensors", "--sha256", "1" * 64)[0] == 1
+    assert brought(models) == []
+    assert run("add", server.url + "/x.safetensors", "--sha256", sha256.upper())[0] == 0
+    assert brought(models) == ["x.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (["x.safetensors", "--name", "../x.safetensors"], "name"),
+        (["x.safetensors", "--name", "x.txt"], "name"),
+        (["x.safetensors", "--name", ".x.ckpt"], "name"),
+        (["x.safetensors", "--name", ""], "name"),
+        (["x.zip"], "name"),
+        (["x.safetensors", "--sha256", "5a44dad2e0"], "sha256"),
+        (["none.safetensors"], "model"),
+        (["ftp://host/x.safetensors"], "url"),
+        (["https://host/x.safetensors", "--token-env", "NO_SUCH_VARIABLE"], "token-env"),
+    ],
+)
+def test_a_callers_mistake_is_one_line_and_status_2(run: Run, models: Path, arguments: list[str], field: str) -> None:
+    status, out, err = run("add", *arguments)
+    assert (status, out, brought(models)) == (2, "", [])
+    assert len(err.splitlines()) == 1
+    assert err.startswith(f"error: {field}: ")
+
+
+def test_unknown_commands_and_flags_are_one_line(run: Run) -> None:
+    for arguments in (["remove"], ["list", "--nonsense"], ["pull"]):
+        status, _, err = run(*arguments)
+        assert status == 2
+        assert len(err.splitlines()) == 1
+
+
+def test_the_token_comes_from_the_named_variable_alone_and_is_never_told(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIVITAI_TOKEN", "secret")
+    run("add", server.url + "/x.safetensors")
+    assert "authorization" not in server.site.requests[-1]
+    server.site.script = [answer(403)]
+    status, out, err = run("add", server.url + "/y.safetensors", "--token-env", "CIVITAI_TOKEN")
+    assert server.site.requests[-1]["authorization"] == "Bearer secret"
+    assert status == 1
+    assert "secret" not in out + err
+    for bad in ("se cret", "secret\nX-Injected: 1", "sécret"):
+        monkeypatch.setenv("CIVITAI_TOKEN", bad)
+        status, out, err = run("add", server.url + "/y.safetensors", "--token-env", "CIVITAI_TOKEN")
+        assert status == 2
+        assert "cret" not in out + err
+
+
+def test_verify_compares_with_the_catalog(
+    run: Run, known: Any, models: Path, tiny_checkpoint: Path, sha256: str
+) -> None:
+    models.mkdir()
+    shutil.copy(tiny_checkpoint, models)
+    for fields, said, expected in (
+        ({"sha256": sha256}, f"{sha256[:10]}, as the catalog says", 0),
+        ({"sha256": "0" * 64}, f"{sha256[:10]} DIFFERS from the catalog's 0000000000", 1),
+        ({"unconfirmed_short_hash": sha256[:10]}, "as a third party says (unconfirmed)", 0),
+        (
+            {"unconfirmed_short_hash": "5a44dad2e0"},
+            "differs from 5a44dad2e0, which a third party says (unconfirmed)",
+            0,
+        ),
+        ({}, "nothing known to compare it with", 0),
+    ):
+        known(**fields)
+        status, out, err = run("verify", "tiny")
+        assert status == expected
+        assert said in out
+        assert sha256 in out
+        assert "sound Stable Diffusion 1.x" in out
+        assert bool(err) == bool(expected)
+
+
+def test_verify_finds_what_is_no_sound_checkpoint_and_looks_at_the_others_too(
+    run: Run, models: Path, tiny_checkpoint: Path
+) -> None:
+    models.mkdir()
+    (models / "a.safetensors").write_bytes(tiny_checkpoint.read_bytes()[:-5])
+    (models / "b.safetensors").write_text("<html>")
+    shutil.copy(tiny_checkpoint, models / "c.safetensors")
+    status, out, err = run("verify", "--json")
+    assert status == 1
+    assert "2 of 3 failed: a.safetensors, b.safetensors" in err
+    problems = {state["name"]: state["problem"] for state in map(json.loads, out.splitlines())}
+    assert "truncated" in problems["a"]
+    assert "web page" in problems["b"]
+    assert problems["c"] is None
+
+
+def test_verify_of_nothing(run: Run) -> None:
+    assert run("verify")[0] == 0
+    status, _, err = run("verify", "AWPainting_v1.2")
+    assert status == 2
+    assert "civitai.com/models/84476" in err
+
+
+def test_a_folder_that_is_only_to_be_read_can_be_verified(
+    run: Run, models: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models.mkdir()
+    shutil.copy(tiny_checkpoint, models)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(hashes.os, "replace", refuse)
+    status, out, _ = run("verify")
+    assert status == 0
+    assert "sound" in out
+    assert brought(models) == ["tiny.safetensors"]
+
+
+def command(models: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "engine.models", *arguments, "--models", str(models)]
+
+
+def test_a_killed_download_goes_on(run: Run, server: Server, models: Path, content: bytes) -> None:
+    server.site.script = [stall(5_000_000, 30)]
+    url = server.url + "/tiny.safetensors"
+    process = subprocess.Popen(command(models, "add", url), cwd=PROJECT, env={**os.environ, "no_proxy": "*"})
+    part = models / "tiny.safetensors.part"
+    until = time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size == 5_000_000) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert brought(models) == ["tiny.safetensors.part", "tiny.safetensors.part.json"]
+    assert run("add", url)[0] == 0
+    assert server.site.requests[-1]["range"] == "bytes=5000000-"
+    assert (models / "tiny.safetensors").read_bytes() == content
+    assert brought(models) == ["tiny.safetensors"]
+
+
+def test_a_terminal_gets_a_progress_bar(server: Server, models: Path) -> None:
+    terminal, shell = pty.openpty()
+    fcntl.ioctl(shell, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    process = subprocess.Popen(
+        command(models, "add", server.url + "/tiny.safetensors"),
+        cwd=PROJECT,
+        env={**os.environ, "no_proxy": "*"},
+        stdout=subprocess.PIPE,
+        stderr=shell,
+    )
+    os.close(shell)
+    seen = b""
+    while True:
+        try:
+            seen += os.read(terminal, 4096)
+        except OSError:  # the other side is closed
+            break
+    os.close(terminal)
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    assert b"tiny.safetensors: 100%" in seen
+    assert out.decode().strip() == str(models / "tiny.safetensors")
