@@ -18,6 +18,7 @@ from engine import __version__, catalog
 from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, say
 from engine.config import MODELS_FOLDER, EngineConfig
 from engine.errors import BadRequest, EngineError
+from engine.models.hashes import recorded_hash, short_hash
 from engine.png import encode_png, picture_metadata, record_from_png, request_from_png, writable_folder, write_png
 from engine.request import GenerationRequest
 from engine.workflow import read_workflow
@@ -92,7 +93,7 @@ def _run(options: argparse.Namespace) -> None:
         engine.close()
         raise
     engine.close()
-    _write(result, folder, options)
+    _write(result, checkpoint, folder, options)
     if then and not any(hasattr(options, field.name) for field in dataclasses.fields(GenerationRequest)):
         _compare(then, result.record)
 
@@ -142,16 +143,16 @@ def _watched(handle: Handle) -> GenerationResult:
         return handle.result()
 
 
-def _write(result: GenerationResult, folder: Path, options: argparse.Namespace) -> None:
+def _write(result: GenerationResult, checkpoint: Path, folder: Path, options: argparse.Namespace) -> None:
     """Write everything, then tell: whoever reads the output may be gone by then."""
-    request, checkpoint = result.request, Path(result.record["checkpoint"])
+    request, sha256 = result.request, recorded_hash(checkpoint)
     paths = []
     for index, image in enumerate(result.images):
         metadata = picture_metadata(
             request,
             checkpoint_file=checkpoint.name,
             model_name=checkpoint.stem,
-            model_hash=None,
+            model_hash=short_hash(sha256) if sha256 else None,
             record=result.record,
             index=index,
             version=__version__,
