@@ -83,6 +83,10 @@ class Denoiser:
         cells = (width // PIXELS_PER_CELL) * (height // PIXELS_PER_CELL)
         return rows * cells * channels * _FLOATS_PER_CELL_AND_CHANNEL * itemsize
 
+    def pictures_at_once(self, cfg_scale: float) -> int:
+        """How many pictures of a batch fit into one UNet call."""
+        return max(1, self._rows // (1 if cfg_scale == 1 else 2))
+
     def group(self, evaluation: Evaluation) -> Hashable:
         """Evaluations of equal group may be handed to ``denoise`` together."""
         lengths = {conditioning.shape[1] for conditioning in _conditionings(evaluation)} if self._exact else set()

@@ -6,6 +6,7 @@ Hides the generator protocol of the samplers from everyone else. Knows no UNet a
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Hashable
 
 import torch
@@ -45,8 +46,10 @@ class Trajectory:
             negative_conditioning=negative_conditioning,
             cfg_scale=request.cfg_scale,
         )
+        self._piece = denoiser.pictures_at_once(request.cfg_scale)
         self._scalar: Fetch | None = None
-        self._evaluation: Evaluation | None = None
+        self._pieces: deque[Evaluation] = deque()
+        self._predicted: list[Tensor] = []
         self._result: Tensor | None = None
         self.denoised: Tensor | None = None
         """The latest prediction, float32 (B, 4, h, w) on the device."""
@@ -69,18 +72,27 @@ class Trajectory:
         return self._evaluated * self.steps // max(self._total, 1)
 
     def evaluation(self, *, wait: bool = False) -> Evaluation | None:
-        """What the sampler wants predicted next; None while it waits for a number from the device (see ``wait``)."""
+        """What is to be predicted next: what the sampler wants, a large batch in pieces that fit into one UNet call.
+
+        None while it waits for a number from the device, unless ``wait`` says to wait for it, and when it is through.
+        """
         while self._scalar is not None and (wait or self._scalar.ready()):
             fetched, self._scalar = self._scalar, None
             self._resume(float(fetched.value()))
-        return self._evaluation
+        return self._pieces[0] if self._pieces else None
 
     def send(self, denoised: Tensor) -> None:
-        """Hand the sampler its prediction and run it up to its next wish. What the sampler raises comes out here."""
-        self.denoised = denoised
-        self._evaluated += 1
-        self._evaluation = None
-        self._resume(denoised)
+        """Take in the prediction for the latest ``evaluation``; what the sampler raises comes out here.
+
+        Once the whole batch is predicted, the sampler is handed it and runs up to its next wish.
+        """
+        self._pieces.popleft()
+        self._predicted.append(denoised)
+        if not self._pieces:
+            self.denoised = torch.cat(self._predicted) if len(self._predicted) > 1 else denoised
+            self._predicted = []
+            self._evaluated += 1
+            self._resume(self.denoised)
 
     def close(self) -> None:
         """End the sampler where it stands."""
@@ -96,7 +108,7 @@ class Trajectory:
             self._scalar = Fetch(wanted.tensor)
         else:
             x, sigma = wanted
-            self._evaluation = self._evaluate(x=x, sigma=sigma)
+            self._pieces.extend(self._evaluate(x=piece, sigma=sigma) for piece in x.split(self._piece))
 
 
 _DRY_SIGMAS = 10
