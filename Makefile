@@ -4,14 +4,19 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# The starter checkpoint, which stands in where AWPainting is not there, is trained at this size.
+SIZE := $(if $(wildcard models/AWPainting_v1.3.safetensors),,--width 256 --height 256)
 
-.PHONY: image test lint types check format clean
+.PHONY: image test starter lint types check format clean
 
 image: $(READY)  ## make the workflow's picture
-	$(RUN) -m engine.generate
+	$(RUN) -m engine.generate $(SIZE)
 
 test: $(READY)  ## run the tests
 	$(RUN) -m pytest
+
+starter: $(READY)  ## train models/starter.safetensors from scratch, or go on where it stopped
+	$(RUN) -m models.starter
 
 lint: $(READY)
 	$(RUN) -m ruff format --check .

@@ -114,10 +114,14 @@ def default(folder: Path) -> Path:
     for name in DEFAULTS:
         if name in files:
             return files[name]
-    wanted = next(known for known in known_checkpoints() if known.name == DEFAULTS[0])
     raise UnknownCheckpoint(
         "model",
         "none",
-        f"a checkpoint: put {wanted.file} (from {wanted.source}) into {folder}, or name any Stable Diffusion 1.x "
-        "checkpoint file",
+        f"a checkpoint: {how_to_get_the_first(folder)}, or name any Stable Diffusion 1.x checkpoint file",
     )
+
+
+def how_to_get_the_first(folder: Path) -> str:
+    """What a person does to have the checkpoint that the workflow names in ``folder``."""
+    wanted = next(known for known in known_checkpoints() if known.name == DEFAULTS[0])
+    return f"put {wanted.file} (from {wanted.source}) into {folder}"

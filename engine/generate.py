@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> None:
     engine = Engine(config)
     try:
         if request.model is None:
-            print(f"model: {checkpoint.stem}", file=sys.stderr)
+            _tell_model(checkpoint, config.models_folder)
         result = _watched(engine.submit(request))
     except Exception:
         engine.close()
@@ -96,6 +96,12 @@ def _run(options: argparse.Namespace) -> None:
     _write(result, checkpoint, folder, options)
     if then and not any(hasattr(options, field.name) for field in dataclasses.fields(GenerationRequest)):
         _compare(then, result.record)
+
+
+def _tell_model(checkpoint: Path, folder: Path) -> None:
+    first = checkpoint.stem == catalog.DEFAULTS[0]
+    advice = "" if first else f"; for {catalog.DEFAULTS[0]}, {catalog.how_to_get_the_first(folder)}"
+    print(f"model: {checkpoint.stem}{advice}", file=sys.stderr)
 
 
 def _check_latents_file(file: Path) -> None:
