@@ -1,0 +1,1 @@
+"""Which checkpoints exist, where they lie, and the small one that this project trains itself."""

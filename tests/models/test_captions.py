@@ -1,0 +1,59 @@
+"""Captions say nothing but what the scene holds, in words that the tokenizer and the text encoder know."""
+
+import random
+
+import pytest
+
+from models.starter.captions import caption, empty_caption
+from models.starter.tokens import known_tokens, tokens_of, with_strange_words
+from models.starter.train_text import ANSWERS, answers_of
+from models.starter.world import draw_scene
+
+MANY = range(300)
+
+
+def test_a_caption_says_only_what_the_scene_holds() -> None:
+    for seed in MANY:
+        scene = draw_scene(seed)
+        said = caption(scene, random.Random(seed)).said
+        for name in ("sky", "land", "subject", "colour", "place", "content", "light"):
+            assert said.get(name, getattr(scene, name)) == getattr(scene, name)
+        assert said.get("count", str(scene.count)) == str(scene.count)
+        assert "clouds" not in said or scene.clouds
+
+
+def test_the_colour_that_is_said_stands_in_the_text() -> None:
+    for seed in MANY:
+        told = caption(draw_scene(seed), random.Random(seed))
+        if told.said.get("colour") == "blue":
+            assert "blue" in told.text or "azure" in told.text
+
+
+def test_the_same_lot_gives_the_same_caption_and_others_differ() -> None:
+    scene = draw_scene(1)
+    assert caption(scene, random.Random(5)) == caption(scene, random.Random(5))
+    assert len({caption(scene, random.Random(i)).text for i in range(50)}) > 40
+
+
+def test_an_empty_caption_asks_for_nothing() -> None:
+    texts = [empty_caption(random.Random(i)) for i in range(50)]
+    assert all(not told.said for told in texts)
+    assert any(told.text == "" for told in texts)
+    assert answers_of(texts[0]) == [0] * len(ANSWERS)
+
+
+def test_every_word_of_a_caption_is_known_to_the_text_encoder() -> None:
+    known = known_tokens()
+    assert 100 < known.sum() < 600
+    for seed in MANY:
+        tokens = tokens_of([caption(draw_scene(seed), random.Random(seed)).text])
+        assert known[tokens].all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_strange_words_never_overfill_the_77_places(seed: int) -> None:
+    rng = random.Random(seed)
+    ids = with_strange_words("a red boat " * 24, rng)
+    assert len(ids) == 77
+    assert ids[0] == 49406
+    assert ids[-1] == 49407
