@@ -100,7 +100,8 @@ def _run(options: argparse.Namespace) -> None:
 
 def _tell_model(checkpoint: Path, folder: Path) -> None:
     first = checkpoint.stem == catalog.DEFAULTS[0]
-    advice = "" if first else f"; for {catalog.DEFAULTS[0]}, {catalog.how_to_get_the_first(folder)}"
+    note = next((entry.note for entry in catalog.known_checkpoints() if entry.name == checkpoint.stem), None)
+    advice = "" if first else f" ({note}); for {catalog.DEFAULTS[0]}, {catalog.how_to_get_the_first(folder)}"
     print(f"model: {checkpoint.stem}{advice}", file=sys.stderr)
 
 

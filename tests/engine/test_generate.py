@@ -162,7 +162,8 @@ def test_without_a_model_it_says_which_it_takes(
     (tmp_path / "starter.safetensors").symlink_to(models_folder / "tiny.safetensors")
     assert main(["a", *SMALL, "--models", str(tmp_path), "--out", str(tmp_path), "--device", "cpu"]) == 0
     told = capsys.readouterr().err
-    assert told.startswith("model: starter; for AWPainting_v1.3, put AWPainting_v1.3.safetensors (from https://")
+    assert told.startswith("model: starter (paints a small world")
+    assert "; for AWPainting_v1.3, put AWPainting_v1.3.safetensors (from https://" in told
     assert told.count("\n") == 1
 
 
