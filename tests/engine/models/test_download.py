@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
 import os
 import threading
 import urllib.request
-from collections.abc import Iterator
 from functools import partial
 from http.client import HTTPMessage
 from pathlib import Path
@@ -24,27 +22,6 @@ from tests.web_server import Server, Site, answer, chunked, cut, reset, serve, s
 
 QUICK = Patience(timeout=0.3, tries=3, pause=0.01, longest_pause=0.05)
 HTML = b"<!doctype html><title>Sign in</title>" + b" " * 2000
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "*")
-
-
-@pytest.fixture(scope="module")
-def content(tiny_checkpoint: Path) -> bytes:
-    return tiny_checkpoint.read_bytes()
-
-
-@pytest.fixture(scope="module")
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-@pytest.fixture
-def server(content: bytes) -> Iterator[Server]:
-    with serving(Site(content)) as server:
-        yield server
 
 
 @pytest.fixture

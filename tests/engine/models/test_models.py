@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import pty
@@ -14,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +22,10 @@ import pytest
 from engine import catalog
 from engine.models import folder, hashes
 from engine.models.__main__ import main
-from tests.web_server import Server, Site, answer, cut, serving, stall
+from tests.web_server import Server, answer, cut, stall
 
 PROJECT = Path(__file__).parents[3]
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "*")
-
-
-@pytest.fixture(scope="module")
-def content(tiny_checkpoint: Path) -> bytes:
-    return tiny_checkpoint.read_bytes()
-
-
-@pytest.fixture(scope="module")
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-@pytest.fixture
-def server(content: bytes) -> Iterator[Server]:
-    with serving(Site(content)) as server:
-        yield server
 
 
 @pytest.fixture
