@@ -1,6 +1,6 @@
 """Does the starter checkpoint paint what it is told? A probe, trained on rendered scenes, looks at its pictures.
 
-    python -m benchmarks.starter_quality [--checkpoint models/starter.safetensors] [--size 256] [--count 60]
+    python -m benchmarks.starter_quality [--checkpoint models/starter.safetensors] [--size 256] [--count 100]
 
 Prompts are captions of scenes whose seeds are never trained on; a picture is asked only for what its prompt says.
 Beside the checkpoint at cfg 1, 4 and 8: the scenes' own renders (the ceiling: the probe's own mistakes), the same
@@ -8,11 +8,14 @@ through the checkpoint's VAE, and an untrained checkpoint (the floor). Also the 
 """
 
 import argparse
+import hashlib
+import importlib.metadata
 import itertools
 import json
 import random
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +25,11 @@ from torch.nn import functional
 
 from engine import Engine, EngineConfig, GenerationRequest
 from engine.checkpoint import load_checkpoint
+from engine.device import device_name
 from models.starter.captions import Caption, caption
 from models.starter.export import export
 from models.starter.networks import Sizes, build_text_encoder, build_unet, build_vae, decode, encode
-from models.starter.pictures import HELD_OUT
+from models.starter.pictures import HELD_OUT, save_grid
 from models.starter.scenes import render
 from models.starter.world import COLOURS, LANDS, SKIES, SUBJECTS, Scene, draw_scene
 
@@ -33,6 +37,8 @@ KINDS = (*SUBJECTS[1:], *LANDS)  # what a picture is of: its subject, or the lan
 QUESTIONS = {"subject": KINDS, "sky": SKIES, "colour": COLOURS, "count": ("1", "2", "3")}
 PROBE_SIDE = 64
 CFG_SCALES = (1.0, 4.0, 8.0)
+TOGETHER = 32  # pictures that are painted, or requests that are run, at a time
+SHOWN = 40  # pictures in a grid
 
 
 def truth(scene: Scene) -> dict[str, str]:
@@ -69,17 +75,22 @@ class Probe(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
 
-def train_probe(scenes: int, epochs: int = 12) -> Probe:
+def painted(scenes: Sequence[Scene], size: int, device: torch.device) -> Tensor:
+    """The scenes' own renders, (B, 3, size, size)."""
+    return torch.cat([render(scenes[i : i + TOGETHER], size, device) for i in range(0, len(scenes), TOGETHER)])
+
+
+def train_probe(scenes: int, device: torch.device, epochs: int = 12) -> Probe:
     """On renders, half of them blurred, since what comes out of a VAE is."""
     torch.manual_seed(0)
-    probe = Probe()
+    probe = Probe().to(device)
     optimizer = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=1e-2)
     pool = [draw_scene(HELD_OUT * 2 + i) for i in range(scenes)]
-    pictures = torch.cat([render(pool[i : i + 32], 2 * PROBE_SIDE) for i in range(0, scenes, 32)])
-    answers = {name: torch.tensor([_index(scene, name) for scene in pool]) for name in QUESTIONS}
+    pictures = painted(pool, 2 * PROBE_SIDE, device)
+    answers = {name: torch.tensor([_index(scene, name) for scene in pool], device=device) for name in QUESTIONS}
     plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, epochs * (scenes // 64))
     for _ in range(epochs):
-        order = torch.randperm(scenes)
+        order = torch.randperm(scenes).to(device)
         for rows in order[: scenes // 64 * 64].split(64):
             seen = _weathered(pictures[rows])
             parts = [
@@ -100,10 +111,9 @@ def _index(scene: Scene, question: str) -> int:
 
 def _weathered(pictures: Tensor) -> Tensor:
     """Half of the pictures at a third of their sharpness; all a little lighter or darker."""
-    side = pictures.shape[-1]
+    side, lots = pictures.shape[-1], torch.rand(2, len(pictures), 1, 1, 1).to(pictures.device)
     soft = functional.interpolate(functional.interpolate(pictures, side // 3, mode="area"), side, mode="bilinear")
-    pictures = torch.where(torch.rand(len(pictures), 1, 1, 1) < 0.5, soft, pictures)
-    return (pictures * (0.9 + 0.2 * torch.rand(len(pictures), 1, 1, 1))).clamp(0, 1)
+    return (torch.where(lots[0] < 0.5, soft, pictures) * (0.9 + 0.2 * lots[1])).clamp(0, 1)
 
 
 @torch.no_grad()
@@ -112,26 +122,43 @@ def recognised(probe: Probe, pictures: Tensor, wanted: list[dict[str, str]]) -> 
     logits = probe(pictures)
     shares = {}
     for name, values in QUESTIONS.items():
-        pairs = [(values[int(logits[name][i].argmax())], w[name]) for i, w in enumerate(wanted) if name in w]
+        said = logits[name].argmax(1).tolist()
+        pairs = [(values[said[i]], w[name]) for i, w in enumerate(wanted) if name in w]
         shares[name] = sum(a == b for a, b in pairs) / max(len(pairs), 1)
     return shares
 
 
+def engine_of(checkpoint: Path, device: torch.device) -> Engine:
+    return Engine(
+        EngineConfig(
+            checkpoint=checkpoint,
+            device=str(device),
+            dtype="float32",
+            batching="fast",
+            unet_rows=2 * TOGETHER,
+            max_in_flight=TOGETHER,
+        )
+    )
+
+
 def paint(engine: Engine, prompts: list[str], size: int, cfg_scale: float) -> tuple[Tensor, float]:
-    """The engine's pictures (B, 3, size, size) in [0, 1], and the seconds that each took."""
-    pictures = []
+    """The engine's pictures (B, 3, size, size) in [0, 1], and the seconds that each took, many at a time."""
     begin = time.perf_counter()
-    for number, prompt in enumerate(prompts):
-        request = GenerationRequest(prompt=prompt, width=size, height=size, cfg_scale=cfg_scale, seed=10_000 + number)
-        pixels = np.asarray(engine.generate(request).images[0].convert("RGB"))
-        pictures.append(torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255)
-    return torch.stack(pictures), (time.perf_counter() - begin) / len(prompts)
+    handles = [
+        engine.submit(
+            GenerationRequest(prompt=prompt, width=size, height=size, cfg_scale=cfg_scale, seed=10_000 + number)
+        )
+        for number, prompt in enumerate(prompts)
+    ]
+    pictures = [np.asarray(handle.result().images[0].convert("RGB")) for handle in handles]
+    seconds = (time.perf_counter() - begin) / len(prompts)
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255, seconds
 
 
 @torch.no_grad()
 def through_vae(checkpoint: Path, pictures: Tensor) -> tuple[Tensor, float]:
     """Pictures there and back, and the PSNR over all of them in dB."""
-    vae = load_checkpoint(checkpoint, device=torch.device("cpu"), dtype=torch.float32).vae
+    vae = load_checkpoint(checkpoint, device=pictures.device, dtype=torch.float32).vae
     again = torch.cat([decode(vae, encode(vae, part)).clamp(0, 1) for part in pictures.split(4)])
     return again, -10 * float((again - pictures).square().mean().log10())
 
@@ -144,38 +171,58 @@ def untrained(folder: Path) -> Path:
 
 
 def measure(options: argparse.Namespace) -> dict[str, object]:
+    device, size = torch.device(options.device), options.size
     scenes = [draw_scene(HELD_OUT + i) for i in range(options.count)]
     told = [caption(scene, random.Random(scene.seed)) for scene in scenes]
     wanted, prompts = [asked(t) for t in told], [t.text for t in told]
-    probe = train_probe(options.probe_scenes)
-    renders = torch.cat([render([scene], options.size) for scene in scenes])
+    probe = train_probe(options.probe_scenes, device)
+    renders = painted(scenes, size, device)
     again, psnr = through_vae(options.checkpoint, renders)
     rows: dict[str, object] = {
         "renders": recognised(probe, renders, [truth(scene) for scene in scenes]),
         "renders through the VAE": recognised(probe, again, [truth(scene) for scene in scenes]),
     }
-    with Engine(EngineConfig(checkpoint=options.checkpoint)) as engine:
+    with engine_of(options.checkpoint, device) as engine:
         for cfg_scale in CFG_SCALES:
-            pictures, seconds = paint(engine, prompts, options.size, cfg_scale)
-            rows[f"starter, cfg {cfg_scale:g}"] = recognised(probe, pictures, wanted) | {"seconds": seconds}
-    with tempfile.TemporaryDirectory() as folder, Engine(EngineConfig(checkpoint=untrained(Path(folder)))) as engine:
-        pictures, _ = paint(engine, prompts, options.size, 8.0)
-        rows["untrained, cfg 8"] = recognised(probe, pictures, wanted)
-    return {"size": options.size, "pictures": options.count, "vae_psnr_db": psnr, "recognised": rows}
+            pictures, seconds = paint(engine, prompts, size, cfg_scale)
+            rows[f"starter, cfg {cfg_scale:g}"] = recognised(probe, pictures.to(device), wanted) | {"seconds": seconds}
+            if options.grids:
+                save_grid(pictures[:SHOWN], 8, options.grids / f"starter-{size}-cfg-{cfg_scale:g}.png")
+    with tempfile.TemporaryDirectory() as folder, engine_of(untrained(Path(folder)), device) as engine:
+        pictures, _ = paint(engine, prompts, size, 8.0)
+        rows["untrained, cfg 8"] = recognised(probe, pictures.to(device), wanted)
+    asked_for = {name: sum(name in w for w in wanted) for name in QUESTIONS}
+    return {"size": size, "pictures": options.count, "asked": asked_for, "vae_psnr_db": psnr, "recognised": rows}
+
+
+def circumstances(options: argparse.Namespace) -> dict[str, object]:
+    """What the figures belong to."""
+    return {
+        "checkpoint_sha256": hashlib.sha256(options.checkpoint.read_bytes()).hexdigest(),
+        "commit": options.commit,
+        "device": device_name(torch.device(options.device)),
+        "dtype": "float32",
+        "versions": {name: importlib.metadata.version(name) for name in ("torch", "diffusers", "transformers")},
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--checkpoint", type=Path, default=Path("models/starter.safetensors"))
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--count", type=int, default=60, help="held-out prompts, each painted at every cfg scale")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--size", type=int, nargs="+", default=[256], help="one or more sides of the pictures")
+    parser.add_argument("--count", type=int, default=100, help="held-out prompts, each painted at every cfg scale")
     parser.add_argument("--probe-scenes", type=int, default=4096, help="scenes that the probe is trained on")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
+    parser.add_argument("--grids", type=Path, help="write grids of the pictures into this folder")
+    parser.add_argument("--commit", help="of the code that measures, for the record")
     options = parser.parse_args()
-    result = measure(options)
-    print(json.dumps(result, indent=2))
+    results = [measure(argparse.Namespace(**vars(options) | {"size": size})) for size in options.size]
+    text = json.dumps(circumstances(options) | {"results": results}, indent=2)
+    print(text)
     if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(text + "\n")
 
 
 if __name__ == "__main__":

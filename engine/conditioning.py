@@ -5,6 +5,7 @@ Knows one checkpoint's text encoder; knows nothing of guidance and of other requ
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from engine.errors import BadRequest
+from engine.networks.graphs import Graphs, Recorder
 from engine.prompt import EMPTY, Chunk, chunks
+from engine.transfer import to_device
 
 _CACHED_CHUNKS = 512
 
@@ -20,10 +23,13 @@ _CACHED_CHUNKS = 512
 class Conditioner:
     """Encodes prompts with one text encoder and remembers the latest. Not thread-safe: the device's thread owns it."""
 
-    def __init__(self, text_encoder: CLIPTextModel) -> None:
+    def __init__(self, text_encoder: CLIPTextModel, recorder: Recorder | None = None) -> None:
         self._encoder = text_encoder
         self._device = next(text_encoder.parameters()).device
         self.layers: int = text_encoder.config.num_hidden_layers
+        self._recorder = recorder
+        self._layer: dict[int, Graphs] = {}  # by clip_skip: tokens → that layer's output
+        self._empty: dict[int, Tensor] = {}  # by clip_skip: the empty prompt's features
         self._cache: OrderedDict[tuple[tuple[Chunk, ...], int], Tensor] = OrderedDict()
 
     def check(self, clip_skip: int) -> None:
@@ -59,16 +65,22 @@ class Conditioner:
         features = self._features(chunk, clip_skip)
         if all(weight == 1.0 for weight in chunk.weights):
             return features
-        empty = self._features(EMPTY, clip_skip)
-        weights = torch.tensor(chunk.weights, device=self._device)[None, :, None]  # (1, 77, 1)
+        if clip_skip not in self._empty:
+            self._empty[clip_skip] = self._features(EMPTY, clip_skip)
+        empty = self._empty[clip_skip]
+        weights = to_device(torch.tensor(chunk.weights), self._device)[None, :, None]  # (1, 77, 1)
         return torch.where(weights == 1.0, features, empty + weights * (features - empty))
 
     @torch.inference_mode()
     def _features(self, chunk: Chunk, clip_skip: int) -> Tensor:
-        tokens = torch.tensor([chunk.tokens], device=self._device)  # (1, 77)
-        output = self._encoder(tokens, output_hidden_states=True)
+        """(1, 77, width) float32."""
+        if clip_skip not in self._layer:
+            self._layer[clip_skip] = Graphs(functools.partial(self._encoded, clip_skip), self._recorder)
+        (features,) = self._layer[clip_skip](to_device(torch.tensor([chunk.tokens]), self._device))
+        return features.clone()
+
+    def _encoded(self, clip_skip: int, tokens: Tensor) -> tuple[Tensor]:
+        output = self._encoder(tokens, output_hidden_states=clip_skip > 1)
         if clip_skip == 1:
-            features: Tensor = output.last_hidden_state
-        else:
-            features = self._encoder.final_layer_norm(output.hidden_states[-clip_skip])
-        return features.float()  # (1, 77, width)
+            return (output.last_hidden_state.float(),)
+        return (self._encoder.final_layer_norm(output.hidden_states[-clip_skip]).float(),)

@@ -5,6 +5,7 @@ Knows no tensors: ``engine.device`` turns the names into torch's own objects.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,6 +14,10 @@ from engine.errors import BadRequest
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Batching = Literal["exact", "fast"]
+Compile = Literal["auto", "off"]
+
+_PICTURE_ROWS = 2
+_MOST_ROWS = 16
 
 MODELS_FOLDER = Path(__file__).resolve().parent.parent / "models"
 """The project's own models folder, where checkpoints are looked for by name."""
@@ -36,12 +41,18 @@ class EngineConfig:
     """Precision of the networks. ``auto``: float16 on CUDA, float32 on a CPU. The samplers' x is always float32."""
 
     batching: Batching = "exact"
-    """``exact``: every UNet call of a request has one fixed shape, so that the same request gives the same bytes
-    whatever else is running. ``fast``: calls are as large as the load fills them; equal up to rounding."""
+    """``exact``: every UNet call of a request has the bits of a call of one fixed size, so that the same request gives
+    the same bytes whatever else is running. ``fast``: calls are as large as the load fills them; equal up to
+    rounding."""
 
     unet_rows: int | None = None
-    """Rows of one UNet call (a picture takes two, or one where ``cfg_scale`` is 1): in ``exact`` mode always this
-    many, padded; in ``fast`` mode at most this many. None: 2 in ``exact``, 16 in ``fast`` mode."""
+    """Most rows of one UNet call; a picture takes two, or one where ``cfg_scale`` is 1. In ``exact`` mode it takes
+    larger calls than of two rows only where the device computes them to the bits of two. None: 16, but 2 in
+    ``exact`` mode on a CPU, where larger calls gain nothing."""
+
+    compile: Compile = "auto"
+    """``auto``: on a GPU, fused kernels, launched as CUDA graphs from the second call of a shape on. ``off``: torch's
+    own operators, one by one, as on a CPU."""
 
     max_in_flight: int = 16
     """Pictures that advance together; further requests wait for a place, in the order of their arrival."""
@@ -54,7 +65,11 @@ class EngineConfig:
             if not isinstance(getattr(self, name), kinds):
                 raise BadRequest(name, getattr(self, name), "a name" if name == "device" else "a name or a path")
         object.__setattr__(self, "models_folder", Path(self.models_folder))
-        for name, choices in (("dtype", get_args(Dtype)), ("batching", get_args(Batching))):
+        for name, choices in (
+            ("dtype", get_args(Dtype)),
+            ("batching", get_args(Batching)),
+            ("compile", get_args(Compile)),
+        ):
             if getattr(self, name) not in choices:
                 raise BadRequest(name, getattr(self, name), f"one of {', '.join(choices)}")
         for name in ("unet_rows", "max_in_flight", "memory_budget"):
@@ -64,7 +79,11 @@ class EngineConfig:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise BadRequest(name, value, "a whole number of at least 1")
 
-    @property
-    def rows(self) -> int:
-        """``unet_rows``, or what the batching mode takes by default."""
-        return self.unet_rows or (2 if self.batching == "exact" else 16)
+    def call_sizes(self, *, gpu: bool) -> tuple[int, ...]:
+        """The numbers of rows that UNet calls may have, rising; in ``exact`` mode all have the bits of the first."""
+        exact = self.batching == "exact"
+        most = self.unet_rows or (_PICTURE_ROWS if exact and not gpu else _MOST_ROWS)
+        if not exact and not gpu:
+            return tuple(range(1, most + 1))
+        powers = itertools.takewhile(lambda size: size <= most, (_PICTURE_ROWS << n for n in itertools.count()))
+        return tuple(powers) or (most,)

@@ -28,6 +28,20 @@ def torch_dtype(config: EngineConfig, device: torch.device) -> torch.dtype:
     return dtype
 
 
+def settle(device: torch.device) -> None:
+    """Leave nothing open that would change a result's bits: which algorithms are taken, and how they round.
+
+    These are torch's settings for the whole process. The calling thread uses ``device`` from now on.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = False  # it would choose by time, another one each time
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+
+
 def device_name(device: torch.device) -> str:
     """The device's own name, such as ``NVIDIA GeForce RTX 3090``; of a CPU what its kernels are chosen by."""
     if device.type == "cuda":

@@ -42,6 +42,7 @@ class Finish:
         else:
             retry = False
         if retry:
+            self._decoder.release()
             release_cached(one.device)
             pixels, finite = self._decoder.decode(one)
         self._pictures.append((Fetch(pixels), Fetch(finite)))

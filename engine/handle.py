@@ -6,16 +6,18 @@ Knows nothing of how the request is carried out.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from PIL import Image
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from engine.errors import Cancelled
 from engine.request import GenerationRequest
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +72,23 @@ class GenerationResult:
         return self.request.seed
 
 
+_log = logging.getLogger(__name__)
+
+Listener = Callable[[Progress | None], None]
+"""Told each progress as it comes, and None once the request is done, in whatever way. Called on the thread that brings
+the news, mostly the device's: it must return at once. What it raises is logged."""
+
+
 class Handle:
     """A submitted request. Thread-safe."""
 
-    def __init__(self, request: GenerationRequest, on_cancel: Callable[[Handle], None]) -> None:
+    def __init__(
+        self, request: GenerationRequest, on_cancel: Callable[[Handle], None], listen: Listener | None = None
+    ) -> None:
         self.request = request
         """The request as accepted: its seed is fixed."""
         self._on_cancel = on_cancel
+        self._listen = listen
         self._changed = threading.Condition()
         self._events: list[Progress] = []
         self._shown: int | None = None  # which event holds the preview
@@ -127,13 +139,16 @@ class Handle:
                 self._shown = len(self._events)
             self._events.append(progress)
             self._changed.notify_all()
+        self._tell(progress)
 
     def succeed(self, result: GenerationResult) -> None:
         """For the engine: settle with a result, unless it is settled already."""
         with self._changed:
-            if not self.done:
-                self._result = result
-                self._changed.notify_all()
+            if self.done:
+                return
+            self._result = result
+            self._changed.notify_all()
+        self._tell(None)
 
     def fail(self, error: BaseException) -> bool:
         """For the engine: settle with an error. False if it is settled already."""
@@ -142,4 +157,12 @@ class Handle:
                 return False
             self._error = error
             self._changed.notify_all()
-            return True
+        self._tell(None)
+        return True
+
+    def _tell(self, news: Progress | None) -> None:
+        if self._listen is not None:
+            try:
+                self._listen(news)
+            except Exception:
+                _log.exception("a listener failed")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from engine.batcher import Batcher
+from engine.device import settle
 from engine.errors import BadRequest, EngineClosed, EngineError, GenerationFailed, OutOfMemory
 from engine.finish import Finish
 from engine.handle import GenerationResult, Handle, Progress, Timings
@@ -25,6 +26,7 @@ from engine.job import Job, Model
 from engine.memory import free_bytes, out_of_memory
 from engine.request import GenerationRequest
 from engine.trajectory import Trajectory
+from engine.transfer import Lead
 from engine.vae import PIXELS_PER_CELL
 
 _log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class Loop:
 
     def __init__(self, *, device: torch.device, capacity: int, rows: int) -> None:
         self._device = device
+        self._lead = Lead(device)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._jobs: dict[Handle, Job] = {}
         self._flying: dict[Trajectory, Job] = {}
@@ -46,6 +49,7 @@ class Loop:
         self._ready: deque[Job] = deque()  # their checkpoints are there, or failed to load
         self._door = threading.Lock()
         self._closing = False
+        self._ticks = self._evaluations = 0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -73,7 +77,19 @@ class Loop:
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)
 
+    @property
+    def running(self) -> bool:
+        """Whether what is submitted is carried out."""
+        return self._thread.is_alive() and not self._closing
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was done since the start, and how many pictures take part now."""
+        flying = sum(trajectory.pictures for trajectory in list(self._flying))  # copied at once, from any thread
+        return {"ticks": self._ticks, "evaluations": self._evaluations, "in_flight": flying}
+
     def _run(self) -> None:
+        settle(self._device)
         with torch.inference_mode():
             while not self._closing:
                 try:
@@ -102,6 +118,7 @@ class Loop:
         self._tick()
         if self._finishing:
             self._finish_some()
+        self._lead.mark()
 
     def _accept(self, job: Job) -> None:
         if job.handle.done:
@@ -168,6 +185,8 @@ class Loop:
             job.marks.append(time.perf_counter())
             job.handle.report(Progress(stage="sampling", step=0, steps=trajectory.steps))
         tick = self._batcher.tick()
+        self._ticks += bool(tick.advanced)
+        self._evaluations += sum(trajectory.pictures for trajectory in tick.advanced)
         for trajectory, error in tick.failed:
             self._fail(self._flying[trajectory], error)
         for trajectory in tick.advanced:

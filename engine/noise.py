@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.transfer import to_device
+
 
 class StepNoise(Protocol):
     """Where a sampler gets its noise from; ``NoiseSource`` is the real one."""
@@ -52,7 +54,7 @@ class NoiseSource:
         return self._to_device(increment.float() / (sigma - sigma_next).sqrt())
 
     def _to_device(self, noise: Tensor) -> Tensor:
-        return noise.to(self._device, non_blocking=True)
+        return to_device(noise, self._device)
 
     @cached_property
     def _generator(self) -> torch.Generator:

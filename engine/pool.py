@@ -90,6 +90,25 @@ class Pool(Generic[R]):
                 place.path for place in [*self._leaving, *self._places.values()] if place.size and place.resident.done()
             ]
 
+    def loading(self) -> list[Path]:
+        """The files that are being loaded, or wait for that."""
+        with self._changed:
+            places = [*self._leaving, *self._places.values()]
+            return [place.path for place in places if not place.resident.done()]
+
+    def let_go(self, path: Path) -> bool:
+        """Let the checkpoint in ``path`` go: at once where nobody uses it, else once nobody does; who comes later has
+        it loaded again. False where it is not resident."""
+        file = path.resolve()
+        with self._changed:
+            keys = [key for key, place in self._places.items() if key[0] == file and place.resident.done()]
+            for key in keys:
+                place = self._places.pop(key)
+                if place.users:
+                    self._leaving.append(place)
+            self._changed.notify_all()
+        return bool(keys)
+
     def close(self) -> None:
         """Let go of everything. Loads that did not begin, or wait for room, fail with ``EngineClosed``."""
         with self._changed:

@@ -81,59 +81,71 @@ def _optional_name(name: str, value: object) -> str | None:
     return text
 
 
-def _integer(low: int, high: int, multiple: int = 1) -> Callable[[str, object], int]:
-    unit = f"a multiple of {multiple}" if multiple > 1 else "a whole number"
-    allowed = f"{unit} from {low} to {high}"
+@dataclass(frozen=True)
+class WholeNumber:
+    """A check for whole numbers from ``low`` to ``high``."""
 
-    def check(name: str, value: Any) -> int:
+    low: int
+    high: int
+    multiple: int = 1
+
+    def __call__(self, name: str, value: Any) -> int:
+        unit = f"a multiple of {self.multiple}" if self.multiple > 1 else "a whole number"
+        allowed = f"{unit} from {self.low} to {self.high}"
         try:
             number = operator.index(value)
         except TypeError:
             raise BadRequest(name, value, allowed) from None
-        if isinstance(value, bool) or not low <= number <= high or number % multiple:
+        if isinstance(value, bool) or not self.low <= number <= self.high or number % self.multiple:
             raise BadRequest(name, value, allowed)
         return number
-
-    return check
 
 
 def _seed(name: str, value: object) -> int | None:
     if value is None:
         return None
     try:
-        number = _integer(-1, MAX_SEED)(name, value)
+        number = WholeNumber(-1, MAX_SEED)(name, value)
         return None if number == -1 else number
     except BadRequest as error:
         allowed = error.allowed.replace("-1", "0")
         raise BadRequest(name, value, f"{allowed}, or -1 or null for a fresh one") from None
 
 
-def _number(low: float, high: float, above_low: bool = False) -> Callable[[str, object], float]:
-    allowed = f"a number {'above' if above_low else 'from'} {low:g} {'up ' if above_low else ''}to {high:g}"
+@dataclass(frozen=True)
+class Number:
+    """A check for numbers from ``low``, or above it, to ``high``."""
 
-    def check(name: str, value: Any) -> float:
+    low: float
+    high: float
+    above_low: bool = False
+
+    def __call__(self, name: str, value: Any) -> float:
+        start = f"above {self.low:g} up" if self.above_low else f"from {self.low:g}"
+        allowed = f"a number {start} to {self.high:g}"
         try:
             number = math.nan if isinstance(value, str | bytes | bool) else float(value)
         except (TypeError, ValueError, OverflowError):
             raise BadRequest(name, value, allowed) from None
-        if not low <= number <= high or (above_low and number == low):
+        if not self.low <= number <= self.high or (self.above_low and number == self.low):
             raise BadRequest(name, value, allowed)
         return number
 
-    return check
 
+@dataclass(frozen=True)
+class OneOf:
+    """A check for one of ``choices``."""
 
-def _one_of(choices: tuple[str, ...]) -> Callable[[str, object], str]:
-    def check(name: str, value: object) -> str:
+    choices: tuple[str, ...]
+
+    def __call__(self, name: str, value: object) -> str:
         if not isinstance(value, str):
-            raise BadRequest(name, value, f"one of {', '.join(choices)}")
-        if value not in choices:
-            nearest = difflib.get_close_matches(value, choices, n=3, cutoff=0.5)
+            raise BadRequest(name, value, f"one of {', '.join(self.choices)}")
+        if value not in self.choices:
+            nearest = difflib.get_close_matches(value, self.choices, n=3, cutoff=0.5)
             hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
-            raise BadRequest(name, value, f"one of {', '.join(choices)}{hint}")
+            raise BadRequest(name, value, f"one of {', '.join(self.choices)}{hint}")
         return value
-
-    return check
 
 
 def _parameter(default: Any, check: Callable[[str, object], Any], help: str) -> Any:
@@ -154,18 +166,18 @@ class GenerationRequest:
         "what the picture shows; (words:1.3) weigh more, any length",
     )
     negative_prompt: str = _parameter("text, watermark", _text, "what the picture must not show")
-    width: int = _parameter(512, _integer(16, 16384, 8), "width in pixels, a multiple of 8")
-    height: int = _parameter(512, _integer(16, 16384, 8), "height in pixels, a multiple of 8")
-    batch_size: int = _parameter(1, _integer(1, 4096), "pictures drawn from one noise tensor")
-    steps: int = _parameter(20, _integer(1, 10000), "sampling steps")
-    cfg_scale: float = _parameter(8.0, _number(0, 100), "guidance scale; 1 ignores the negative prompt")
-    sampler: str = _parameter("euler", _one_of(SAMPLERS), "integration rule")
-    scheduler: str = _parameter("normal", _one_of(SCHEDULERS), "sigma schedule")
+    width: int = _parameter(512, WholeNumber(16, 16384, 8), "width in pixels, a multiple of 8")
+    height: int = _parameter(512, WholeNumber(16, 16384, 8), "height in pixels, a multiple of 8")
+    batch_size: int = _parameter(1, WholeNumber(1, 4096), "pictures drawn from one noise tensor")
+    steps: int = _parameter(20, WholeNumber(1, 10000), "sampling steps")
+    cfg_scale: float = _parameter(8.0, Number(0, 100), "guidance scale; 1 ignores the negative prompt")
+    sampler: str = _parameter("euler", OneOf(SAMPLERS), "integration rule")
+    scheduler: str = _parameter("normal", OneOf(SCHEDULERS), "sigma schedule")
     seed: int | None = _parameter(
         802908303372950, _seed, "0 to 2^64-1; -1 (null in JSON, None in Python) draws a fresh one"
     )
-    denoise: float = _parameter(1.0, _number(0, 1, above_low=True), "share of the sigma schedule that is run, above 0")
-    clip_skip: int = _parameter(1, _integer(1, 100), "text encoder layer: 1 the last, 2 the last but one, …")
+    denoise: float = _parameter(1.0, Number(0, 1, above_low=True), "share of the sigma schedule that is run, above 0")
+    clip_skip: int = _parameter(1, WholeNumber(1, 100), "text encoder layer: 1 the last, 2 the last but one, …")
     model: str | None = _parameter(
         None, _optional_name, "checkpoint: a name from the models folder, or a path; none: the engine's own"
     )

@@ -17,7 +17,7 @@ from engine.noise import NoiseSource, start_noise
 from engine.request import GenerationRequest
 from engine.samplers import SAMPLERS, Scalar
 from engine.schedules import sigmas, start
-from engine.transfer import Fetch
+from engine.transfer import Fetch, to_device
 from engine.vae import PIXELS_PER_CELL
 
 
@@ -34,7 +34,7 @@ class Trajectory:
         shape = (request.batch_size, 4, request.height // PIXELS_PER_CELL, request.width // PIXELS_PER_CELL)
         schedule = sigmas_of(request)
         device = conditioning.device
-        x = start(start_noise(request.seed, shape), schedule[0]).to(device)
+        x = to_device(start(start_noise(request.seed, shape), schedule[0]), device)
         self.denoiser = denoiser
         self.pictures = request.batch_size
         self.steps: int | None = None if request.sampler == "dpm_adaptive" else len(schedule) - 1

@@ -1,9 +1,34 @@
-"""A tensor on its way from the device to the CPU, without making the device's thread wait for it."""
+"""Tensors on their way to the device and back, and how far the host runs ahead of it. Knows no networks."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor``, which is on the CPU, on ``device``; nobody waits for what the device has still to do before."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+class Lead:
+    """Keeps the host one piece of work ahead of the device, so that neither waits for long.
+
+    Without it, whoever launches faster than the device works would queue up seconds of it, and newcomers would wait.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._latest: torch.cuda.Event | None = None
+
+    def mark(self) -> None:
+        """A piece of work is launched: wait until the one before it is done."""
+        if self._device.type != "cuda":
+            return
+        before, self._latest = self._latest, torch.cuda.Event(blocking=True)
+        self._latest.record(torch.cuda.current_stream(self._device))
+        if before is not None:
+            before.synchronize()
 
 
 class Fetch:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from typing import Protocol
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
+
+from engine.networks.graphs import Graphs, Recorder
 
 SCALE = 0.18215
 """What Stable Diffusion 1.x's latents are multiplied by for diffusion, to about unit variance (Rombach et al. 2022)."""
@@ -25,46 +25,53 @@ def latents_of(x: Tensor) -> Tensor:
     return x / SCALE
 
 
+class DecoderFunction(Protocol):
+    """What ``Decoder`` needs of a network; ``engine.networks.decoder.VaeDecoder`` is the real one."""
+
+    channels: int
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+    def in_float32(self) -> DecoderFunction: ...
+    def __call__(self, latents: Tensor, /) -> Tensor: ...
+
+
 class Decoder:
     """One checkpoint's VAE decoder. Not thread-safe: the device's thread owns it."""
 
-    def __init__(self, vae: AutoencoderKL) -> None:
-        self._vae = vae
+    def __init__(self, network: DecoderFunction, recorder: Recorder | None = None) -> None:
+        self._network = network
+        self._graphs = Graphs(lambda latents: _pixels(network, latents), recorder)
         self._fit: tuple[Tensor, Tensor] | None = None
 
     @property
     def half(self) -> bool:
         """Whether ``decode`` runs in half precision, where NaN may come of finite latents."""
-        return bool(self._vae.dtype != torch.float32)
+        return self._network.dtype != torch.float32
 
     def peak_bytes(self, width: int, height: int) -> int:
         """About what decoding one picture of ``width`` × ``height`` pixels takes beside the weights."""
-        channels: int = self._vae.config.block_out_channels[0]
-        itemsize: int = self._vae.dtype.itemsize
-        return width * height * channels * _FLOATS_PER_PIXEL_AND_CHANNEL * itemsize
+        per_channel = width * height * _FLOATS_PER_PIXEL_AND_CHANNEL * self._network.dtype.itemsize
+        return per_channel * self._network.channels
 
+    @torch.inference_mode()
     def decode(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Latents float32 (1, 4, h, w) → pixels uint8 (8h, 8w, 3), and whether all were finite, bool (); on the device.
 
-        Pixels are clamped to 0…255 and truncated.
+        Pixels are clamped to 0…255 and truncated. What is returned holds until the next call: later work on the device
+        may read it, if it was launched before that.
         """
-        image = self._image(latents)
-        pixels = (image.clamp(0, 1) * 255).to(torch.uint8)
-        return pixels[0].permute(1, 2, 0).contiguous(), torch.isfinite(image).all()
+        pixels, finite = self._graphs(latents)
+        return pixels, finite
 
+    @torch.inference_mode()
     def decode_in_float32(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``decode``, with the weights in float32 for this once. Halves widen and narrow again without a loss."""
-        with self._widened():
-            return self.decode(latents)
+        """As ``decode``, with a copy of the weights in float32 for this once. Halves widen without a loss."""
+        return _pixels(self._network.in_float32(), latents)
 
-    @contextlib.contextmanager
-    def _widened(self) -> Iterator[None]:
-        dtype = self._vae.dtype
-        try:
-            self._vae.to(torch.float32)
-            yield
-        finally:
-            self._vae.to(dtype)
+    def release(self) -> None:
+        """Give memory back that is held only to be fast."""
+        self._graphs.clear()
 
     def preview(self, latents: Tensor) -> Tensor:
         """Latents float32 (1, 4, h, w) → a rough picture, uint8 (h, w, 3) on the same device.
@@ -79,18 +86,23 @@ class Decoder:
         return (image.clamp(0, 1) * 255).to(torch.uint8)
 
     @torch.inference_mode()
-    def _image(self, latents: Tensor) -> Tensor:
-        """Latents → picture float32 (1, 3, 8h, 8w), nominally 0…1."""
-        sample: Tensor = self._vae.decode(latents.to(self._vae.dtype), return_dict=False)[0]
-        return (sample.float() + 1) / 2
-
-    @torch.inference_mode()
     def _fitted(self, device: torch.device) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(0)
         coarse = torch.randn(1, 4, 6, 6, generator=generator)
         latents = latents_of(interpolate(coarse, size=(24, 24), mode="bicubic")).to(device)
-        with self._widened():
-            cells = avg_pool2d(self._image(latents), PIXELS_PER_CELL)[0].flatten(1).T  # (576, 3)
+        image = _image(self._network.in_float32(), latents)
+        cells = avg_pool2d(image, PIXELS_PER_CELL)[0].flatten(1).T  # (576, 3)
         inputs = torch.cat([latents[0].flatten(1).T, torch.ones(cells.shape[0], 1, device=device)], dim=1)  # (576, 5)
         solution = torch.linalg.lstsq(inputs.cpu(), cells.cpu()).solution.to(device)  # (5, 3)
         return solution[:4], solution[4]
+
+
+def _image(network: DecoderFunction, latents: Tensor) -> Tensor:
+    """Latents → picture float32 (1, 3, 8h, 8w), nominally 0…1."""
+    return (network(latents).float() + 1) / 2
+
+
+def _pixels(network: DecoderFunction, latents: Tensor) -> tuple[Tensor, Tensor]:
+    image = _image(network, latents)
+    pixels = (image.clamp(0, 1) * 255).to(torch.uint8)
+    return pixels[0].permute(1, 2, 0).contiguous(), torch.isfinite(image).all()

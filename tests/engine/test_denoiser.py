@@ -12,13 +12,18 @@ from torch import Tensor
 
 from engine import OutOfMemory
 from engine.checkpoint import load_checkpoint
-from engine.config import Batching
+from engine.config import Batching, EngineConfig
 from engine.denoiser import Denoiser, Evaluation
+from engine.networks.operations import Operations
+from engine.networks.unet import Unet
 from engine.schedules import timestep
+from tests.engine.networks.test_graphs import FakeRecorder
 
 
 class LinearUnet(torch.nn.Module):
     """eps = mean of the conditioning · x + the timestep / 1000; remembers the shapes it was called with."""
+
+    channels = 32
 
     def __init__(self, fits: Callable[[int], bool] = lambda rows: True) -> None:
         super().__init__()
@@ -26,15 +31,21 @@ class LinearUnet(torch.nn.Module):
         self.calls: list[tuple[int, int]] = []
         self.fits = fits
 
-    def forward(self, x: Tensor, time: Tensor, context: Tensor, return_dict: bool) -> tuple[Tensor]:
+    def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
         self.calls.append((x.shape[0], context.shape[1]))
         if not self.fits(x.shape[0]):
             raise torch.OutOfMemoryError("pretended")
-        return (x * context.mean(dim=(1, 2))[:, None, None, None] + time[:, None, None, None] / 1000,)
+        return x * context.mean(dim=(1, 2))[:, None, None, None] + time[:, None, None, None] / 1000
 
 
-def denoiser_of(unet: Any, batching: Batching, rows: int) -> Denoiser:
-    return Denoiser(unet, batching=batching, rows=rows)
+def denoiser_of(unet: Any, batching: Batching, rows: int, *, gpu: bool = False) -> Denoiser:
+    """With the call sizes that an engine with these settings has."""
+    sizes = EngineConfig(batching=batching, unet_rows=rows).call_sizes(gpu=gpu)
+    return Denoiser(unet, exact=batching == "exact", sizes=sizes, recorder=FakeRecorder() if gpu else None)
+
+
+def tiny_unet(path: Path, dtype: torch.dtype, unit: int | None = None) -> Unet:
+    return Unet(load_checkpoint(path, device=torch.device("cpu"), dtype=dtype).unet, Operations(unit=unit))
 
 
 def evaluation(
@@ -69,11 +80,14 @@ def by_hand(wanted: Evaluation) -> Tensor:
     return wanted.x - wanted.sigma * (uncond + wanted.cfg_scale * (cond - uncond))
 
 
+@pytest.mark.parametrize("gpu", [False, True], ids=["eager", "graph"])
 @pytest.mark.parametrize("batching", ["exact", "fast"])
 @pytest.mark.parametrize("rows", [1, 2, 5, 16])
-def test_guidance(batching: Batching, rows: int) -> None:
-    for wanted, denoised in zip(MIXED, denoiser_of(LinearUnet(), batching, rows).denoise(MIXED), strict=True):
-        torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)
+def test_guidance(batching: Batching, rows: int, gpu: bool) -> None:
+    denoiser = denoiser_of(LinearUnet(), batching, rows, gpu=gpu)
+    for _ in range(3):
+        for wanted, denoised in zip(MIXED, denoiser.denoise(MIXED), strict=True):
+            torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)
 
 
 def test_scale_1_needs_no_negative_pass() -> None:
@@ -82,11 +96,22 @@ def test_scale_1_needs_no_negative_pass() -> None:
     assert unet.calls == [(3, 77)]
 
 
-@pytest.mark.parametrize("rows", [1, 2, 4, 8])
-def test_exact_calls_all_have_one_shape(rows: int) -> None:
+def test_without_larger_calls_exact_ones_all_have_one_shape() -> None:
     unet = LinearUnet()
-    denoiser_of(unet, "exact", rows).denoise([MIXED[0], MIXED[1], MIXED[2]])
-    assert set(unet.calls) == {(rows, 77)}
+    denoiser_of(unet, "exact", 2).denoise([MIXED[0], MIXED[1], MIXED[2]])
+    assert set(unet.calls) == {(2, 77)}
+
+
+@pytest.mark.parametrize("batching", ["exact", "fast"])
+def test_on_a_gpu_calls_are_the_largest_that_are_filled(batching: Batching) -> None:
+    unet = LinearUnet()
+    denoiser = denoiser_of(unet, batching, 16, gpu=True)
+    seven = [evaluation(seed) for seed in range(7)]
+    for _ in range(3):
+        denoiser.denoise(seven)
+    unet.calls.clear()
+    denoiser.denoise(seven)
+    assert [rows for rows, _ in unet.calls] == [8, 4, 2]
 
 
 def test_fast_calls_are_as_large_as_allowed() -> None:
@@ -104,7 +129,7 @@ def test_a_conditioning_is_repeated_four_times_at_most() -> None:
 @pytest.mark.parametrize("rows", [1, 2, 4, 8])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_exact_rows_do_not_depend_on_their_neighbours(tiny_checkpoint: Path, rows: int, dtype: torch.dtype) -> None:
-    unet = load_checkpoint(tiny_checkpoint, device=torch.device("cpu"), dtype=dtype).unet
+    unet = tiny_unet(tiny_checkpoint, dtype, unit=min(2, rows))
     denoiser = denoiser_of(unet, "exact", rows)
     alone = [denoiser.denoise([wanted])[0] for wanted in MIXED]
     for turn in range(len(MIXED)):
@@ -114,20 +139,30 @@ def test_exact_rows_do_not_depend_on_their_neighbours(tiny_checkpoint: Path, row
             assert torch.equal(wanted, denoised)
 
 
-def test_where_places_differ_rows_are_not_mixed() -> None:
-    class PlaceUnet(LinearUnet):
-        def forward(self, x: Tensor, time: Tensor, context: Tensor, return_dict: bool) -> tuple[Tensor]:
-            (eps,) = super().forward(x, time, context, return_dict)
-            return (eps + torch.arange(len(eps))[:, None, None, None],)
+def test_larger_calls_that_compute_otherwise_are_not_taken() -> None:
+    class SizeUnet(LinearUnet):
+        def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
+            return super().forward(x, time, context) + (1e-6 if len(x) > 4 else 0.0)
 
-    denoiser = denoiser_of(PlaceUnet(), "exact", 8)
+    unet = SizeUnet()
+    denoiser = denoiser_of(unet, "exact", 8)
     alone = [denoiser.denoise([wanted])[0] for wanted in MIXED]
+    denoiser.denoise(MIXED)  # tries larger calls out
+    unet.calls.clear()
     for wanted, denoised in zip(alone, denoiser.denoise(MIXED), strict=True):
         assert torch.equal(wanted, denoised)
+    assert max(rows for rows, _ in unet.calls) == 4
+
+
+def test_what_is_exact_does_not_depend_on_the_largest_call(tiny_checkpoint: Path) -> None:
+    unet = tiny_unet(tiny_checkpoint, torch.float32, unit=2)
+    small, large = denoiser_of(unet, "exact", 2), denoiser_of(unet, "exact", 8)
+    for one, other in zip(small.denoise(MIXED), large.denoise(MIXED), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_fast_equals_exact_up_to_rounding(tiny_checkpoint: Path) -> None:
-    unet = load_checkpoint(tiny_checkpoint, device=torch.device("cpu"), dtype=torch.float32).unet
+    unet = tiny_unet(tiny_checkpoint, torch.float32)
     fast, exact = denoiser_of(unet, "fast", 16), denoiser_of(unet, "exact", 2)
     for one, other in zip(fast.denoise(MIXED), exact.denoise(MIXED), strict=True):
         assert (one - other).norm() / other.norm() < 1e-5
@@ -150,8 +185,27 @@ def test_a_single_row_without_memory_is_an_error() -> None:
         denoiser_of(LinearUnet(fits=lambda rows: False), "fast", 16).denoise(MIXED[:1])
 
 
-def test_an_exact_call_without_memory_is_an_error_at_once() -> None:
-    unet = LinearUnet(fits=lambda rows: rows <= 2)
-    with pytest.raises(OutOfMemory, match="never splits"):
+def test_an_exact_call_without_memory_is_made_smaller_to_the_same_bits() -> None:
+    unet = LinearUnet()
+    wanted = denoiser_of(unet, "exact", 2).denoise(MIXED)
+    scarce = denoiser_of(LinearUnet(fits=lambda rows: rows <= 4), "exact", 8)
+    for one, other in zip(scarce.denoise(MIXED), wanted, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_smallest_exact_call_without_memory_is_an_error() -> None:
+    unet = LinearUnet(fits=lambda rows: rows < 2)
+    with pytest.raises(OutOfMemory, match="exact batching"):
         denoiser_of(unet, "exact", 4).denoise(MIXED[:1])
     assert len(unet.calls) == 1
+
+
+def test_graphs_give_their_memory_back_when_it_runs_out() -> None:
+    unet = LinearUnet()
+    denoiser = denoiser_of(unet, "fast", 4, gpu=True)
+    two = [evaluation(0), evaluation(1)]
+    for _ in range(3):
+        denoiser.denoise(two)
+    unet.fits = lambda rows: rows <= 2
+    for wanted, denoised in zip(two, denoiser.denoise(two), strict=True):
+        torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)

@@ -24,8 +24,8 @@ from engine import (
     Handle,
     UnknownCheckpoint,
 )
+from engine.networks.decoder import VaeDecoder
 from engine.request import SAMPLERS, SCHEDULERS
-from engine.vae import Decoder
 from tests.requests import same, small
 
 
@@ -81,13 +81,13 @@ def test_every_scheduler_runs(engine: Engine, scheduler: str) -> None:
 def test_a_picture_that_is_nan_in_half_precision_is_decoded_again(
     open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Decoder._image
+    original = VaeDecoder.__call__
 
-    def overflowing(self: Decoder, latents: Any) -> Any:
+    def overflowing(self: VaeDecoder, latents: Any) -> Any:
         image = original(self, latents)
-        return image * float("nan") if self.half else image
+        return image if self.dtype == torch.float32 else image * float("nan")
 
-    monkeypatch.setattr(Decoder, "_image", overflowing)
+    monkeypatch.setattr(VaeDecoder, "__call__", overflowing)
     engine = open_engine(dtype="bfloat16")
     result = engine.generate(small())
     assert len(set(result.images[0].tobytes())) > 1

@@ -13,6 +13,7 @@ import torch
 
 from engine import Engine, GenerationFailed, OutOfMemory, loop, trajectory
 from engine.denoiser import Denoiser
+from engine.networks.unet import Unet
 from engine.vae import Decoder
 from tests.requests import same, small
 
@@ -63,22 +64,23 @@ def test_a_size_that_the_device_cannot_do_fails_alone(engine: Engine, monkeypatc
     good.result(60)
 
 
-@pytest.mark.parametrize("batching", ["exact", "fast"])
-def test_out_of_memory(open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, batching: str) -> None:
+@pytest.mark.parametrize(("batching", "most"), [("fast", 3), ("fast", 1), ("exact", 3), ("exact", 1)])
+def test_out_of_memory(
+    open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, batching: str, most: int
+) -> None:
     engine = open_engine(batching=batching, unet_rows=8)
-    checkpoint_unet = engine._pool.acquire(engine.checkpoint_file(small())).resident.result().checkpoint.unet
-    forward = checkpoint_unet.forward
+    forward = Unet.__call__
 
-    def scarce(x: Any, *args: Any, **kwargs: Any) -> Any:
-        if x.shape[0] > 3:
+    def scarce(self: Unet, x: Any, *args: Any) -> Any:
+        if x.shape[0] > most:
             raise torch.OutOfMemoryError("pretended")
-        return forward(x, *args, **kwargs)
+        return forward(self, x, *args)
 
-    monkeypatch.setattr(checkpoint_unet, "forward", scarce)
+    monkeypatch.setattr(Unet, "__call__", scarce)
     handles = [engine.submit(small(seed=seed)) for seed in range(5)]
     for handle in handles:
-        if batching == "exact":
-            with pytest.raises(OutOfMemory, match="exact batching never splits"):
+        if (batching, most) == ("exact", 1):
+            with pytest.raises(OutOfMemory, match="exact batching"):
                 handle.result(60)
         else:
             handle.result(60)

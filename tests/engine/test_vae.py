@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from engine.checkpoint import load_checkpoint
+from engine.networks.decoder import VaeDecoder
+from engine.networks.operations import Operations
 from engine.vae import SCALE, Decoder, latents_of
 
 CPU = torch.device("cpu")
@@ -19,15 +19,19 @@ class LinearVae:
     """Pixels are a linear map of the cell they lie in."""
 
     dtype = torch.float32
-    config = SimpleNamespace(block_out_channels=(128,))
+    channels = 128
     matrix = torch.tensor([[0.2, 0.0, 0.1], [0.0, 0.1, 0.0], [-0.1, 0.0, 0.2], [0.0, -0.2, 0.0]]) * SCALE
 
-    def to(self, dtype: torch.dtype) -> None:
-        """Its matrix is float32 always."""
+    def in_float32(self) -> LinearVae:
+        return self
 
-    def decode(self, latents: Tensor, return_dict: bool) -> tuple[Tensor]:
+    def __call__(self, latents: Tensor) -> Tensor:
         cells = torch.einsum("bchw,cd->bdhw", latents, self.matrix) + 0.1
-        return (cells.repeat_interleave(8, 2).repeat_interleave(8, 3),)
+        return cells.repeat_interleave(8, 2).repeat_interleave(8, 3)
+
+
+def decoder_of(checkpoint: Path, dtype: torch.dtype) -> Decoder:
+    return Decoder(VaeDecoder(load_checkpoint(checkpoint, device=CPU, dtype=dtype).vae, Operations()))
 
 
 def test_latents_are_x_over_the_scale() -> None:
@@ -36,18 +40,16 @@ def test_latents_are_x_over_the_scale() -> None:
 
 def test_pixels_are_clamped_and_truncated() -> None:
     class Fixed(LinearVae):
-        def decode(self, latents: Tensor, return_dict: bool) -> tuple[Tensor]:
-            return (torch.tensor([-3.0, 2 * 100.999 / 255 - 1, 7.0]).reshape(1, 3, 1, 1),)
+        def __call__(self, latents: Tensor) -> Tensor:
+            return torch.tensor([-3.0, 2 * 100.999 / 255 - 1, 7.0]).reshape(1, 3, 1, 1)
 
-    fixed: Any = Fixed()
-    pixels, finite = Decoder(fixed).decode(torch.zeros(1, 4, 1, 1))
+    pixels, finite = Decoder(Fixed()).decode(torch.zeros(1, 4, 1, 1))
     assert pixels.tolist() == [[[0, 100, 255]]]
     assert bool(finite)
 
 
 def test_a_preview_is_the_cells_mean_colour_where_the_decoder_is_linear() -> None:
-    vae: Any = LinearVae()
-    decoder = Decoder(vae)
+    decoder = Decoder(LinearVae())
     latents = latents_of(torch.randn(1, 4, 5, 7, generator=torch.Generator().manual_seed(3)))
     pixels, _ = decoder.decode(latents)
     preview = decoder.preview(latents)
@@ -59,8 +61,8 @@ def test_decoding_in_float32_leaves_the_weights_as_they_were(tiny_checkpoint: Pa
     vae = load_checkpoint(tiny_checkpoint, device=CPU, dtype=torch.bfloat16).vae
     before = {name: value.clone() for name, value in vae.state_dict().items()}
     latents = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    exact, _ = Decoder(load_checkpoint(tiny_checkpoint, device=CPU, dtype=torch.float32).vae).decode(latents)
-    again, _ = Decoder(vae).decode_in_float32(latents)
+    exact, _ = decoder_of(tiny_checkpoint, torch.float32).decode(latents)
+    again, _ = Decoder(VaeDecoder(vae, Operations())).decode_in_float32(latents)
     assert (again.int() - exact.int()).float().abs().mean() < 2  # the weights themselves are bfloat16
     assert all(
         torch.equal(value, before[name]) and value.dtype == torch.bfloat16 for name, value in vae.state_dict().items()
@@ -68,6 +70,5 @@ def test_decoding_in_float32_leaves_the_weights_as_they_were(tiny_checkpoint: Pa
 
 
 def test_pixels_that_are_not_finite_are_told(tiny_checkpoint: Path) -> None:
-    vae = load_checkpoint(tiny_checkpoint, device=CPU, dtype=torch.float32).vae
-    _, finite = Decoder(vae).decode(torch.full((1, 4, 2, 2), float("inf")))
+    _, finite = decoder_of(tiny_checkpoint, torch.float32).decode(torch.full((1, 4, 2, 2), float("inf")))
     assert not bool(finite)

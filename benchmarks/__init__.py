@@ -1,0 +1,1 @@
+"""What the engine costs on the machine at hand, beside its peers: ``python -m benchmarks``."""

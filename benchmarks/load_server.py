@@ -1,0 +1,117 @@
+"""A server of one's own to put a load on: started, watched, stopped. Knows no calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+
+from server.settings import PREFIX
+
+_LISTENING = re.compile(r"listening on (http://\S+)")
+_TROUBLE = re.compile(r"^\S+Z (?:warning|error  |critical) (.*)", re.MULTILINE)
+_PATIENCE = 180.0
+"""Seconds until it must be ready: torch is imported and a checkpoint loaded meanwhile."""
+_SAMPLE_SECONDS = 0.25
+
+
+class NoServer(Exception):
+    """It did not start."""
+
+
+@dataclass(eq=False, kw_only=True)
+class OwnServer:
+    """A server process with a database and a folder of its own."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    folder: Path
+    samples: list[tuple[int, int]] = field(default_factory=list)
+    """Calls done, and bytes resident then."""
+    exit_status: int | None = None
+    """After its end; 0 for an orderly one."""
+
+    @property
+    def outputs(self) -> Path:
+        return self.folder / "outputs"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    def cpu_seconds(self) -> float:
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
+
+    async def watch(self, done: Callable[[], int]) -> None:
+        """Note its memory from time to time, until cancelled."""
+        process = psutil.Process(self.process.pid)
+        while True:
+            self.samples.append((done(), process.memory_info().rss))
+            await asyncio.sleep(_SAMPLE_SECONDS)
+
+    def trouble(self) -> list[str]:
+        """What it logged as a warning or an error, but that the backend is a fake one."""
+        return [line for line in _TROUBLE.findall(self.log) if not line.startswith("backend instant")]
+
+
+@contextlib.asynccontextmanager
+async def own_server(
+    flags: Sequence[str], *, profile: Path | None = None, folder: Path | None = None
+) -> AsyncIterator[OwnServer]:
+    """A server that is ready, until the end of the block; then it is asked to stop. ``flags``: as on its command line.
+
+    ``profile``: where to write what its event loop spent its time on (for ``pstats``); it is slower then.
+    ``folder``: where its own folder is made, which goes with it. Raises ``NoServer``. The settings in the environment
+    are not its own.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    with tempfile.TemporaryDirectory(prefix="load-", dir=folder) as name:
+        home = Path(name)
+        own = ["--port=0", f"--database={home / 'jobs.sqlite'}", f"--outputs={home / 'outputs'}"]
+        profiler = [] if profile is None else ["-m", "cProfile", "-o", str(profile)]
+        command = [sys.executable, *profiler, "-m", "server", *own, *flags]
+        with (home / "log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        server = OwnServer(url="", process=process, folder=home)
+        try:
+            await _wait_ready(server)
+            yield server
+        finally:
+            await asyncio.to_thread(_stop, server)
+
+
+async def _wait_ready(server: OwnServer) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    async with httpx.AsyncClient(trust_env=False) as http:
+        while time.monotonic() < deadline and server.process.poll() is None:
+            match = _LISTENING.search(server.log)
+            if match:
+                server.url = match[1]
+                with contextlib.suppress(httpx.TransportError):
+                    if (await http.get(f"{server.url}/readyz")).status_code == 200:
+                        return
+            await asyncio.sleep(0.05)
+    raise NoServer(f"the server did not start:\n{server.log[-2000:]}")
+
+
+def _stop(server: OwnServer) -> None:
+    if server.process.poll() is None:
+        server.process.send_signal(signal.SIGTERM)
+    try:
+        server.exit_status = server.process.wait(60)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        server.exit_status = server.process.wait()

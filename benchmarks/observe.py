@@ -1,0 +1,247 @@
+"""What goes on inside the engine's process: time by stage, idle time of the GPU, memory. Runs beside the subject.
+
+Watches the engine's own methods from outside; the engine knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from PIL import Image
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.drive import Visit, closed_loop
+from benchmarks.subjects import Subject
+from engine import GenerationRequest
+from engine.conditioning import Conditioner
+from engine.denoiser import Denoiser
+from engine.png import encode_png
+from engine.vae import Decoder
+
+_WATCHED: dict[str, tuple[type, str]] = {
+    "encode": (Conditioner, "encode"),
+    "step": (Denoiser, "denoise"),
+    "decode": (Decoder, "decode"),
+}
+
+
+_PROFILED = 2.0  # seconds: some hundred thousand kernels, which take a while to read
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A stage at work, by the device's clock: seconds since the watch began."""
+
+    stage: str
+    begin: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.begin
+
+
+class Watch:
+    """Notes when each watched method's work begins and ends on the device."""
+
+    def __init__(self) -> None:
+        self._cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+        self._start = self._mark()
+        self._seen: list[tuple[str, Any, Any]] = []
+
+    @contextmanager
+    def on(self) -> Iterator[Watch]:
+        """Watch until the block ends."""
+        originals = {stage: getattr(owner, name) for stage, (owner, name) in _WATCHED.items()}
+        for stage, (owner, name) in _WATCHED.items():
+            setattr(owner, name, self._watched(stage, originals[stage]))
+        try:
+            yield self
+        finally:
+            for stage, (owner, name) in _WATCHED.items():
+                setattr(owner, name, originals[stage])
+
+    def spans(self) -> list[Span]:
+        """What was seen, in the order of its beginning."""
+        if self._cuda:
+            torch.cuda.synchronize()
+        found = [
+            Span(stage=stage, begin=self._since_start(begin), end=self._since_start(end))
+            for stage, begin, end in self._seen
+        ]
+        return sorted(found, key=lambda span: span.begin)
+
+    def _watched(self, stage: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def watched(*arguments: Any, **options: Any) -> Any:
+            begin = self._mark()
+            value = method(*arguments, **options)
+            self._seen.append((stage, begin, self._mark()))
+            return value
+
+        return watched
+
+    def _mark(self) -> Any:
+        if not self._cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def _since_start(self, mark: Any) -> float:
+        return float(self._start.elapsed_time(mark) / 1000 if self._cuda else mark - self._start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """One picture's time by stage, in seconds."""
+
+    encode: float
+    sample: float
+    """From the beginning of the first step to the end of the last."""
+    decode: float
+    rest: float
+    """Of the whole time to an array on the CPU, what none of the stages takes: queueing, copies, waiting."""
+    png: float
+    """Not part of the whole."""
+    steps: tuple[float, ...]
+    """Each step's work on the device."""
+
+
+def observe_stages(subject: Subject, requests: Iterable[GenerationRequest]) -> list[Stages]:
+    """Pictures one by one, each taken apart."""
+    found = []
+    for request in requests:
+        watch = Watch()
+        begin = time.perf_counter()
+        with watch.on():
+            picture = subject.paint(request)
+        whole = time.perf_counter() - begin
+        spans = watch.spans()
+        steps = [span for span in spans if span.stage == "step"]
+        stages = {stage: sum(span.seconds for span in spans if span.stage == stage) for stage in ("encode", "decode")}
+        stages["sample"] = steps[-1].end - steps[0].begin if steps else 0.0
+        begin = time.perf_counter()
+        encode_png(Image.fromarray(picture.pixels), {})
+        png = time.perf_counter() - begin
+        rest = whole - sum(stages.values())
+        found.append(Stages(**stages, rest=rest, png=png, steps=tuple(span.seconds for span in steps)))
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idleness:
+    """How much of the GPU's time passes unused under load, each a share of 1."""
+
+    between_steps: float
+    """No step and no decode under way, by events on the GPU; a sampler's own small kernels count as idle here."""
+    of_kernels: float | None
+    """No kernel and no copy running, as the profiler saw it; None where it saw nothing."""
+
+
+def observe_idleness(
+    subject: Subject, requests: Iterable[GenerationRequest], clients: int, seconds: float, stagger: float
+) -> Idleness:
+    """Load the GPU with ``clients`` callers twice: once with events alone, once with the profiler."""
+    watch, source = Watch(), iter(requests)
+    with watch.on():
+        visits = closed_loop(subject, source, clients, seconds, stagger, seed=1)
+    busy = [(span.begin, span.end) for span in watch.spans() if span.stage != "encode"]
+    return Idleness(
+        between_steps=_idle(busy, *_middle(visits, clients, seconds)),
+        of_kernels=_profiled(subject, source, clients, min(seconds, _PROFILED)),
+    )
+
+
+def _middle(visits: Sequence[Visit], clients: int, seconds: float) -> tuple[float, float]:
+    """When the load was steady: after the first callers were served, and until no more came."""
+    served = [visit.left for visit in visits if visit.served]
+    return (served[min(clients // 2, len(served) - 1)] if served else 0.0), seconds
+
+
+def _profiled(subject: Subject, requests: Iterable[GenerationRequest], clients: int, seconds: float) -> float | None:
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        closed_loop(subject, requests, clients, seconds, stagger=seconds / 4, seed=2)
+    kineto = profiler.profiler
+    if kineto is None or kineto.kineto_results is None:
+        return None
+    events = [event for event in kineto.kineto_results.events() if str(event.device_type()).endswith("CUDA")]
+    busy = [(event.start_ns() / 1e9, (event.start_ns() + event.duration_ns()) / 1e9) for event in events]
+    if not busy:
+        return None
+    first, last = min(begin for begin, _ in busy), max(end for _, end in busy)
+    margin = (last - first) / 4  # while the callers come and go the load is not what it should be
+    return _idle(busy, first + margin, last - margin)
+
+
+def _idle(busy: Iterable[tuple[float, float]], begin: float, end: float) -> float:
+    """The share of [begin, end] that none of the intervals covers."""
+    covered, reached = 0.0, begin
+    for start, stop in sorted(busy):
+        if min(stop, end) > max(start, reached):
+            covered += min(stop, end) - max(start, reached)
+            reached = min(stop, end)
+    return 1 - covered / (end - begin) if end > begin else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Bytes in use in the subject's process."""
+
+    process: int
+    """Resident on the CPU."""
+    device: int | None = None
+    """Allocated for tensors on the GPU."""
+    reserved: int | None = None
+    """Held by torch on the GPU, its cache included."""
+
+
+def memory_now(_: Subject) -> Memory:
+    """What is in use once everything that can be freed is."""
+    gc.collect()
+    resident = psutil.Process().memory_info().rss
+    if not _on_cuda():
+        return Memory(process=resident)
+    torch.cuda.synchronize()
+    return Memory(process=resident, device=torch.cuda.memory_allocated(), reserved=torch.cuda.memory_reserved())
+
+
+def peak_memory(subject: Subject, requests: Iterable[GenerationRequest], clients: int, seconds: float) -> Memory:
+    """The most that was in use while ``clients`` callers were served for ``seconds``, or one each if that is longer."""
+    if _on_cuda():
+        torch.cuda.reset_peak_memory_stats()
+    _reset_resident_peak()
+    if clients == 1:
+        subject.paint(next(iter(requests)))
+    else:
+        closed_loop(subject, requests, clients, seconds, stagger=0.0, seed=3)
+    resident = _resident_peak()
+    if not _on_cuda():
+        return Memory(process=resident)
+    return Memory(process=resident, device=torch.cuda.max_memory_allocated(), reserved=torch.cuda.max_memory_reserved())
+
+
+def _on_cuda() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_initialized()
+
+
+def _reset_resident_peak() -> None:
+    with suppress(OSError):  # where it does not work, the peak is that of the process's whole life
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _resident_peak() -> int:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return int(psutil.Process().memory_info().rss)
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))

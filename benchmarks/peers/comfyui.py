@@ -1,0 +1,165 @@
+"""ComfyUI's own server, started from a checkout and driven through its HTTP API.
+
+Its server writes a PNG for every picture and cannot leave that out; so the engine is measured with its PNG beside it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.subjects import GivenUp, NotHere, Picture
+from engine import GenerationRequest
+from engine.workflow import api_workflow
+
+_PRECISION = {
+    "float16": ("--fp16-unet", "--fp16-vae", "--fp16-text-enc"),
+    "bfloat16": ("--bf16-unet", "--bf16-vae", "--bf16-text-enc"),
+    "float32": ("--force-fp32", "--fp32-vae", "--fp32-text-enc"),
+}
+_POLL = 0.002  # seconds between two looks at whether a picture is done
+_LINES = 3
+
+
+@dataclass(kw_only=True)
+class ComfyuiSubject:
+    """ComfyUI's server. It takes one prompt after another from its queue."""
+
+    name: str
+    checkpoint: Path
+    device: str
+    dtype: str
+    folder: Path
+    """The checkout, which holds ``main.py``."""
+    python: str = sys.executable
+    """The interpreter that has ComfyUI's requirements."""
+    patience: float = 180.0
+    """Seconds until it must answer."""
+
+    includes: str = "HTTP, prompt encoding, sampling, VAE, PNG written to disk; one request after another"
+
+    def absent(self) -> str | None:
+        there = (self.folder / "main.py").is_file()
+        return None if there else f"{self.folder} holds no main.py, so it is no ComfyUI checkout"
+
+    def open(self) -> None:
+        self._given_up = False
+        self._home = tempfile.TemporaryDirectory(prefix="benchmark-comfyui-")
+        home = Path(self._home.name)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port: int = free.getsockname()[1]
+        paths = {"benchmark": {"base_path": str(self.checkpoint.resolve().parent), "checkpoints": "."}}
+        (home / "paths.yaml").write_text(json.dumps(paths))  # JSON is YAML
+        self._log = home / "log"
+        with self._log.open("wb") as log:
+            self._server = subprocess.Popen(
+                self._command(home), cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
+        self._wait_ready()
+
+    def _command(self, home: Path) -> list[str]:
+        return [
+            self.python,
+            "main.py",
+            "--listen=127.0.0.1",
+            f"--port={self._port}",
+            f"--extra-model-paths-config={home / 'paths.yaml'}",
+            f"--output-directory={home}",
+            f"--temp-directory={home}",
+            f"--user-directory={home}",
+            "--disable-auto-launch",
+            "--disable-all-custom-nodes",
+            *_PRECISION[self.dtype],
+            *(["--cpu"] if self.device == "cpu" else []),
+        ]
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + self.patience
+        while time.monotonic() < deadline:
+            if self._server.poll() is not None:
+                said = " | ".join(self._log.read_text(errors="replace").strip().splitlines()[-_LINES:])
+                self.close()
+                raise NotHere(f"its server ended with status {self._server.returncode}: {said}")
+            with suppress(OSError, ValueError):
+                self._stats = self._get("/system_stats")
+                return
+            time.sleep(0.2)
+        self.close()
+        raise NotHere(f"its server did not answer within {self.patience:.0f} s")
+
+    def paint(self, request: GenerationRequest) -> Picture:
+        image = self._wait_done(self._submit(request))
+        place = {key: image[key] for key in ("filename", "subfolder", "type")}
+        with self._request(f"/view?{urllib.parse.urlencode(place)}") as answer:
+            return Picture(np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB")))
+
+    def _submit(self, request: GenerationRequest) -> str:
+        graph = api_workflow(request, checkpoint_file=self.checkpoint.name)
+        try:
+            with self._request("/prompt", json.dumps({"prompt": graph}).encode()) as answer:
+                number: str = json.loads(answer.read())["prompt_id"]
+                return number
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"ComfyUI refuses the workflow: {error.read(500)!r}") from None
+
+    def _wait_done(self, number: str) -> Mapping[str, str]:
+        """The first picture of the prompt's outputs, as the history names it."""
+        while True:
+            if self._given_up:
+                raise GivenUp
+            entry = self._get(f"/history/{number}").get(number)
+            if entry is not None:
+                pictures = [image for output in entry["outputs"].values() for image in output.get("images", ())]
+                if not pictures:
+                    raise RuntimeError(f"ComfyUI made no picture: {entry.get('status')}")
+                first: Mapping[str, str] = pictures[0]
+                return first
+            time.sleep(_POLL)
+
+    def give_up(self) -> None:
+        self._given_up = True
+        for path, body in (("/queue", {"clear": True}), ("/interrupt", {})):
+            with suppress(OSError), self._request(path, json.dumps(body).encode()):
+                pass
+        time.sleep(20 * _POLL)
+        self._given_up = False
+
+    def settled(self) -> bool:
+        return True
+
+    def record(self) -> Mapping[str, Any]:
+        system: Mapping[str, Any] = self._stats.get("system", {})
+        return {key: system[key] for key in ("comfyui_version", "pytorch_version", "python_version") if key in system}
+
+    def close(self) -> None:
+        self._server.terminate()
+        try:
+            self._server.wait(10)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+        self._home.cleanup()
+
+    def _get(self, path: str) -> dict[str, Any]:
+        with self._request(path) as answer:
+            parsed: dict[str, Any] = json.loads(answer.read())
+            return parsed
+
+    def _request(self, path: str, body: bytes | None = None) -> Any:
+        return urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", data=body, timeout=60)

@@ -1,0 +1,28 @@
+"""How much of the GPU's time passes unused under load."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.bench import Bench, SkipSection
+from benchmarks.observe import observe_idleness
+from benchmarks.sections.load import least_window
+from benchmarks.workloads import Mixed
+
+
+def run(bench: Bench, seconds: float) -> None:
+    """The engine as it comes, ``plan.clients`` callers: by events on the GPU, and as the profiler saw it."""
+    if bench.device.type != "cuda":
+        raise SkipSection("there is no GPU that could be idle")
+    subject, clients = bench.engine(), bench.plan.clients
+    worker = bench.open_one(subject)
+    window = max(least_window(bench, worker, clients), min(seconds / 3, bench.plan.window[1]))
+    bench.ask_time(2 * window)
+    job = partial(
+        observe_idleness, requests=Mixed(bench.plan.scale, 40), clients=clients, seconds=window, stagger=window / 4
+    )
+    found = bench.call(worker, job, 2 * window + 30)
+    shares = {"between steps": found.between_steps, "without a kernel": found.of_kernels}
+    for name, share in shares.items():
+        samples = [] if share is None else [share]
+        bench.figure("idle", name, subject.name, samples, "of 1", "lower", clients=clients)

@@ -1,0 +1,30 @@
+"""How much memory the engine takes at most: for one picture, and under the heaviest load."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from benchmarks.bench import Bench
+from benchmarks.observe import Memory, memory_now, peak_memory
+from benchmarks.workloads import Alone, Mixed
+
+
+def run(bench: Bench, seconds: float) -> None:
+    """In the engine's own process; what else runs on the device is not in it."""
+    plan, subject = bench.plan, bench.engine()
+    worker = bench.open_one(subject)
+    alone = bench.crew.alone[subject.name]
+    _keep(bench, subject.name, "at rest", bench.call(worker, memory_now, 1))
+    for clients in (1, max(plan.levels)):
+        requests = Alone(plan.scale, 7000) if clients == 1 else Mixed(plan.scale, 50)
+        window = alone if clients == 1 else min(max(seconds / 2, 3 * alone), plan.window[1])
+        bench.ask_time(window)
+        job = partial(peak_memory, requests=requests, clients=clients, seconds=window)
+        _keep(bench, subject.name, "at most", bench.call(worker, job, window), clients=clients)
+
+
+def _keep(bench: Bench, name: str, when: str, memory: Memory, **conditions: Any) -> None:
+    for what, size in (("process", memory.process), ("tensors", memory.device), ("reserved", memory.reserved)):
+        samples = [] if size is None else [size / 2**30]
+        bench.figure("memory", f"{what} {when}", name, samples, "GiB", "lower", **conditions)

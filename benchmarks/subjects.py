@@ -1,0 +1,141 @@
+"""Whose speed is measured: the engine, and the protocol that its peers meet too.
+
+A subject is described here and opened in a process of its own (``benchmarks.worker``); so it is small enough to be
+pickled before it is opened.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine import Engine, EngineConfig, GenerationRequest, Handle
+from engine.errors import Cancelled
+
+
+class NotHere(Exception):
+    """A subject that cannot run on this machine; the message says why."""
+
+
+class GivenUp(Exception):
+    """A picture was given up because its measurement ended."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a subject delivered."""
+
+    pixels: NDArray[np.uint8]
+    """(height, width, 3)."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """What the engine says that its bytes depend on."""
+
+
+class Subject(Protocol):
+    """Makes pictures. ``paint`` may be called from many threads at once; who cannot share the device queues them."""
+
+    @property
+    def name(self) -> str:
+        """Unique within a run."""
+
+    @property
+    def dtype(self) -> str:
+        """Precision of its networks."""
+
+    @property
+    def includes(self) -> str:
+        """What a call of ``paint`` covers, in words."""
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``."""
+
+    def absent(self) -> str | None:
+        """Why it cannot run here, as far as that can be told without opening it."""
+
+    def open(self) -> None:
+        """Load everything. Raises ``NotHere``."""
+
+    def paint(self, request: GenerationRequest) -> Picture:
+        """The picture, in this process's own memory. Raises ``GivenUp`` after ``give_up``."""
+
+    def give_up(self) -> None:
+        """Let go of every picture under way, as soon as possible; ``paint`` works again once they have all ended."""
+
+    def settled(self) -> bool:
+        """Whether it runs in its final form: nothing is being compiled or tuned in the background."""
+
+    def record(self) -> Mapping[str, Any]:
+        """Versions and settings that the figures depend on."""
+
+    def close(self) -> None:
+        """Free the device."""
+
+
+@dataclass(kw_only=True)
+class EngineSubject:
+    """This project's engine, called as a Python program calls it."""
+
+    name: str
+    checkpoint: Path
+    device: str
+    dtype: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of ``EngineConfig``."""
+    reference: bool = False
+    """Whether float32 is to be float32 everywhere, without the shorter TF32 that torch allows in convolutions."""
+    includes: str = "prompt encoding, sampling, VAE; to an array on the CPU"
+
+    def absent(self) -> str | None:
+        return None
+
+    def open(self) -> None:
+        self._door = threading.Lock()
+        self._under_way: set[Handle] = set()
+        self._record: Mapping[str, Any] = {}
+        if self.reference:
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        self.engine = Engine(
+            EngineConfig(
+                checkpoint=self.checkpoint,
+                device=self.device,
+                dtype=self.dtype,  # type: ignore[arg-type]
+                **self.settings,
+            )
+        )
+
+    def paint(self, request: GenerationRequest) -> Picture:
+        handle = self.engine.submit(request)
+        with self._door:
+            self._under_way.add(handle)
+        try:
+            result = handle.result()
+        except Cancelled:
+            raise GivenUp from None
+        finally:
+            with self._door:
+                self._under_way.discard(handle)
+        self._record = result.record
+        return Picture(np.asarray(result.images[0]), result.record)
+
+    def give_up(self) -> None:
+        with self._door:
+            under_way = list(self._under_way)
+        for handle in under_way:
+            handle.cancel()
+
+    def settled(self) -> bool:
+        return True
+
+    def record(self) -> Mapping[str, Any]:
+        return self._record
+
+    def close(self) -> None:
+        self.engine.close()

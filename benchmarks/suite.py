@@ -1,0 +1,166 @@
+"""Runs a plan's sections one after another, whatever becomes of each, and writes the report as it grows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from benchmarks import machine
+from benchmarks.bench import Bench, SkipSection
+from benchmarks.budget import Budget
+from benchmarks.crew import Crew
+from benchmarks.floor import floor_seconds
+from benchmarks.plan import SECTIONS, Plan
+from benchmarks.plot import plot
+from benchmarks.report import Report
+from benchmarks.sections import (
+    arrivals,
+    cold,
+    concurrency,
+    idle,
+    latency,
+    load,
+    memory,
+    precision,
+    soak,
+    stages,
+    variants,
+)
+from benchmarks.sections import machine as ceilings
+from benchmarks.subjects import NotHere, Subject
+from benchmarks.targets import judge, rtx3090
+from benchmarks.worker import WorkerFailed
+
+_CORES = 8
+_UNDISTURBED = ("machine", "cold")
+"""While these run, nothing else may be opened."""
+
+RUN: Mapping[str, Callable[[Bench, float], None]] = {
+    "machine": ceilings.run,
+    "cold": cold.run,
+    "latency": latency.run,
+    "load": load.run,
+    "concurrency": concurrency.run,
+    "idle": idle.run,
+    "stages": stages.run,
+    "memory": memory.run,
+    "arrivals": arrivals.run,
+    "variants": variants.run,
+    "precision": precision.run,
+    "soak": soak.run,
+}
+
+
+def run(plan: Plan, path: Path, commit: str | None = None, tell: Callable[[str], None] = print) -> Report:
+    """Measure what ``plan`` asks for; the report goes to ``path`` (JSON) and, as a picture, beside it (PNG).
+
+    ``tell`` hears how far the run is. Raises only for what makes every measurement pointless.
+    """
+    device = torch.device(plan.device)
+    report = Report(path=path, plan=plan.as_json(), machine=machine.describe(device, commit))
+    report.checkpoint = {"what": _what(plan), "file": plan.checkpoint.name, "bytes": plan.checkpoint.stat().st_size}
+    report.write()
+    weights = {section: SECTIONS[section] for section in SECTIONS if section in plan.sections}
+    bench = Bench(
+        plan=plan,
+        report=report,
+        budget=Budget(60 * plan.minutes, weights),
+        crew=Crew(plan, report.skip, tell),
+    )
+    _tell_limits(plan, report)
+    try:
+        for section in weights:
+            if section not in _UNDISTURBED:
+                _start_ahead(bench)
+            elif section == "machine":
+                _start_compiling(bench)
+            _section(bench, section, tell)
+        report.complete = True
+    finally:
+        bench.crew.close()
+        _finish(bench)
+    return report
+
+
+def _start_compiling(bench: Bench) -> None:
+    """Let what has to be compiled begin before all else."""
+    slow = [subject for subject in _later(bench) if getattr(subject, "compiled", None) is not None]
+    if slow and _has_room(bench):
+        bench.crew.start(slow)
+        names = ", ".join(subject.name for subject in slow)
+        bench.report.note(f"{names} was being compiled on other cores while the sections before latency ran")
+
+
+def _start_ahead(bench: Bench) -> None:
+    """Let every subject that is going to be needed be opened while what is slow to open is waited for anyway."""
+    if _has_room(bench):
+        bench.crew.start(_later(bench))
+
+
+def _later(bench: Bench) -> list[Subject]:
+    sections = set(bench.plan.sections) & bench.budget.waiting
+    found = [*bench.engines(), *bench.peers] if {"latency", "load"} & sections else []
+    return found + ([bench.engine(variant=one) for one in bench.plan.variants] if "variants" in sections else [])
+
+
+def _has_room(bench: Bench) -> bool:
+    """Whether there are cores to spare, and all subjects fit into a GPU's memory together."""
+    return bench.device.type == "cuda" and (os.cpu_count() or 1) >= _CORES and bench.fit(_later(bench))
+
+
+def _finish(bench: Bench) -> None:
+    """Judge and draw what was measured."""
+    report = bench.report
+    _judge(bench)
+    report.write()
+    try:
+        plot(report.as_json(), report.path.with_suffix(".png"))
+    except ImportError:
+        report.skip("plot", "matplotlib is not installed (pip install '.[bench]')")
+
+
+def _section(bench: Bench, section: str, tell: Callable[[str], None]) -> None:
+    seconds, begin = bench.budget.begin(section), time.monotonic()
+    if bench.budget.left() <= 0:
+        bench.report.skip(section, f"the {bench.plan.minutes:g} min were used up before it began")
+        return
+    tell(f"{section}: about {seconds:.0f} s of the {bench.budget.left():.0f} s that are left")
+    try:
+        RUN[section](bench, seconds)
+    except (SkipSection, NotHere, WorkerFailed) as reason:
+        bench.report.skip(section, str(reason))
+        tell(f"{section}: not run: {reason}")
+    except Exception as error:  # a defect in one section must not cost the others
+        bench.report.skip(section, f"it broke: {type(error).__name__}: {error}")
+        tell(f"{section}: broke: {error!r}")
+    tell(f"{section}: took {time.monotonic() - begin:.0f} s")
+
+
+def _judge(bench: Bench) -> None:
+    plan, report = bench.plan, bench.report
+    name = report.machine["device"]
+    report.verdicts = judge(report, plan, name, bench.work)
+    if plan.target == "rtx3090":
+        ceilings = bench.ceilings.get(plan.dtype)
+        itemsize: int = getattr(torch, plan.dtype).itemsize
+        floor = floor_seconds(bench.work, ceilings, plan.scale.steps, itemsize) if ceilings else None
+        report.verdicts.insert(0, rtx3090(report, plan, name, bench.work, floor))
+
+
+def _tell_limits(plan: Plan, report: Report) -> None:
+    """What a reader must know before comparing this run with another."""
+    size = f"{plan.scale.size}×{plan.scale.size} and {plan.scale.steps} steps"
+    if plan.quick:
+        report.note(f"the smallest form: {size} show that the suite works; its times say nothing")
+    elif plan.device == "cpu":
+        report.note(f"on a CPU: {size}, so that it ends; compare ratios, not seconds")
+    elif not plan.full_size:
+        report.note(f"the targets are for 512×512 and 20 steps; this run was {size}")
+
+
+def _what(plan: Plan) -> str:
+    return f"{'synthetic weights' if plan.synthetic else 'a checkpoint'} ({plan.checkpoint.name})"

@@ -1,0 +1,92 @@
+"""What is asked of a subject, and when: seeded, so that every subject gets the same requests at the same times.
+
+Knows nothing of who answers them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from engine import GenerationRequest
+
+SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m")
+"""Those of the mix: one evaluation a step, and every peer has them."""
+
+_SUBJECTS = ("a glass bottle", "a red boat", "two houses", "a lighthouse", "three trees", "a mountain", "an old mill")
+_PLACES = ("by the sea", "in the hills", "before a forest", "at a lake", "in the desert", "under galaxies", "in snow")
+_STYLES = ("at dawn", "at night", "at sunset", "in soft colours", "watercolour", "detailed scenery", "with aurora")
+_NEGATIVES = ("text, watermark", "blurry", "low quality, text", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How large the pictures are, and how many steps they take (in the mix: on average)."""
+
+    size: int
+    """Width and height in pixels."""
+    steps: int
+
+    @property
+    def mixed_steps(self) -> tuple[int, int]:
+        """The fewest and the most steps of the mix: half and one and a half times ``steps``."""
+        return max(1, self.steps // 2), max(1, self.steps + self.steps // 2)
+
+
+def alone(scale: Scale, number: int) -> GenerationRequest:
+    """The workflow's request as the ``number``-th caller sends it: a prompt and a seed of its own, so that nobody
+    answers from a cache of prompts or pictures.
+    """
+    return GenerationRequest(
+        prompt=f"beautiful scenery nature glass bottle landscape, purple galaxy bottle, number {number}",
+        width=scale.size,
+        height=scale.size,
+        steps=scale.steps,
+        seed=802908303372950 + number,
+    )
+
+
+@dataclass(frozen=True)
+class Alone:
+    """``alone`` requests without end, from number ``first`` on."""
+
+    scale: Scale
+    first: int = 0
+
+    def __iter__(self) -> Iterator[GenerationRequest]:
+        return (alone(self.scale, number) for number in itertools.count(self.first))
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Requests without end: prompts, negative prompts, steps, samplers, schedulers, guidance and seeds vary."""
+
+    scale: Scale
+    seed: int
+
+    def __iter__(self) -> Iterator[GenerationRequest]:
+        choose = random.Random(self.seed)
+        while True:
+            yield GenerationRequest(
+                prompt=f"{choose.choice(_SUBJECTS)} {choose.choice(_PLACES)}, {choose.choice(_STYLES)}",
+                negative_prompt=choose.choice(_NEGATIVES),
+                width=self.scale.size,
+                height=self.scale.size,
+                steps=choose.randint(*self.scale.mixed_steps),
+                cfg_scale=choose.choice((5.0, 7.0, 8.0)),
+                sampler=choose.choice(SAMPLERS),
+                scheduler=choose.choice(("normal", "karras")),
+                seed=choose.randrange(2**32),
+            )
+
+
+def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
+    """When requests arrive that know nothing of each other: seconds from 0, a Poisson process of ``rate`` a second."""
+    choose = random.Random(seed)
+    times, now = [], choose.expovariate(rate)
+    while now < seconds:
+        times.append(now)
+        now += choose.expovariate(rate)
+    return times

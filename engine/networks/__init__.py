@@ -1,0 +1,1 @@
+"""The networks as the engine runs them: the checkpoint's weights, its own order of operations."""

@@ -1,0 +1,57 @@
+"""The decoder of Stable Diffusion 1.x's VAE as one function, over the weights of diffusers' module."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Tensor, nn
+
+from engine.networks.operations import Operations, tokens
+from engine.networks.unet import residual
+
+
+class VaeDecoder:
+    """Latents → pictures. Lays the module's weights out anew; changes of them are not followed."""
+
+    def __init__(self, module: AutoencoderKL, operations: Operations) -> None:
+        self.channels: int = module.config.block_out_channels[0]
+        """Of the last level."""
+        self._layers = nn.ModuleDict({"entrance": module.post_quant_conv, "decoder": module.decoder})
+        self._layers.to(memory_format=operations.layout)
+        self._operations = operations
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of what comes out."""
+        return next(self._layers.parameters()).dtype
+
+    def in_float32(self) -> VaeDecoder:
+        """The same with a copy of its weights, in float32."""
+        wide = copy.copy(self)
+        wide._layers = copy.deepcopy(self._layers).float()
+        return wide
+
+    def __call__(self, latents: Tensor) -> Tensor:
+        """(R, 4, h, w) → (R, 3, 8h, 8w), nominally −1 … 1."""
+        operations, decoder = self._operations, self._layers["decoder"]
+        x = latents.to(self.dtype).contiguous(memory_format=operations.layout)
+        x = operations.convolve(operations.convolve(x, self._layers["entrance"]), decoder.conv_in)
+        middle = decoder.mid_block
+        x = residual(operations, middle.resnets[0], x, middle.resnets[0].conv1.bias)
+        x = self._attend(x)
+        x = residual(operations, middle.resnets[1], x, middle.resnets[1].conv1.bias)
+        for block in decoder.up_blocks:
+            for resnet in block.resnets:
+                x = residual(operations, resnet, x, resnet.conv1.bias)
+            for sampler in block.upsamplers or ():
+                x = operations.convolve(operations.enlarge(x, (2 * x.shape[2], 2 * x.shape[3])), sampler.conv)
+        return operations.convolve(operations.group_norm(x, decoder.conv_norm_out), decoder.conv_out)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        operations, layer = self._operations, self._layers["decoder"].mid_block.attentions[0]
+        normed = tokens(operations.group_norm(x, layer.group_norm, silu=False))
+        q, k, v = (operations.linear(normed, part.weight, part.bias) for part in (layer.to_q, layer.to_k, layer.to_v))
+        out = layer.to_out[0]
+        return operations.pictures(operations.linear(operations.attend(q, k, v, 1), out.weight, out.bias), x) + x

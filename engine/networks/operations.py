@@ -1,0 +1,177 @@
+"""What the networks are made of, in torch's own operators or, on a GPU, fused by kernels.
+
+Pictures are (R, C, h, w), in memory as ``layout`` says; tokens (R, n, C). Knows no network.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Hashable
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_log = logging.getLogger(__name__)
+
+_COMPARED = 1 << 19
+"""Values that are compared at least before two ways of computing count as alike: rounding hides most differences."""
+
+
+class Operations:
+    """The operations. With ``unit``, a row's result has the same bits in a call of any number of rows as in ``unit``.
+
+    Kernels of convolutions, matrix products and attention are chosen by the whole shape, and may add up in another
+    order where there are more rows. Each operation therefore finds out, the first time that it meets a shape, in how
+    large pieces its rows come out as they do in pieces of ``unit`` rows, and keeps to that. All else works row by row.
+    """
+
+    def __init__(
+        self,
+        *,
+        layout: torch.memory_format = torch.contiguous_format,
+        unit: int | None = None,
+        kernels: ModuleType | None = None,
+    ) -> None:
+        self.layout = layout
+        self._unit = unit
+        self._kernels = kernels
+        self.pieces: dict[Hashable, int] = {}
+        """Rows that each operation is given at a time, where that was tried out."""
+
+    def convolve(self, x: Tensor, layer: nn.Conv2d, *, bias: bool = True) -> Tensor:
+        """``layer`` of pictures; without its bias where somebody else adds that."""
+        if layer.kernel_size == (1, 1) and self.layout == torch.channels_last:
+            return self.pictures(self.linear(tokens(x), layer.weight.flatten(1), layer.bias if bias else None), x)
+        if bias and self._kernels is not None:
+            biased: Tensor = self._kernels.add(self.convolve(x, layer, bias=False), None, layer.bias)
+            return biased
+        stride, padding = layer.stride, layer.padding
+        assert isinstance(padding, tuple)
+
+        def convolved(x: Tensor) -> Tensor:
+            return functional.conv2d(x, layer.weight, layer.bias if bias else None, stride, padding)
+
+        return self._by_rows(("convolve", layer.weight.shape, stride, bias), convolved, x)
+
+    def convolve_add(self, x: Tensor, layer: nn.Conv2d, other: Tensor) -> Tensor:
+        """``layer`` of pictures, plus ``other``."""
+        if self._kernels is None or layer.bias is None:
+            return self.convolve(x, layer) + other
+        added: Tensor = self._kernels.add(self.convolve(x, layer, bias=False), other, layer.bias)
+        return added
+
+    def pictures(self, x: Tensor, like: Tensor) -> Tensor:
+        """Tokens (R, h·w, C) → pictures of ``like``'s height and width."""
+        return x.unflatten(1, like.shape[2:]).permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(R, …, n) → (R, …, m) with a weight (m, n)."""
+        return self._by_rows(("linear", weight.shape, bias is None), lambda x: functional.linear(x, weight, bias), x)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+        """Attention of tokens (R, n, C) to (R, m, C) → (R, n, C)."""
+
+        def attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            q, k, v = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (query, key, value))
+            out = functional.scaled_dot_product_attention(q, k, v)
+            return out.transpose(1, 2).flatten(2)
+
+        return self._by_rows("attend", attended, query, key, value)
+
+    def group_norm(self, x: Tensor, layer: nn.GroupNorm, *, shift: Tensor | None = None, silu: bool = True) -> Tensor:
+        """``layer`` of pictures + ``shift``, (R, C) or (C,), then SiLU unless told otherwise."""
+        if self._kernels is not None:
+            normed: Tensor = self._kernels.group_norm(
+                x, shift, layer.weight, layer.bias, layer.num_groups, layer.eps, silu
+            )
+            return normed
+        if shift is not None:
+            x = x + shift[..., None, None]
+        x = functional.group_norm(x, layer.num_groups, layer.weight, layer.bias, layer.eps)
+        return functional.silu(x, inplace=True) if silu else x
+
+    def layer_norm(self, x: Tensor, layer: nn.LayerNorm) -> Tensor:
+        """``layer`` of tokens."""
+        if self._kernels is not None:
+            normed: Tensor
+            _, normed = self._kernels.add_layer_norm(x, None, layer.weight, layer.bias, layer.eps)
+            return normed
+        return functional.layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)
+
+    def add_layer_norm(self, x: Tensor, y: Tensor, layer: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+        """x + y of tokens, and ``layer`` of that."""
+        if self._kernels is not None:
+            both: tuple[Tensor, Tensor] = self._kernels.add_layer_norm(x, y, layer.weight, layer.bias, layer.eps)
+            return both
+        total = x + y
+        return total, self.layer_norm(total, layer)
+
+    def enlarge(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Pictures in another size (h, w), each pixel taken from the nearest."""
+        if self._kernels is not None and size == (2 * x.shape[2], 2 * x.shape[3]):
+            doubled: Tensor = self._kernels.double(x)
+            return doubled
+        return functional.interpolate(x, size=size, mode="nearest")
+
+    def gated(self, x: Tensor) -> Tensor:
+        """GEGLU (Shazeer 2020, arXiv 2002.05202): (R, n, 2m) → (R, n, m), the first half times GELU of the second."""
+        if self._kernels is not None:
+            out: Tensor = self._kernels.gated(x)
+            return out
+        hidden, gate = x.chunk(2, dim=-1)
+        return hidden * functional.gelu(gate)
+
+    def _by_rows(self, kind: Hashable, operation: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        rows, unit = inputs[0].shape[0], self._unit
+        if unit is None or rows <= unit:
+            return operation(*inputs)
+        case = (kind, *(given.shape for given in inputs))
+        if case not in self.pieces:
+            self.pieces[case] = self._largest_piece(operation, *inputs, unit=unit)
+        return _in_pieces(operation, inputs, self.pieces[case])
+
+    def _largest_piece(self, operation: Callable[..., Tensor], *inputs: Tensor, unit: int) -> int:
+        size, compared = inputs[0].shape[0], 0
+        generator = torch.Generator(inputs[0].device).manual_seed(0)
+        while size > unit and compared < _COMPARED:
+            by_unit = _in_pieces(operation, inputs, unit)
+            while size > unit and not torch.equal(_in_pieces(operation, inputs, size), by_unit):
+                size = max(unit, size // 2)
+            compared += by_unit.numel()
+            inputs = tuple(torch.empty_like(given).normal_(generator=generator) for given in inputs)
+        return size
+
+
+def operations_for(device: torch.device, dtype: torch.dtype, *, fused: bool, unit: int | None = None) -> Operations:
+    """The operations for networks on ``device`` in ``dtype``; ``fused`` by kernels where Triton is there, and works.
+
+    A CPU's group norm of channels_last loses digits, which float32 is there to keep.
+    """
+    plain = device.type == "cpu" and dtype == torch.float32
+    layout = torch.contiguous_format if plain else torch.channels_last
+    return Operations(layout=layout, unit=unit, kernels=_kernels(device) if fused else None)
+
+
+def _kernels(device: torch.device) -> ModuleType | None:
+    try:
+        kernels = importlib.import_module("engine.networks.kernels")
+        x = torch.zeros(1, 2, 32, device=device)
+        kernels.add_layer_norm(x, x, x[0, 0], x[0, 0], 1e-5)
+    except Exception as error:  # no Triton, no compiler for its launchers, no such architecture
+        _log.warning("no fused kernels: %s", error)
+        return None
+    return kernels
+
+
+def _in_pieces(operation: Callable[..., Tensor], inputs: tuple[Tensor, ...], size: int) -> Tensor:
+    if inputs[0].shape[0] <= size:
+        return operation(*inputs)
+    return torch.cat([operation(*piece) for piece in zip(*(given.split(size) for given in inputs), strict=True)])
+
+
+def tokens(x: Tensor) -> Tensor:
+    """Pictures (R, C, h, w) → tokens (R, h·w, C); no copy where the layout is channels_last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)

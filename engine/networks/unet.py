@@ -1,0 +1,145 @@
+"""The UNet of Stable Diffusion 1.x as one function, over the weights of diffusers' module.
+
+Rombach et al. 2022 (arXiv 2112.10752), with what the module computes apart computed together: queries, keys and values
+of self-attention, all layers' keys and values of the conditioning, all residual blocks' shifts by the time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.networks.operations import Operations, tokens
+
+_LONGEST_PERIOD = 10_000
+"""Of the time's sinusoids (Vaswani et al. 2017, arXiv 1706.03762, section 3.5)."""
+
+
+class Unet:
+    """Predicts eps. Takes over the module's weights: its layers share them from then on, and see them packed."""
+
+    def __init__(self, module: UNet2DConditionModel, operations: Operations) -> None:
+        self._module = module.to(memory_format=operations.layout)
+        self._operations = operations
+        self.dtype: torch.dtype = module.dtype
+        self.channels: int = module.config.block_out_channels[0]
+        """Of the first level."""
+        half = self.channels // 2
+        steps = torch.arange(half, dtype=torch.float32)
+        # in this order: a time of 999 makes a frequency's last bit a 1e-4 of the angle
+        frequencies = torch.exp(-math.log(_LONGEST_PERIOD) * steps / half)  # (channels/2,)
+        self._frequencies = frequencies.to(module.device)
+        self._heads: int = module.config.attention_head_dim  # what diffusers calls the number of heads
+        blocks = [layer for layer in module.modules() if isinstance(layer, BasicTransformerBlock)]
+        resnets = [layer for layer in module.modules() if isinstance(layer, ResnetBlock2D)]
+        self._qkv = {block: _packed([block.attn1.to_q, block.attn1.to_k, block.attn1.to_v]) for block in blocks}
+        self._kv = _packed([layer for block in blocks for layer in (block.attn2.to_k, block.attn2.to_v)])
+        self._kv_places = _places(blocks, [2 * block.attn2.to_k.out_features for block in blocks])
+        self._shift = _packed([resnet.time_emb_proj for resnet in resnets])
+        biases = [resnet.time_emb_proj.bias.float() + resnet.conv1.bias.float() for resnet in resnets]
+        self._shift_bias = torch.cat(biases).to(self.dtype)
+        self._shift_places = _places(resnets, [resnet.time_emb_proj.out_features for resnet in resnets])
+
+    def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor) -> Tensor:
+        """x (R, 4, h, w), times (R,) float32, conditioning (R, n, width) → eps like x. All on the weights' device."""
+        run = _Run(self, times, conditioning)
+        module = self._module
+        x = self._operations.convolve(x.contiguous(memory_format=self._operations.layout), module.conv_in)
+        skips = [x]
+        for block in module.down_blocks:
+            for resnet, attention in zip(block.resnets, _attentions(block), strict=True):
+                x = run.block(x, resnet, attention)
+                skips.append(x)
+            for sampler in block.downsamplers or ():
+                x = self._operations.convolve(x, sampler.conv)
+                skips.append(x)
+        middle = module.mid_block
+        x = run.block(x, middle.resnets[0], middle.attentions[0])
+        x = run.block(x, middle.resnets[1], None)
+        for block in module.up_blocks:
+            for resnet, attention in zip(block.resnets, _attentions(block), strict=True):
+                x = run.block(torch.cat([x, skips.pop()], dim=1), resnet, attention)
+            for sampler in block.upsamplers or ():
+                x = self._operations.enlarge(x, skips[-1].shape[2:])
+                x = self._operations.convolve(x, sampler.conv)
+        x = self._operations.group_norm(x, module.conv_norm_out)
+        return self._operations.convolve(x, module.conv_out)
+
+    def shifts(self, times: Tensor) -> Tensor:
+        """What the times (R,) add to each residual block's first convolution, its bias included: (R, all channels)."""
+        angles = times[:, None] * self._frequencies
+        embedding = torch.cat([angles.cos(), angles.sin()], dim=1).to(self.dtype)
+        layers = self._module.time_embedding
+        hidden = functional.silu(self._operations.linear(embedding, layers.linear_1.weight, layers.linear_1.bias))
+        hidden = functional.silu(self._operations.linear(hidden, layers.linear_2.weight, layers.linear_2.bias))
+        return self._operations.linear(hidden, self._shift, self._shift_bias)
+
+
+class _Run:
+    """One call of the UNet: its rows' times and conditionings, as every block needs them."""
+
+    def __init__(self, unet: Unet, times: Tensor, conditioning: Tensor) -> None:
+        self._unet = unet
+        self._operations = unet._operations
+        self._shifts = unet.shifts(times)
+        self._kv = self._operations.linear(conditioning, unet._kv)  # (R, n, keys and values of every block)
+
+    def block(self, x: Tensor, resnet: ResnetBlock2D, attention: Transformer2DModel | None) -> Tensor:
+        x = residual(self._operations, resnet, x, self._shifts[:, self._unet._shift_places[resnet]])
+        return x if attention is None else self._attend(x, attention)
+
+    def _attend(self, x: Tensor, layer: Transformer2DModel) -> Tensor:
+        inner = tokens(self._operations.convolve(self._operations.group_norm(x, layer.norm, silu=False), layer.proj_in))
+        for block in layer.transformer_blocks:
+            inner = self._transform(inner, block)
+        return self._operations.convolve(self._operations.pictures(inner, x), layer.proj_out) + x
+
+    def _transform(self, x: Tensor, block: BasicTransformerBlock) -> Tensor:
+        operations, heads = self._operations, self._unet._heads
+        q, k, v = operations.linear(operations.layer_norm(x, block.norm1), self._unet._qkv[block]).chunk(3, dim=-1)
+        out = block.attn1.to_out[0]
+        attended = operations.linear(operations.attend(q, k, v, heads), out.weight, out.bias)
+        x, normed = operations.add_layer_norm(x, attended, block.norm2)
+        q = operations.linear(normed, block.attn2.to_q.weight)
+        k, v = self._kv[..., self._unet._kv_places[block]].chunk(2, dim=-1)
+        out = block.attn2.to_out[0]
+        attended = operations.linear(operations.attend(q, k, v, heads), out.weight, out.bias)
+        x, normed = operations.add_layer_norm(x, attended, block.norm3)
+        gate, _, out = block.ff.net
+        hidden = operations.gated(operations.linear(normed, gate.proj.weight, gate.proj.bias))
+        return x + operations.linear(hidden, out.weight, out.bias)
+
+
+def residual(operations: Operations, layer: ResnetBlock2D, x: Tensor, shift: Tensor) -> Tensor:
+    """A residual block; ``shift``, (R, C) or (C,), is added to its first convolution, in place of that one's bias."""
+    hidden = operations.convolve(operations.group_norm(x, layer.norm1), layer.conv1, bias=False)
+    hidden = operations.group_norm(hidden, layer.norm2, shift=shift)
+    around = x if layer.conv_shortcut is None else operations.convolve(x, layer.conv_shortcut)
+    return operations.convolve_add(hidden, layer.conv2, around)
+
+
+def _attentions(block: nn.Module) -> Sequence[Transformer2DModel | None]:
+    attentions: Sequence[Transformer2DModel | None] = getattr(block, "attentions", None) or [None] * len(block.resnets)
+    return attentions
+
+
+def _packed(layers: Sequence[nn.Linear]) -> Tensor:
+    """The layers' weights, one below the other. The layers keep views of it, so that they are not held twice."""
+    packed = torch.cat([layer.weight.detach() for layer in layers])
+    for layer, part in zip(layers, packed.split([layer.out_features for layer in layers]), strict=True):
+        layer.weight = nn.Parameter(part, requires_grad=False)
+    return packed
+
+
+def _places(layers: Sequence[nn.Module], sizes: Sequence[int]) -> dict[nn.Module, slice]:
+    ends = itertools.accumulate(sizes, initial=0)
+    return {layer: slice(*ends_of) for layer, ends_of in zip(layers, itertools.pairwise(ends), strict=True)}

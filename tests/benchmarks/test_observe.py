@@ -1,0 +1,71 @@
+"""Looking into the engine's process: stages, idle time, memory."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from benchmarks.observe import Watch, _idle, memory_now, observe_stages, peak_memory
+from benchmarks.subjects import EngineSubject
+from benchmarks.workloads import Alone, Mixed, Scale, alone
+
+SCALE = Scale(size=64, steps=3)
+
+
+@pytest.fixture(scope="module")
+def subject(tiny_checkpoint: Path) -> EngineSubject:
+    made = EngineSubject(name="engine", checkpoint=tiny_checkpoint, device="cpu", dtype="float32")
+    made.open()
+    return made
+
+
+def test_a_watch_sees_every_stage_in_order(subject: EngineSubject) -> None:
+    watch = Watch()
+    with watch.on():
+        subject.paint(alone(SCALE, 1))
+    spans = watch.spans()
+    assert [span.stage for span in spans] == ["encode", "encode", "step", "step", "step", "decode"]
+    assert all(one.end <= other.begin for one, other in itertools.pairwise(spans))
+    assert all(span.seconds > 0 for span in spans)
+
+
+def test_a_watch_sees_nothing_when_it_is_over(subject: EngineSubject) -> None:
+    watch = Watch()
+    with watch.on():
+        pass
+    subject.paint(alone(SCALE, 2))
+    assert watch.spans() == []
+
+
+def test_stages_add_up_to_the_whole(subject: EngineSubject) -> None:
+    (first, second) = observe_stages(subject, list(itertools.islice(Alone(SCALE, 10), 2)))
+    assert len(first.steps) == len(second.steps) == SCALE.steps
+    for one in (first, second):
+        assert sum(one.steps) <= one.sample
+        assert min(one.encode, one.decode, one.rest, one.png) > 0
+
+
+@pytest.mark.parametrize(
+    ("busy", "idle"),
+    [
+        ([], 1.0),
+        ([(0.0, 10.0)], 0.0),
+        ([(1.0, 2.0), (1.5, 3.0), (2.0, 2.5)], 0.8),  # overlapping work counts once
+        ([(-5.0, 1.0), (9.0, 50.0)], 0.8),  # what lies outside does not count
+        ([(6.0, 8.0), (0.0, 4.0)], 0.4),  # in whatever order
+    ],
+)
+def test_idle_is_what_nothing_covers(busy: list[tuple[float, float]], idle: float) -> None:
+    assert _idle(busy, 0.0, 10.0) == pytest.approx(idle)
+
+
+@pytest.mark.parametrize("clients", [1, 3])
+def test_the_most_memory_is_at_least_what_is_in_use_now(subject: EngineSubject, clients: int) -> None:
+    source = Alone(SCALE, 20) if clients == 1 else Mixed(SCALE, 0)
+    most = peak_memory(subject, source, clients, seconds=0.2)
+    now = memory_now(subject)
+    assert most.process > 2**27
+    assert now.process > 2**27
+    assert most.device is now.device is None

@@ -1,0 +1,155 @@
+"""The whole suite in its smallest form, and what becomes of a run whose time is up or that is cut off."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from benchmarks import suite
+from benchmarks.__main__ import main
+from benchmarks.bench import Bench, SkipSection
+from benchmarks.budget import Budget
+from benchmarks.options import parser, plan_of
+from benchmarks.plan import SECTIONS, Variant
+from benchmarks.report import read_report
+from benchmarks.workloads import Scale
+from tests.benchmarks.reports import plan
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_the_smallest_form_measures_everything_that_a_cpu_can(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    out = tmp_path / "quick.json"
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--checkpoint", str(tiny_checkpoint)]
+    command += ["--device", "cpu", "--minutes", "20", "--target", "rtx3090", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    document = read_report(out)
+    assert document["complete"]
+    measured = {entry["section"] for entry in document["figures"]}
+    assert measured == set(SECTIONS) - {"idle"}, document["not_run"]
+    skipped = {entry["what"] for entry in document["not_run"]}
+    assert (
+        {"idle", "ComfyUI"}
+        <= skipped
+        <= {"idle", "ComfyUI"} | {entry for entry in skipped if "diffusers" in entry or "cpp" in entry}
+    )
+    alike = [e["median"] for e in document["figures"] if e["name"] == "likeness" and "float32" in e["subject"]]
+    assert alike
+    assert min(alike) > 45
+    assert document["verdicts"][0]["outcome"] == "not judged"
+    assert "its times say nothing" in done.stdout
+    assert "latency" in done.stdout
+    with Image.open(out.with_suffix(".png")) as image:
+        assert image.format == "PNG"
+
+
+def test_a_run_whose_time_is_up_says_what_it_left_out(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    sections = ("machine", "latency", "soak")
+    small = plan(
+        tmp_path, device="cpu", dtypes=("float32",), checkpoint=tiny_checkpoint, sections=sections, minutes=0.0
+    )
+    report = suite.run(small, tmp_path / "late.json", tell=lambda text: None)
+    assert [entry["what"] for entry in report.not_run] == list(sections)
+    assert all("used up" in entry["reason"] for entry in report.not_run)
+    assert read_report(report.path)["complete"]
+
+
+def run_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, checkpoint: Path, **sections: Any) -> dict[str, Any]:
+    """The document that is left when these functions are run as the sections of a plan."""
+    monkeypatch.setattr(suite, "RUN", dict(suite.RUN) | sections)
+    small = plan(tmp_path, device="cpu", checkpoint=checkpoint, sections=tuple(sections), dtypes=("float32",))
+    path = tmp_path / "run.json"
+    with contextlib.suppress(SystemExit):
+        suite.run(small, path, tell=lambda text: None)
+    return read_report(path)
+
+
+def measured(bench: Bench, seconds: float) -> None:
+    bench.figure("machine", "something", "machine", [seconds], "s")
+
+
+def test_a_section_that_breaks_costs_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    def breaks(bench: Bench, seconds: float) -> None:
+        raise ZeroDivisionError("a defect")
+
+    def skips(bench: Bench, seconds: float) -> None:
+        raise SkipSection("no GPU")
+
+    document = run_with(monkeypatch, tmp_path, tiny_checkpoint, machine=breaks, cold=skips, latency=measured)
+    assert [entry["name"] for entry in document["figures"]] == ["something"]
+    reasons = {entry["what"]: entry["reason"] for entry in document["not_run"]}
+    assert reasons["cold"] == "no GPU"
+    assert "ZeroDivisionError: a defect" in reasons["machine"]
+
+
+def test_a_run_that_is_cut_off_keeps_what_it_had(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    def cut_off(bench: Bench, seconds: float) -> None:
+        raise SystemExit(143)
+
+    document = run_with(monkeypatch, tmp_path, tiny_checkpoint, machine=measured, cold=cut_off)
+    assert [entry["name"] for entry in document["figures"]] == ["something"]
+    assert not document["complete"]
+
+
+def test_the_budget_is_shared_by_weight_and_what_is_left_over_goes_on() -> None:
+    now = 0.0
+    budget = Budget(100, {"a": 1, "b": 1, "c": 2}, clock=lambda: now)
+    assert budget.begin("a") == 25
+    now = 40.0  # took longer than its share
+    assert budget.begin("b") == 20
+    now = 41.0
+    assert budget.begin("c") == 59
+    now = 200.0
+    assert budget.left() == -100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--checkpoint", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--engine", "batching"], "NAME=VALUE"),
+        (["--engine", "batching=odd"], "batching"),
+        (["--engine", "colour=3"], "colour"),
+        (["--variants", "exact:0"], "NAME=VALUE"),
+    ],
+)
+def test_a_callers_mistake_is_told_in_one_line(
+    arguments: list[str], said: str, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = arguments if "--checkpoint" in arguments else ["--checkpoint", str(tiny_checkpoint), *arguments]
+    assert main(given) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_wishes_become_a_plan(tiny_checkpoint: Path) -> None:
+    words = "--device cpu --size 128 --steps 3 --minutes 5 --engine batching=fast unet_rows=4 --levels 1 7"
+    words += " --variants exact:2 fast:8 batching=fast,max_in_flight=2 --peers stock --dtype bfloat16"
+    made = plan_of(parser().parse_args(["--checkpoint", str(tiny_checkpoint), *words.split()]))
+    assert made.scale == Scale(size=128, steps=3)
+    assert made.settings == {"batching": "fast", "unet_rows": 4}
+    assert made.levels == (1, 7)
+    assert made.dtypes == ("bfloat16",)
+    assert made.peers == ("stock",)
+    assert not made.synthetic
+    assert made.variants[:2] == (Variant.of("exact", 2), Variant.of("fast", 8))
+    assert made.variants[2].settings == (("batching", "fast"), ("max_in_flight", 2))
+
+
+def test_a_cpu_gets_small_pictures_unless_told_otherwise(tiny_checkpoint: Path) -> None:
+    made = plan_of(parser().parse_args(["--checkpoint", str(tiny_checkpoint), "--device", "cpu"]))
+    assert made.scale.size < 512
+    assert made.dtypes == ("float32", "bfloat16")
+    assert not made.full_size

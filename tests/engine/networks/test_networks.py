@@ -1,0 +1,87 @@
+"""The networks: they compute what diffusers' modules compute, and a row's bits do not depend on the others."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.checkpoint import load_checkpoint
+from engine.networks.decoder import VaeDecoder
+from engine.networks.operations import Operations
+from engine.networks.unet import Unet
+from tests.checkpoints import write_tiny_checkpoint
+
+CPU = torch.device("cpu")
+
+
+def inputs(rows: int, height: int = 8, width: int = 8, length: int = 77) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(rows)
+    x = torch.randn(rows, 4, height, width, generator=generator)
+    return x, torch.rand(rows, generator=generator) * 999, torch.randn(rows, length, 64, generator=generator)
+
+
+def close(found: Tensor, wanted: Tensor, bound: float = 1e-4) -> bool:
+    return found.shape == wanted.shape and float((found - wanted).norm() / wanted.norm()) < bound
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two blocks a level, and another depth of levels."""
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("deep") / "deep.safetensors", blocks=2, mult=(1, 2, 4, 4))
+
+
+@pytest.mark.parametrize(("height", "width", "length"), [(8, 8, 77), (9, 17, 154), (1, 2, 77)])
+@torch.inference_mode()
+def test_the_unet_is_that_of_diffusers(deep: Path, height: int, width: int, length: int) -> None:
+    module = load_checkpoint(deep, device=CPU, dtype=torch.float32).unet
+    theirs = copy.deepcopy(module)
+    x, times, conditioning = inputs(3, height, width, length)
+    wanted = theirs(x, times, conditioning, return_dict=False)[0]
+    assert close(Unet(module, Operations())(x, times, conditioning), wanted, 1e-3 if height == 1 else 1e-4)
+
+
+@torch.inference_mode()
+def test_packing_leaves_the_module_as_it_was(tiny_checkpoint: Path) -> None:
+    module = load_checkpoint(tiny_checkpoint, device=CPU, dtype=torch.float32).unet
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    held = sum(value.numel() for value in before.values())
+    Unet(module, Operations())
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    storages = {value.untyped_storage().data_ptr(): value.untyped_storage() for value in module.state_dict().values()}
+    assert sum(storage.nbytes() for storage in storages.values()) == 4 * held  # nothing is held twice
+
+
+@torch.inference_mode()
+def test_the_decoder_is_that_of_diffusers(tiny_checkpoint: Path) -> None:
+    module = load_checkpoint(tiny_checkpoint, device=CPU, dtype=torch.float32).vae
+    latents = torch.randn(2, 4, 5, 7, generator=torch.Generator().manual_seed(0))
+    wanted = module.decode(latents, return_dict=False)[0]
+    assert close(VaeDecoder(module, Operations())(latents), wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_with_a_unit_rows_have_the_same_bits_in_calls_of_any_size(tiny_checkpoint: Path, dtype: torch.dtype) -> None:
+    module = load_checkpoint(tiny_checkpoint, device=CPU, dtype=dtype).unet
+    unet = Unet(module, Operations(unit=2))
+    for rows in (2, 3, 4, 7, 8):
+        x, times, conditioning = inputs(rows, 16, 16)
+        whole = unet(x.to(dtype), times, conditioning.to(dtype))
+        for first in range(0, rows - 1, 2):
+            pair = slice(first, first + 2)
+            assert torch.equal(whole[pair], unet(x[pair].to(dtype), times[pair], conditioning[pair].to(dtype)))
+
+
+def test_pieces_are_as_large_as_they_can_be() -> None:
+    operations = Operations(unit=2)
+
+    def operation(x: Tensor) -> Tensor:
+        return x + (0 if len(x) <= 4 else len(x))
+
+    x = torch.randn(16, 3)
+    assert torch.equal(operations._by_rows("test", operation, x), x)
+    assert list(operations.pieces.values()) == [4]

@@ -1,0 +1,112 @@
+"""What only a GPU can show: the kernels, the graphs, and that exact stays exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from engine import Engine
+from engine.checkpoint import load_checkpoint
+from engine.networks.decoder import VaeDecoder
+from engine.networks.operations import Operations, operations_for
+from engine.networks.unet import Unet
+from tests.requests import random_request, same, small
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.filterwarnings("ignore"),
+]
+GPU = torch.device("cuda", 0)
+PLAIN = Operations(layout=torch.channels_last)
+
+
+def fused(dtype: torch.dtype) -> Operations:
+    operations = operations_for(GPU, dtype, fused=True)
+    assert operations._kernels is not None
+    return operations
+
+
+def pictures(rows: int, channels: int, height: int, width: int, dtype: torch.dtype) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(channels + height)
+    x = torch.randn(rows, channels, height, width, generator=generator) * 2 + 3
+    return x.to(GPU, dtype, memory_format=torch.channels_last)
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype) -> bool:
+    error = (found.double() - wanted.double()).norm() / wanted.double().norm()
+    return found.shape == wanted.shape and bool(error < (2e-3 if dtype == torch.float16 else 1e-5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize(
+    ("channels", "height", "width"),
+    [(320, 64, 64), (960, 17, 33), (640, 16, 16), (2560, 8, 8), (32, 1, 2), (128, 200, 96)],
+)
+@torch.inference_mode()
+def test_kernels_compute_what_torch_computes(channels: int, height: int, width: int, dtype: torch.dtype) -> None:
+    x = pictures(2, channels, height, width, dtype)
+    group, layer = nn.GroupNorm(32, channels, device=GPU, dtype=dtype), nn.LayerNorm(channels, device=GPU, dtype=dtype)
+    convolution = nn.Conv2d(channels, channels, 3, padding=1, device=GPU, dtype=dtype).to(
+        memory_format=torch.channels_last
+    )
+    for parameter in (*group.parameters(), *layer.parameters()):
+        parameter.copy_(torch.randn_like(parameter))
+    ours, shift = fused(dtype), torch.randn(2, channels, device=GPU, dtype=dtype)
+    for given in (None, shift, shift[0]):
+        wanted = PLAIN.group_norm(x.double(), group.double(), shift=None if given is None else given.double())
+        assert close(ours.group_norm(x, group.to(dtype), shift=given), wanted, dtype)
+    tokens = torch.randn(2, 9, channels, device=GPU, dtype=dtype)
+    for found, wanted in zip(
+        ours.add_layer_norm(tokens, tokens, layer), PLAIN.add_layer_norm(tokens, tokens, layer), strict=True
+    ):
+        assert close(found, wanted, dtype)
+    assert close(ours.layer_norm(tokens, layer), PLAIN.layer_norm(tokens, layer), dtype)
+    assert close(ours.gated(tokens), PLAIN.gated(tokens), dtype)
+    assert close(ours.convolve_add(x, convolution, x), PLAIN.convolve_add(x, convolution, x), dtype)
+    assert torch.equal(ours.enlarge(x, (2 * height, 2 * width)), PLAIN.enlarge(x, (2 * height, 2 * width)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@torch.inference_mode()
+def test_networks_with_kernels_are_those_without(tiny_checkpoint: Path, dtype: torch.dtype) -> None:
+    checkpoint = load_checkpoint(tiny_checkpoint, device=GPU, dtype=dtype)
+    bound = 1e-4 if dtype == torch.float32 else 5e-2  # one row of two values each makes group norms of noise
+    x, times = pictures(2, 4, 32, 32, dtype), torch.tensor([1.0, 999.0], device=GPU)
+    conditioning = torch.randn(2, 77, 64, device=GPU, dtype=dtype)
+    one, other = (Unet(checkpoint.unet, operations)(x, times, conditioning) for operations in (PLAIN, fused(dtype)))
+    assert (one - other).norm() / one.norm() < bound
+    one, other = (VaeDecoder(checkpoint.vae, operations)(x) for operations in (PLAIN, fused(dtype)))
+    assert (one - other).norm() / one.norm() < bound
+
+
+@pytest.mark.parametrize("unet_rows", [None, 2, 8])
+def test_exact_mixed_equals_alone_to_the_bit(open_engine: Callable[..., Engine], unet_rows: int | None) -> None:
+    engine = open_engine(device="cuda", unet_rows=unet_rows)
+    requests = [random_request(seed) for seed in range(12)]
+    alone = [engine.generate(request) for request in requests]
+    for _ in range(2):
+        for handle, wanted in zip([engine.submit(request) for request in requests], alone, strict=True):
+            assert same(handle.result(120), wanted)
+    assert alone[0].record["form"] == "graph"
+
+
+def test_exact_does_not_depend_on_the_largest_call(open_engine: Callable[..., Engine]) -> None:
+    requests = [random_request(seed) for seed in range(6)]
+    pictures = []
+    for unet_rows in (2, 16):
+        engine = open_engine(device="cuda", unet_rows=unet_rows)
+        handles = [engine.submit(request) for request in requests]
+        pictures.append([handle.result(120) for handle in handles])
+    assert all(same(one, other) for one, other in zip(*pictures, strict=True))
+
+
+@pytest.mark.parametrize("settings", [{"compile": "off"}, {"dtype": "float32"}, {"batching": "fast"}])
+def test_other_forms_make_about_the_same_picture(open_engine: Callable[..., Engine], settings: dict[str, str]) -> None:
+    wanted = open_engine(device="cpu").generate(small(steps=2)).latents
+    found = open_engine(device="cuda", **settings).generate(small(steps=2)).latents
+    assert (found - wanted).norm() / wanted.norm() < 0.2
