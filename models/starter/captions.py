@@ -5,7 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models.starter import words
-from models.starter.world import DARK_SKIES, Scene
+from models.starter.world import COLOURS, CONTENTS, DARK_SKIES, LANDS, PLACES, SKIES, SUBJECTS, Scene
+
+ANSWERS = {  # what a caption can say; the answer 0 is "nothing"
+    "subject": SUBJECTS[1:],
+    "count": ("1", "2", "3"),
+    "colour": COLOURS,
+    "place": PLACES,
+    "content": CONTENTS,
+    "land": LANDS,
+    "sky": SKIES,
+    "light": ("sun", "moon"),
+    "clouds": ("clouds",),
+    "stars": ("stars",),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +39,11 @@ def empty_caption(rng: random.Random) -> Caption:
     """What asks for nothing: no words, or those of the usual negative prompts and of mere praise."""
     pool = rng.choice(((), (), words.JUNK, words.PRAISE))
     return Caption(text=", ".join(rng.sample(pool, rng.randint(1, 6))) if pool else "", said={})
+
+
+def answers_of(told: Caption) -> list[int]:
+    """For each question of ``ANSWERS``, the number of the caption's answer."""
+    return [1 + values.index(told.said[name]) if name in told.said else 0 for name, values in ANSWERS.items()]
 
 
 def _chosen(scene: Scene, rng: random.Random) -> dict[str, str]:

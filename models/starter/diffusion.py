@@ -1,5 +1,6 @@
 """The noise that is learned away, and the short sampler of the progress grids. Knows no scenes and no files."""
 
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -7,30 +8,56 @@ import torch
 from torch import Tensor
 
 STEPS = 1000
+OFFSET = 0.1
 _BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, STEPS, dtype=torch.float64) ** 2
 KEPT = torch.cumprod(1 - _BETAS, dim=0).float()  # (1000,) the share of the picture's variance left at each timestep
 
 
-def timesteps(count: int, draw: torch.Generator, gamma: float = 5.0) -> Tensor:
+@functools.cache
+def kept(device: torch.device) -> Tensor:
+    """``KEPT`` where the work is done, copied there once."""
+    return KEPT.to(device)
+
+
+@functools.cache
+def _shares(device: torch.device, gamma: float = 5.0) -> Tensor:
+    """(1000,) how often timesteps up to each are drawn, rising to 1."""
+    ratio = KEPT.double() / (1 - KEPT.double())
+    weight = (ratio.clamp(max=gamma) / ratio).clamp(min=0.1)
+    return (weight.cumsum(0) / weight.sum()).float().to(device)
+
+
+def timesteps(count: int, draw: torch.Generator) -> Tensor:
     """(count,) timesteps, drawn as often as min-SNR-γ weighs them (Hang et al. 2023, arXiv 2303.09556).
 
-    Drawing instead of weighing spends no sample on what counts for little.
+    Drawing instead of weighing spends no sample on what counts for little. One is drawn from each of ``count`` equal
+    shares, so that every batch holds all degrees of noise.
     """
-    ratio = KEPT / (1 - KEPT)
-    weight = (ratio.clamp(max=gamma) / ratio).clamp(min=0.1)
-    return torch.multinomial(weight, count, replacement=True, generator=draw)
+    places = torch.arange(count, device=draw.device) + torch.rand(count, generator=draw, device=draw.device)
+    return torch.searchsorted(_shares(draw.device), places / count).clamp(max=STEPS - 1)
 
 
 def weights(t: Tensor) -> Tensor:
     """(B,) what an error in epsilon counts: ⁴√(1 + σ²). Where there is most noise, the picture's plan is decided, and
     epsilon hardly depends on it: unweighted, the plan is learned last."""
-    return KEPT.to(t.device)[t].pow(-0.25)
+    return kept(t.device)[t].pow(-0.25)
+
+
+def noise_like(latents: Tensor, draw: torch.Generator) -> Tensor:
+    """White noise, and a little that is the same all over a channel.
+
+    At the last timestep a picture keeps 0.07 of its amplitude, so that the mean of a thousand numbers still betrays how
+    bright it is. A network that relies on that takes the sampler's own noise for a picture of middling brightness, and
+    paints no night. The offset hides the mean.
+    """
+    white = torch.randn(latents.shape, generator=draw, device=draw.device)
+    return white + OFFSET * torch.randn(*latents.shape[:2], 1, 1, generator=draw, device=draw.device)
 
 
 def noised(latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """Latents (B, 4, h, w) at timesteps (B,)."""
-    kept = KEPT.to(latents.device)[t][:, None, None, None]
-    return kept.sqrt() * latents + (1 - kept).sqrt() * noise
+    share = kept(latents.device)[t][:, None, None, None]
+    return share.sqrt() * latents + (1 - share).sqrt() * noise
 
 
 def ddim(eps_of: Callable[[Tensor, int], Tensor], noise: Tensor, steps: int = 20) -> Tensor:

@@ -1,5 +1,7 @@
-"""Scenes' pictures by number: rendered when first asked for, then kept; and grids of them as PNG."""
+"""What is known of scenes by number, painted once and kept: pictures, latents; and grids of pictures as PNG."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,53 +13,62 @@ from models.starter.scenes import render
 from models.starter.world import draw_scene
 
 HELD_OUT = 1 << 40  # seeds from here on are never trained on
+BLOCK = 1 << 27  # pixels that are painted at a time, which takes some 12 GB
 
 
-class Pictures:
-    """The pictures of scenes 0 … count − 1 at one size, as uint8. With ``keep=False`` each is rendered anew."""
+class Bank:
+    """Scenes 0 … count − 1 at one size, each painted when it is first asked for.
 
-    def __init__(self, size: int, count: int, device: torch.device, keep: bool) -> None:
-        self.size, self.count, self.device = size, count, device
-        self._kept: dict[int, Tensor] | None = {} if keep else None
+    With ``ahead`` all are painted then, in large blocks: painting takes some 20,000 small operations for one scene or
+    for a thousand, which a GPU must not be asked for in every step.
+    """
 
-    def __getitem__(self, seeds: list[int]) -> Tensor:
-        """(B, 3, size, size) float32 in [0, 1], on the device."""
-        if self._kept is None:
-            return render([draw_scene(seed) for seed in seeds], self.size, self.device)
-        missing = [seed for seed in dict.fromkeys(seeds) if seed not in self._kept]
-        if missing:
-            fresh = render([draw_scene(seed) for seed in missing], self.size, self.device)
-            self._kept.update(zip(missing, (fresh * 255).round().byte(), strict=True))
-        return torch.stack([self._kept[seed] for seed in seeds]).float() / 255
+    def __init__(self, size: int, kept: Tensor, of: Callable[[Tensor], Tensor], *, ahead: bool) -> None:
+        """``kept`` (count, …) takes what ``of`` makes of pictures (B, 3, size, size); NaN in it means: not yet."""
+        self.size, self.count, self._ahead = size, len(kept), ahead
+        self._kept, self._of = kept, of
+        self._missing = torch.ones(self.count, dtype=torch.bool)
+        if kept.is_floating_point() and not ahead:
+            self._missing = kept.flatten(1)[:, 0].isnan()
+        self._complete = False
+
+    def __getitem__(self, scenes: Tensor) -> Tensor:
+        """Scene numbers (B,) int64 → (B, …), as kept."""
+        if not self._complete:
+            self._paint(torch.arange(self.count) if self._ahead else scenes.unique())
+        return self._kept[scenes]
+
+    def _paint(self, scenes: Tensor) -> None:
+        missing = scenes[self._missing[scenes]]
+        for block in missing.split(max(1, BLOCK // self.size**2)) if len(missing) else ():
+            pictures = render([draw_scene(seed) for seed in block.tolist()], self.size, self._kept.device)
+            self._kept[block.to(self._kept.device)] = self._of(pictures).to(self._kept.dtype)
+        self._missing[missing] = False
+        self._complete = not self._missing.any()
 
 
-class Latents:
-    """The latents of scenes 0 … count − 1 at one size, kept in a file once made; with count 0, of all, made anew."""
+def picture_bank(size: int, count: int, device: torch.device) -> Bank:
+    """Pictures as uint8 (count, 3, size, size) in memory."""
+    kept = torch.empty(count, 3, size, size, dtype=torch.uint8, device=device)
+    return Bank(size, kept, lambda pictures: (pictures * 255).round(), ahead=device.type == "cuda")
 
-    def __init__(self, size: int, count: int, device: torch.device, folder: Path) -> None:
-        self.size, self.device, self.count = size, device, count or HELD_OUT
-        self._side = size // 8
-        self._file = folder / f"latents-{size}-{count}.bin"
-        self._kept: Tensor | None = None
-        if count:
-            numbers = count * 4 * self._side**2
-            if not self._file.exists():
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-                torch.full((numbers,), torch.nan, dtype=torch.float16).numpy().tofile(self._file)
-            kept = torch.from_file(str(self._file), shared=True, size=numbers, dtype=torch.float16)
-            self._kept = kept.reshape(count, 4, self._side, self._side)
 
-    def __getitem__(self, seeds: list[int]) -> Tensor:
-        """(B, 4, size/8, size/8) float32, on the device."""
-        if self._kept is None:
-            return self._made(seeds)
-        missing = [seed for seed in dict.fromkeys(seeds) if self._kept[seed, 0, 0, 0].isnan()]
-        if missing:
-            self._kept[missing] = self._made(missing).half().cpu()
-        return self._kept[seeds].float().to(self.device)
+def latent_bank(size: int, count: int, device: torch.device, folder: Path) -> Bank:
+    """Latents as float16 (count, 4, size/8, size/8): on a GPU in its memory, else in a file that outlives the run."""
+    shape = (count, 4, size // 8, size // 8)
+    if device.type == "cuda":
+        return Bank(size, torch.empty(shape, dtype=torch.float16, device=device), latents_of, ahead=True)
+    file = folder / f"latents-{size}-{count}.bin"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.full(shape, torch.nan, dtype=torch.float16).numpy().tofile(file)
+    kept = torch.from_file(str(file), shared=True, size=math.prod(shape), dtype=torch.float16)
+    return Bank(size, kept.reshape(shape), latents_of, ahead=False)
 
-    def _made(self, seeds: list[int]) -> Tensor:
-        return latents_of(render([draw_scene(seed) for seed in seeds], self.size, self.device))
+
+def held_out(count: int, size: int, device: torch.device) -> Tensor:
+    """Pictures (count, 3, size, size) in [0, 1] of scenes that are never trained on."""
+    return render([draw_scene(HELD_OUT + i) for i in range(count)], size, device)
 
 
 def save_grid(pictures: Tensor, columns: int, path: Path) -> None:

@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 SAVE_EVERY = 45.0  # seconds
 
 
 class Stage(Protocol):
-    """What can be trained step by step. A step depends on its number and the state alone: resuming changes nothing."""
+    """What can be trained step by step. A step depends on its number and the state alone: resuming changes nothing.
+
+    It gives its figures as tensors, which are read only when they are told: reading one makes the host wait for a GPU.
+    """
 
     name: str
     steps: int
 
-    def step(self, number: int) -> dict[str, float]: ...
+    def step(self, number: int) -> dict[str, Tensor]: ...
     def state(self) -> dict[str, Any]: ...
     def resume(self, state: dict[str, Any]) -> None: ...
     def show(self, folder: Path, number: int) -> None: ...
@@ -46,7 +50,7 @@ def run(stage: Stage, folder: Path, clock: Clock, show_every: float = 300.0) -> 
     if number >= stage.steps:
         return True
     begin, first, last_save, last_show = time.monotonic(), number, time.monotonic(), time.monotonic()
-    mean: dict[str, float] = {}
+    mean: dict[str, Tensor] = {}
     while number < stage.steps and not clock.is_over():
         for name, value in stage.step(number).items():
             mean[name] = value if name not in mean else 0.95 * mean[name] + 0.05 * value
@@ -75,9 +79,10 @@ def save(stage: Stage, number: int, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def _tell(stage: Stage, number: int, rate: float, mean: dict[str, float], folder: Path) -> None:
+def _tell(stage: Stage, number: int, rate: float, mean: dict[str, Tensor], folder: Path) -> None:
     left = (stage.steps - number) / max(rate, 1e-9)
-    losses = "  ".join(f"{name} {value:.4f}" for name, value in mean.items())
+    figures = {name: float(value) for name, value in mean.items()}
+    losses = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
     print(f"{stage.name}  {number}/{stage.steps}  {rate:.2f} steps/s  {left / 60:.1f} min left  {losses}", flush=True)
     with (folder / "progress.jsonl").open("a") as log:
-        log.write(json.dumps({"stage": stage.name, "step": number, "rate": rate, **mean}) + "\n")
+        log.write(json.dumps({"stage": stage.name, "step": number, "rate": rate, **figures}) + "\n")

@@ -12,25 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.starter.captions import Caption, caption, empty_caption
+from models.starter.caption_bank import CaptionBank
+from models.starter.captions import ANSWERS, answers_of, caption
 from models.starter.networks import END, Sizes, build_text_encoder
 from models.starter.pictures import HELD_OUT
 from models.starter.tokens import known_tokens, with_strange_words
 from models.starter.train_vae import rate
-from models.starter.world import COLOURS, CONTENTS, LANDS, PLACES, SKIES, SUBJECTS, draw_scene
-
-ANSWERS = {  # what a caption can say; the answer 0 is "nothing"
-    "subject": SUBJECTS[1:],
-    "count": ("1", "2", "3"),
-    "colour": COLOURS,
-    "place": PLACES,
-    "content": CONTENTS,
-    "land": LANDS,
-    "sky": SKIES,
-    "light": ("sun", "moon"),
-    "clouds": ("clouds",),
-    "stars": ("stars",),
-}
+from models.starter.world import draw_scene
 
 
 class TextStage:
@@ -38,8 +26,8 @@ class TextStage:
 
     name = "text"
 
-    def __init__(self, sizes: Sizes, device: torch.device, *, steps: int, batch: int) -> None:
-        self.steps, self.batch, self.device = steps, batch, device
+    def __init__(self, sizes: Sizes, device: torch.device, captions: CaptionBank, *, steps: int, batch: int) -> None:
+        self.steps, self.batch, self.device, self.captions = steps, batch, device, captions
         torch.manual_seed(1)
         self.encoder = build_text_encoder(sizes).to(device)
         table = self.encoder.get_input_embeddings().weight
@@ -49,21 +37,20 @@ class TextStage:
         table.register_hook(lambda gradient: gradient * self.known)
         self.heads = nn.Linear(sizes.text, sum(len(values) + 1 for values in ANSWERS.values())).to(device)
         parameters = [*self.encoder.parameters(), *self.heads.parameters()]
-        self.optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=1e-2)
+        self.optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=1e-2, fused=True)
 
-    def step(self, number: int) -> dict[str, float]:
-        rng = random.Random(number)
-        captions = [_some_caption(rng.randrange(HELD_OUT), rng) for _ in range(self.batch)]
-        tokens = torch.tensor([with_strange_words(c.text, rng) for c in captions], device=self.device)
+    def step(self, number: int) -> dict[str, Tensor]:
+        rng, draw = random.Random(number), torch.Generator(self.device).manual_seed(number)
+        scenes = torch.randint(len(self.captions), (self.batch,), generator=draw, device=self.device)
+        tokens, answers = self.captions.draw(scenes, draw)
         for group in self.optimizer.param_groups:
             group["lr"] = 1e-3 * rate(number, self.steps)
-        answers = torch.tensor([answers_of(c) for c in captions], device=self.device)
-        loss = sum((self._loss(features, answers) for features in self._after_the_end(tokens, rng)), torch.zeros(()))
+        loss = torch.stack([self._loss(features, answers) for features in self._after_the_end(tokens, rng)]).sum()
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), 1.0)
         self.optimizer.step()
-        return {"loss": loss.item()}
+        return {"loss": loss.detach()}
 
     def _after_the_end(self, tokens: Tensor, rng: random.Random) -> list[Tensor]:
         """Features (B, width) at the end of the text and at a later token, of the last and the last but one layer."""
@@ -81,7 +68,7 @@ class TextStage:
     def right(self, count: int = 500) -> float:
         """The share of held-out captions of which all is understood."""
         rng = random.Random(HELD_OUT)
-        captions = [_some_caption(HELD_OUT + i, rng) for i in range(count)]
+        captions = [caption(draw_scene(HELD_OUT + i), rng) for i in range(count)]
         tokens = torch.tensor([with_strange_words(c.text, rng) for c in captions], device=self.device)
         features = self._after_the_end(tokens, rng)[0]
         logits = self.heads(features).split([len(values) + 1 for values in ANSWERS.values()], dim=1)
@@ -102,11 +89,3 @@ class TextStage:
 
     def finish(self) -> None:
         pass
-
-
-def answers_of(told: Caption) -> list[int]:
-    return [1 + values.index(told.said[name]) if name in told.said else 0 for name, values in ANSWERS.items()]
-
-
-def _some_caption(seed: int, rng: random.Random) -> Caption:
-    return empty_caption(rng) if rng.random() < 0.05 else caption(draw_scene(seed), rng)

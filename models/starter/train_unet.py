@@ -1,7 +1,7 @@
 """The third stage: text encoder and UNet learn to paint latents from captions. Knows no autoencoder."""
 
+import contextlib
 import copy
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextModel
 
-from models.starter.captions import caption, empty_caption
-from models.starter.diffusion import ddim, noised, timesteps, weights
+from models.starter.caption_bank import CaptionBank
+from models.starter.diffusion import ddim, noise_like, noised, timesteps, weights
 from models.starter.latents import colours_of
 from models.starter.networks import LATENT_SCALE, Sizes, build_unet, decode
-from models.starter.pictures import Latents, save_grid
-from models.starter.tokens import known_tokens, tokens_of, with_strange_words
-from models.starter.train_vae import autocast
-from models.starter.world import draw_scene
+from models.starter.pictures import latent_bank, save_grid
+from models.starter.precision import Working, autocast
+from models.starter.tokens import known_tokens, tokens_of
 
-EMPTY = 0.1  # the share of captions that say nothing, which guidance subtracts
 SHOWN = (
     "beautiful scenery nature glass bottle landscape, , purple galaxy bottle,",
     "a red boat on the sea at sunset",
@@ -36,13 +34,20 @@ SHOWN = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phase:
-    """So many steps on pictures of one size."""
+class Lesson:
+    """One step's material: ``batch`` out of so many scenes, at one size."""
 
     size: int
-    steps: int
     batch: int
-    scenes: int  # that many different ones, kept; 0 for ever new ones
+    scenes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """So many steps, which take the lessons in turn."""
+
+    steps: int
+    lessons: tuple[Lesson, ...]
 
 
 class UnetStage:
@@ -51,72 +56,85 @@ class UnetStage:
     name = "unet"
 
     def __init__(
-        self, sizes: Sizes, device: torch.device, folder: Path, phases: Sequence[Phase], text: CLIPTextModel
+        self,
+        sizes: Sizes,
+        device: torch.device,
+        folder: Path,
+        phases: Sequence[Phase],
+        text: CLIPTextModel,
+        captions: CaptionBank,
+        peak: float = 8e-4,
     ) -> None:
-        self.steps, self.device = sum(phase.steps for phase in phases), device
-        self.phases = [(phase, Latents(phase.size, phase.scenes, device, folder)) for phase in phases]
+        self.steps, self.device, self.phases = sum(phase.steps for phase in phases), device, phases
+        self.captions, self.peak = captions, peak
+        kinds = {(lesson.size, lesson.scenes) for phase in phases for lesson in phase.lessons}
+        self.latents = {kind: latent_bank(*kind, device, folder) for kind in sorted(kinds)}
         torch.manual_seed(2)
-        self.unet, self.text = quiet(build_unet(sizes)).to(device), text.to(device)
+        unet = quiet(build_unet(sizes)).to(device)
         if device.type == "cuda":
-            self.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch declares it nowhere
-        self.averages = copy.deepcopy(nn.ModuleDict({"unet": self.unet, "text": self.text})).requires_grad_(False)
+            unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch declares it nowhere
+        self.networks = nn.ModuleDict({"unet": unet, "text": text.to(device)})
+        self.averages = copy.deepcopy(self.networks).requires_grad_(False)
+        self.working = Working(self.networks, half=device.type == "cuda")
         known = known_tokens().to(device)[:, None]
-        self.text.get_input_embeddings().weight.register_hook(lambda gradient: gradient * known)
-        groups = [{"params": self.unet.parameters(), "rate": 1.0}, {"params": self.text.parameters(), "rate": 0.05}]
+        reader: Any = self.working.networks["text"]
+        reader.get_input_embeddings().weight.register_hook(lambda gradient: gradient * known)
+        groups = [{"params": unet.parameters(), "rate": 1.0}, {"params": text.parameters(), "rate": 0.05}]
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
 
-    def step(self, number: int) -> dict[str, float]:
-        phase, source = self._phase(number)
-        draw, rng = torch.Generator().manual_seed(number), random.Random(number)
-        seeds = [rng.randrange(source.count) for _ in range(phase.batch)]
-        latents = source[seeds]  # (B, 4, size/8, size/8)
-        tokens = torch.tensor([self._tokens(seed, rng) for seed in seeds], device=self.device)
-        noise = torch.randn(latents.shape, generator=draw).to(self.device)
-        t = timesteps(phase.batch, draw).to(self.device)
+    def step(self, number: int) -> dict[str, Tensor]:
+        lesson, draw = self.lesson(number), torch.Generator(self.device).manual_seed(number)
+        scenes = torch.randint(lesson.scenes, (lesson.batch,), generator=draw, device=self.device)
+        latents = self.latents[lesson.size, lesson.scenes][scenes].float().to(self.device)  # (B, 4, size/8, size/8)
+        tokens, _ = self.captions.draw(scenes, draw)
+        noise, t = noise_like(latents, draw), timesteps(lesson.batch, draw)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * learning_rate(number, self.steps)
-        with autocast(self.device):
-            conditioning = self.text(tokens).last_hidden_state
-            eps = self.unet(noised(latents, noise, t), t, conditioning).sample
+            group["lr"] = group["rate"] * learning_rate(number, self.steps, self.peak)
+        with self._arithmetic():
+            conditioning = self.working.networks["text"](tokens).last_hidden_state
+            given = noised(latents, noise, t).to(self.working.dtype)
+            eps = self.working.networks["unet"](given, t, conditioning).sample
         loss = ((eps.float() - noise).square().mean((1, 2, 3)) * weights(t)).mean()
-        self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_([*self.unet.parameters(), *self.text.parameters()], 1.0)
+        self.working.backward(loss)
+        nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
         self.optimizer.step()
+        self.working.follow()
         self._average(number)
-        return {f"loss {phase.size}": loss.item()}
+        return {f"loss {lesson.size}": loss.detach()}
 
-    def _phase(self, number: int) -> tuple[Phase, Latents]:
-        for phase, source in self.phases:
+    def lesson(self, number: int) -> Lesson:
+        """What the step of that number is about."""
+        for phase in self.phases:
             if number < phase.steps:
-                return phase, source
+                return phase.lessons[number % len(phase.lessons)]
             number -= phase.steps
         raise AssertionError("no phase is left")
 
-    def _tokens(self, seed: int, rng: random.Random) -> list[int]:
-        said = empty_caption(rng) if rng.random() < EMPTY else caption(draw_scene(seed), rng)
-        return with_strange_words(said.text, rng)
+    def _arithmetic(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.working.half else autocast(self.device)
 
     @torch.no_grad()
     def _average(self, number: int) -> None:
         horizon = max(0.0, 1 - 20 / self.steps)  # the last twentieth of the training
         decay = min(horizon, (1 + number) / (10 + number))
-        theirs = [*self.unet.parameters(), *self.text.parameters()]
-        torch._foreach_lerp_(list(self.averages.parameters()), theirs, 1 - decay)
+        torch._foreach_lerp_(list(self.averages.parameters()), list(self.networks.parameters()), 1 - decay)
 
     def state(self) -> dict[str, Any]:
-        parts = {"unet": self.unet, "text": self.text, "averages": self.averages, "optimizer": self.optimizer}
-        return {name: part.state_dict() for name, part in parts.items()}
+        return {
+            "networks": self.networks.state_dict(),
+            "averages": self.averages.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
 
     def resume(self, state: dict[str, Any]) -> None:
-        self.unet.load_state_dict(state["unet"])
-        self.text.load_state_dict(state["text"])
+        self.networks.load_state_dict(state["networks"])
         self.averages.load_state_dict(state["averages"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.working.follow()
 
     def show(self, folder: Path, number: int) -> None:
-        phase, _ = self._phase(min(number, self.steps - 1))
-        latents = sample(self.averages, SHOWN, phase.size, self.device)
+        size = self.lesson(min(number, self.steps) - 1).size
+        latents = sample(self.averages, SHOWN, size, self.device)
         coarse = functional.interpolate(colours_of(latents), (128, 128), mode="bicubic")
         save_grid(coarse, 4, folder / "grids" / f"unet-{number:06d}.png")
 
@@ -156,6 +174,6 @@ def quiet(unet: nn.Module) -> nn.Module:
     return unet
 
 
-def learning_rate(number: int, steps: int, peak: float = 8e-4, warmup: int = 100) -> float:
+def learning_rate(number: int, steps: int, peak: float, warmup: int = 100) -> float:
     """Up in ``warmup`` steps, level, and down to a tenth over the last third."""
     return peak * min(1.0, (number + 1) / warmup, max(0.1, (steps - number) / (steps / 3)))

@@ -1,20 +1,17 @@
 """The first stage: the encoder learns to tell the latents, the decoder to paint from them. Knows no words."""
 
-import contextlib
-import math
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models.starter.latents import latents_of
 from models.starter.networks import LATENT_SCALE, NOISE, Sizes, build_vae, decode, encode
-from models.starter.pictures import HELD_OUT, Pictures, save_grid
-
-CROP = 64
+from models.starter.pictures import Bank, held_out, picture_bank, save_grid
+from models.starter.precision import autocast
 
 
 class VaeStage:
@@ -29,25 +26,30 @@ class VaeStage:
         *,
         steps: int,
         batch: int,
+        crop: int,
         scenes: int,
-        sides: Sequence[int] = (128, 256, 256),
+        sides: Sequence[int],
+        peak: float = 2e-4,
     ) -> None:
-        self.steps, self.batch, self.device = steps, batch, device
+        """Squares of ``crop`` pixels, out of ``scenes`` pictures of each of the ``sides``."""
+        self.steps, self.batch, self.crop, self.peak, self.device = steps, batch, crop, peak, device
         torch.manual_seed(0)
         self.vae = build_vae(sizes).to(device)
         if device.type == "cuda":
             self.vae.to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.AdamW(self.vae.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=1e-3)
-        sources = {side: Pictures(side, scenes, device, keep=device.type == "cpu") for side in set(sides)}
+        self.optimizer = torch.optim.AdamW(
+            self.vae.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=1e-3, fused=True
+        )
+        sources = {side: picture_bank(side, scenes, device) for side in sorted(set(sides))}
         self.pictures = [sources[side] for side in sides]
 
-    def step(self, number: int) -> dict[str, float]:
-        draw = torch.Generator().manual_seed(number)
-        target = self._crops(draw)
+    def step(self, number: int) -> dict[str, Tensor]:
+        draw = torch.Generator(self.device).manual_seed(number)
+        target = crops(random.Random(number).choice(self.pictures), self.batch, self.crop, draw)
         told = latents_of(target)
-        noise = NOISE * torch.randn(told.shape, generator=draw).to(self.device)
+        noise = NOISE * torch.randn(told.shape, generator=draw, device=self.device)
         for group in self.optimizer.param_groups:
-            group["lr"] = 2e-4 * rate(number, self.steps)
+            group["lr"] = self.peak * rate(number, self.steps)
         with autocast(self.device):
             got = decode(self.vae, (told + noise) / LATENT_SCALE).float()
             loss = painted_loss(got, target)
@@ -57,15 +59,7 @@ class VaeStage:
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
         self.optimizer.step()
-        return {"psnr": psnr(got.detach(), target), "loss": loss.item()}
-
-    def _crops(self, draw: torch.Generator) -> Tensor:
-        """(batch, 3, CROP, CROP), each from another scene."""
-        source = self.pictures[int(torch.randint(len(self.pictures), (), generator=draw))]
-        seeds = torch.randint(source.count, (self.batch,), generator=draw).tolist()
-        corners = torch.randint(source.size - CROP + 1, (self.batch, 2), generator=draw).tolist()
-        pairs = zip(source[seeds], corners, strict=True)
-        return torch.stack([picture[:, y : y + CROP, x : x + CROP] for picture, (y, x) in pairs])
+        return {"psnr": psnr(got.detach(), target), "loss": loss.detach()}
 
     def state(self) -> dict[str, Any]:
         return {"vae": self.vae.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -76,7 +70,7 @@ class VaeStage:
 
     @torch.no_grad()
     def show(self, folder: Path, number: int) -> None:
-        pictures = Pictures(self.pictures[-1].size, 6, self.device, keep=False)[list(range(HELD_OUT, HELD_OUT + 6))]
+        pictures = held_out(6, self.pictures[1 % len(self.pictures)].size, self.device)
         painted = decode(self.vae, latents_of(pictures) / LATENT_SCALE)
         again = decode(self.vae, encode(self.vae, pictures))
         there, back = (psnr(x.clamp(0, 1), pictures) for x in (painted, again))
@@ -87,6 +81,16 @@ class VaeStage:
         pass
 
 
+def crops(source: Bank, count: int, side: int, draw: torch.Generator) -> Tensor:
+    """(count, 3, side, side) in [0, 1], each from a scene of its own."""
+    device = draw.device
+    pictures = source[torch.randint(source.count, (count,), generator=draw, device=device)]
+    corners = torch.randint(source.size - side + 1, (2, count, 1), generator=draw, device=device)
+    y, x = corners + torch.arange(side, device=device)  # (count, side) each
+    rows = torch.arange(count, device=device)[:, None, None]
+    return pictures[rows, :, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2).float() / 255
+
+
 def painted_loss(got: Tensor, target: Tensor) -> Tensor:
     """The mean absolute difference of colours, and of their steps to the next pixels, so that edges stay edges."""
     difference = got - target
@@ -94,8 +98,9 @@ def painted_loss(got: Tensor, target: Tensor) -> Tensor:
     return difference.abs().mean() + 0.5 * edges
 
 
-def psnr(got: Tensor, target: Tensor) -> float:
-    return -10 * math.log10(float((got - target).square().mean()) + 1e-12)
+def psnr(got: Tensor, target: Tensor) -> Tensor:
+    """In dB."""
+    return -10 * torch.log10((got - target).square().mean() + 1e-12)
 
 
 def rate(number: int, steps: int, warmup: int = 50) -> float:
@@ -103,11 +108,3 @@ def rate(number: int, steps: int, warmup: int = 50) -> float:
     up = min(1.0, (number + 1) / warmup)
     down = min(1.0, (steps - number) / (steps / 3))
     return up * down
-
-
-@contextlib.contextmanager
-def autocast(device: torch.device) -> Iterator[None]:
-    """bfloat16; and on a CPU plain attention, since the fused one's backward pass takes a quarter of a step there."""
-    plain = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()
-    with torch.autocast(device.type, torch.bfloat16), plain:
-        yield

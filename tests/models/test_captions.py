@@ -3,10 +3,11 @@
 import random
 
 import pytest
+import torch
 
-from models.starter.captions import caption, empty_caption
+from models.starter.caption_bank import write_captions
+from models.starter.captions import ANSWERS, answers_of, caption, empty_caption
 from models.starter.tokens import known_tokens, tokens_of, with_strange_words
-from models.starter.train_text import ANSWERS, answers_of
 from models.starter.world import draw_scene
 
 MANY = range(300)
@@ -57,3 +58,23 @@ def test_strange_words_never_overfill_the_77_places(seed: int) -> None:
     assert len(ids) == 77
     assert ids[0] == 49406
     assert ids[-1] == 49407
+
+
+def test_a_caption_bank_is_the_same_however_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = write_captions(20, 3, torch.device("cpu"))
+    assert bank.tokens.shape == (20, 3, 77)
+    monkeypatch.setattr("models.starter.caption_bank.BLOCK", 7)
+    assert torch.equal(write_captions(20, 3, torch.device("cpu")).tokens, bank.tokens)
+
+
+def test_answers_belong_to_the_scene_that_was_asked_for() -> None:
+    bank = write_captions(30, 4, torch.device("cpu"))
+    scenes = torch.arange(30)
+    tokens, answers = bank.draw(scenes, torch.Generator().manual_seed(0))
+    assert tokens.shape == (30, 77)
+    for seed, row in zip(scenes.tolist(), answers.tolist(), strict=True):
+        scene = draw_scene(seed)
+        for (name, values), answer in zip(ANSWERS.items(), row, strict=True):
+            if answer and name not in ("clouds", "stars", "count"):
+                assert values[answer - 1] == getattr(scene, name)
+    assert answers.any()
