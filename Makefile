@@ -7,16 +7,24 @@ READY := $(VENV)/.ready
 # The starter checkpoint, which stands in where AWPainting is not there, is trained at this size.
 SIZE := $(if $(wildcard models/AWPainting_v1.3.safetensors),,--width 256 --height 256)
 
-.PHONY: image test starter lint types check format clean
+ARGUMENTS ?=
+
+.PHONY: image serve test starter bench lint types check format clean
 
 image: $(READY)  ## make the workflow's picture
 	$(RUN) -m engine.generate $(SIZE)
+
+serve: $(READY)  ## serve pictures over HTTP; settings are SD_… variables, or flags in ARGUMENTS="--port 8080"
+	$(RUN) -m server $(ARGUMENTS)
 
 test: $(READY)  ## run the tests
 	$(RUN) -m pytest
 
 starter: $(READY)  ## train models/starter.safetensors from scratch, or go on where it stopped
 	$(RUN) -m models.starter
+
+bench: $(READY)  ## measure the engine beside its peers: a table, a JSON and a plot; say more in ARGUMENTS="--minutes 30"
+	$(RUN) -m benchmarks $(ARGUMENTS)
 
 lint: $(READY)
 	$(RUN) -m ruff format --check .

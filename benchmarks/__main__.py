@@ -20,7 +20,7 @@ from engine.errors import EngineError
 if TYPE_CHECKING:
     from benchmarks.plan import Plan
 
-_MISTAKE = 2
+_MISTAKE, _STOPPED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return _MISTAKE
     path = options.out or RESULTS / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{_slug(plan)}.json"
-    report = run(plan, path, options.commit, tell=lambda text: print(text, file=sys.stderr, flush=True))
+    try:
+        report = run(plan, path, options.commit, tell=lambda text: print(text, file=sys.stderr, flush=True))
+    except KeyboardInterrupt:
+        print(f"stopped; what was measured is in {path}", file=sys.stderr)
+        return _STOPPED
     print(table(report.as_json()))
     print(f"\n{path}\n{path.with_suffix('.png')}")
     missed = plan.target is not None and report.verdicts[0].outcome == "missed"

@@ -98,4 +98,6 @@ class Crew:
 
     def close(self) -> None:
         """Close all."""
+        for worker, _ in self._workers.values():
+            worker.ask_to_end()
         self.release(self._workers)

@@ -37,6 +37,7 @@ _MISTAKE = 2
 _KEEP_ALIVE = 2.0
 """Seconds after which an idle connection is not used again: servers close them after 5."""
 _MOST_CLIENTS = 200
+_LOOKS, _PAUSE = 8, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,8 @@ class Target:
     """Whether callers get the pictures whose URLs they are told."""
     patience: float = 120.0
     """Seconds until a call is given up."""
+    outputs: Path | None = None
+    """The folder of its pictures, where that is at hand: then it is looked through too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +63,15 @@ class Outcome:
     wrong: list[str]
 
 
-async def put_load(target: Target, calls: Sequence[Call], visits: list[Visit] | None = None) -> Outcome:
-    """Make all ``calls`` and see what became of them. ``visits``: a list that grows with them."""
-    over = [] if visits is None else visits
+async def put_load(target: Target, calls: Sequence[Call]) -> Outcome:
+    """Make all ``calls`` and see what became of them."""
+    visits = await carry_out(target, calls, [])
+    rows, wrong = await audited(target, visits)
+    return Outcome(visits=visits, rows=rows, wrong=wrong)
+
+
+async def carry_out(target: Target, calls: Sequence[Call], over: list[Visit]) -> list[Visit]:
+    """Make all ``calls``. ``over`` grows with those that are over."""
     clients = max((call.client for call in calls), default=0) + 1
     async with _callers(target, clients) as callers:
 
@@ -70,11 +79,21 @@ async def put_load(target: Target, calls: Sequence[Call], visits: list[Visit] | 
             over.append(await make(callers[call.client], call, now, target.patience))
             return over[-1]
 
-        seen = await drive(calls, visit)
+        return await drive(calls, visit)
+
+
+async def audited(target: Target, visits: Sequence[Visit]) -> tuple[list[Row], list[str]]:
+    """What the server has, and what is wrong with it. Looks again for a while: a caller who hung up last may be
+    noticed later than the last answer is given, and files are removed after the job has ended."""
     async with _http(target) as http:
-        wrong = [] if await settled(http, target.patience) else ["jobs are left that do not end"]
-        rows = await read_rows(http)
-    return Outcome(visits=seen, rows=rows, wrong=wrong + audit(seen, rows))
+        for last in [False] * _LOOKS + [True]:
+            wrong = [] if await settled(http, target.patience) else ["jobs are left that do not end"]
+            rows = await read_rows(http)
+            wrong += audit(visits, rows) + ([] if target.outputs is None else audit_files(target.outputs, rows))
+            if last or not wrong:
+                break
+            await asyncio.sleep(_PAUSE)
+    return rows, wrong
 
 
 @contextlib.asynccontextmanager
@@ -116,15 +135,17 @@ async def run(options: argparse.Namespace) -> Report:
         run=secrets.randbits(31),
     )
     if options.url:
-        target = Target(url=options.url, key=options.key, fetches=options.fetch, patience=options.patience)
-        return await _measured(target, calls, None)
+        return await _measured(_target(options, options.url), calls, None)
     flags = ["--backend", options.backend, "--retention-jobs", "none", *options.server]
     async with own_server(flags, profile=options.profile, folder=options.folder) as server:
-        target = Target(url=server.url, key=options.key, fetches=options.fetch, patience=options.patience)
-        told = await _measured(target, calls, server)
+        told = await _measured(_target(options, server.url, server.outputs), calls, server)
     if server.exit_status != 0:
         told["wrong"].append(f"the server ended with status {server.exit_status}")
     return told
+
+
+def _target(options: argparse.Namespace, url: str, outputs: Path | None = None) -> Target:
+    return Target(url=url, key=options.key, fetches=options.fetch, patience=options.patience, outputs=outputs)
 
 
 async def _measured(target: Target, calls: Sequence[Call], server: OwnServer | None) -> Report:
@@ -132,13 +153,13 @@ async def _measured(target: Target, calls: Sequence[Call], server: OwnServer | N
     watching = None if server is None else asyncio.ensure_future(server.watch(lambda: len(over)))
     spent = 0.0 if server is None else server.cpu_seconds()
     begun, own = time.monotonic(), time.process_time()
-    outcome = await put_load(target, calls, over)
+    visits = await carry_out(target, calls, over)
     seconds, own = time.monotonic() - begun, time.process_time() - own
-    wrong = outcome.wrong + ([] if server is None else audit_files(server.outputs, outcome.rows))
-    told = report(outcome.visits, outcome.rows, wrong) | {"generator_busy": own / seconds}
+    spent = 0.0 if server is None else server.cpu_seconds() - spent
+    rows, wrong = await audited(target, visits)
+    told = report(visits, rows, wrong) | {"generator_busy": own / seconds}
     if server is not None and watching is not None:
         watching.cancel()
-        spent = server.cpu_seconds() - spent
         told["cpu_ms_per_call"] = 1000 * spent / max(1, len(calls))
         told["cpu_busy"] = spent / seconds
         told["memory_mib"] = memory(server.samples, len(calls))

@@ -71,7 +71,8 @@ async def make(caller: Caller, call: Call, now: Clock, patience: float) -> Visit
     except Cancelled:
         end = "cancelled"
     except Refused as error:
-        end, reason = _refusal(call, error, course), str(error)
+        end = _refusal(call, error, course)
+        reason = None if end == "cancelled" else str(error)
     except asyncio.TimeoutError:
         reason = f"{call.dialect}, {call.manner}: given up after {patience:g} s"
     except WrongAnswer as error:

@@ -107,7 +107,7 @@ def memory_bytes(device: torch.device) -> int:
 
 
 def _name(device: torch.device) -> str:
-    return device_name(device) if device.type == "cuda" else f"CPU ({_processor()}, {torch.get_num_threads()} threads)"
+    return device_name(device) if device.type == "cuda" else f"CPU ({_processor()}, threads: {torch.get_num_threads()})"
 
 
 def _processor() -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Document = Mapping[str, Any]
+_LINES = (":", "--", "-.")
 
 
 def plot(document: Document, path: Path) -> None:
@@ -47,8 +48,8 @@ def _latency(document: Document, axes: Axes) -> None:
         axes.barh(place, entry["median"], color="tab:blue" if ours else "tab:gray")
         axes.plot(entry["samples"], [place] * len(entry["samples"]), "|", color="black")
     axes.set_yticks(range(len(entries)), [entry["subject"] for entry in reversed(entries)])
-    for entry in _of(document, "machine", "floor of a picture"):
-        axes.axvline(entry["median"], color="tab:red", linestyle=":", label=f"floor in {entry['subject']}")
+    for entry, line in zip(_of(document, "machine", "floor of a picture"), _LINES, strict=False):
+        axes.axvline(entry["median"], color="tab:red", linestyle=line, label=f"floor in {entry['subject']}")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8)
     return None
@@ -68,7 +69,11 @@ def _concurrency(document: Document, axes: Axes) -> None:
             axes.plot(entry["conditions"]["clients"], entry["median"], "s", label=entry["subject"])
     if not axes.lines:
         return _empty(axes)
+    for entry, line in zip(_of(document, "machine", "ceiling of the load"), _LINES, strict=False):
+        axes.axhline(entry["median"], color="tab:red", linestyle=line, label=f"ceiling in {entry['subject']}")
     axes.set_xscale("log", base=2)
+    clients = sorted({entry["conditions"]["clients"] for entry in entries})
+    axes.set_xticks(clients, [str(number) for number in clients])
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8)
     return None

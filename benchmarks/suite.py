@@ -81,8 +81,8 @@ def run(plan: Plan, path: Path, commit: str | None = None, tell: Callable[[str],
             _section(bench, section, tell)
         report.complete = True
     finally:
-        bench.crew.close()
         _finish(bench)
+        bench.crew.close()
     return report
 
 

@@ -49,7 +49,7 @@ def _row(figure: Mapping[str, Any]) -> tuple[str, ...]:
         figure["subject"],
         conditions,
         _number(figure["median"]),
-        _number(figure["p95"]) if several else "",
+        _number(figure["p95"]) if several and figure["better"] != "higher" else "",
         f"{_number(min(samples))}…{_number(max(samples))}" if several else "",
         str(len(samples)),
         figure["unit"],

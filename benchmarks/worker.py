@@ -70,10 +70,14 @@ class Worker:
         value: T = self._receive(seconds, "the measurement")
         return value
 
-    def close(self) -> None:
-        """End the process, and whatever it started."""
+    def ask_to_end(self) -> None:
+        """Tell the process to close its subject and end, and do not wait for it."""
         with suppress(OSError):
             self._connection.send(None)
+
+    def close(self) -> None:
+        """End the process, and whatever it started."""
+        self.ask_to_end()
         self._process.join(3)
         self._kill()
         self._log.unlink(missing_ok=True)

@@ -27,9 +27,8 @@ from engine.networks.graphs import CudaRecorder
 from engine.networks.operations import operations_for
 from engine.networks.unet import Unet
 from engine.pool import Pool
-from engine.prompt import chunks
 from engine.request import GenerationRequest
-from engine.trajectory import sigmas_of
+from engine.trajectory import check
 from engine.vae import Decoder
 
 _VERSIONED = ("torch", "diffusers", "transformers", "numpy")
@@ -155,13 +154,6 @@ class Engine:
             lease.resident.result()
         finally:
             lease.release()
-
-
-def check(request: GenerationRequest) -> None:
-    """All that can be told of a request without its checkpoint: prompts' syntax, schedule. Raises ``BadRequest``."""
-    chunks(request.prompt)
-    chunks(request.negative_prompt, "negative_prompt")
-    sigmas_of(request)
 
 
 def _close(loop: Loop, pool: Pool[Model]) -> None:

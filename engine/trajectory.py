@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engine.denoiser import Denoiser, Evaluation
 from engine.noise import NoiseSource, start_noise
+from engine.prompt import chunks
 from engine.request import GenerationRequest
 from engine.samplers import SAMPLERS, Scalar
 from engine.schedules import sigmas, start
@@ -117,6 +118,13 @@ _DRY_SIGMAS = 10
 def sigmas_of(request: GenerationRequest) -> Tensor:
     """The request's sigmas, float32 (n+1,) on the CPU. Raises ``BadRequest`` for a schedule without an answer."""
     return sigmas(sampler=request.sampler, scheduler=request.scheduler, steps=request.steps, denoise=request.denoise)
+
+
+def check(request: GenerationRequest) -> None:
+    """All that can be told of a request without its checkpoint: prompts' syntax, schedule. Raises ``BadRequest``."""
+    chunks(request.prompt)
+    chunks(request.negative_prompt, "negative_prompt")
+    sigmas_of(request)
 
 
 class _Silence:

@@ -198,21 +198,9 @@ def group_norm(
     _moments_kernel[(rows, chunks, across)](
         x, means, squares, pixels, channels, chunks, chunk // _CHUNK, PIXELS=_CHUNK, CHANNELS=_CHANNELS, num_warps=8
     )
+    counts = (stride, pixels, chunks, chunk)
     _scales_kernel[(rows, groups)](
-        means,
-        squares,
-        shift,
-        weight,
-        bias,
-        factors,
-        offsets,
-        stride,
-        pixels,
-        chunks,
-        chunk,
-        eps,
-        CHUNKS=_CHUNK,
-        **sizes,
+        means, squares, shift, weight, bias, factors, offsets, *counts, eps, CHUNKS=_CHUNK, **sizes, num_warps=16
     )
     _apply_kernel[(triton.cdiv(pixels, 64), across, rows)](
         x, factors, offsets, y, pixels, channels, SILU=silu, PIXELS=64, CHANNELS=_CHANNELS, num_warps=8

@@ -37,6 +37,9 @@ class InlineWorker:
         self._diary.append(f"call {self.subject.name}")
         return job(self.subject)
 
+    def ask_to_end(self) -> None:
+        self._diary.append(f"end {self.subject.name}")
+
     def close(self) -> None:
         self._diary.append(f"close {self.subject.name}")
 
@@ -102,4 +105,5 @@ def test_what_is_released_may_be_opened_again_and_all_are_closed_in_the_end(crew
     assert diary[-1] == "close a"
     crew.open([FakeSubject(name="a")])
     crew.close()
+    assert sorted(diary[-4:-2]) == ["end a", "end b"]
     assert sorted(diary[-2:]) == ["close a", "close b"]

@@ -1,0 +1,1 @@
+"""HTTP → jobs → engine → files. The only place for FastAPI, pydantic and SQL."""

@@ -1,0 +1,220 @@
+"""Runs jobs' requests: on an engine in this process. Knows no jobs, no database and no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psutil
+
+from engine import EngineClosed, GenerationRequest, GenerationResult, Progress
+from server.settings import Settings
+from server.shelf import ModelInfo, Shelf
+
+if TYPE_CHECKING:
+    from engine import Engine, Handle
+    from engine.handle import Listener as EngineListener
+
+__all__ = ["Backend", "EngineBackend", "Listener", "ModelInfo"]
+
+_LOOK_AFTER_SECONDS = 5.0
+
+Listener = Callable[[int, Progress], None]
+"""Called on the event loop with the number of a request among those given to ``run``, and where it stands."""
+
+
+class Backend(Protocol):
+    """What runs requests. All methods are called on the event loop; none blocks it."""
+
+    capacity: int
+    """Pictures that may usefully be asked of it at the same time."""
+
+    async def start(self) -> None:
+        """Make ready, and load the default checkpoint. Raises an ``EngineError`` when that cannot be."""
+
+    async def close(self) -> None: ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has started, the default checkpoint with it, and carries out what it is given."""
+
+    def check(self, request: GenerationRequest) -> GenerationRequest:
+        """``request`` with ``model`` named, or ``BadRequest`` / ``UnknownCheckpoint`` for what can be told at once.
+
+        A model is looked for by its name, in the models folder alone.
+        """
+
+    async def run(self, requests: Sequence[GenerationRequest], listen: Listener) -> list[GenerationResult]:
+        """Carry all out, together with what else is running. Raises what the first one that failed raised, having
+        cancelled the others; cancelling the calling task cancels them all and frees their places within a step."""
+
+    def models(self) -> list[ModelInfo]:
+        """What lies in the models folder, the default first."""
+
+    async def load(self, name: str) -> None:
+        """Have a checkpoint resident. Raises ``UnknownCheckpoint``, ``BrokenCheckpoint``, ``OutOfMemory``."""
+
+    async def unload(self, name: str) -> bool:
+        """Let a checkpoint go, once nobody uses it; says whether it was resident. Raises ``UnknownCheckpoint``."""
+
+    def status(self) -> dict[str, Any]:
+        """For people and metrics: ``model``, ``device``, ``dtype``, ``batching``, ``memory_total``, ``memory_free``,
+        ``memory_used``, ``in_flight``, ``resident``, ``ticks``, ``evaluations``."""
+
+
+class EngineBackend:
+    """``Backend`` on one ``Engine``, which is made in a thread of its own, so that the server listens meanwhile."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ``BadRequest``, and ``UnknownCheckpoint`` where the default checkpoint is not there."""
+        self._config = settings.engine_config()
+        self._shelf = Shelf(self._config.models_folder, self._config.checkpoint)
+        self.capacity = self._config.max_in_flight
+        self._engine: Engine | None = None
+        self._started = False
+        self._closed = False
+        self._loads: dict[Path, asyncio.Future[None]] = {}
+        self._waiting = ThreadPoolExecutor(max_workers=4, thread_name_prefix="waits-for-checkpoint")
+
+    async def start(self) -> None:
+        engine = await asyncio.to_thread(self._make)
+        if self._closed:
+            await asyncio.to_thread(engine.close)
+            raise EngineClosed("the server was closed while the engine was made")
+        self._engine = engine
+        await asyncio.to_thread(engine.load, self._shelf.default)
+        self._started = True
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._engine is not None:
+            await asyncio.to_thread(self._engine.close)
+        self._waiting.shutdown(wait=False)
+
+    @property
+    def ready(self) -> bool:
+        return self._started and not self._closed and self._engine is not None and self._engine.running
+
+    def check(self, request: GenerationRequest) -> GenerationRequest:
+        from engine.trajectory import check  # needs torch, but none of the libraries that load checkpoints
+
+        check(request)
+        return dataclasses.replace(request, model=self._shelf.name_of(request.model))
+
+    async def run(self, requests: Sequence[GenerationRequest], listen: Listener) -> list[GenerationResult]:
+        engine = self._running_engine()
+        ends: list[asyncio.Future[None]] = []
+        handles: list[Handle] = []
+        try:
+            for number, request in enumerate(requests):
+                path = self._shelf.file_of(request.model)
+                ends.append(asyncio.get_running_loop().create_future())
+                hear = _bridge(number, listen, ends[-1], resident=path in engine.resident())
+                named = dataclasses.replace(request, model=str(path))
+                handles.append(engine.submit(named, previews=True, listen=hear))
+            await self._first_failure(engine, handles, ends)
+            results = [handle.result(timeout=0) for handle in handles]
+        finally:
+            for handle in handles:
+                handle.cancel()
+        asked = zip(results, requests, strict=True)
+        return [dataclasses.replace(result, request=request) for result, request in asked]
+
+    def models(self) -> list[ModelInfo]:
+        engine = self._engine
+        resident, loading = ([], []) if engine is None else (engine.resident(), engine.loading())
+        return [
+            dataclasses.replace(info, resident=Path(info.path) in resident, loading=Path(info.path) in loading)
+            for info in self._shelf.models()
+        ]
+
+    async def load(self, name: str) -> None:
+        path = self._shelf.file_of(name)
+        task = self._loads.get(path)
+        if task is None:
+            engine, loop = self._running_engine(), asyncio.get_running_loop()
+            task = self._loads[path] = loop.run_in_executor(self._waiting, engine.load, path)
+            task.add_done_callback(lambda _: self._loads.pop(path, None))
+        await asyncio.shield(task)
+
+    async def unload(self, name: str) -> bool:
+        path = self._shelf.file_of(name)
+        return self._engine is not None and self._engine.unload(path)
+
+    def status(self) -> dict[str, Any]:
+        engine = self._engine
+        told: dict[str, Any] = {"model": self._shelf.default_name, "batching": self._config.batching}
+        if engine is None:
+            return told | {"device": self._config.device, "dtype": self._config.dtype, "resident": []}
+        from engine.device import device_name
+
+        return told | {
+            "device": f"{engine.device} ({device_name(engine.device)})",
+            "dtype": str(engine.dtype).removeprefix("torch."),
+            "resident": [path.stem for path in engine.resident()],
+            **_memory(engine),
+            **engine.counts,
+        }
+
+    def _make(self) -> Engine:
+        from engine import Engine
+
+        return Engine(dataclasses.replace(self._config, checkpoint=None))
+
+    def _running_engine(self) -> Engine:
+        if self._engine is None or self._closed or not self._engine.running:
+            raise EngineClosed("the engine is not running")
+        return self._engine
+
+    async def _first_failure(
+        self, engine: Engine, handles: Sequence[Handle], ends: Sequence[asyncio.Future[None]]
+    ) -> None:
+        """Until all are done or one has failed. Raises ``EngineClosed`` where nobody works on them any more."""
+        waiting = set(ends)
+        while waiting:
+            done, waiting = await asyncio.wait(
+                waiting, timeout=_LOOK_AFTER_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            for end in done:
+                handles[ends.index(end)].result(timeout=0)
+            if waiting and not done and not engine.running:
+                raise EngineClosed("the engine's thread has ended")
+
+
+def _bridge(number: int, listen: Listener, end: asyncio.Future[None], *, resident: bool) -> EngineListener:
+    """Brings a request's news from the engine's thread to the event loop; ``end`` is settled with the request."""
+    loop = asyncio.get_running_loop()
+
+    def hear(news: Progress | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            loop.call_soon_threadsafe(tell, news)
+
+    def tell(news: Progress | None) -> None:
+        if end.done():
+            return
+        if news is None:
+            end.set_result(None)
+        elif news.stage == "loading" and resident:
+            listen(number, Progress(stage="waiting"))  # the engine says so of every request; this one loads nothing
+        else:
+            listen(number, news)
+
+    return hear
+
+
+def _memory(engine: Engine) -> dict[str, int]:
+    from engine.memory import free_bytes
+
+    if engine.device.type == "cuda":
+        import torch
+
+        total = int(torch.cuda.get_device_properties(engine.device).total_memory)
+    else:
+        total = int(psutil.virtual_memory().total)
+    free = free_bytes(engine.device)
+    return {"memory_total": total, "memory_free": free, "memory_used": max(0, total - free)}

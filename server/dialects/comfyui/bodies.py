@@ -1,0 +1,75 @@
+"""JSON bodies as ComfyUI's clients send them: under any content type, or none. Knows no route."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+
+from server.problems import Problem, bad_request
+
+_LONGEST_ID = 128
+_MOST_IDS = 1000
+
+
+async def json_object(http: Request, *, may_be_empty: bool = False) -> dict[str, Any]:
+    """The body, a JSON object that can be stored and sent back. Raises ``Problem``.
+
+    What Python reads beyond the standard, and what no answer could hold, is refused here: NaN, infinity, half of a
+    surrogate pair, nesting without end.
+    """
+    text = await http.body()
+    if may_be_empty and not text.strip():
+        return {}
+    try:
+        body = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise _invalid(f"JSON ({str(error)[:200]})") from None
+    if not isinstance(body, dict):
+        raise _invalid(f"a JSON object, not {type(body).__name__}")
+    return body
+
+
+def flag(body: dict[str, Any], name: str) -> bool:
+    """A field that is true, false or absent."""
+    value = body.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise bad_request(name, value, "true or false")
+    return value
+
+
+def id_list(body: dict[str, Any], name: str) -> list[str]:
+    """A field that lists prompts' ids, or is absent."""
+    value = body.get(name)
+    if value is None:
+        return []
+    valid = isinstance(value, list) and len(value) <= _MOST_IDS
+    if not valid or not all(isinstance(each, str) and len(each) <= _LONGEST_ID for each in value):
+        raise bad_request(name, value, f"a list of at most {_MOST_IDS} ids")
+    ids: list[str] = value
+    return ids
+
+
+def body_of(schema: dict[str, Any], example: object) -> dict[str, Any]:
+    """A body's description, for routes that read it by themselves."""
+    return {"requestBody": {"content": {"application/json": {"schema": schema, "example": example}}}}
+
+
+def done() -> JSONResponse:
+    """Where ComfyUI's answer is empty: an empty object, because some of its clients parse it."""
+    return JSONResponse({})
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _invalid(expected: str) -> Problem:
+    return Problem(
+        status=400, kind="invalid_json", title="Invalid body", detail=f"the request's body must be {expected}"
+    )

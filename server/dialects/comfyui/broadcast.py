@@ -1,0 +1,236 @@
+"""What happens to jobs → who is told. Lives on the event loop.
+
+ComfyUI runs one prompt at a time, and its clients take that for granted: some end *every* prompt that they wait for at
+the first ``execution_success``, and a preview does not say whose it is. Here prompts run side by side, so a client's
+prompts are told of one after the other, in the order in which they began; the queue and the history are never behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Iterable, Iterator
+
+from starlette.websockets import WebSocket
+
+from server.dialects.comfyui.history import Message, client_id_of
+from server.dialects.comfyui.sockets import Socket, Sockets, worded
+from server.dialects.comfyui.stream import Stream
+from server.events import Event
+from server.job import Job
+from server.pictures import preview_bytes
+from server.problems import Problem
+from server.services import Services
+
+_log = logging.getLogger(__name__)
+
+LONGEST_CLIENT_ID = 200
+_GRACE = 0.05
+"""Seconds between the answer to a posted prompt and the first message about it: no client knows its prompt's id sooner,
+and some miss for good what they are told before."""
+_STATUS_PAUSE = 0.05
+"""Seconds in which changes of the queue are told of together."""
+_AGAIN = 1.0
+"""Seconds until what failed is tried again."""
+_MOST_RUNNING = 10_000
+
+
+class Broadcast:
+    """Tells clients of their prompts, and everybody of the queue. Listens to jobs from the first that needs it on."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._sockets = Sockets()
+        self._streams: dict[str, dict[str, Stream]] = {}
+        """Client → its running prompts by id, in the order in which they began; the first is being told of."""
+        self._held: set[str] = set()
+        """Prompts whose callers have not been answered yet."""
+        self._queue_changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def listen(self) -> None:
+        """Hear of all jobs from now on. Ends by itself when the server stops."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._follow())
+
+    @contextlib.contextmanager
+    def answering(self, id: str, client_id: str | None) -> Iterator[None]:
+        """While the prompt ``id`` is being accepted: its client is told of it only when it has had its answer."""
+        if client_id is None:
+            yield
+            return
+        self.listen()
+        self._held.add(id)
+        try:
+            yield
+        finally:
+            asyncio.get_running_loop().call_later(_GRACE, self._release, id, client_id)
+
+    def is_connected(self, client_id: str | None) -> bool:
+        return bool(self._sockets.connected(client_id))
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """Carry one connection to its end."""
+        client_id = websocket.query_params.get("clientId") or uuid.uuid4().hex
+        if len(client_id) > LONGEST_CLIENT_ID:
+            await websocket.close(1008, f"clientId: at most {LONGEST_CLIENT_ID} characters")
+            return
+        self.listen()
+        await websocket.accept()
+        socket = Socket(websocket, client_id)
+        self._sockets.join(socket)
+        try:
+            socket.put_first(worded("status", {**await self._status(), "sid": client_id}))
+            for text in self._sockets.missed(client_id):
+                socket.put(text)
+            for stream in list(self._streams.get(client_id, {}).values())[:1]:
+                for message in stream.standing():
+                    socket.put(worded(*message))
+            await socket.carry()
+        finally:
+            self._sockets.leave(socket)
+
+    async def _follow(self) -> None:
+        """Tell what happens to jobs; once more from what runs, should it ever fall behind."""
+        telling = asyncio.create_task(self._tell_status())
+        try:
+            while not self._services.closing:
+                events = self._services.jobs.all_events()
+                try:
+                    await self._catch_up()
+                except Problem as problem:
+                    _log.warning("what runs is not known: %s", problem)
+                    await asyncio.sleep(_AGAIN)
+                    continue
+                async for event in events:
+                    if event.job.dialect == "comfyui":
+                        await self._tell(event)
+        finally:
+            telling.cancel()
+
+    async def _catch_up(self) -> None:
+        jobs = self._services.jobs
+        running = await jobs.find(states={"running"}, dialects={"comfyui"}, limit=_MOST_RUNNING, newest_first=False)
+        for job in running:
+            self._start(job)
+            latest = jobs.latest(job.id)
+            if latest is not None and latest.kind == "progress":
+                self._advance(latest)
+        known = [id for streams in self._streams.values() for id in streams]
+        for id in set(known) - {job.id for job in running}:
+            ended = await jobs.get(id)
+            if ended is not None and ended.done:
+                self._finish(ended)
+        self._queue_changed.set()
+
+    async def _tell(self, event: Event) -> None:
+        try:
+            if event.kind == "started":
+                self._start(event.job)
+            elif event.kind == "progress":
+                self._advance(event)
+            elif event.kind == "preview":
+                await self._show(event)
+            elif event.kind == "queued":
+                self._put_back(event.job)
+                self._queue_changed.set()
+            else:
+                self._finish(event.job)
+                self._queue_changed.set()
+        except Exception:
+            _log.exception("a message could not be told", extra={"job": event.job.id})
+
+    def _start(self, job: Job) -> None:
+        client_id = client_id_of(job)
+        if client_id is None:
+            return
+        streams = self._streams.setdefault(client_id, {})
+        if job.id not in streams or streams[job.id].job.attempt != job.attempt:
+            streams.pop(job.id, None)
+            streams[job.id] = Stream(job)
+            self._turn(client_id)
+
+    def _put_back(self, job: Job) -> None:
+        """It waits again, and will begin anew; or it has just been accepted."""
+        client_id = client_id_of(job)
+        if client_id is not None and self._stream(job) is not None:
+            del self._streams[client_id][job.id]
+            self._turn(client_id)
+
+    def _advance(self, event: Event) -> None:
+        stream, client_id = self._stream(event.job), client_id_of(event.job)
+        if stream is None or client_id is None:
+            return
+        if stream.begun:
+            self._send(client_id, stream.advance(event))
+        else:
+            stream.note(event)
+
+    async def _show(self, event: Event) -> None:
+        stream = self._stream(event.job)
+        sockets = self._sockets.connected(client_id_of(event.job))
+        if not sockets or stream is None or not stream.begun or event.preview is None:
+            return
+        if not event.job.extra["previews"]:
+            return
+        picture = await preview_bytes(event.preview, "jpeg")
+        for socket in sockets:
+            socket.put(stream.preview(picture, with_metadata=socket.with_metadata), may_be_missed=True)
+
+    def _finish(self, job: Job) -> None:
+        client_id, stream = client_id_of(job), self._stream(job)
+        if client_id is None:
+            return
+        if stream is not None:
+            stream.job = job
+            self._turn(client_id)
+        elif job.state != "succeeded":  # it never began: ComfyUI says nothing, and its client waits for ever
+            self._send(client_id, list(Stream(job).finish())[:1], keep=True)
+
+    def _release(self, id: str, client_id: str) -> None:
+        self._held.discard(id)
+        if client_id in self._streams:
+            self._turn(client_id)
+
+    def _turn(self, client_id: str) -> None:
+        """Tell of the prompts that are done, and that the first one runs that is not."""
+        streams = self._streams[client_id]
+        while streams:
+            id, stream = next(iter(streams.items()))
+            if id in self._held:
+                return
+            if not stream.begun:
+                self._send(client_id, stream.begin(), keep=stream.job.done)
+            if not stream.job.done:
+                return
+            self._send(client_id, stream.finish(), keep=True)
+            del streams[id]
+        del self._streams[client_id]
+
+    def _stream(self, job: Job) -> Stream | None:
+        return self._streams.get(client_id_of(job) or "", {}).get(job.id)
+
+    def _send(self, client_id: str, messages: Iterable[Message], *, keep: bool = False) -> None:
+        for kind, data in messages:  # also where nobody is there: a stream goes on by being told
+            self._sockets.send(client_id, kind, data, keep=keep)
+
+    async def _tell_status(self) -> None:
+        while True:
+            await self._queue_changed.wait()
+            self._queue_changed.clear()
+            try:
+                self._sockets.send_all("status", await self._status())
+            except Problem as problem:
+                _log.warning("the queue's length is not known: %s", problem)
+            await asyncio.sleep(_STATUS_PAUSE)
+
+    async def _status(self) -> dict[str, object]:
+        return {"status": {"exec_info": {"queue_remaining": await queue_remaining(self._services)}}}
+
+
+async def queue_remaining(services: Services) -> int:
+    """How many prompts wait or run."""
+    counts = await services.jobs.count(states={"queued", "running"}, dialects={"comfyui"})
+    return sum(counts.values())

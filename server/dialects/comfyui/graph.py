@@ -1,0 +1,110 @@
+"""A graph in API form as a course of nodes: what ComfyUI would run, in which order, and which of it a job is doing.
+
+Knows nothing of what the nodes mean for the picture; ``engine.workflow`` reads that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from engine.workflow.nodes import NODE_CLASSES, OUTPUT_CLASSES, node_id
+from engine.workflow.reader import PARAMETER_INPUTS
+from server.job import Stage
+
+Nodes = Mapping[str, Any]
+"""Node id → ``{class_type, inputs}``."""
+
+_LAST_OF_STAGE: Mapping[Stage, str] = {
+    "loading": "CheckpointLoaderSimple",
+    "sampling": "KSampler",
+    "decoding": "VAEDecode",
+}
+"""The class of the node that a job is at in each stage; while it is ``waiting`` it is at the one before the sampler."""
+
+
+def output_nodes(nodes: Nodes) -> list[str]:
+    """The nodes that show a picture. As in ComfyUI, those with nothing connected are idle."""
+    return [id for id, node in nodes.items() if node["class_type"] in OUTPUT_CLASSES and "images" in _inputs(node)]
+
+
+def without_outputs(nodes: Nodes, keep: Sequence[str]) -> dict[str, Any]:
+    """The graph without the output nodes that are not among ``keep``."""
+    return {id: node for id, node in nodes.items() if node["class_type"] not in OUTPUT_CLASSES or id in keep}
+
+
+@dataclass(frozen=True)
+class Course:
+    """The nodes of an accepted graph, in the order in which ComfyUI would run them."""
+
+    nodes: Nodes
+    outputs: tuple[str, ...]
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Every node that an output depends on, each behind those that it depends on."""
+        done: dict[str, None] = {}
+        for output in self.outputs:
+            stack = [(output, iter(self._sources(output)))]
+            entered = {output}
+            while stack:
+                id, sources = stack[-1]
+                source = next((each for each in sources if each not in entered and each not in done), None)
+                if source is None:
+                    done[id] = None
+                    stack.pop()
+                else:
+                    entered.add(source)
+                    stack.append((source, iter(self._sources(source))))
+        return tuple(done)
+
+    def class_of(self, id: str) -> str:
+        return str(self.nodes[id]["class_type"])
+
+    def place(self, stage: Stage | None) -> int:
+        """The place in ``order`` of the node that a job is at in ``stage``."""
+        if stage == "waiting":
+            return max(self.place("sampling") - 1, 0)
+        classes = [self.class_of(id) for id in self.order]
+        wanted = _LAST_OF_STAGE.get(stage) if stage else None
+        return classes.index(wanted) if wanted in classes else 0
+
+    def node_of(self, parameter: str) -> tuple[str, str] | None:
+        """The node and its input that hold a parameter of ``GenerationRequest``; None where no node does."""
+        if parameter not in PARAMETER_INPUTS:
+            return None
+        part, name = PARAMETER_INPUTS[parameter]
+        id = self._part(part)
+        return None if id is None else (id, name)
+
+    def _part(self, part: str) -> str | None:
+        sampler = self._first("KSampler")
+        if part in ("positive", "negative") and sampler is not None:
+            link = _inputs(self.nodes[sampler]).get(part)
+            source = node_id(link[0]) if isinstance(link, list) and link else None
+            return source if source in self.nodes else None
+        classes = {
+            "sampler": "KSampler",
+            "loader": "CheckpointLoaderSimple",
+            "latent": "EmptyLatentImage",
+            "layer": "CLIPSetLastLayer",
+        }
+        return self._first(classes[part]) if part in classes else None
+
+    def _first(self, class_type: str) -> str | None:
+        return next((id for id in self.order if self.class_of(id) == class_type), None)
+
+    def _sources(self, id: str) -> Iterator[str]:
+        node = self.nodes[id]
+        for name in NODE_CLASSES[node["class_type"]].links:
+            link = _inputs(node).get(name)
+            source = node_id(link[0]) if isinstance(link, list) and link else None
+            if source is not None and source in self.nodes:
+                yield source
+
+
+def _inputs(node: Any) -> Mapping[str, Any]:
+    inputs = node.get("inputs")
+    return inputs if isinstance(inputs, dict) else {}

@@ -1,0 +1,168 @@
+"""A job as ComfyUI tells it: in the queue, in the history, and among ``/api/jobs``. Knows no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.dialects.comfyui.graph import Course
+from server.job import Failure, Job, State
+
+DIALECT = frozenset({"comfyui"})
+"""Whose jobs are prompts."""
+
+STATUSES: Mapping[str, State] = {
+    "pending": "queued",
+    "in_progress": "running",
+    "completed": "succeeded",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+"""ComfyUI's word for each state."""
+_STATUS_OF = {state: status for status, state in STATUSES.items()}
+
+_FAILED_AT = {"unknown_checkpoint": "loading", "broken_checkpoint": "loading"}
+"""Where a job stood when it failed, for failures that can only come from there; the others come from the sampler."""
+
+Message = tuple[str, dict[str, Any]]
+"""A websocket message's type and data."""
+
+
+def course_of(job: Job) -> Course:
+    """The nodes that a job of this dialect stands for."""
+    return Course(job.extra["prompt"], tuple(job.extra["outputs"]))
+
+
+def client_id_of(job: Job) -> str | None:
+    """Whose messages the job's are."""
+    id: str | None = job.extra["extra_data"].get("client_id")
+    return id
+
+
+def number_of(job: Job) -> float:
+    """The prompt's number: its own, or that of its acceptance; below 0 where it was put in front."""
+    number: float | None = job.extra["number"]
+    if number is not None:
+        return number
+    return -job.sequence if job.extra["front"] else job.sequence
+
+
+def queue_item(job: Job) -> list[Any]:
+    """``[number, id, graph, extra_data, outputs]``."""
+    extra_data = {**job.extra["extra_data"], "create_time": milliseconds(job.created)}
+    return [number_of(job), job.id, job.extra["prompt"], extra_data, job.extra["outputs"]]
+
+
+def in_history(job: Job) -> bool:
+    """Whether ComfyUI would remember it: it is done, and was not taken out of the queue before it began."""
+    return job.done and (job.state != "cancelled" or job.started is not None)
+
+
+def history_item(job: Job) -> dict[str, Any]:
+    """What ``/history`` tells of a job that is done."""
+    course = course_of(job)
+    meta = {
+        output: {"node_id": output, "display_node": output, "parent_node": None, "real_node_id": output}
+        for output in course.outputs
+    }
+    return {
+        "prompt": queue_item(job),
+        "outputs": outputs(job),
+        "status": {
+            "status_str": "success" if job.state == "succeeded" else "error",
+            "completed": job.state == "succeeded",
+            "messages": [list(message) for message in messages(job, course)],
+        },
+        "meta": meta if job.state == "succeeded" else {},
+    }
+
+
+def outputs(job: Job) -> dict[str, Any]:
+    """Output node → its pictures. Every output node shows the same; a ``PreviewImage`` calls them temporary."""
+    if job.state != "succeeded":
+        return {}
+    course = course_of(job)
+    kinds = {id: "temp" if course.class_of(id) == "PreviewImage" else "output" for id in course.outputs}
+    return {
+        id: {"images": [{"filename": each.name, "subfolder": "", "type": kind} for each in job.pictures]}
+        for id, kind in kinds.items()
+    }
+
+
+def messages(job: Job, course: Course) -> list[Message]:
+    """The messages that tell a finished job's life, as the history keeps them."""
+    return [*beginning(job), ending(job, course)]
+
+
+def beginning(job: Job) -> list[Message]:
+    stamp = milliseconds(job.started or job.created)
+    return [
+        ("execution_start", {"prompt_id": job.id, "timestamp": stamp}),
+        ("execution_cached", {"nodes": [], "prompt_id": job.id, "timestamp": stamp}),
+    ]
+
+
+def ending(job: Job, course: Course, place: int | None = None) -> Message:
+    """The message that a job ends with. ``place``: where in the course it was, if that is known."""
+    told: dict[str, Any] = {"prompt_id": job.id, "timestamp": milliseconds(job.finished or job.created)}
+    if job.state == "succeeded":
+        return "execution_success", told
+    if place is None:
+        place = course.place(_stage_of(job.failure))
+    node = course.order[place]
+    told |= {"node_id": node, "node_type": course.class_of(node), "executed": list(course.order[:place])}
+    if job.state == "cancelled":
+        return "execution_interrupted", told
+    assert job.failure is not None  # what failed says why
+    told |= {
+        "exception_type": job.failure.kind,
+        "exception_message": job.failure.message,
+        "traceback": [],
+        "current_inputs": {},
+        "current_outputs": [],
+    }
+    return "execution_error", told
+
+
+def job_item(job: Job, *, detailed: bool = False) -> dict[str, Any]:
+    """What ``/api/jobs`` tells of a job; with ``detailed``, what ``/api/jobs/{id}`` tells."""
+    shown = outputs(job)
+    pictures = [
+        {**picture, "nodeId": node, "mediaType": "images"} for node, each in shown.items() for picture in each["images"]
+    ]
+    item: dict[str, Any] = {
+        "id": job.id,
+        "status": _STATUS_OF[job.state],
+        "priority": number_of(job),
+        "create_time": milliseconds(job.created),
+        "execution_start_time": milliseconds(job.started) if job.started else None,
+        "execution_end_time": milliseconds(job.finished) if job.finished and job.started else None,
+        "execution_error": ending(job, course_of(job))[1] if job.state == "failed" else None,
+        "outputs_count": len(pictures),
+        "preview_output": next((each for each in pictures if each["type"] == "output"), next(iter(pictures), None)),
+        "workflow_id": workflow_id_of(job),
+    }
+    if detailed:
+        done = in_history(job)
+        item |= {
+            "outputs": shown,
+            "execution_status": history_item(job)["status"] if done else None,
+            "workflow": {"prompt": job.extra["prompt"], "extra_data": queue_item(job)[3]},
+        }
+    return {name: value for name, value in item.items() if value is not None}
+
+
+def workflow_id_of(job: Job) -> str | None:
+    """The id that the editor gave its file, where the prompt came from there."""
+    found: object = job.extra["extra_data"]
+    for name in ("extra_pnginfo", "workflow", "id"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _stage_of(failure: Failure | None) -> Any:
+    return _FAILED_AT.get(failure.kind, "sampling") if failure else "sampling"

@@ -1,0 +1,119 @@
+"""``/api/jobs``: prompts in all their states, whatever became of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+
+from server.dialects.comfyui.bodies import body_of, id_list, json_object
+from server.dialects.comfyui.history import DIALECT, STATUSES, job_item, workflow_id_of
+from server.job import Job, State
+from server.problems import bad_request
+from server.services import Services
+
+_PAGE = 500
+_SORTS = ("created_at", "execution_duration")
+_ORDERS = ("desc", "asc")
+_SCHEMA = {
+    "type": "object",
+    "required": ["job_ids"],
+    "properties": {"job_ids": {"type": "array", "items": {"type": "string"}}},
+}
+_EXAMPLE = {"job_ids": ["5f1b2a77-7d0c-4a1b-9f0e-1c2d3e4f5a6b"]}
+
+_Status = Annotated[str, Query(description=f"several with commas between them: {', '.join(STATUSES)}")]
+_Sort = Annotated[str, Query(description=" or ".join(_SORTS))]
+_Order = Annotated[str, Query(description=" or ".join(_ORDERS))]
+_Limit = Annotated[int, Query(ge=1, le=1000)]
+_Offset = Annotated[int, Query(ge=0, le=2**31)]
+_WorkflowId = Annotated[str | None, Query(description="of the editor's file that the prompt came from")]
+
+
+def add(router: APIRouter, services: Services) -> None:
+    @router.get("/jobs")
+    async def list_jobs(
+        status: _Status = "",
+        workflow_id: _WorkflowId = None,
+        sort_by: _Sort = _SORTS[0],
+        sort_order: _Order = _ORDERS[0],
+        limit: _Limit = 200,
+        offset: _Offset = 0,
+    ) -> JSONResponse:
+        """Prompts, the newest first."""
+        states = _states(status)
+        by_duration = _choice("sort_by", sort_by, _SORTS) == "execution_duration"
+        newest_first = _choice("sort_order", sort_order, _ORDERS) == "desc"
+        if by_duration or workflow_id is not None:
+            jobs = await _all(services, states, newest_first)
+            if workflow_id is not None:
+                jobs = [job for job in jobs if workflow_id_of(job) == workflow_id]
+            if by_duration:
+                jobs.sort(key=_duration, reverse=newest_first)
+            total, jobs = len(jobs), jobs[offset : offset + limit]
+        else:
+            total = sum((await services.jobs.count(states=states, dialects=DIALECT)).values())
+            jobs = await services.jobs.find(
+                states=states, dialects=DIALECT, limit=limit, offset=offset, newest_first=newest_first
+            )
+        more = offset + len(jobs) < total
+        page = {"offset": offset, "limit": limit, "total": total, "has_more": more}
+        return JSONResponse({"jobs": [job_item(job) for job in jobs], "pagination": page})
+
+    @router.get("/jobs/{job_id}")
+    async def get_job(job_id: str) -> JSONResponse:
+        """One prompt with its outputs and its graph."""
+        job = await services.jobs.get(job_id)
+        if job is None or job.dialect not in DIALECT:
+            return JSONResponse({"error": f"there is no job {job_id!r}"}, status_code=404)
+        return JSONResponse(job_item(job, detailed=True))
+
+    @router.post("/jobs/{job_id}/cancel")
+    async def cancel_job(job_id: str) -> JSONResponse:
+        """Stop a prompt, whether it waits or runs; says whether there was something to stop."""
+        return JSONResponse({"cancelled": await _cancel(services, job_id)})
+
+    @router.post("/jobs/cancel", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
+    async def cancel_jobs(http: Request) -> JSONResponse:
+        """Stop several prompts; says whether there was something to stop."""
+        body = await json_object(http)
+        if body.get("job_ids") is None:
+            raise bad_request("job_ids", None, "a list of ids")
+        stopped = [await _cancel(services, id) for id in id_list(body, "job_ids")]
+        return JSONResponse({"cancelled": any(stopped)})
+
+
+async def _cancel(services: Services, id: str) -> bool:
+    job = await services.jobs.get(id)
+    if job is None or job.dialect not in DIALECT or job.done:
+        return False
+    after = await services.jobs.cancel(id)
+    return after is not None and (after.cancel_requested or after.state == "cancelled")
+
+
+async def _all(services: Services, states: set[State] | None, newest_first: bool) -> list[Job]:
+    jobs: list[Job] = []
+    while page := await services.jobs.find(
+        states=states, dialects=DIALECT, limit=_PAGE, offset=len(jobs), newest_first=newest_first
+    ):
+        jobs += page
+    return jobs
+
+
+def _states(status: str) -> set[State] | None:
+    words = [word.strip().lower() for word in status.split(",") if word.strip()]
+    for word in words:
+        if word not in STATUSES:
+            raise bad_request("status", word, f"one or more of {', '.join(STATUSES)}")
+    return {STATUSES[word] for word in words} or None
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value.lower() not in allowed:
+        raise bad_request(name, value, f"one of {', '.join(allowed)}")
+    return value.lower()
+
+
+def _duration(job: Job) -> float:
+    return job.finished - job.started if job.started and job.finished else 0.0

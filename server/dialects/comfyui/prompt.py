@@ -1,0 +1,197 @@
+"""What is posted to ``/prompt`` → a new job. Knows no database and no sockets."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.workflow import request_from_workflow
+from engine.workflow.nodes import NODE_CLASSES, OUTPUT_CLASSES, place
+from server.dialects.comfyui.bodies import flag, id_list
+from server.dialects.comfyui.errors import PromptRefused, invalid_prompt, missing_node
+from server.dialects.comfyui.graph import Nodes, output_nodes, without_outputs
+from server.job import NewJob
+from server.problems import Problem, bad_request
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_LONGEST_CLIENT = 200
+_LARGEST = 2**20
+"""Bytes of graph and ``extra_data`` together, which are kept with the job and sent with every look at the queue."""
+
+_MOST_NODES = 1000
+"""All are told of with each step."""
+
+_SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
+"""Credentials for comfy.org that its editor sends along; never kept."""
+
+_PREVIEWS = {"none": False, "default": None, "auto": True, "latent2rgb": True, "taesd": True}
+"""``extra_data.preview_method`` → whether previews are wanted; None: as it is without it."""
+
+FIRST = 10
+"""The priority of a prompt that is to go before those that wait."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A posted prompt that makes sense in itself."""
+
+    nodes: Nodes
+    outputs: tuple[str, ...]
+    id: str
+    client_id: str | None
+    number: float | None
+    front: bool
+    extra_data: Mapping[str, Any]
+    previews: bool | None
+    """Whether preview pictures are wanted; None where nothing was said."""
+
+    def new_job(self, *, client: str, first_waiting: int | None, previews: bool, key: str | None) -> NewJob:
+        """The job. ``first_waiting``: the number of the prompt that waits longest; ``previews``: for who said nothing.
+
+        Raises ``BadRequest``, which names node, class and input, for what the engine cannot do.
+        """
+        request = request_from_workflow(without_outputs(self.nodes, self.outputs))
+        ahead = self.front or (self.number is not None and first_waiting is not None and self.number < first_waiting)
+        return NewJob(
+            requests=(request,),
+            dialect="comfyui",
+            client=client,
+            id=self.id,
+            priority=FIRST if ahead else 0,
+            idempotency_key=key,
+            asked={"prompt": self.nodes, "outputs": self.outputs},
+            extra={
+                "prompt": dict(self.nodes),
+                "outputs": list(self.outputs),
+                "extra_data": dict(self.extra_data),
+                "number": self.number,
+                "front": self.front,
+                "previews": previews if self.previews is None else self.previews,
+            },
+        )
+
+
+def read_prompt(body: dict[str, Any]) -> Prompt:
+    """The prompt that ``body`` posts. Raises ``Problem`` in ComfyUI's kinds."""
+    if "prompt" not in body:
+        raise _no_prompt()
+    nodes = _nodes(body["prompt"])
+    extra_data = _extra_data(body)
+    if len(json.dumps([nodes, extra_data], ensure_ascii=False).encode()) > _LARGEST:
+        raise _too_large()
+    return Prompt(
+        nodes=nodes,
+        outputs=_outputs(nodes, body),
+        id=_id(body),
+        client_id=extra_data.get("client_id"),
+        number=_number(body),
+        front=flag(body, "front"),
+        extra_data=extra_data,
+        previews=_previews(extra_data),
+    )
+
+
+def _nodes(graph: object) -> dict[str, Any]:
+    if not isinstance(graph, dict) or not graph:
+        raise invalid_prompt("prompt: a graph in API form is expected: {node id: {class_type, inputs}}")
+    if isinstance(graph.get("nodes"), list):
+        raise invalid_prompt("prompt: this is the editor's own format; the API form is expected (Export (API))")
+    if len(graph) > _MOST_NODES:
+        raise invalid_prompt(f"prompt: {len(graph)} nodes; at most {_MOST_NODES} are taken")
+    for id, node in graph.items():
+        if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
+            raise invalid_prompt(f"node {id[:60]!r} has no class_type", node_id=id[:60])
+        if not isinstance(node.get("inputs", {}), dict):
+            raise invalid_prompt(f"{place(id, node['class_type'])}: inputs must be an object", node_id=id[:60])
+        if node["class_type"] not in NODE_CLASSES:
+            raise missing_node(id, node)
+    return graph
+
+
+def _outputs(nodes: Nodes, body: dict[str, Any]) -> tuple[str, ...]:
+    """The output nodes to be carried out: all that are connected, or those among them that the caller names."""
+    outputs = output_nodes(nodes)
+    if body.get("partial_execution_targets") is not None:
+        targets = id_list(body, "partial_execution_targets")
+        for target in targets:
+            if target not in outputs:
+                raise bad_request("partial_execution_targets", target, f"one of {', '.join(outputs) or 'none'}")
+        outputs = [output for output in outputs if output in targets]
+    if not outputs:
+        raise PromptRefused(
+            status=400,
+            kind="prompt_no_outputs",
+            title="The prompt has no outputs",
+            detail=f"the graph needs a {' or '.join(OUTPUT_CLASSES)} node whose images are connected",
+        )
+    return tuple(outputs)
+
+
+def _id(body: dict[str, Any]) -> str:
+    id = body.get("prompt_id")
+    if id is None:
+        return str(uuid.uuid4())
+    if not isinstance(id, str) or not _ID.fullmatch(id):
+        allowed = "a new id, best a UUID: up to 128 letters, digits, dots, dashes and underscores"
+        problem = bad_request("prompt_id", id, allowed)
+        problem.kind = "invalid_prompt_id"
+        raise problem
+    return id
+
+
+def _number(body: dict[str, Any]) -> float | None:
+    number = body.get("number")
+    if number is None:
+        return None
+    try:
+        valid = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(float(number))
+    except OverflowError:
+        valid = False
+    if not valid:
+        raise bad_request("number", number, "a number")
+    return float(number)
+
+
+def _extra_data(body: dict[str, Any]) -> dict[str, Any]:
+    """What is remembered beside the graph, the client's id within it as ComfyUI has it."""
+    extra_data = body.get("extra_data") or {}
+    if not isinstance(extra_data, dict):
+        raise bad_request("extra_data", extra_data, "an object")
+    kept = {name: value for name, value in extra_data.items() if name not in _SECRETS}
+    client_id = body.get("client_id")
+    if client_id is None:
+        client_id = kept.get("client_id")
+    if client_id is None:
+        kept.pop("client_id", None)
+    elif isinstance(client_id, str) and len(client_id) <= _LONGEST_CLIENT:
+        kept["client_id"] = client_id
+    else:
+        raise bad_request("client_id", client_id, f"text of at most {_LONGEST_CLIENT} characters")
+    return kept
+
+
+def _previews(extra_data: Mapping[str, Any]) -> bool | None:
+    method = extra_data.get("preview_method")
+    if method is None:
+        return None
+    if not isinstance(method, str) or method not in _PREVIEWS:
+        raise bad_request("extra_data.preview_method", method, f"one of {', '.join(_PREVIEWS)}")
+    return _PREVIEWS[method]
+
+
+def _no_prompt() -> Problem:
+    return Problem(status=400, kind="no_prompt", title="No prompt", detail="the body has no field 'prompt'")
+
+
+def _too_large() -> Problem:
+    return Problem(
+        status=413,
+        kind="prompt_too_large",
+        title="Prompt too large",
+        detail=f"prompt and extra_data may have {_LARGEST} bytes together, because they are kept with the job",
+    )

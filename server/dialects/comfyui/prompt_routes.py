@@ -1,0 +1,96 @@
+"""Posting prompts, and stopping them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from engine import BadRequest, GenerationRequest
+from engine.workflow import api_workflow
+from server.dialects.comfyui.bodies import body_of, done, json_object
+from server.dialects.comfyui.broadcast import Broadcast, queue_remaining
+from server.dialects.comfyui.errors import refused
+from server.dialects.comfyui.history import DIALECT, number_of
+from server.dialects.comfyui.prompt import Prompt, read_prompt
+from server.job import Job
+from server.problems import Problem, bad_request
+from server.services import Services
+
+_MOST_RUNNING = 10_000
+
+_EXAMPLE = {
+    "prompt": api_workflow(GenerationRequest(), checkpoint_file="AWPainting_v1.3.safetensors"),
+    "client_id": "5f1b2a77-7d0c-4a1b-9f0e-1c2d3e4f5a6b",
+}
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["prompt"],
+    "properties": {
+        "prompt": {"type": "object", "description": "a graph in API form: node id → {class_type, inputs}"},
+        "client_id": {"type": "string", "maxLength": 200, "description": "the `clientId` of the websocket to be told"},
+        "prompt_id": {"type": "string", "description": "an id of the caller's choice; drawn if absent"},
+        "front": {"type": "boolean", "description": "before the prompts that wait"},
+        "number": {"type": "number", "description": "below the waiting prompts' numbers: before them"},
+        "extra_data": {
+            "type": "object",
+            "description": "kept with the prompt; `preview_method` (none, default, auto, latent2rgb, taesd) says "
+            "whether previews are sent: by default to clients that were connected when they posted",
+        },
+        "partial_execution_targets": {"type": "array", "items": {"type": "string"}, "description": "output nodes"},
+    },
+}
+_STOP_SCHEMA = {"type": "object", "properties": {"prompt_id": {"type": "string"}}}
+
+
+def add(router: APIRouter, services: Services, broadcast: Broadcast) -> None:
+    @router.post("/prompt", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
+    async def post_prompt(http: Request) -> JSONResponse:
+        """Queue a graph. 400 names the node, its class and the input that cannot be carried out."""
+        prompt = read_prompt(await json_object(http))
+        previews = broadcast.is_connected(prompt.client_id)
+        with broadcast.answering(prompt.id, prompt.client_id):
+            job = await _accept(services, http, prompt, previews=previews)
+        return JSONResponse({"prompt_id": job.id, "number": number_of(job), "node_errors": {}})
+
+    @router.get("/prompt")
+    async def get_prompt() -> JSONResponse:
+        """How many prompts wait or run."""
+        return JSONResponse({"exec_info": {"queue_remaining": await queue_remaining(services)}})
+
+    @router.post("/interrupt", openapi_extra=body_of(_STOP_SCHEMA, {}))
+    async def interrupt(http: Request) -> JSONResponse:
+        """Stop the prompt of that id, whether it waits or runs; without one, all of the caller's that run."""
+        body = await json_object(http, may_be_empty=True)
+        for job in await _to_stop(services, http, body.get("prompt_id")):
+            await services.jobs.cancel(job.id)
+        return done()
+
+
+async def _accept(services: Services, http: Request, prompt: Prompt, *, previews: bool) -> Job:
+    waiting: list[Job] = []
+    if prompt.number is not None:
+        waiting = await services.jobs.find(states={"queued"}, dialects=DIALECT, limit=1, newest_first=False)
+    try:
+        new = prompt.new_job(
+            client=services.client_of(http),
+            first_waiting=waiting[0].sequence if waiting else None,
+            previews=previews,
+            key=http.headers.get("idempotency-key"),
+        )
+        return await services.jobs.accept(new)
+    except (BadRequest, Problem) as error:
+        models = [model.file for model in services.backend.models()]
+        raise refused(prompt.nodes, error, models) from None
+
+
+async def _to_stop(services: Services, http: Request, id: object) -> list[Job]:
+    if id is None:
+        running = await services.jobs.find(states={"running"}, dialects=DIALECT, limit=_MOST_RUNNING)
+        client = services.client_of(http)
+        return [job for job in running if job.client == client]
+    if not isinstance(id, str):
+        raise bad_request("prompt_id", id, "a prompt's id, or nothing to stop all that run")
+    job = await services.jobs.get(id)
+    return [job] if job is not None and job.dialect in DIALECT else []

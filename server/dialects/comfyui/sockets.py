@@ -1,0 +1,138 @@
+"""``/ws``: who is connected, and what each is sent. Knows no jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+FEATURES = {"supports_preview_metadata": True}
+"""What this server can do beyond the messages that all know."""
+
+_MANY_WAITING = 64
+"""Messages that wait for a slow client; beyond them it misses steps and previews."""
+_TOO_MANY_WAITING = 4096
+"""… and beyond these it is let go of."""
+_MOST_MISSED = 1000
+"""Clients that are remembered as having missed something, and messages for each."""
+_MISSED_SECONDS = 600.0
+
+
+class Socket:
+    """One connection."""
+
+    def __init__(self, websocket: WebSocket, client_id: str) -> None:
+        self.client_id = client_id
+        self.with_metadata = False
+        """Whether it takes previews that say what they belong to."""
+        self._websocket = websocket
+        self._waiting: deque[str | bytes] = deque()
+        self._changed = asyncio.Event()
+        self._lost = False
+
+    def put(self, message: str | bytes, *, may_be_missed: bool = False) -> None:
+        if self._lost or (may_be_missed and len(self._waiting) >= _MANY_WAITING):
+            return
+        self._waiting.append(message)
+        if len(self._waiting) > _TOO_MANY_WAITING:
+            self._lost = True
+            self._waiting.clear()
+        self._changed.set()
+
+    def put_first(self, message: str) -> None:
+        """Before all that has been put, while nothing is sent yet."""
+        self._waiting.appendleft(message)
+        self._changed.set()
+
+    async def carry(self) -> None:
+        """Send what is put and hear what comes, until the connection ends."""
+        sending = asyncio.create_task(self._send_all())
+        try:
+            while (message := await self._websocket.receive())["type"] == "websocket.receive":
+                self._hear(message.get("text"))
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _send_all(self) -> None:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the other end has gone: ``carry`` hears of it
+            while not self._lost:
+                if not self._waiting:
+                    self._changed.clear()
+                    await self._changed.wait()
+                    continue
+                message = self._waiting.popleft()
+                if isinstance(message, str):
+                    await self._websocket.send_text(message)
+                else:
+                    await self._websocket.send_bytes(message)
+            await self._websocket.close(1013, "too slow")
+
+    def _hear(self, text: str | None) -> None:
+        """Editors tell first what they can do; nothing else is expected from a client."""
+        try:
+            message = json.loads(text or "null")
+        except (ValueError, RecursionError):
+            return
+        if isinstance(message, dict) and message.get("type") == "feature_flags":
+            flags = message.get("data")
+            self.with_metadata = isinstance(flags, dict) and flags.get("supports_preview_metadata") is True
+            self.put(worded("feature_flags", FEATURES))
+
+
+class Sockets:
+    """All connections, by client. What a client must not miss waits for it for ten minutes."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._sockets: dict[str, list[Socket]] = {}
+        self._missed: OrderedDict[str, deque[tuple[float, str]]] = OrderedDict()
+
+    def connected(self, client_id: str | None) -> list[Socket]:
+        """The connections of a client: several where it has several pages open."""
+        return list(self._sockets.get(client_id, ())) if client_id is not None else []
+
+    def join(self, socket: Socket) -> None:
+        self._sockets.setdefault(socket.client_id, []).append(socket)
+
+    def leave(self, socket: Socket) -> None:
+        left = self._sockets[socket.client_id]
+        left.remove(socket)
+        if not left:
+            del self._sockets[socket.client_id]
+
+    def send(self, client_id: str, kind: str, data: object, *, keep: bool = False) -> None:
+        """To all connections of a client. ``keep``: if it has none, when it comes."""
+        sockets = self._sockets.get(client_id)
+        if not sockets and not keep:
+            return
+        text = worded(kind, data)
+        for socket in sockets or ():
+            socket.put(text, may_be_missed=kind in ("progress", "progress_state"))
+        if not sockets:
+            self._missed.setdefault(client_id, deque(maxlen=_MOST_MISSED)).append((self._clock(), text))
+            self._missed.move_to_end(client_id)
+            if len(self._missed) > _MOST_MISSED:
+                self._missed.popitem(last=False)
+
+    def send_all(self, kind: str, data: object) -> None:
+        text = worded(kind, data)
+        for sockets in self._sockets.values():
+            for socket in sockets:
+                socket.put(text)
+
+    def missed(self, client_id: str) -> Iterator[str]:
+        """What a client missed while it was away; told once."""
+        now = self._clock()
+        for then, text in self._missed.pop(client_id, ()):
+            if now - then <= _MISSED_SECONDS:
+                yield text
+
+
+def worded(kind: str, data: object) -> str:
+    return json.dumps({"type": kind, "data": data})

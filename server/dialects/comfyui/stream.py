@@ -1,0 +1,125 @@
+"""A job's events → the websocket messages that ComfyUI would send for its graph. Knows no sockets."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from server.dialects.comfyui.history import Message, beginning, course_of, ending, outputs
+from server.events import Event
+from server.job import Job, Stage
+
+_PREVIEW = 1
+_PREVIEW_WITH_METADATA = 4
+_JPEG = 1
+
+
+class Stream:
+    """What a client has been told of one job, and what is to be told next.
+
+    A graph's nodes are told of one by one, in the order in which ComfyUI would run them, whatever the events leave
+    out; the sampler's steps are its progress.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.begun = False
+        """Whether its client has been told that it runs."""
+        self._course = course_of(job)
+        self._place: int | None = None
+        self._latest: Event | None = None
+
+    def begin(self) -> Iterator[Message]:
+        """It runs."""
+        self.begun = True
+        yield from beginning(self.job)
+        if self._latest is not None:
+            yield from self._advance(self._latest)
+
+    def note(self, event: Event) -> None:
+        """Something happened, and nobody is to be told yet."""
+        self.job = event.job
+        if event.kind == "progress":
+            self._latest = event
+
+    def advance(self, event: Event) -> Iterator[Message]:
+        """It got on."""
+        self.note(event)
+        yield from self._advance(event)
+
+    def standing(self) -> Iterator[Message]:
+        """Where it stands, for a client that comes back."""
+        if self._place is not None:
+            yield self._executing(self._course.order[self._place])
+            if self._latest is not None and self._latest.stage == "sampling":
+                yield from self._progress(self._latest)
+
+    def finish(self) -> Iterator[Message]:
+        """It is done: ``job`` is in its end state."""
+        if self.job.state == "succeeded":
+            shown = outputs(self.job)
+            for node in self._course.order[self._next() :]:
+                yield self._executing(node)
+                if node in shown:
+                    told = {"node": node, "display_node": node, "output": shown[node], "prompt_id": self.job.id}
+                    yield "executed", told
+        failed_at = None if self.job.state == "failed" else self._place or 0
+        yield ending(self.job, self._course, failed_at)
+        yield "executing", {"node": None, "display_node": None, "prompt_id": self.job.id}
+
+    def preview(self, picture: bytes, *, with_metadata: bool) -> bytes:
+        """A JPEG as a binary message: type 1, or type 4 with the node and the prompt that it belongs to."""
+        if not with_metadata:
+            return struct.pack(">II", _PREVIEW, _JPEG) + picture
+        node = self._course.order[self._place or 0]
+        told = {
+            "node_id": node,
+            "display_node_id": node,
+            "real_node_id": node,
+            "parent_node_id": None,
+            "prompt_id": self.job.id,
+            "image_type": "image/jpeg",
+        }
+        text = json.dumps(told).encode()
+        return struct.pack(">II", _PREVIEW_WITH_METADATA, len(text)) + text + picture
+
+    def _next(self) -> int:
+        return 0 if self._place is None else self._place + 1
+
+    def _advance(self, event: Event) -> Iterator[Message]:
+        yield from self._reach(event.stage)
+        if event.stage == "sampling":
+            yield from self._progress(event)
+
+    def _reach(self, stage: Stage | None) -> Iterator[Message]:
+        place = self._course.place(stage)
+        for node in self._course.order[self._next() : place + 1]:
+            yield self._executing(node)
+        self._place = place if self._place is None else max(self._place, place)
+
+    def _executing(self, node: str) -> Message:
+        return "executing", {"node": node, "display_node": node, "prompt_id": self.job.id}
+
+    def _progress(self, event: Event) -> Iterator[Message]:
+        """``max`` is one step more than are done where nobody knows how many there will be (dpm_adaptive)."""
+        assert self._place is not None
+        node = self._course.order[self._place]
+        steps = event.step + 1 if event.steps is None else event.steps
+        yield "progress", {"value": event.step, "max": steps, "prompt_id": self.job.id, "node": node}
+        states = {each: self._state(each, 1, 1, "finished") for each in self._course.order[: self._place]}
+        states[node] = self._state(node, event.step, steps, "running")
+        yield "progress_state", {"prompt_id": self.job.id, "nodes": states}
+
+    def _state(self, node: str, value: int, most: int, state: str) -> dict[str, Any]:
+        return {
+            "value": value,
+            "max": most,
+            "state": state,
+            "node_id": node,
+            "prompt_id": self.job.id,
+            "display_node_id": node,
+            "parent_node_id": None,
+            "real_node_id": node,
+        }

@@ -1,0 +1,135 @@
+"""What there is: nodes, checkpoints, the machine. And letting checkpoints go."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import psutil
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from engine import __version__
+from server.dialects.comfyui import object_info
+from server.dialects.comfyui.bodies import body_of, done, flag, json_object
+from server.dialects.comfyui.sockets import FEATURES
+from server.problems import not_found
+from server.services import Services
+
+_FOLDERS = (
+    *("checkpoints", "loras", "vae", "text_encoders", "clip", "diffusion_models", "unet", "clip_vision"),
+    *("controlnet", "embeddings", "hypernetworks", "style_models", "upscale_models"),
+)
+"""The folders that clients look into; all but the first are empty here."""
+
+_FREE = {
+    "type": "object",
+    "properties": {"unload_models": {"type": "boolean"}, "free_memory": {"type": "boolean"}},
+}
+
+
+def add(router: APIRouter, services: Services) -> None:
+    def checkpoints() -> list[str]:
+        return [model.file for model in services.backend.models()]
+
+    @router.get("/object_info")
+    async def get_object_info() -> JSONResponse:
+        """Every node with its inputs, their ranges and choices."""
+        return JSONResponse(object_info.all_nodes(checkpoints()))
+
+    @router.get("/object_info/{node_class}")
+    async def get_object_info_of(node_class: str) -> JSONResponse:
+        """One node; empty where there is none of that class."""
+        found = object_info.node(node_class, checkpoints())
+        return JSONResponse({} if found is None else {node_class: found})
+
+    @router.get("/models")
+    async def get_model_folders() -> JSONResponse:
+        """The folders of models that clients may ask for."""
+        return JSONResponse(list(_FOLDERS))
+
+    @router.get("/models/{folder}")
+    async def get_models(folder: str) -> JSONResponse:
+        """What lies in a folder; only `checkpoints` is ever filled here."""
+        if folder not in _FOLDERS:
+            raise not_found("models folder", folder)
+        return JSONResponse(checkpoints() if folder == "checkpoints" else [])
+
+    @router.get("/experiment/models")
+    async def get_experimental_folders() -> JSONResponse:
+        """The same folders, for clients of the newer form. Where they lie is told to nobody."""
+        return JSONResponse([{"name": folder, "folders": []} for folder in _FOLDERS])
+
+    @router.get("/experiment/models/{folder}")
+    async def get_experimental_models(folder: str) -> JSONResponse:
+        """What lies in a folder, with its size."""
+        if folder not in _FOLDERS:
+            raise not_found("models folder", folder)
+        models = services.backend.models() if folder == "checkpoints" else []
+        return JSONResponse([{"name": model.file, "pathIndex": 0, "size": model.size} for model in models])
+
+    @router.get("/embeddings")
+    async def get_embeddings() -> JSONResponse:
+        """None: prompts that name one are refused."""
+        return JSONResponse([])
+
+    @router.get("/extensions")
+    async def get_extensions() -> JSONResponse:
+        """None."""
+        return JSONResponse([])
+
+    @router.get("/features")
+    async def get_features() -> JSONResponse:
+        """What this server can do beyond what all clients know."""
+        return JSONResponse({**FEATURES, "max_upload_size": 0})
+
+    @router.get("/system_stats")
+    async def get_system_stats() -> JSONResponse:
+        """The machine and its device."""
+        return JSONResponse(_system_stats(services.backend.status()))
+
+    @router.post("/free", openapi_extra=body_of(_FREE, {"unload_models": True}))
+    async def free(http: Request) -> JSONResponse:
+        """Let the resident checkpoints go; they are loaded again when a prompt needs them."""
+        body = await json_object(http)
+        unload, memory = flag(body, "unload_models"), flag(body, "free_memory")
+        for model in services.backend.models() if unload or memory else []:
+            if model.resident:
+                await services.backend.unload(model.name)
+        return done()
+
+
+def _system_stats(status: dict[str, Any]) -> dict[str, Any]:
+    memory = psutil.virtual_memory()
+    device = str(status.get("device", "cpu"))
+    kind, _, index = device.partition(":")
+    total, free = status.get("memory_total") or 0, status.get("memory_free") or 0
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        torch = "none"
+    return {
+        "system": {
+            "os": sys.platform,
+            "ram_total": memory.total,
+            "ram_free": memory.available,
+            "comfyui_version": __version__,
+            "python_version": platform.python_version(),
+            "pytorch_version": torch,
+            "embedded_python": False,
+            "argv": [],
+        },
+        "devices": [
+            {
+                "name": device,
+                "type": kind,
+                "index": int(index) if index.isdigit() else 0,
+                "vram_total": total,
+                "vram_free": free,
+                "torch_vram_total": total,
+                "torch_vram_free": free,
+            }
+        ],
+    }

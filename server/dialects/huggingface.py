@@ -1,0 +1,194 @@
+"""Hugging Face's inference API for text to image: ``POST /hf`` answers with the picture itself.
+
+``huggingface_hub.InferenceClient(model="http://host/hf")`` calls it, or ``…/hf/models/NAME`` for one checkpoint. A
+seed that is not given is drawn, and told in the header X-Seed; what else is not given has the engine's defaults, the
+negative prompt included. The dialect has no words for progress and previews: a caller who sends X-Job-Id finds them
+under ``/api/v1/jobs`` while it waits. Hanging up cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+
+from engine import BadRequest
+from server.dialects.calls import (
+    HEADERS,
+    chosen_id,
+    ensure_succeeded,
+    idempotency_key,
+    job_headers,
+    json_object,
+    read_picture,
+)
+from server.dialects.diffusers_names import find_named, named_schemas
+from server.dialects.words import Found, ensure_known, in_a_row, request_from, unknown, worded, words_of
+from server.job import NewJob
+from server.pictures import converted
+from server.problems import Problem
+from server.services import Services
+
+NAME = "huggingface"
+
+Format = Literal["png", "jpeg", "webp"]
+_FORMATS: tuple[Format, ...] = ("png", "jpeg", "webp")
+_OPTIONS = ("use_cache", "wait_for_model")
+"""What older clients send under ``options``: there is no cache here, and a model is always waited for."""
+
+_EXAMPLE = {"inputs": "a purple galaxy bottle", "parameters": {"num_inference_steps": 20, "guidance_scale": 8}}
+
+
+class ErrorAnswer(BaseModel):
+    """Any error."""
+
+    error: str
+
+
+_PICTURE = {f"image/{each}": {"schema": {"type": "string", "format": "binary"}} for each in _FORMATS}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "the picture, in the first of the formats that Accept prefers", "content": _PICTURE},
+    **{status: {"model": ErrorAnswer} for status in (400, 401, 403, 404, 406, 409, 410, 413, 422, 429, 500, 503, 507)},
+}
+
+
+def create_router(services: Services) -> APIRouter:
+    router = APIRouter(prefix="/hf", tags=["Hugging Face"])
+    settings: dict[str, Any] = {"responses": _ANSWERS, "response_class": Response, "response_model": None}
+    settings["openapi_extra"] = _body()
+
+    @router.post("", summary="Make a picture", **settings)
+    async def text_to_image(http: Request) -> Response:
+        """With the default checkpoint, or the one that `parameters.model` names."""
+        return await _carry_out(services, http, None)
+
+    @router.post("/models/{name:path}", summary="Make a picture with a checkpoint", **settings)
+    async def text_to_image_with(http: Request, name: str) -> Response:
+        """The same, with the checkpoint of that name."""
+        return await _carry_out(services, http, name)
+
+    return router
+
+
+def owns(path: str) -> bool:
+    return path == "/hf" or path.startswith("/hf/")
+
+
+def error_response(problem: Problem) -> JSONResponse:
+    return JSONResponse({"error": problem.detail}, problem.status, dict(problem.headers))
+
+
+async def _carry_out(services: Services, http: Request, model: str | None) -> Response:
+    format = accepted_format(http.headers.get("accept", ""))
+    body = await json_object(http)
+    found = _found(body, model)
+    ensure_known(found, services.backend.models())
+    request = request_from(found)
+    if request.batch_size != 1:
+        raise BadRequest("parameters.batch_size", request.batch_size, "1: the answer is one picture")
+    new = NewJob(
+        requests=in_a_row(request, 1),
+        dialect=NAME,
+        client=services.client_of(http),
+        id=chosen_id(http),
+        idempotency_key=idempotency_key(http),
+        asked=[model, body],
+    )
+    with worded(words_of(found)):
+        job = await services.jobs.accept(new)
+    job = await services.wait_connected(http, job)
+    ensure_succeeded(job)
+    picture = job.pictures[0]
+    data = await converted(await read_picture(services, picture.name), format)
+    headers = {**job_headers(services, http, job), "X-Seed": str(picture.seed), "Vary": "Accept"}
+    return Response(data, 200, headers, f"image/{format}")
+
+
+def _found(body: Mapping[str, Any], model: str | None) -> Found:
+    """The parameters. Raises ``BadRequest`` and ``Problem``."""
+    for name in body:
+        if name not in ("inputs", "parameters", "options"):
+            raise unknown(name, ("inputs", "parameters", "options"))
+    if body.get("inputs") is None:
+        raise BadRequest("inputs", None, "text: the prompt; it is required")
+    _check_options(body.get("options"))
+    given = body.get("parameters")
+    if given is not None and not isinstance(given, dict):
+        raise BadRequest("parameters", given, "an object")
+    found = find_named(given or {}, "parameters.")
+    if "prompt" in found:
+        raise BadRequest("parameters.prompt", found["prompt"][1], "nothing: inputs is the prompt")
+    if model is not None and "model" in found:
+        raise BadRequest("parameters.model", found["model"][1], f"nothing, the path naming the model {model!r}")
+    named: Found = {"model": ("model", model)} if model is not None else {}
+    return {**found, **named, "prompt": ("inputs", body["inputs"])}
+
+
+def _check_options(options: object) -> None:
+    if options is None:
+        return
+    if not isinstance(options, dict):
+        raise BadRequest("options", options, "an object")
+    for name, value in options.items():
+        if name not in _OPTIONS:
+            raise unknown(f"options.{name}", [f"options.{each}" for each in _OPTIONS])
+        if not isinstance(value, bool):
+            raise BadRequest(f"options.{name}", value, "true or false")
+
+
+def accepted_format(accept: str) -> Format:
+    """The format that an Accept header prefers; PNG where it does not mind. Raises a ``Problem``, 406, for none."""
+    weights: dict[Format, float] = {"png": 1.0}
+    if accept.strip():
+        weights = {format: _weight(accept, format) for format in _FORMATS}
+    best = max(weights, key=lambda format: weights[format])  # of equals the first
+    if weights[best] <= 0:
+        allowed = ", ".join(f"image/{format}" for format in _FORMATS)
+        raise Problem(
+            status=406,
+            kind="not_acceptable",
+            title="Not acceptable",
+            detail=f"Accept: {accept[:200]!r} is not allowed; expected one of {allowed}",
+            field="Accept",
+        )
+    return best
+
+
+def _weight(accept: str, format: str) -> float:
+    """The q of the range that fits best: the type itself before image/* before */*. 0 where none fits."""
+    fitting = {"*/*": 0, "image/*": 1, f"image/{format}": 2} | ({"image/jpg": 2} if format == "jpeg" else {})
+    found = (-1, 0.0)
+    for part in accept.lower().split(","):
+        name, *settings = [each.strip() for each in part.split(";")]
+        if name in fitting and fitting[name] > found[0]:
+            found = (fitting[name], _q(settings))
+    return found[1]
+
+
+def _q(settings: list[str]) -> float:
+    """0 where it is none."""
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name.strip() == "q":
+            try:
+                weight = float(value)
+            except ValueError:
+                return 0.0
+            return weight if 0 <= weight <= 1 else 0.0
+    return 1.0
+
+
+def _body() -> dict[str, Any]:
+    parameters = {"type": ["object", "null"], "additionalProperties": False}
+    flags = {name: {"type": "boolean", "description": "without effect"} for name in _OPTIONS}
+    properties = {
+        "inputs": {"type": "string", "description": "the prompt"},
+        "parameters": {**parameters, "properties": named_schemas(leave=("prompt", "batch_size"))},
+        "options": {**parameters, "properties": flags},
+    }
+    named = {"type": "object", "title": "TextToImage", "required": ["inputs"], "additionalProperties": False}
+    content = {"application/json": {"schema": {**named, "properties": properties}, "example": _EXAMPLE}}
+    return {"requestBody": {"required": True, "content": content}, "parameters": HEADERS}

@@ -1,0 +1,174 @@
+"""A job as the native API tells it, and the schemas of every answer. Knows no routes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from engine import GenerationRequest
+from server.dialects.native.examples import JOB, PROBLEM
+from server.events import Event
+from server.job import Job, Place, State, parameters
+
+_TYPES: dict[str, Any] = {"seed": int, "cfg_scale": float, "denoise": float, "model": str}
+Parameters = create_model(  # type: ignore[call-overload]
+    "Parameters",
+    __doc__="Every parameter of a request, as it is or was carried out.",
+    **{
+        field.name: (_TYPES.get(field.name, type(field.default)), Field(description=field.metadata["help"]))
+        for field in dataclasses.fields(GenerationRequest)
+    },
+)
+
+
+class PictureAnswer(BaseModel):
+    """A picture."""
+
+    url: str = Field(description="needs no key, and cannot be guessed")
+    width: int
+    height: int
+    seed: int = Field(description="0 to 2^64-1: more digits than a JavaScript number holds")
+    request: int = Field(description="which of the job's requests made it, from 0")
+    index: int = Field(description="its place in that request's batch, from 0")
+    base64: str | None = Field(None, description="the PNG, where response_format is base64")
+    path: str | None = Field(None, description="its file on the server's disk, where response_format is path")
+
+
+class FailureAnswer(BaseModel):
+    """Why a job failed."""
+
+    kind: str
+    detail: str
+    field: str | None = Field(description="the parameter at fault, where there is one")
+
+
+class PlaceAnswer(BaseModel):
+    """Where a queued job stands."""
+
+    ahead: int = Field(description="jobs that will probably be begun before it")
+    wait: float | None = Field(description="estimated seconds until it is done")
+
+
+class JobAnswer(BaseModel):
+    """A job, and what came of it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [JOB]})
+
+    id: str
+    job_id: str = Field(description="the same")
+    state: State
+    url: str = Field(description="of this job")
+    events_url: str
+    output_url: str | None = Field(description="of the first picture, once it is there")
+    images: list[PictureAnswer]
+    parameters: Parameters  # type: ignore[valid-type]  # of the first request
+    seed: int = Field(description="of the first request")
+    count: int = Field(description="how many requests it has; number i has the seed + i")
+    model: str
+    dialect: str
+    priority: int
+    created: float = Field(description="Unix time, as are started and finished")
+    started: float | None
+    finished: float | None
+    attempt: int
+    cancel_requested: bool
+    place: PlaceAnswer | None = Field(description="while it is queued or running")
+    stage: Literal["loading", "waiting", "sampling", "decoding"] | None
+    step: int | None = Field(description="steps done by the request that reported last")
+    steps: int | None
+    progress: float = Field(description="the share that is done, 0 to 1")
+    timings: dict[str, float] = Field(description="seconds by stage")
+    error: FailureAnswer | None
+
+
+class JobsAnswer(BaseModel):
+    jobs: list[JobAnswer]
+    total: int = Field(description="of those asked for, with or without limit")
+    counts: dict[str, int] = Field(description="jobs by state, whatever was asked for")
+
+
+class ParametersAnswer(BaseModel):
+    source: Literal["workflow", "picture"]
+    parameters: dict[str, Any] = Field(description="ready to be sent to generate")
+
+
+class CheckpointAnswer(BaseModel):
+    name: str
+    file: str
+    size: int = Field(description="bytes")
+    short_hash: str | None
+    sha256: str | None
+    resident: bool = Field(description="whether it is loaded")
+    loading: bool
+    default: bool = Field(description="whether it serves requests that name none")
+
+
+class CheckpointsAnswer(BaseModel):
+    models: list[CheckpointAnswer]
+
+
+class NamesAnswer(BaseModel):
+    names: list[str]
+    default: str
+
+
+class StatusAnswer(BaseModel):
+    version: str
+    ready: bool
+    counts: dict[str, int] = Field(description="jobs by state")
+    dialects: list[str]
+    backend: dict[str, Any] = Field(description="device, dtype, batching, memory …")
+
+
+class ProblemAnswer(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [PROBLEM]})
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="names the parameter, its value and what is allowed")
+    kind: str
+    field: str | None
+
+
+def job_json(job: Job, base_url: str, place: Place | None = None, latest: Event | None = None) -> dict[str, Any]:
+    """``JobAnswer``, with absolute URLs under ``base_url``."""
+    images = [_image(job, number, base_url) for number in range(len(job.pictures))]
+    url, failure = f"{base_url}/api/v1/jobs/{job.id}", job.failure
+    return {
+        "id": job.id,
+        "job_id": job.id,
+        "state": job.state,
+        "url": url,
+        "events_url": f"{url}/events",
+        "output_url": images[0]["url"] if images else None,
+        "images": images,
+        "parameters": parameters(job.requests[0]),
+        "seed": job.requests[0].seed,
+        "count": len(job.requests),
+        "model": job.model,
+        "dialect": job.dialect,
+        "priority": job.priority,
+        "created": job.created,
+        "started": job.started,
+        "finished": job.finished,
+        "attempt": job.attempt,
+        "cancel_requested": job.cancel_requested,
+        "place": dataclasses.asdict(place) if place else None,
+        "stage": latest.stage if latest else None,
+        "step": latest.step if latest else None,
+        "steps": latest.steps if latest else None,
+        "progress": 1.0 if job.state == "succeeded" else latest.progress if latest else 0.0,
+        "timings": dict(job.timings),
+        "error": {"kind": failure.kind, "detail": failure.message, "field": failure.field} if failure else None,
+    }
+
+
+def _image(job: Job, number: int, base_url: str) -> dict[str, Any]:
+    told = dataclasses.asdict(job.pictures[number])
+    name = told.pop("name")
+    return {"url": f"{base_url}/api/v1/images/{name}", **told, "base64": None, "path": None}

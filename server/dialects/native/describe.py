@@ -1,0 +1,31 @@
+"""What the OpenAPI document says of errors, once for every route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.dialects.native.answers import ProblemAnswer
+
+_WHEN = {
+    400: "a parameter is not allowed: the answer names it, its value and what is",
+    401: "an API key is needed",
+    403: "the Host or the Origin is not allowed",
+    404: "there is no such thing",
+    409: "the idempotency key came with another request before, or the job was cancelled",
+    410: "the pictures are no longer kept",
+    413: "the body, the picture or the job is larger than the settings allow",
+    422: "the checkpoint's file cannot be used",
+    429: "the queue is full; Retry-After says when to come back",
+    500: "this request could not be computed",
+    503: "the server is shutting down, or not ready yet",
+    507: "the device's memory does not suffice",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that may answer with these."""
+    schema = {"$ref": f"#/components/schemas/{ProblemAnswer.__name__}"}
+    return {
+        status: {"description": _WHEN[status], "content": {"application/problem+json": {"schema": schema}}}
+        for status in statuses
+    }

@@ -1,0 +1,83 @@
+"""Examples for the OpenAPI document."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from engine import GenerationRequest
+from engine.workflow import api_workflow
+from server.job import parameters
+
+GENERATE: dict[str, Any] = {
+    "mission": {
+        "summary": "a picture of one's own",
+        "value": {"prompt": "a lighthouse at dawn", "negative_prompt": "", "width": 512, "height": 512},
+    },
+    "fast": {
+        "summary": "fewer steps, a fresh seed",
+        "value": {"prompt": "a red boat", "steps": 15, "sampler": "dpmpp_2m", "scheduler": "karras", "seed": None},
+    },
+    "several": {
+        "summary": "four pictures, not waited for",
+        "value": {"prompt": "two houses before a forest", "seed": 7, "count": 4, "async": True},
+    },
+}
+
+WORKFLOW: dict[str, Any] = {
+    "api": {
+        "summary": "the workflow, in the API's form",
+        "value": json.loads(
+            json.dumps(api_workflow(GenerationRequest(steps=4), checkpoint_file="starter.safetensors"))
+        ),
+    }
+}
+
+_URL = "http://127.0.0.1:8000/api/v1"
+JOB: dict[str, Any] = {
+    "id": "4404a4c49154ca40730cc84a",
+    "job_id": "4404a4c49154ca40730cc84a",
+    "state": "succeeded",
+    "url": f"{_URL}/jobs/4404a4c49154ca40730cc84a",
+    "events_url": f"{_URL}/jobs/4404a4c49154ca40730cc84a/events",
+    "output_url": f"{_URL}/images/776d10fd0b0fd9adbe0cd76fc50b30c3-1-0.png",
+    "images": [
+        {
+            "url": f"{_URL}/images/776d10fd0b0fd9adbe0cd76fc50b30c3-1-0.png",
+            "width": 512,
+            "height": 512,
+            "seed": 7,
+            "request": 0,
+            "index": 0,
+            "base64": None,
+            "path": None,
+        }
+    ],
+    "parameters": parameters(GenerationRequest(prompt="a lighthouse at dawn", seed=7, model="starter")),
+    "seed": 7,
+    "count": 1,
+    "model": "starter",
+    "dialect": "native",
+    "priority": 0,
+    "created": 1795382284.1,
+    "started": 1795382284.2,
+    "finished": 1795382286.9,
+    "attempt": 1,
+    "cancel_requested": False,
+    "place": None,
+    "stage": None,
+    "step": None,
+    "steps": None,
+    "progress": 1.0,
+    "timings": {"queued": 0.1, "sample": 2.4, "decode": 0.2, "total": 2.7},
+    "error": None,
+}
+
+PROBLEM: dict[str, Any] = {
+    "type": "urn:problem:bad_request",
+    "title": "Bad request",
+    "status": 400,
+    "detail": "steps: 0 is not allowed; expected a whole number from 1 to 10000",
+    "kind": "bad_request",
+    "field": "steps",
+}

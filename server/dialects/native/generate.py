@@ -1,0 +1,163 @@
+"""``generate``, ``workflow`` and ``parameters``: from a call to a job, and from the job to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from engine import BadRequest, GenerationRequest
+from engine.png import request_from_png
+from engine.workflow import request_from_workflow
+from server.dialects.calls import chosen_id, ensure_succeeded, idempotency_key, json_object, read_picture
+from server.dialects.native.answers import JobAnswer, ParametersAnswer, job_json
+from server.dialects.native.describe import problems
+from server.dialects.native.examples import GENERATE, WORKFLOW
+from server.dialects.native.parameters import EXTRAS, Asked, asked, from_text, schema
+from server.job import Job, parameters
+from server.services import Services
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_WAIT = re.compile(r"wait=(\d{1,6})")
+
+_BYTES = {"type": "string", "format": "binary"}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"model": JobAnswer, "description": "the pictures", "content": {"image/png": {"schema": _BYTES}}},
+    202: {"model": JobAnswer, "description": "the job, accepted and not waited for"},
+    **problems(400, 401, 403, 404, 409, 413, 422, 429, 500, 503, 507),
+}
+_FILE = {
+    "application/json": {"schema": {"type": "object"}, "examples": WORKFLOW},
+    "image/png": {"schema": _BYTES},
+}
+
+
+def add_routes(router: APIRouter, services: Services) -> None:
+    """Add them to ``router``."""
+    most = services.settings.max_pictures
+
+    @router.post(
+        "/generate",
+        responses=_ANSWERS,
+        response_model=None,
+        summary="Make pictures",
+        openapi_extra={
+            "requestBody": {"content": {"application/json": {"schema": schema(most), "examples": GENERATE}}},
+            "parameters": _headers(),
+        },
+    )
+    async def generate(http: Request) -> Response:
+        """Every parameter may be left out; the defaults are the workflow's. Answers when the pictures are there, or at
+        once with `async` or `Prefer: respond-async` (`wait=N`: after N seconds at most). A caller who hangs up cancels
+        the job, unless it has an idempotency key."""
+        values = await json_object(http) if await http.body() else {}
+        return await _carry_out(services, http, values, None)
+
+    @router.post(
+        "/workflow",
+        responses=_ANSWERS,
+        response_model=None,
+        summary="Make the pictures of a ComfyUI workflow file",
+        openapi_extra={"requestBody": {"required": True, "content": _FILE}, "parameters": _headers() + _query(most)},
+    )
+    async def workflow(http: Request) -> Response:
+        """The body is the file as it is: a workflow in the editor's or the API's form, or a PNG that carries one.
+        Parameters in the query win over those in the file."""
+        base, _ = await _read(http)
+        return await _carry_out(services, http, from_text(_single(http)), base)
+
+    @router.post(
+        "/parameters",
+        responses={200: {"model": ParametersAnswer}, **problems(400, 401, 403, 413)},
+        response_model=None,
+        summary="Read the parameters inside a workflow file or a PNG",
+        openapi_extra={"requestBody": {"required": True, "content": _FILE}},
+    )
+    async def read_parameters(http: Request) -> Response:
+        request, source = await _read(http)
+        return JSONResponse({"source": source, "parameters": parameters(request)})
+
+
+async def _carry_out(
+    services: Services, http: Request, values: Mapping[str, Any], base: GenerationRequest | None
+) -> Response:
+    wanted = asked(values, most=services.settings.max_pictures, key=idempotency_key(http), base=base)
+    at_once, wait = _preference(http.headers.get("prefer", ""), wanted)
+    if wanted.response_format == "path" and services.outputs.path("x.png") is None:
+        raise BadRequest("response_format", "path", "url or base64: the pictures are not kept on a local disk")
+    if at_once and wanted.response_format in ("base64", "png"):
+        raise BadRequest("response_format", wanted.response_format, "url or path for a job that is not waited for")
+    base_url = services.access.base_url(http)
+    new = wanted.job(id=chosen_id(http), client=services.client_of(http), base_url=base_url)
+    job = await services.jobs.accept(new)
+    if not at_once or wait:
+        job = await services.wait_connected(http, job, wait)
+    if at_once and not (wait and job.done):
+        return await _accepted(services, job, base_url)
+    return await _finished(services, job, base_url, wanted)
+
+
+async def _accepted(services: Services, job: Job, base_url: str) -> Response:
+    told = job_json(job, base_url, await services.jobs.place(job), services.jobs.latest(job.id))
+    headers = {"Location": told["url"], "X-Job-Id": job.id, "Preference-Applied": "respond-async"}
+    return JSONResponse(told, 202, headers)
+
+
+async def _finished(services: Services, job: Job, base_url: str, wanted: Asked) -> Response:
+    ensure_succeeded(job)
+    told, headers = job_json(job, base_url), {"X-Job-Id": job.id}
+    if wanted.response_format == "png":
+        headers |= {"Content-Location": told["output_url"], "X-Seed": str(told["seed"])}
+        return Response(await read_picture(services, job.pictures[0].name), 200, headers, "image/png")
+    for picture, image in zip(job.pictures, told["images"], strict=True):
+        if wanted.response_format == "base64":
+            image["base64"] = base64.b64encode(await read_picture(services, picture.name)).decode()
+        elif wanted.response_format == "path":
+            image["path"] = str(services.outputs.path(picture.name))
+    return JSONResponse(told, 200, headers)
+
+
+def _preference(header: str, wanted: Asked) -> tuple[bool, float | None]:
+    """Whether to answer at once, and how long to wait all the same, from ``async`` and the Prefer header."""
+    preferences = [part.strip().lower() for part in re.split("[,;]", header)]
+    if "respond-async" not in preferences:
+        return wanted.asynchronous, None
+    waits = [match[1] for match in map(_WAIT.fullmatch, preferences) if match]
+    return True, float(waits[0]) if waits and not wanted.asynchronous else None
+
+
+async def _read(http: Request) -> tuple[GenerationRequest, str]:
+    """The request inside a file, read beside the event loop: a file may be large."""
+    body = await http.body()
+    if body.startswith(_PNG) or http.headers.get("content-type", "").lower().startswith("image/"):
+        return await asyncio.to_thread(request_from_png, body), "picture"
+    return await asyncio.to_thread(request_from_workflow, body), "workflow"
+
+
+def _single(http: Request) -> dict[str, str]:
+    """The query, in which nothing may stand twice."""
+    for name in http.query_params:
+        if len(http.query_params.getlist(name)) > 1:
+            raise BadRequest(name, http.query_params.getlist(name), "one value")
+    return dict(http.query_params)
+
+
+def _headers() -> list[dict[str, Any]]:
+    return [
+        {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255}},
+        {"name": "X-Job-Id", "in": "header", "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}},
+        {"name": "Prefer", "in": "header", "schema": {"type": "string"}, "example": "respond-async, wait=10"},
+    ]
+
+
+def _query(most: int) -> list[dict[str, Any]]:
+    described = schema(most)["properties"]
+    return [{"name": name, "in": "query", "schema": described[name]} for name in described if name not in EXTRAS] + [
+        {"name": name, "in": "query", "schema": extra, "explode": False, "style": "form"}
+        for name, extra in EXTRAS.items()
+    ]

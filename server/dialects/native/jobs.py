@@ -1,0 +1,155 @@
+"""Jobs: what became of them, what happens to them, and how to stop them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal, get_args
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from engine import BadRequest
+from server.dialects.calls import with_heartbeats
+from server.dialects.native.answers import JobAnswer, JobsAnswer, job_json
+from server.dialects.native.describe import problems
+from server.events import Event, Kind
+from server.job import Job, State
+from server.pictures import preview_bytes
+from server.problems import not_found
+from server.services import Services
+
+_STATES = get_args(State)
+
+_JOB: dict[int | str, dict[str, Any]] = {200: {"model": JobAnswer}, **problems(400, 401, 403, 404)}
+_EVENT = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "for Last-Event-ID"},
+        "event": {"type": "string", "enum": list(get_args(Kind))},
+        "data": {"type": "string", "description": "JSON: step, steps, stage, progress, and the job at its end"},
+    },
+}
+_STREAM = {"text/event-stream": {"schema": _EVENT}}
+
+
+def add_routes(router: APIRouter, services: Services) -> None:
+    """Add them to ``router``."""
+
+    async def told(http: Request, job: Job) -> dict[str, Any]:
+        place = None if job.done else await services.jobs.place(job)
+        return job_json(job, services.access.base_url(http), place, services.jobs.latest(job.id))
+
+    async def cancelled(http: Request, job_id: str) -> JSONResponse:
+        job = await services.jobs.cancel(job_id)
+        if job is None:
+            raise not_found("job", job_id)
+        return JSONResponse(await told(http, job))
+
+    @router.get("/jobs", responses={200: {"model": JobsAnswer}, **problems(400, 401, 403)}, response_model=None)
+    async def list_jobs(
+        http: Request,
+        state: Annotated[str | None, Query(description="one of the states, or several separated by commas")] = None,
+        dialect: Annotated[str | None, Query(description="one of the dialects, or several separated by commas")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+        order: Annotated[Literal["newest", "oldest"], Query()] = "newest",
+    ) -> JSONResponse:
+        """The jobs of everybody who may use this server, by the order in which they were accepted."""
+        states, dialects = _some("state", state, _STATES), _some("dialect", dialect, None)
+        found = await services.jobs.find(
+            states=states, dialects=dialects, limit=limit, offset=offset, newest_first=order == "newest"
+        )
+        counts = await services.jobs.count()
+        total = sum((await services.jobs.count(states=states, dialects=dialects)).values())
+        return JSONResponse({"jobs": [await told(http, job) for job in found], "total": total, "counts": counts})
+
+    @router.get("/jobs/{job_id}", responses=_JOB, response_model=None)
+    async def get_job(http: Request, job_id: str) -> JSONResponse:
+        """How a job stands: its place in the queue and its progress, its pictures, or why it failed."""
+        job = await services.jobs.get(job_id)
+        if job is None:
+            raise not_found("job", job_id)
+        return JSONResponse(await told(http, job))
+
+    @router.delete("/jobs/{job_id}", responses=_JOB, response_model=None)
+    async def delete_job(http: Request, job_id: str) -> JSONResponse:
+        """Cancel it: at once where it waits, within a step where it runs. A job that is done stays as it is."""
+        return await cancelled(http, job_id)
+
+    @router.post("/jobs/{job_id}/cancel", responses=_JOB, response_model=None)
+    async def cancel_job(http: Request, job_id: str) -> JSONResponse:
+        """The same as DELETE."""
+        return await cancelled(http, job_id)
+
+    @router.get(
+        "/jobs/{job_id}/events",
+        responses={200: {"description": "server-sent events", "content": _STREAM}, **problems(400, 401, 403, 404)},
+        response_model=None,
+    )
+    async def job_events(
+        http: Request,
+        job_id: str,
+        previews: Annotated[bool, Query(description="with rough pictures on the way, as base64 JPEG")] = False,
+        last_event_id: Annotated[str | None, Header(description="go on after this event")] = None,
+    ) -> StreamingResponse:
+        """What happens to a job until its end, as `queued`, `started`, `progress`, `preview` and `finished`; first of
+        all how it stands. `finished` carries the whole job."""
+        after = _event_number(last_event_id)
+        if await services.jobs.get(job_id) is None:
+            raise not_found("job", job_id)
+        events = services.jobs.events(job_id, after)
+        stream = _stream(services, services.access.base_url(http), events, previews)
+        return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+def _some(name: str, text: str | None, known: tuple[str, ...] | None) -> list[Any] | None:
+    """The parts of a list that commas separate."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if known is not None and part not in known:
+            raise BadRequest(name, part, f"some of {', '.join(known)}, separated by commas")
+    return parts
+
+
+def _event_number(text: str | None) -> int:
+    if text is None or text == "":
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise BadRequest("Last-Event-ID", text, "the id of an event")
+    return int(text)
+
+
+async def _stream(
+    services: Services, base_url: str, events: AsyncIterator[Event], previews: bool
+) -> AsyncIterator[bytes]:
+    """The events as they go over the wire, with comments while nothing happens."""
+    async for event in with_heartbeats(events):
+        if event is None:
+            yield b": still here\n\n"
+        elif event.kind != "preview" or previews:
+            yield await _told(services, base_url, event)
+
+
+async def _told(services: Services, base_url: str, event: Event) -> bytes:
+    job = event.job
+    told: dict[str, Any] = {
+        "kind": event.kind,
+        "job_id": job.id,
+        "state": job.state,
+        "request": event.request,
+        "stage": event.stage,
+        "step": event.step,
+        "steps": event.steps,
+        "progress": event.progress,
+    }
+    if event.kind in ("queued", "finished"):
+        place = None if job.done else await services.jobs.place(job)
+        told |= {"place": job_json(job, base_url, place)["place"], "job": job_json(job, base_url, place)}
+    if event.preview is not None:
+        told["preview"] = base64.b64encode(await preview_bytes(event.preview, format="jpeg")).decode()
+    return f"id: {event.number}\nevent: {event.kind}\ndata: {json.dumps(told)}\n\n".encode()

@@ -1,0 +1,55 @@
+"""The pictures themselves: as they were written, or converted on the way out."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from server.dialects.native.describe import problems
+from server.pictures import converted
+from server.problems import bad_request, not_found
+from server.services import Services
+
+_NAME = re.compile(r"([A-Za-z0-9_-]{1,128})\.(png|jpeg|jpg|webp)")
+_KINDS: dict[str, Literal["png", "jpeg", "webp"]] = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
+_CONTENT: dict[str, Any] = {f"image/{kind}": {"schema": {"type": "string", "format": "binary"}} for kind in _KINDS}
+_CONTENT.pop("image/jpg")
+
+
+def add_routes(router: APIRouter, services: Services) -> None:
+    """Add them to ``router``."""
+
+    async def picture(
+        http: Request,
+        name: str,
+        quality: Annotated[int | None, Query(ge=1, le=100, description="of a JPEG or WebP; 90 unless told")] = None,
+    ) -> Response:
+        """A picture by its name. Every PNG carries its parameters; the same name with `.jpeg` or `.webp` gives it
+        converted, without them. Needs no key, and never changes."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise not_found("picture", name)
+        kind = _KINDS[match[2]]
+        if kind == "png" and quality is not None:
+            raise bad_request("quality", quality, "nothing for a PNG, which loses nothing")
+        try:
+            png = await services.outputs.read(f"{match[1]}.png")
+        except KeyError:
+            raise not_found("picture", name) from None
+        etag = f'"{match[1]}-{kind}-{quality or ""}"'
+        headers = {"ETag": etag, "Cache-Control": "public, max-age=31536000, immutable"}
+        if etag in [tag.strip().removeprefix("W/") for tag in http.headers.get("if-none-match", "").split(",")]:
+            return Response(status_code=304, headers=headers)
+        data = png if kind == "png" else await converted(png, kind, quality)
+        return Response(data, 200, headers, f"image/{kind}")
+
+    answers: dict[int | str, dict[str, Any]] = {
+        200: {"description": "the picture", "content": _CONTENT},
+        304: {"description": "it is as the caller has it"},
+        **problems(400, 403, 404),
+    }
+    router.get("/images/{name}", responses=answers, response_class=Response, response_model=None)(picture)
+    router.head("/images/{name}", include_in_schema=False)(picture)

@@ -1,0 +1,137 @@
+"""``POST /v1/images/generations``, answered whole or streamed; and what is there at OpenAI and not here."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from engine import EngineError
+from server.dialects.calls import (
+    HEADERS,
+    JobStream,
+    chosen_id,
+    ensure_succeeded,
+    idempotency_key,
+    job_headers,
+    json_object,
+    with_heartbeats,
+)
+from server.dialects.openai.answers import ImagesAnswer, completed_json, images_json, partial_json
+from server.dialects.openai.body import Asked, asked, schema
+from server.dialects.openai.errors import error_json, errors
+from server.dialects.words import in_a_row, worded
+from server.errors import problem_of_error
+from server.events import Event
+from server.job import Job, NewJob
+from server.problems import Problem
+from server.services import Services
+
+log = logging.getLogger(__name__)
+
+_EXAMPLE = {"prompt": "a purple galaxy bottle", "size": "512x512", "n": 1, "steps": 20}
+_BODY = {"required": True, "content": {"application/json": {"schema": schema(), "example": _EXAMPLE}}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": ImagesAnswer,
+        "description": "the pictures, or with stream the events",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    **errors(400, 401, 403, 404, 409, 410, 413, 422, 429, 500, 503, 507),
+}
+
+
+def add_routes(router: APIRouter, services: Services) -> None:
+    """Add them to ``router``."""
+
+    @router.post(
+        "/images/generations",
+        responses=_ANSWERS,
+        response_model=None,
+        summary="Make pictures",
+        openapi_extra={"requestBody": _BODY, "parameters": HEADERS},
+    )
+    async def generate(http: Request) -> Response:
+        """A caller who hangs up, or closes the stream, cancels the job, unless it has an idempotency key."""
+        body = await json_object(http)
+        wanted = asked(body, services.backend.models())
+        with worded(wanted.words):
+            job = await services.jobs.accept(_new_job(services, http, wanted, body))
+        headers = job_headers(services, http, job)
+        if wanted.stream:
+            stream = JobStream(services, job, _stream(services, job, wanted))
+            stream.headers.update(headers)
+            return stream
+        job = await services.wait_connected(http, job)
+        ensure_succeeded(job)
+        told = await images_json(services, job, wanted, services.access.base_url(http))
+        return JSONResponse(told, headers=headers)
+
+    @router.post("/images/edits", include_in_schema=False)
+    async def edit() -> None:
+        raise _not_there("edits", "changing a given picture")
+
+    @router.post("/images/variations", include_in_schema=False)
+    async def vary() -> None:
+        raise _not_there("variations", "making variations of a given picture")
+
+
+def _new_job(services: Services, http: Request, wanted: Asked, body: dict[str, Any]) -> NewJob:
+    return NewJob(
+        requests=in_a_row(wanted.request, wanted.n),
+        dialect="openai",
+        client=services.client_of(http),
+        id=chosen_id(http),
+        idempotency_key=idempotency_key(http),
+        asked=body,
+        extra={"user": wanted.user} if wanted.user else {},
+    )
+
+
+def _not_there(name: str, what: str) -> Problem:
+    detail = f"/v1/images/{name}: {what} is not supported; /v1/images/generations makes pictures from text"
+    return Problem(status=400, kind="unsupported", title="Not supported", detail=detail)
+
+
+async def _stream(services: Services, job: Job, wanted: Asked) -> AsyncGenerator[bytes, None]:
+    """Partial pictures, evenly over the steps, then the whole one; or an error, as OpenAI's clients know it."""
+    partials = _Partials(wanted.partial_images)
+    try:
+        async for event in with_heartbeats(services.jobs.events(job.id)):
+            if event is None:
+                yield b": still here\n\n"
+            elif event.kind == "finished":
+                job = event.job
+            elif event.preview is not None and (index := partials.due(event)) is not None:
+                yield _message(await partial_json(event.preview, wanted, index))
+        ensure_succeeded(job)
+        yield _message(await completed_json(services, job, wanted))
+    except Exception as error:  # the status has been sent: all that is left is to say it in the stream
+        if not isinstance(error, Problem | EngineError):
+            log.exception("job %s could not be told", job.id)
+        yield _message({"type": "error", "error": error_json(problem_of_error(error))})
+
+
+class _Partials:
+    """Which previews are sent: ``count`` of them, where the steps' share passes 1/(count + 1), 2/(count + 1), …"""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._passed = 0
+        self._sent = 0
+
+    def due(self, event: Event) -> int | None:
+        """The index of the preview that ``event`` brings, or None where it is not sent."""
+        passed = min(event.step * (self._count + 1) // (event.steps or event.step + 1), self._count)
+        if passed <= self._passed:
+            return None
+        self._passed, self._sent = passed, self._sent + 1
+        return self._sent - 1
+
+
+def _message(told: dict[str, Any]) -> bytes:
+    return f"event: {told['type']}\ndata: {json.dumps(told)}\n\n".encode()

@@ -1,0 +1,185 @@
+"""Predictions: created, listed, looked at, cancelled, streamed."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel
+
+from engine import BadRequest
+from server.dialects.calls import HEADERS, chosen_id, idempotency_key, json_object
+from server.dialects.replicate.errors import errors
+from server.dialects.replicate.input import asked, body_schema, model_of_path
+from server.dialects.replicate.prediction import PredictionAnswer, prediction
+from server.dialects.replicate.stream import read_event_id, stream
+from server.dialects.words import in_a_row, worded
+from server.job import Job, NewJob
+from server.problems import not_found
+from server.services import Services
+
+_PAGE = 100
+_LONGEST_WAIT = 60
+_HELD = 0.9
+"""Of the seconds to wait: Replicate's client gives up half a second after them, however busy the server is."""
+_CURSOR = re.compile(r"^([0-9]{1,12})-([0-9]{1,15})$")
+_WAIT = re.compile(r"wait(?:\s*=\s*\"?([^\"]*)\"?)?")
+
+_EXAMPLE = {"version": "starter", "input": {"prompt": "a purple galaxy bottle", "num_inference_steps": 20}}
+_CREATED: dict[int | str, dict[str, Any]] = {
+    201: {"model": PredictionAnswer},
+    **errors(400, 401, 403, 404, 409, 413, 422, 429, 503),
+}
+_ONE: dict[int | str, dict[str, Any]] = {200: {"model": PredictionAnswer}, **errors(400, 401, 403, 404)}
+_EVENTS = {"description": "server-sent events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+
+
+class PredictionsAnswer(BaseModel):
+    previous: str | None
+    next: str | None
+    results: list[PredictionAnswer]
+
+
+def add_routes(router: APIRouter, services: Services) -> None:
+    """Add them to ``router``."""
+
+    @router.post(
+        "/predictions", status_code=201, responses=_CREATED, response_model=None, openapi_extra=_body(with_version=True)
+    )
+    async def create(http: Request) -> JSONResponse:
+        """Answers at once, or with `Prefer: wait=N` when it is done or about N seconds have passed: then the status is
+        `starting` whatever it is by then, as Replicate's clients expect. Who hangs up meanwhile cancels it."""
+        return await _create(services, http, None)
+
+    @router.post(
+        "/models/{owner}/{name}/predictions",
+        status_code=201,
+        responses=_CREATED,
+        response_model=None,
+        openapi_extra=_body(with_version=False),
+    )
+    async def create_for_model(http: Request, owner: str, name: str) -> JSONResponse:
+        """The same, the path naming the model."""
+        return await _create(services, http, model_of_path(owner, name, services.backend.models()).name)
+
+    @router.get(
+        "/predictions",
+        responses={200: {"model": PredictionsAnswer}, **errors(400, 401, 403)},
+        response_model=None,
+    )
+    async def list_predictions(
+        http: Request, cursor: Annotated[str | None, Query(description="from `next`", pattern=_CURSOR.pattern)] = None
+    ) -> JSONResponse:
+        """A hundred at a time, the newest first."""
+        return JSONResponse(await _page(services, http, cursor))
+
+    @router.get("/predictions/{id}", responses=_ONE, response_model=None)
+    async def get(id: str) -> JSONResponse:
+        """How it stands."""
+        job = await _job(services, id)
+        return JSONResponse(prediction(job, services.jobs.latest(id)))
+
+    @router.post("/predictions/{id}/cancel", responses=_ONE, response_model=None)
+    async def cancel(id: str) -> JSONResponse:
+        """At once where it is `starting`, within a step where it is `processing`, not at all where it is done."""
+        await _job(services, id)
+        job = await services.jobs.cancel(id)
+        if job is None:
+            raise not_found("prediction", id)
+        return JSONResponse(prediction(job, services.jobs.latest(id)))
+
+    @router.get(
+        "/predictions/{id}/stream",
+        responses={200: _EVENTS, **errors(400, 401, 403, 404)},
+        response_model=None,
+    )
+    async def events(id: str, last_event_id: Annotated[str | None, Header()] = None) -> StreamingResponse:
+        """`logs` with the progress, `output` with rough pictures on the way (as data URLs) and then the pictures'
+        URLs, `error` where it failed, `done`. Closing the stream cancels nothing."""
+        after = read_event_id(last_event_id)
+        parts = stream(services.jobs.events((await _job(services, id)).id, after))
+        return StreamingResponse(parts, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+async def _create(services: Services, http: Request, model: str | None) -> JSONResponse:
+    body = await json_object(http)
+    wanted = asked(body, model, services.backend.models())
+    wait = read_preference(http.headers.get("prefer", ""))
+    new = NewJob(
+        requests=in_a_row(wanted.request, wanted.count),
+        dialect="replicate",
+        client=services.client_of(http),
+        id=chosen_id(http),
+        idempotency_key=idempotency_key(http),
+        asked=[model, body],
+        webhook=wanted.webhook,
+        extra={"input": wanted.input, "ending": wanted.ending, "base_url": services.access.base_url(http)},
+    )
+    with worded(wanted.words):
+        job = await services.jobs.accept(new)
+    if wait is not None:
+        job = await services.wait_connected(http, job, wait)
+    told = prediction(job, services.jobs.latest(job.id))
+    if not job.done:  # their client takes any other status for an end, where it asked to wait
+        told["status"] = "starting"
+    return JSONResponse(told, 201, {"Location": told["urls"]["get"], "X-Job-Id": job.id})
+
+
+def read_preference(header: str) -> float | None:
+    """Seconds to wait, from the Prefer header; None where it does not ask to wait. Other preferences are for others."""
+    for part in header.split(","):
+        match = _WAIT.fullmatch(part.strip().lower())
+        if match is None:
+            continue
+        seconds = match[1] if match[1] is not None else str(_LONGEST_WAIT)
+        if not (seconds.isascii() and seconds.isdigit() and len(seconds) < 4 and 1 <= int(seconds) <= _LONGEST_WAIT):
+            raise BadRequest("Prefer", part.strip(), f"wait, or wait=N with 1 to {_LONGEST_WAIT} seconds")
+        return float(seconds) * _HELD
+    return None
+
+
+async def _job(services: Services, id: str) -> Job:
+    job = await services.jobs.get(id)
+    if job is None or job.dialect != "replicate":
+        raise not_found("prediction", id)
+    return job
+
+
+async def _page(services: Services, http: Request, cursor: str | None) -> dict[str, Any]:
+    """A cursor is how many there are before the page, and the last one's sequence: jobs that came since are newer."""
+    offset, before = _read_cursor(cursor)
+    jobs: list[Job] = []
+    while len(jobs) <= _PAGE:
+        found = await services.jobs.find(dialects=("replicate",), limit=_PAGE + 1, offset=offset)
+        jobs += [job for job in found if before is None or job.sequence < before]
+        offset += len(found)
+        if len(found) <= _PAGE:
+            break
+    shown, rest = jobs[:_PAGE], len(jobs) - _PAGE
+    url = f"{services.access.base_url(http)}{http.url.path}?cursor="
+    return {
+        "previous": None,
+        "next": f"{url}{offset - rest}-{shown[-1].sequence}" if rest > 0 else None,
+        "results": [prediction(job, services.jobs.latest(job.id)) for job in shown],
+    }
+
+
+def _read_cursor(cursor: str | None) -> tuple[int, int | None]:
+    if cursor is None:
+        return 0, None
+    match = _CURSOR.fullmatch(cursor)
+    assert match is not None  # checked with the query
+    return int(match[1]), int(match[2])
+
+
+def _body(with_version: bool) -> dict[str, Any]:
+    example = _EXAMPLE if with_version else {"input": _EXAMPLE["input"]}
+    content = {"application/json": {"schema": body_schema(with_version), "example": example}}
+    wait = {
+        "name": "Prefer",
+        "in": "header",
+        "schema": {"type": "string", "pattern": "^wait(=([1-9]|[1-5][0-9]|60))?$"},
+    }
+    return {"requestBody": {"required": True, "content": content}, "parameters": [*HEADERS, wait]}

@@ -1,0 +1,57 @@
+"""A prediction's events as Replicate streams them: ``output``, ``logs``, ``error``, ``done``."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+
+from engine import BadRequest
+from server.dialects.calls import with_heartbeats
+from server.dialects.replicate.prediction import logs, output
+from server.events import Event
+from server.job import Job
+from server.pictures import preview_bytes
+
+
+async def stream(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
+    """From a job's events. Every message has an id, as Replicate's clients drop those that have none."""
+    told = ""
+    async for event in with_heartbeats(events):
+        if event is None:
+            yield b": still here\n\n"
+            continue
+        for kind, data, known in await _messages(event, told):
+            told = known
+            lines = "".join(f"data: {line}\n" for line in data.split("\n"))
+            yield f"event: {kind}\nid: {event.number}\n{lines}\n".encode()
+
+
+def read_event_id(text: str | None) -> int:
+    """The Last-Event-ID header."""
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise BadRequest("Last-Event-ID", text, "the id of an event")
+    return int(text)
+
+
+async def _messages(event: Event, told: str) -> list[tuple[str, str, str]]:
+    """Kind, data, and the logs that are told by then."""
+    if event.preview is not None:
+        jpeg = base64.b64encode(await preview_bytes(event.preview)).decode()
+        return [("output", f"data:image/jpeg;base64,{jpeg}", told)]
+    known = logs(event.job, event)
+    known = known if len(known) > len(told) else told
+    messages = [("logs", known[len(told) :], known)] if known != told else []
+    if event.kind == "finished":
+        messages += [(kind, data, known) for kind, data in _end(event.job)]
+    return messages
+
+
+def _end(job: Job) -> list[tuple[str, str]]:
+    if job.state == "succeeded":
+        return [*(("output", url) for url in output(job)), ("done", "{}")]
+    if job.failure is not None:
+        return [("error", job.failure.message), ("done", json.dumps({"reason": "error"}))]
+    return [("done", json.dumps({"reason": "canceled"}))]

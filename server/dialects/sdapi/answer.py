@@ -1,0 +1,77 @@
+"""A finished job → the answer to ``POST txt2img``: the pictures in base64, the parameters, and ``info``, which is JSON
+as text."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+
+from engine import __version__
+from engine.infotext import SAMPLER_LABELS, SCHEDULER_LABELS
+from engine.png import text_chunks
+from server.backend import ModelInfo
+from server.dialects.sdapi.body import Txt2Img
+from server.job import Job
+from server.outputs import Outputs
+
+
+async def answer_of(job: Job, body: Txt2Img, outputs: Outputs, models: list[ModelInfo]) -> dict[str, Any]:
+    """What ``POST txt2img`` answers for a job that succeeded."""
+    pictures = [await outputs.read(picture.name) for picture in job.pictures]
+    infotexts = [text_chunks(picture).get("parameters", "") for picture in pictures]
+    wanted = body.send_images is not False
+    model = next((info for info in models if info.name == job.model), None)
+    return {
+        "images": [base64.b64encode(picture).decode() for picture in pictures] if wanted else [],
+        "parameters": _parameters(body),
+        "info": json.dumps(_info(job, body, infotexts, model)),
+    }
+
+
+def _parameters(body: Txt2Img) -> dict[str, Any]:
+    """The fields of the call, with the defaults; without what callers send by mistake, like their passwords."""
+    return body.model_dump(include=set(Txt2Img.model_fields))
+
+
+def _info(job: Job, body: Txt2Img, infotexts: list[str], model: ModelInfo | None) -> dict[str, Any]:
+    """The prompts are as the engine took them; ``parameters`` holds them as they came."""
+    first = job.requests[0]
+    seeds = [picture.seed for picture in job.pictures]
+    subseed = -1 if body.subseed is None else body.subseed
+    return {
+        "prompt": first.prompt,
+        "all_prompts": [first.prompt] * len(seeds),
+        "negative_prompt": first.negative_prompt,
+        "all_negative_prompts": [first.negative_prompt] * len(seeds),
+        "seed": seeds[0],
+        "all_seeds": seeds,
+        "subseed": subseed,
+        "all_subseeds": [subseed if subseed < 0 else subseed + place for place in range(len(seeds))],
+        "subseed_strength": 0,
+        "width": first.width,
+        "height": first.height,
+        "sampler_name": SAMPLER_LABELS[first.sampler],
+        "cfg_scale": first.cfg_scale,
+        "steps": first.steps,
+        "batch_size": body.batch_size or 1,
+        "restore_faces": False,
+        "face_restoration_model": None,
+        "sd_model_name": job.model,
+        "sd_model_hash": (model.short_hash if model else None) or "",
+        "sd_vae_name": None,
+        "sd_vae_hash": None,
+        "seed_resize_from_w": -1,
+        "seed_resize_from_h": -1,
+        "denoising_strength": None,
+        "extra_generation_params": {"Schedule type": SCHEDULER_LABELS[first.scheduler]},
+        "index_of_first_image": 0,
+        "infotexts": infotexts,
+        "styles": [],
+        "job_timestamp": time.strftime("%Y%m%d%H%M%S", time.localtime(job.started or job.created)),
+        "clip_skip": first.clip_skip,
+        "is_using_inpainting_conditioning": False,
+        "version": f"stable-diffusion-engine {__version__}",
+        "job_id": job.id,
+    }

@@ -1,0 +1,94 @@
+"""The calls of ``txt2img`` that somebody waits for, so that others can be told how they get on, or stop them.
+
+AUTOMATIC1111 works on one job at a time and its API speaks of "the" job. Here many run at once: it is the caller's own,
+the one begun last; another caller's is never shown and never stopped. Whoever has several at once gives each a
+``force_task_id`` and asks by that. Lives on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from server.events import Event
+from server.job import Job
+from server.jobs import Jobs
+
+_REMEMBERED = 1000
+"""Finished task ids."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Call:
+    """One call that is under way."""
+
+    job: Job
+    """As it was accepted."""
+    task: str
+    """The caller's name for it; without one, the job's id."""
+    preview: Event | None = None
+    """The latest that had a preview."""
+
+
+class Calls:
+    """What is under way, by job, in the order of acceptance."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._calls: dict[str, Call] = {}
+        self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    @contextlib.asynccontextmanager
+    async def under_way(self, job: Job, task: str | None) -> AsyncIterator[None]:
+        """Have ``job`` known while somebody waits for it."""
+        call = Call(job=job, task=task or job.id)
+        self._finished.pop((job.client, call.task), None)
+        self._calls[job.id] = call
+        follower = asyncio.create_task(self._follow(call))
+        try:
+            yield
+        finally:
+            follower.cancel()
+            del self._calls[job.id]
+            self._finished[job.client, call.task] = None
+            while len(self._finished) > _REMEMBERED:
+                self._finished.popitem(last=False)
+            await asyncio.gather(follower, return_exceptions=True)
+
+    async def _follow(self, call: Call) -> None:
+        async for event in self._jobs.events(call.job.id):
+            if event.preview is not None:
+                call.preview = event
+
+    def of(self, client: str) -> list[Call]:
+        """The client's calls that are queued or running, in the order of acceptance."""
+        return [call for call in self._calls.values() if call.job.client == client and self.standing(call) is not None]
+
+    def asked_for(self, client: str, task: str | None) -> Call | None:
+        """The client's call of that task id; without one, as ``newest``."""
+        return self.newest(client) if task is None else self.named(client, task)
+
+    def newest(self, client: str) -> Call | None:
+        """The client's running call that was accepted last; if none runs, the one that is next."""
+        calls = self.of(client)
+        running = [call for call in calls if self.running(call)]
+        return running[-1] if running else next(iter(calls), None)
+
+    def named(self, client: str, task: str) -> Call | None:
+        """The client's call of that task id or job id; of several, the last."""
+        return next((call for call in reversed(self.of(client)) if task in (call.task, call.job.id)), None)
+
+    def has_finished(self, client: str, task: str) -> bool:
+        return (client, task) in self._finished
+
+    def standing(self, call: Call) -> Event | None:
+        """Where a call stands; None when it is done."""
+        event = self._jobs.latest(call.job.id)
+        return None if event is None or event.kind == "finished" else event
+
+    def running(self, call: Call) -> bool:
+        event = self.standing(call)
+        return event is not None and event.job.state == "running"

@@ -1,0 +1,142 @@
+"""What AUTOMATIC1111's clients ask for at their start: samplers, schedulers, models, memory; and the many lists of what
+is not here, which are empty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psutil
+from fastapi import APIRouter
+
+from engine.infotext import SAMPLER_LABELS, SCHEDULER_LABELS, automatic_scheduler
+from server.dialects.sdapi.models import listed
+from server.dialects.sdapi.options import Options
+from server.problems import Problem
+from server.services import Services
+
+_EMPTY = (
+    "sd-vae",
+    "latent-upscale-modes",
+    "loras",
+    "hypernetworks",
+    "face-restorers",
+    "realesrgan-models",
+    "prompt-styles",
+    "script-info",
+    "extensions",
+)
+_REFRESHES = ("refresh-checkpoints", "refresh-vae", "refresh-loras", "refresh-embeddings")
+_MISSING = (
+    "img2img",
+    "extra-single-image",
+    "extra-batch-images",
+    "interrogate",
+    "create/embedding",
+    "create/hypernetwork",
+    "train/embedding",
+    "train/hypernetwork",
+)
+
+
+def add_listings(router: APIRouter, services: Services) -> None:
+    """The routes that read."""
+
+    @router.get("/sdapi/v1/samplers", summary="The samplers, by AUTOMATIC1111's names")
+    async def samplers() -> list[dict[str, Any]]:
+        return [
+            {"name": label, "aliases": [name], "options": {"scheduler": automatic_scheduler(name)}}
+            for name, label in SAMPLER_LABELS.items()
+        ]
+
+    @router.get("/sdapi/v1/schedulers", summary="The schedulers, by AUTOMATIC1111's names")
+    async def schedulers() -> list[dict[str, Any]]:
+        return [_scheduler("automatic", "Automatic"), _scheduler("uniform", "Uniform")] + [
+            _scheduler(name, label) for name, label in SCHEDULER_LABELS.items()
+        ]
+
+    @router.get("/sdapi/v1/sd-models", summary="The checkpoints in the models folder")
+    async def sd_models() -> list[dict[str, Any]]:
+        return [listed(info) for info in services.backend.models()]
+
+    @router.get("/sdapi/v1/upscalers", summary="None")
+    async def upscalers() -> list[dict[str, Any]]:
+        return [{"name": "None", "model_name": None, "model_path": None, "model_url": None, "scale": 1}]
+
+    @router.get("/sdapi/v1/embeddings", summary="None")
+    async def embeddings() -> dict[str, Any]:
+        return {"loaded": {}, "skipped": {}}
+
+    @router.get("/sdapi/v1/scripts", summary="None")
+    async def scripts() -> dict[str, Any]:
+        return {"txt2img": [], "img2img": []}
+
+    @router.get("/sdapi/v1/cmd-flags", summary="What little there is to tell")
+    async def cmd_flags() -> dict[str, Any]:
+        return {"api": True, "nowebui": True, "api_auth": None}
+
+    @router.get("/sdapi/v1/memory", summary="Memory in bytes")
+    async def memory() -> dict[str, Any]:
+        return {"ram": _ram(), "cuda": _cuda(services.backend.status())}
+
+    for name in _EMPTY:
+        router.add_api_route(f"/sdapi/v1/{name}", _nothing, methods=["GET"], summary="None")
+
+
+def add_models(router: APIRouter, services: Services, options: Options) -> None:
+    """The routes that load and let go, and those that do what is not here."""
+
+    @router.post("/sdapi/v1/unload-checkpoint", summary="Let the current checkpoint go, once nobody uses it")
+    async def unload_checkpoint() -> dict[str, Any]:
+        info = options.current_model()
+        if info is not None:
+            await services.backend.unload(info.name)
+        return {}
+
+    @router.post("/sdapi/v1/reload-checkpoint", summary="Have the current checkpoint loaded")
+    async def reload_checkpoint() -> dict[str, Any]:
+        info = options.current_model()
+        if info is not None:
+            await services.backend.load(info.name)
+        return {}
+
+    for name in _REFRESHES:
+        summary = "Nothing to do: the models folder is read anew each time"
+        router.add_api_route(f"/sdapi/v1/{name}", _nothing_to_do, methods=["POST"], summary=summary)
+    for name in _MISSING:
+        router.add_api_route(f"/sdapi/v1/{name}", _missing(name), methods=["POST"], summary="Not supported")
+
+
+async def _nothing() -> list[Any]:
+    return []
+
+
+async def _nothing_to_do() -> None:
+    return None
+
+
+def _missing(name: str) -> Any:
+    async def refuse() -> None:
+        raise Problem(
+            status=400,
+            kind="unsupported",
+            title="Not supported",
+            detail=f"{name} is not supported: this server makes pictures from text alone; use /sdapi/v1/txt2img",
+        )
+
+    return refuse
+
+
+def _scheduler(name: str, label: str) -> dict[str, Any]:
+    return {"name": name, "label": label, "aliases": None, "default_rho": None, "need_inner_model": False}
+
+
+def _ram() -> dict[str, int]:
+    memory = psutil.virtual_memory()
+    return {"free": memory.available, "used": memory.total - memory.available, "total": memory.total}
+
+
+def _cuda(status: dict[str, Any]) -> dict[str, Any]:
+    free, total = status.get("memory_free"), status.get("memory_total")
+    if not str(status.get("device", "")).startswith("cuda") or free is None or total is None:
+        return {"error": "unavailable"}
+    return {"system": {"free": free, "used": total - free, "total": total}}

@@ -1,0 +1,62 @@
+"""Checkpoints as AUTOMATIC1111 names them: by title ("name.safetensors [hash]"), name, file or hash."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from engine import UnknownCheckpoint
+from server.backend import ModelInfo
+
+_TITLE = re.compile(r"(.+?)\s*\[([0-9a-fA-F]{4,64})\]", re.DOTALL)
+
+
+def title(info: ModelInfo) -> str:
+    """What clients show and send back."""
+    return f"{info.file} [{info.short_hash}]" if info.short_hash else info.file
+
+
+def model_titled(wanted: object, models: Sequence[ModelInfo], place: str) -> ModelInfo:
+    """The one of ``models`` that ``wanted`` means. A title's hash must be the file's, where that is known.
+
+    Unlike there, part of a name means nothing. Raises ``UnknownCheckpoint`` on ``place`` with those that are there.
+    """
+    if isinstance(wanted, str):
+        for info in models:
+            if wanted in _names(info):
+                return info
+        if parts := _TITLE.fullmatch(wanted):
+            name, digest = parts[1], parts[2].lower()
+            for info in models:
+                if name in (info.file, info.name) and _may_have(info, digest):
+                    return info
+    titles = [title(info) for info in models]
+    nearest = difflib.get_close_matches(str(wanted)[:200], titles, n=3, cutoff=0.3) or titles[:5]
+    raise UnknownCheckpoint(place, wanted, f"one of {', '.join(nearest)}" if titles else "a checkpoint; there is none")
+
+
+def _names(info: ModelInfo) -> Iterator[str]:
+    yield from (title(info), info.name, info.file)
+    if info.short_hash:
+        yield info.short_hash
+    if info.sha256:
+        yield info.sha256
+
+
+def _may_have(info: ModelInfo, digest: str) -> bool:
+    known = info.sha256 or info.short_hash
+    return known is None or known.startswith(digest) or digest.startswith(known)
+
+
+def listed(info: ModelInfo) -> dict[str, Any]:
+    """As ``GET sd-models`` gives it. ``filename`` has no folder: where the server keeps its files is its own affair."""
+    return {
+        "title": title(info),
+        "model_name": info.name,
+        "hash": info.short_hash,
+        "sha256": info.sha256,
+        "filename": info.file,
+        "config": None,
+    }

@@ -1,0 +1,194 @@
+"""AUTOMATIC1111's settings: which it lets callers change that matter here, and what is allowed for each.
+
+Two of them do something: ``sd_model_checkpoint`` and ``CLIP_stop_at_last_layers``. Of those that would change a picture
+and that the engine has no way to do, the value that it works by is accepted, here and as ``override_settings``. Those
+that never touch a picture (saving, naming, previews, memory) take any value and keep their own: pictures are kept as
+the server's settings say. Everything else is refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from server.backend import Backend, ModelInfo
+from server.dialects.sdapi.models import model_titled, title
+from server.problems import Problem, bad_request, unsupported
+
+MODEL = "sd_model_checkpoint"
+CLIP_SKIP = "CLIP_stop_at_last_layers"
+
+_FIXED: Mapping[str, tuple[Any, ...]] = {
+    "sd_vae": ("Automatic", "None", "", None),
+    "sd_unet": ("Automatic", "None", "", None),
+    "sd_hypernetwork": ("None", "", None),
+    "sd_lora": ("None", "", None),
+    "samples_format": ("png",),
+    "tiling": (False, None),
+    "face_restoration": (False, None),
+    "filter_nsfw": (False,),
+    "emphasis": ("Original", "No norm"),
+    "enable_emphasis": (True,),
+    "enable_prompt_comments": (True,),
+    "use_old_emphasis_implementation": (False,),
+    "comma_padding_backtrack": (20, 0),
+    "randn_source": ("CPU", "GPU"),
+    "eta_noise_seed_delta": (0, None),
+    "eta_ddim": (0.0,),
+    "eta_ancestral": (1.0,),
+    "ddim_discretize": ("uniform",),
+    "s_churn": (0.0,),
+    "s_tmin": (0.0,),
+    "s_tmax": (0.0,),
+    "s_noise": (1.0,),
+    "s_min_uncond": (0.0,),
+    "s_min_uncond_all": (False,),
+    "skip_early_cond": (0.0,),
+    "k_sched_type": ("Automatic",),
+    "sigma_min": (0.0,),
+    "sigma_max": (0.0,),
+    "rho": (0.0,),
+    "beta_dist_alpha": (0.6,),
+    "beta_dist_beta": (0.6,),
+    "always_discard_next_to_last_sigma": (False,),
+    "sgm_noise_multiplier": (False,),
+    "sd_noise_schedule": ("Default",),
+    "enable_quantization": (False,),
+    "enable_batch_seeds": (True,),
+    "use_old_karras_scheduler_sigmas": (False,),
+    "use_downcasted_alpha_bar": (False,),
+    "no_dpmpp_sde_batch_determinism": (False,),
+    "dont_fix_second_order_samplers_schedule": (False,),
+    "uni_pc_variant": ("bh1",),
+    "uni_pc_skip_type": ("time_uniform",),
+    "uni_pc_order": (3,),
+    "uni_pc_lower_order_final": (True,),
+    "token_merging_ratio": (0.0, None),
+    "hypertile_enable_unet": (False,),
+    "hypertile_enable_vae": (False,),
+    "pad_cond_uncond": (False,),
+    "pad_cond_uncond_v0": (False,),
+    "fp8_storage": ("Disable",),
+    "upcast_attn": (False,),
+    "forge_additional_modules": ([], None),
+}
+"""Settings that change pictures → what is allowed, the first being what callers read."""
+
+_IDLE: Mapping[str, Any] = {
+    "samples_save": True,
+    "grid_save": False,
+    "return_grid": False,
+    "enable_pnginfo": True,
+    "save_txt": False,
+    "jpeg_quality": 80,
+    "live_previews_enable": True,
+    "show_progress_every_n_steps": 1,
+    "show_progress_grid": False,
+    "show_progress_type": "Approx cheap",
+    "live_previews_image_format": "png",
+    "add_model_name_to_info": True,
+    "add_model_hash_to_info": True,
+    "add_version_to_infotext": True,
+}
+"""Settings that never touch a picture, and what callers read of them."""
+
+_IDLE_NAMES = frozenset(
+    {
+        *_IDLE,
+        "add_user_name_to_info", "auto_launch_browser", "batch_cond_uncond", "code_former_weight",
+        "cross_attention_optimization", "directories_filename_pattern", "directories_max_prompt_words",
+        "disable_weights_auto_swap", "do_not_show_images", "export_for_4chan", "face_restoration_model",
+        "forge_inference_memory", "initial_noise_multiplier", "inpainting_mask_weight", "memmon_poll_rate",
+        "multiple_tqdm", "n_rows", "persistent_cond_cache", "samples_log_stdout", "save_incomplete_images",
+        "save_to_dirs", "save_write_log_csv", "sd_checkpoint_cache", "sd_checkpoint_hash", "sd_checkpoints_keep_in_cpu",
+        "sd_checkpoints_limit", "sd_vae_as_default", "sd_vae_checkpoint_cache",
+        "sd_vae_overrides_per_model_preferences", "show_progressbar", "use_save_to_dirs_for_ui", "webp_lossless",
+    }
+)  # fmt: skip
+_IDLE_PREFIXES = (
+    "grid_", "hires_fix_", "img2img_", "interrogate_", "live_preview", "outdir_", "samples_filename", "save_images_",
+    "token_merging_ratio_hr", "token_merging_ratio_img2img", "upscaler_",
+)  # fmt: skip
+
+
+class Options:
+    """What callers of this dialect have set. Kept in memory, for all of them, until the server ends."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.model: str | None = None
+        """The checkpoint for requests that name none; None: the server's own."""
+        self.clip_skip = 1
+
+    def current_model(self) -> ModelInfo | None:
+        """The checkpoint that a request gets that names none; None where there is no checkpoint at all."""
+        models = self._backend.models()
+        wanted = (info for info in models if (info.default if self.model is None else info.name == self.model))
+        return next(wanted, None)
+
+    def shown(self) -> dict[str, Any]:
+        """All settings that are known, as ``GET options`` gives them; they may be sent back as they are."""
+        info = self.current_model()
+        return {
+            MODEL: None if info is None else title(info),
+            "sd_checkpoint_hash": None if info is None else info.sha256,
+            CLIP_SKIP: self.clip_skip,
+            **{name: allowed[0] for name, allowed in _FIXED.items()},
+            **_IDLE,
+        }
+
+    def read(self, settings: Mapping[str, Any], place: str = "") -> tuple[str | None, int | None]:
+        """The model and the clip skip that ``settings`` ask for; None where they do not.
+
+        ``place`` stands before the names in errors. Raises ``Problem`` for a setting that cannot be had.
+        """
+        for key, value in settings.items():
+            if key not in (MODEL, CLIP_SKIP):
+                _check(key, value, place + key)
+        model, clip_skip = settings.get(MODEL), settings.get(CLIP_SKIP)
+        name = model_titled(model, self._backend.models(), place + MODEL).name if model not in (None, "") else None
+        return name, None if clip_skip is None else whole_number(clip_skip, 1, 12, place + CLIP_SKIP)
+
+    async def change(self, settings: Mapping[str, Any]) -> None:
+        """Do what ``POST options`` asks for: all of it, or nothing and raise ``Problem``. A model is loaded first."""
+        model, clip_skip = self.read(settings)
+        info = self.current_model()
+        if model is not None and (info is None or model != info.name):
+            await self._backend.load(model)
+            self.model = model
+        self.keep(self.model, clip_skip)
+
+    def keep(self, model: str | None, clip_skip: int | None) -> None:
+        """Have these from now on; None leaves what is."""
+        self.model, self.clip_skip = model or self.model, clip_skip or self.clip_skip
+
+
+def _check(name: str, value: object, place: str) -> None:
+    """Refuse a setting that would change the picture."""
+    if name in _FIXED:
+        allowed = _FIXED[name]
+        if not any(_equal(value, each) for each in allowed):
+            raise unsupported(place, value, " or ".join(dict.fromkeys(repr(each) for each in allowed)))
+    elif name not in _IDLE_NAMES and not name.startswith(_IDLE_PREFIXES):
+        raise _unknown(place, value)
+
+
+def _equal(value: object, allowed: object) -> bool:
+    """Whether they are the same JSON value: 0 is 0.0, and is not false."""
+    return value == allowed and isinstance(value, bool) == isinstance(allowed, bool)
+
+
+def _unknown(place: str, value: object) -> Problem:
+    problem = unsupported(place, value, f"a request without it, or one of {MODEL}, {CLIP_SKIP}, {', '.join(_FIXED)}")
+    problem.detail = problem.detail.replace("this would change", "this may change")
+    return problem
+
+
+def whole_number(value: object, low: int, high: int, place: str) -> int:
+    """``value`` if it is a whole number in that range, also when written as 2.0."""
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise bad_request(place, value, f"a whole number from {low} to {high}")
+    return value

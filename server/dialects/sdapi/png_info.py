@@ -1,0 +1,85 @@
+"""``png-info``: the parameters that a picture carries, as AUTOMATIC1111 takes them apart. Pixels are not read."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import io
+import re
+from typing import Any
+
+from fastapi import APIRouter
+from PIL import Image
+from pydantic import BaseModel, Field
+
+from engine import BadRequest
+from engine.png import text_chunks
+from server.problems import bad_request
+
+_PAIR = re.compile(r'([^:,"]+):\s*("(?:[^"\\]|\\.)*"|[^,]*)')
+_SIZE = re.compile(r"(\d+)x(\d+)")
+_NEGATIVE = "Negative prompt:"
+
+
+class PngInfo(BaseModel):
+    """The body of ``POST png-info``."""
+
+    image: str = Field(description="a PNG, JPEG or WebP file in base64, also as a data: URL")
+
+
+def add_png_info(router: APIRouter) -> None:
+    """The route."""
+
+    @router.post("/sdapi/v1/png-info", summary="The parameters in a picture's file")
+    async def png_info(body: PngInfo) -> dict[str, Any]:
+        texts = await asyncio.to_thread(_texts, body.image)
+        info = texts.pop("parameters", "")
+        return {"info": info, "items": texts, "parameters": parsed(info)}
+
+
+def _texts(image: str) -> dict[str, str]:
+    allowed = "a PNG, JPEG or WebP file in base64, also as a data: URL"
+    data = image.strip()
+    if data.startswith("data:"):
+        data = data.partition(",")[2]
+    try:
+        file = base64.b64decode(data, validate=True)
+        return text_chunks(file) if file.startswith(b"\x89PNG") else _user_comment(file)
+    except (binascii.Error, ValueError):
+        raise bad_request("image", image[:40], allowed) from None
+    except BadRequest as error:
+        raise bad_request("image", image[:40], f"{allowed}: {error.allowed}") from None
+
+
+def _user_comment(file: bytes) -> dict[str, str]:
+    """The EXIF user comment, where AUTOMATIC1111 and this server put the parameters of JPEG and WebP files."""
+    try:
+        with Image.open(io.BytesIO(file), formats=("JPEG", "WEBP")) as picture:
+            comment = picture.getexif().get_ifd(0x8769).get(0x9286)
+    except Exception as error:  # Pillow's readers raise many kinds for a damaged file
+        raise ValueError(str(error)) from None
+    if not isinstance(comment, bytes) or not comment.startswith(b"UNICODE\0"):
+        return {}
+    return {"parameters": comment[8:].decode("utf-16-be", "replace")}
+
+
+def parsed(infotext: str) -> dict[str, str]:
+    """Its prompts and its last line's pairs, values as text; a size also as ``Size-1`` and ``Size-2``."""
+    head, _, line = infotext.rstrip().rpartition("\n")
+    pairs = {found[1].strip(): _plain(found[2].strip()) for found in _PAIR.finditer(line)}
+    if len(pairs) < 3:  # a prompt may hold a colon
+        head, pairs = infotext, {}
+    prompt, _, negative = ("\n" + head).partition("\n" + _NEGATIVE)
+    texts = {"Prompt": prompt[1:], "Negative prompt": negative.strip()}
+    for key, value in list(pairs.items()):
+        if size := _SIZE.fullmatch(value):
+            pairs |= {f"{key}-1": size[1], f"{key}-2": size[2]}
+    return (texts if infotext else {}) | pairs
+
+
+def _plain(value: str) -> str:
+    """Without the quotes that guard commas."""
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        return re.sub(r"\\(.)", r"\1", value[1:-1])
+    return value

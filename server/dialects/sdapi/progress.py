@@ -1,0 +1,173 @@
+"""``progress``, ``interrupt``, ``skip`` and ``/internal/progress``: how a call gets on, and how to stop it.
+
+Each may name the call by ``id_task`` (its ``force_task_id``); without one it is the caller's own, begun last.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from server.dialects.sdapi.calls import Call, Calls
+from server.events import Event
+from server.jobs import Jobs
+from server.pictures import preview_bytes
+from server.problems import Problem
+from server.services import Services
+
+_STARTED = 0.01
+"""What a running job has at least, as there: 0 means that there is none."""
+
+
+class ProgressQuestion(BaseModel):
+    """The body of ``POST /internal/progress``."""
+
+    id_task: str | None = Field(None, description="the force_task_id of a call; null: the caller's own, begun last")
+    id_live_preview: int | None = Field(-1, description="the preview that the caller has; it is not sent again")
+    live_preview: bool | None = Field(True, description="whether a preview is wanted")
+
+
+def add_progress(router: APIRouter, services: Services, calls: Calls) -> None:
+    """The routes that tell."""
+
+    @router.get("/sdapi/v1/progress", summary="How the caller's job gets on")
+    async def progress(http: Request, skip_current_image: bool = False, id_task: str | None = None) -> dict[str, Any]:
+        call = calls.asked_for(services.client_of(http), id_task)
+        return await _progress(call, calls, with_image=not skip_current_image)
+
+    @router.post("/internal/progress", summary="How one job gets on, by its force_task_id")
+    async def internal_progress(http: Request, question: ProgressQuestion) -> dict[str, Any]:
+        client = services.client_of(http)
+        call = calls.asked_for(client, question.id_task)
+        event = None if call is None else calls.standing(call)
+        if call is not None and event is not None:
+            return await _internal_progress(call, event, question, services.jobs)
+        task = question.id_task
+        return _unknown() | {"completed": task is not None and calls.has_finished(client, task)}
+
+    @router.get("/internal/pending-tasks", summary="The caller's jobs that wait")
+    async def pending_tasks(http: Request) -> dict[str, Any]:
+        tasks = [call.task for call in calls.of(services.client_of(http)) if not calls.running(call)]
+        return {"size": len(tasks), "tasks": tasks}
+
+    @router.get("/internal/ping", summary="Whether the server is there")
+    async def ping() -> dict[str, Any]:
+        return {}
+
+
+def add_stopping(router: APIRouter, services: Services, calls: Calls) -> None:
+    """The routes that stop."""
+
+    @router.post("/sdapi/v1/interrupt", summary="Cancel the caller's job; its call is answered with 409")
+    async def interrupt(http: Request, id_task: str | None = None) -> dict[str, Any]:
+        call = calls.asked_for(services.client_of(http), id_task)
+        if call is not None:
+            await services.jobs.cancel(call.job.id)
+        return {}
+
+    @router.post("/sdapi/v1/skip", summary="As interrupt, for a job of one picture")
+    async def skip(http: Request, id_task: str | None = None) -> None:
+        call = calls.asked_for(services.client_of(http), id_task)
+        if call is not None and len(call.job.requests) > 1:
+            raise Problem(
+                status=409,
+                kind="unsupported",
+                title="Not supported",
+                detail=f"skip: the job has {len(call.job.requests)} pictures, which are made at the same time; "
+                "a picture alone cannot be skipped; interrupt cancels them all",
+            )
+        if call is not None:
+            await services.jobs.cancel(call.job.id)
+
+
+async def _progress(call: Call | None, calls: Calls, *, with_image: bool) -> dict[str, Any]:
+    event = None if call is None else calls.standing(call)
+    if call is None or event is None:
+        return {"progress": 0.0, "eta_relative": 0.0, "state": _idle(), "current_image": None, "textinfo": None}
+    seen = call.preview.preview if call.preview is not None and with_image else None
+    return {
+        "progress": _share(event),
+        "eta_relative": _seconds_left(event) or 0.0,
+        "state": _state(event),
+        "current_image": None if seen is None else base64.b64encode(await preview_bytes(seen, "png")).decode(),
+        "textinfo": None if event.job.state == "running" else "Waiting...",
+    }
+
+
+async def _internal_progress(call: Call, event: Event, question: ProgressQuestion, jobs: Jobs) -> dict[str, Any]:
+    if event.job.state == "queued":
+        place = await jobs.place(event.job)
+        ahead = "Waiting..." if place is None else f"In queue: {place.ahead} before it"
+        return _unknown() | {"queued": True, "textinfo": ahead}
+    found = {"active": True, "progress": _share(event), "eta": _seconds_left(event), "textinfo": None}
+    return _unknown() | found | await _live_preview(call, question)
+
+
+def _unknown() -> dict[str, Any]:
+    """``/internal/progress`` of a task that nobody knows."""
+    return {
+        "active": False,
+        "queued": False,
+        "completed": False,
+        "progress": None,
+        "eta": None,
+        "live_preview": None,
+        "id_live_preview": -1,
+        "textinfo": "Waiting...",
+    }
+
+
+async def _live_preview(call: Call, question: ProgressQuestion) -> dict[str, Any]:
+    seen = call.preview
+    if seen is None or seen.preview is None or not question.live_preview:
+        return {}
+    if seen.number == question.id_live_preview:
+        return {"id_live_preview": seen.number}
+    data = base64.b64encode(await preview_bytes(seen.preview, "jpeg")).decode()
+    return {"live_preview": f"data:image/jpeg;base64,{data}", "id_live_preview": seen.number}
+
+
+def _share(event: Event) -> float:
+    return max(_STARTED, min(event.progress, 1.0)) if event.job.state == "running" else 0.0
+
+
+def _seconds_left(event: Event) -> float | None:
+    """From the share that is done; None where nothing is done yet."""
+    started = event.job.started
+    if started is None or event.progress <= 0:
+        return None
+    elapsed = max(0.0, time.time() - started)
+    return elapsed / event.progress - elapsed
+
+
+def _state(event: Event) -> dict[str, Any]:
+    """AUTOMATIC1111's words for where a job stands; its jobs are batches, here they are the pictures."""
+    job, count = event.job, len(event.job.requests)
+    started = time.strftime("%Y%m%d%H%M%S", time.localtime(job.started or job.created))
+    return _idle() | {
+        "interrupted": job.cancel_requested,
+        "job": "txt2img",
+        "job_count": count,
+        "job_timestamp": started,
+        "job_no": min(int(event.progress * count), count - 1),
+        "sampling_step": event.step,
+        "sampling_steps": event.steps or job.requests[event.request].steps,
+    }
+
+
+def _idle() -> dict[str, Any]:
+    return {
+        "skipped": False,
+        "interrupted": False,
+        "stopping_generation": False,
+        "job": "",
+        "job_count": 0,
+        "job_timestamp": "0",
+        "job_no": 0,
+        "sampling_step": 0,
+        "sampling_steps": 0,
+    }

@@ -1,0 +1,103 @@
+"""Every error → a ``Problem`` → an answer in the words of the dialect that owns the path. Done here alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketState
+
+from engine import EngineError
+from server.middleware import Answer
+from server.problems import Problem, bad_request, problem_of
+from server.store import StoreFailed
+
+log = logging.getLogger(__name__)
+
+
+class Dialect(Protocol):
+    """What each module under ``server.dialects`` offers for errors, beside its router."""
+
+    NAME: str
+
+    def owns(self, path: str) -> bool: ...
+
+    def error_response(self, problem: Problem) -> Response: ...
+
+
+def answer_with(dialects: Sequence[Dialect]) -> Answer:
+    """How a problem on a path is answered: by the first of ``dialects`` that owns it."""
+
+    def answer(path: str, problem: Problem) -> Response:
+        dialect = next(each for each in dialects if each.owns(path))
+        response = dialect.error_response(problem)
+        for name, value in problem.headers.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return answer
+
+
+def add_error_handlers(app: FastAPI, answer: Answer) -> None:
+    """Have ``app`` answer each error that a route raises."""
+
+    async def handle(connection: HTTPConnection, error: Exception) -> Response | None:
+        problem = problem_of_error(error)
+        if isinstance(connection, WebSocket):
+            if connection.application_state != WebSocketState.DISCONNECTED:
+                await connection.close(1008 if problem.status < 500 else 1011, problem.kind)
+            return None
+        return answer(connection.scope["path"], problem)
+
+    for kind in (Problem, EngineError, StoreFailed, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, handle)  # type: ignore[arg-type]  # answers requests and websockets alike
+
+
+def problem_of_error(error: Exception) -> Problem:
+    """What an error that escaped a route is to the caller."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, EngineError):
+        return problem_of(error)
+    if isinstance(error, StoreFailed):
+        return Problem(status=503, kind="database", title="The database fails", detail=str(error))
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return _http_problem(error)
+    return Problem(
+        status=500, kind="internal", title="Internal error", detail="a defect of the server; its log says more"
+    )
+
+
+def _invalid(error: RequestValidationError) -> Problem:
+    """The first thing that pydantic found, as the engine would word it."""
+    first: dict[str, Any] = error.errors()[0]
+    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    if first["type"] == "json_invalid":
+        reason = first.get("ctx", {}).get("error", "")
+        return bad_request("body", "text that is not JSON", f"a JSON object ({reason} at {'.'.join(place)})")
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return bad_request(".".join(place) or "body", None, "a value; it is required")
+    return bad_request(".".join(place) or "body", first.get("input"), message[0].lower() + message[1:])
+
+
+def _http_problem(error: HTTPException) -> Problem:
+    status = error.status_code
+    try:
+        title = HTTPStatus(status).phrase
+    except ValueError:
+        title = "Error"
+    kinds = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 401: "unauthorized"}
+    kind = kinds.get(status, "bad_request" if status < 500 else "internal")
+    return Problem(
+        status=status, kind=kind, title=title.capitalize(), detail=str(error.detail), headers=dict(error.headers or {})
+    )

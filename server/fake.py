@@ -1,0 +1,176 @@
+"""A backend that makes plain pictures at once: for trying out clients, for tests, for measuring the server itself.
+
+Imports no torch. What a picture shows depends on its request alone, as with a real engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from PIL import Image
+
+from engine import BadRequest, GenerationFailed, GenerationRequest, UnknownCheckpoint
+from engine.handle import GenerationResult, Progress, Timings
+from server.backend import Listener, ModelInfo
+from server.job import parameters
+
+_SIZE = 1_000_000
+
+
+class InstantBackend:
+    """Pictures of one colour. The prompt ``fail`` fails; one with more than 100 brackets at a time is refused."""
+
+    def __init__(
+        self,
+        *,
+        step_seconds: float = 0.0,
+        load_seconds: float = 0.0,
+        capacity: int = 16,
+        names: Sequence[str] = ("instant", "other"),
+    ) -> None:
+        self.capacity = capacity
+        self.step_seconds = step_seconds
+        """Seconds that each step takes; may be changed at any time."""
+        self.load_seconds = load_seconds
+        """Seconds that loading a model takes; may be changed at any time."""
+        self.names = tuple(names)
+        """Its models, the default first."""
+        self.started: list[GenerationRequest] = []
+        """Requests in the order in which they were begun, the latest thousand."""
+        self._ready = False
+        self._resident: set[str] = set()
+        self._loads: dict[str, asyncio.Task[None]] = {}
+        self._in_flight = 0
+        self._steps = 0
+
+    async def start(self) -> None:
+        await self.load(self.names[0])
+        self._ready = True
+
+    async def close(self) -> None:
+        self._ready = False
+        for task in list(self._loads.values()):
+            task.cancel()
+
+    @property
+    def ready(self) -> bool:
+        return self._ready
+
+    def check(self, request: GenerationRequest) -> GenerationRequest:
+        name = self._find(request.model if request.model is not None else self.names[0])
+        if "(" * 101 in request.prompt:
+            raise BadRequest("prompt", request.prompt, "at most 100 brackets within each other")
+        return GenerationRequest(**parameters(request) | {"model": name})
+
+    async def run(self, requests: Sequence[GenerationRequest], listen: Listener) -> list[GenerationResult]:
+        tasks = [asyncio.create_task(self._one(number, each, listen)) for number, each in enumerate(requests)]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def models(self) -> list[ModelInfo]:
+        return [self._info(name) for name in self.names]
+
+    async def load(self, name: str) -> None:
+        name = self._find(name)
+        if name in self._resident:
+            return
+        task = self._loads.get(name)
+        if task is None:
+            task = self._loads[name] = asyncio.create_task(self._load(name))
+        await asyncio.shield(task)
+
+    async def unload(self, name: str) -> bool:
+        name = self._find(name)
+        was = name in self._resident
+        self._resident.discard(name)
+        return was
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "device": "none",
+            "dtype": "none",
+            "batching": "exact",
+            "memory_total": 0,
+            "memory_free": 0,
+            "in_flight": self._in_flight,
+            "resident": sorted(self._resident),
+            "ticks": self._steps,
+            "evaluations": self._steps,
+        }
+
+    def _find(self, name: str) -> str:
+        for known in self.names:
+            if name in (known, known + ".safetensors"):
+                return known
+        raise UnknownCheckpoint("model", name, f"one of {', '.join(self.names)}")
+
+    def _info(self, name: str) -> ModelInfo:
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        return ModelInfo(
+            name=name,
+            file=f"{name}.safetensors",
+            path=str(Path("/nowhere", f"{name}.safetensors")),
+            size=_SIZE,
+            short_hash=digest[:10],
+            sha256=digest,
+            resident=name in self._resident,
+            loading=name in self._loads,
+            default=name == self.names[0],
+        )
+
+    async def _load(self, name: str) -> None:
+        try:
+            if self.load_seconds:
+                await asyncio.sleep(self.load_seconds)
+            self._resident.add(name)
+        finally:
+            del self._loads[name]
+
+    async def _one(self, number: int, request: GenerationRequest, listen: Listener) -> GenerationResult:
+        assert request.model is not None
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        listen(number, Progress(stage="loading"))
+        await self.load(request.model)
+        loaded = clock()
+        self.started[:] = [*self.started[-999:], request]
+        self._in_flight += 1
+        try:
+            listen(number, Progress(stage="waiting", steps=request.steps))
+            shown = _picture(request, 0, 8)
+            for step in range(request.steps + 1):
+                if step:
+                    await asyncio.sleep(self.step_seconds)
+                    self._steps += 1
+                preview = shown if step else None
+                listen(number, Progress(stage="sampling", step=step, steps=request.steps, preview=preview))
+            if request.prompt == "fail":
+                raise GenerationFailed("the prompt asked for a failure")
+            listen(number, Progress(stage="decoding", step=request.steps, steps=request.steps))
+        finally:
+            self._in_flight -= 1
+        sampled = clock()
+        return GenerationResult(
+            images=[_picture(request, index, 1) for index in range(request.batch_size)],
+            latents=cast(Any, None),  # a tensor needs torch, and nobody in the server looks at it
+            request=request,
+            timings=Timings(
+                load=loaded - begun, encode=0.0, wait=0.0, sample=sampled - loaded, decode=0.0, total=sampled - begun
+            ),
+            record={"checkpoint": f"{request.model}.safetensors", "device": "none", "backend": "instant"},
+        )
+
+
+def _picture(request: GenerationRequest, index: int, shrunk: int) -> Image.Image:
+    """One colour, by the request and the place in its batch."""
+    text = json.dumps([parameters(request), index], sort_keys=True)
+    red, green, blue = hashlib.sha256(text.encode()).digest()[:3]
+    return Image.new("RGB", (request.width // shrunk, request.height // shrunk), (red, green, blue))

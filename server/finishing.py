@@ -1,0 +1,172 @@
+"""The end of an attempt: its pictures written, its job's row settled, whoever waits told. Lives on the event loop.
+
+Knows no queue: which job is begun when, ``runner`` says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from engine import EngineError, GenerationFailed
+from server.backend import Backend
+from server.estimate import Estimate
+from server.events import Hub
+from server.job import Failure, Job, Picture
+from server.outputs import Outputs
+from server.pictures import encoded
+from server.problems import failure_of
+from server.store import Outcome, Store, StoreFailed
+from server.webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from engine import GenerationResult
+
+_log = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 1.0
+_WRITE_PAUSES = (0.2, 1.0)
+"""Seconds before a picture is written once more."""
+
+
+class Finishing:
+    """Settles attempts. Whatever happens to one, its job's row says so."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        backend: Backend,
+        outputs: Outputs,
+        hub: Hub,
+        estimate: Estimate,
+        webhooks: Webhooks,
+        max_attempts: int,
+    ) -> None:
+        self._store = store
+        self._backend = backend
+        self._outputs = outputs
+        self._hub = hub
+        self._estimate = estimate
+        self._webhooks = webhooks
+        self._max_attempts = max_attempts
+        self.closing = False
+        """Whether the server stops: nothing is tried again for long."""
+
+    async def failed(self, job: Job, error: BaseException) -> None:
+        if not isinstance(error, EngineError):
+            _log.error("a job failed", exc_info=error, extra={"job": job.id})
+            error = GenerationFailed(f"{type(error).__name__}: {error}")
+        await self._settle(job, Outcome(state="failed", finished=time.time(), failure=failure_of(error)))
+
+    async def keep(self, job: Job, results: Sequence[GenerationResult], together: int) -> None:
+        """Encode and write the pictures, then say so in the row; ``together``: jobs that shared the device."""
+        begun = time.perf_counter()
+        known = {info.file: info.short_hash for info in self._backend.models() if info.short_hash is not None}
+        files = await encoded(results, known)
+        encoding = time.perf_counter() - begun
+        pictures = _pictures(job, results)
+        names = [picture.name for picture in pictures]
+        try:
+            await self._write(dict(zip(names, files, strict=True)))
+        except Exception as error:
+            _log.error("pictures could not be written: %s", error, extra={"job": job.id})
+            await self._discard(names)
+            failure = Failure(kind="storage_failed", message=f"the pictures could not be written ({error})")
+            await self._settle(job, Outcome(state="failed", finished=time.time(), failure=failure))
+            return
+        outcome = Outcome(
+            state="succeeded",
+            finished=time.time(),
+            pictures=pictures,
+            timings=_timings(job, results) | {"encode_png": encoding},
+            record=dict(results[0].record),
+        )
+        settled = await self._settle(job, outcome)
+        if settled is not None and settled.state == "succeeded":
+            self._estimate.ended(settled, together)
+        else:
+            await self._discard(names)
+
+    async def _write(self, files: dict[str, bytes]) -> None:
+        """All of them, whole. Raises what the storage raises when it goes on."""
+        for pause in (*_WRITE_PAUSES, None):
+            done = await asyncio.gather(
+                *(self._outputs.write(name, data) for name, data in files.items()), return_exceptions=True
+            )
+            failed = [error for error in done if error is not None]
+            if not failed:
+                return
+            if pause is None:
+                raise failed[0]
+            await asyncio.sleep(pause)
+
+    async def _discard(self, names: Sequence[str]) -> None:
+        try:
+            await self._outputs.remove(names)
+        except Exception as error:
+            _log.error("pictures of a dead attempt could not be removed: %s", error)
+
+    async def _settle(self, job: Job, outcome: Outcome) -> Job | None:
+        """The end in the row; tried until the database takes it or the server stops, and then it is run again."""
+        while True:
+            try:
+                settled = await self._store.finish(job.id, job.attempt, outcome)
+                break
+            except StoreFailed as error:
+                _log.error("a job's end could not be written: %s", error, extra={"job": job.id})
+                if self.closing:
+                    return None
+                await asyncio.sleep(_PAUSE_SECONDS)
+        if settled is None:
+            _log.warning("an attempt ended that was not the running one", extra={"job": job.id})
+            return None
+        self.ended(settled)
+        return settled
+
+    async def again(self, job: Job, *, excused: bool) -> Job | None:
+        """Back into the queue, or to its end where the row asks for that."""
+        with contextlib.suppress(StoreFailed):  # then it stays running, and is found when the server starts again
+            again = await self._store.requeue(
+                job.id, job.attempt, excused=excused, max_attempts=self._max_attempts, now=time.time()
+            )
+            if again is not None and again.done:
+                self.ended(again)
+            elif again is not None:
+                self._hub.queued(again)
+            return again
+        return None
+
+    def ended(self, job: Job) -> None:
+        """Tell that ``job`` has come to its end."""
+        self._hub.finished(job)
+        self._webhooks.happened(job)
+
+
+def _pictures(job: Job, results: Sequence[GenerationResult]) -> tuple[Picture, ...]:
+    pictures: list[Picture] = []
+    for number, result in enumerate(results):
+        for index, image in enumerate(result.images):
+            pictures.append(
+                Picture(
+                    name=f"{job.token}-{job.attempt}-{len(pictures)}.png",
+                    width=image.width,
+                    height=image.height,
+                    seed=result.seed,
+                    request=number,
+                    index=index,
+                )
+            )
+    return tuple(pictures)
+
+
+def _timings(job: Job, results: Sequence[GenerationResult]) -> dict[str, float]:
+    """Of each stage the longest among the requests, which run side by side."""
+    each = [dataclasses.asdict(result.timings) for result in results]
+    longest = {stage: max(timings[stage] for timings in each) for stage in each[0]}
+    return {"queued": max(0.0, (job.started or job.created) - job.created)} | longest

@@ -1,0 +1,95 @@
+"""Removes what nobody needs: pictures of dead attempts, jobs beyond their retention time. Begins and ends no job."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Collection
+
+from server.job import Job
+from server.outputs import Outputs
+from server.settings import Settings
+from server.store import Store, StoreFailed
+
+_log = logging.getLogger(__name__)
+
+_EVERY_SECONDS = 30.0
+_AT_ONCE = 200
+_PICTURE = re.compile(r"([0-9a-f]{32})-\d+-\d+\.png")
+
+
+class Housekeeping:
+    """Works beside the runner, between the store and the outputs."""
+
+    def __init__(self, store: Store, outputs: Outputs, settings: Settings) -> None:
+        self._store = store
+        self._outputs = outputs
+        self._seconds = settings.retention_seconds
+        self._jobs = settings.retention_jobs
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Look for what dead attempts left, which must be done before another one begins; remove it later."""
+        left: list[str] = []
+        try:
+            left = await self._left_behind()
+        except Exception as error:
+            _log.error("the outputs could not be looked through for what dead attempts left: %s", error)
+        self._tasks = [asyncio.create_task(self._remove(left)), asyncio.create_task(self._tidy_for_ever())]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def forget(self, ids: Collection[str]) -> int:
+        """Remove these finished jobs with their pictures; how many there were. Raises ``StoreFailed``."""
+        found = await self._store.find(
+            states=("succeeded", "failed", "cancelled"),
+            dialects=None,
+            ids=list(ids),
+            limit=len(ids),
+            offset=0,
+            newest_first=False,
+        )
+        return await self._forget(found)
+
+    async def tidy(self) -> int:
+        """Remove all that is beyond its retention; how many jobs there were. Raises ``StoreFailed``."""
+        removed = 0
+        while True:
+            before = None if self._seconds is None else time.time() - self._seconds
+            jobs = await self._store.expired(before=before, keep=self._jobs, limit=_AT_ONCE)
+            gone = await self._forget(jobs)
+            removed += gone
+            if not gone:
+                return removed
+
+    async def _forget(self, jobs: Collection[Job]) -> int:
+        """Pictures first: a crash in between leaves a job that is found again, no picture that nobody knows."""
+        await self._outputs.remove([picture.name for job in jobs for picture in job.pictures])
+        return await self._store.delete([job.id for job in jobs]) if jobs else 0
+
+    async def _left_behind(self) -> list[str]:
+        """Pictures of jobs of ours that their jobs do not have. Others' files in the same folder are left alone."""
+        tokens = {name: match[1] for name in await self._outputs.find("") if (match := _PICTURE.fullmatch(name))}
+        kept = await self._store.kept_pictures(set(tokens.values()))
+        return [name for name, token in tokens.items() if token in kept and name not in kept[token]]
+
+    async def _remove(self, names: list[str]) -> None:
+        try:
+            await self._outputs.remove(names)
+        except Exception as error:
+            _log.error("pictures of dead attempts could not be removed: %s", error)
+
+    async def _tidy_for_ever(self) -> None:
+        while True:
+            try:
+                await self.tidy()
+            except StoreFailed as error:
+                _log.error("finished jobs could not be removed: %s", error)
+            except Exception:
+                _log.exception("finished jobs could not be removed")
+            await asyncio.sleep(_EVERY_SECONDS)

@@ -1,0 +1,238 @@
+"""Jobs from acceptance to their end: accept, claim, run, finish, cancel. Lives on the event loop; the database and the
+engine have threads of their own. Knows no dialect."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from server.backend import Backend
+from server.estimate import Estimate
+from server.events import Event, Hub, finished_event
+from server.finishing import Finishing
+from server.housekeeping import Housekeeping
+from server.intake import fingerprint, job_for
+from server.job import Job, NewJob, Place, State
+from server.outputs import Outputs
+from server.problems import not_found
+from server.refusals import conflict, queue_full, shutting_down, stored
+from server.runner import Runner
+from server.settings import Settings
+from server.store import IdTaken, KeyConflict, QueueFull, Store
+from server.store.sqlite import SqliteStore
+from server.webhooks import Composer, Webhooks
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_LONG = 10_000
+"""Characters of prompts that take their time to be looked through."""
+
+
+class Jobs:
+    """The durable queue. An accepted job is a committed row."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        backend: Backend,
+        outputs: Outputs,
+        bodies: Mapping[str, Callable[[Job, str], dict[str, Any]]] | None = None,
+        *,
+        store: Store | None = None,
+    ) -> None:
+        """``bodies``: what a webhook says of a job and a moment, by ``Webhook.form``."""
+        self._settings = settings
+        self._backend = backend
+        composer = Composer(bodies or {})
+        self._store: Store = store or SqliteStore(settings.database, compose=composer)
+        self._hub = Hub()
+        self._estimate = Estimate()
+        self._webhooks = Webhooks(self._store, settings, composer)
+        self._housekeeping = Housekeeping(self._store, outputs, settings)
+        shared: dict[str, Any] = {
+            "store": self._store,
+            "backend": backend,
+            "hub": self._hub,
+            "webhooks": self._webhooks,
+            "max_attempts": settings.max_attempts,
+        }
+        self._finishing = Finishing(outputs=outputs, estimate=self._estimate, **shared)
+        self._runner = Runner(finishing=self._finishing, **shared)
+        self._closed = False
+
+    async def start(self) -> None:
+        """Take the database over, queue again what a crash interrupted, begin to run jobs.
+
+        Raises ``StoreUnusable``, also where another process has the database.
+        """
+        await self._store.open()
+        found = await self._store.recover(max_attempts=self._settings.max_attempts, now=time.time())
+        for job in found.queued:
+            self._hub.reserve(job.id)
+            self._hub.queued(job)
+        for job in found.ended:  # nobody listens yet
+            _log.warning("a job that a crash interrupted ended as %s", job.state, extra={"job": job.id})
+        await self._housekeeping.start()
+        self._webhooks.start()
+        self._runner.start()
+        self._runner.wake()
+
+    async def close(self, drain: float) -> None:
+        """Accept nothing more; let running jobs end within ``drain`` seconds, put the others back into the queue."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._runner.close(drain)
+        self._hub.close()
+        await self._webhooks.close()
+        await self._housekeeping.close()
+        await self._store.close()
+
+    async def accept(self, new: NewJob) -> Job:
+        """A job for ``new``: committed, its seeds fixed, its models named. Or the one that the same key gave before.
+
+        Raises ``Problem``: 429 ``queue_full`` with Retry-After, 409 ``idempotency_conflict`` where the key came with
+        another request before, 409 ``id_taken``, 400 ``too_large`` beyond the settings' limits on pixels, steps,
+        pictures, 503 ``shutting_down``, 507 ``storage_failed``; and ``BadRequest``, ``UnknownCheckpoint``.
+        """
+        if self._closed:
+            raise shutting_down()
+        slow = not self._backend.ready or sum(len(each.prompt) for each in new.requests) > _LONG
+        arguments = (new, self._settings, self._backend)
+        job = await asyncio.to_thread(job_for, *arguments) if slow else job_for(*arguments)
+        return await _whole(self._accept(job, fingerprint(new)))
+
+    async def get(self, id: str) -> Job | None:
+        return await stored(self._store.get(id))
+
+    async def find(
+        self,
+        *,
+        states: Collection[State] | None = None,
+        dialects: Collection[str] | None = None,
+        ids: Sequence[str] | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        newest_first: bool = True,
+    ) -> list[Job]:
+        """Jobs in the order of acceptance."""
+        return await stored(
+            self._store.find(
+                states=states, dialects=dialects, ids=ids, limit=limit, offset=offset, newest_first=newest_first
+            )
+        )
+
+    async def count(
+        self, *, states: Collection[State] | None = None, dialects: Collection[str] | None = None
+    ) -> dict[State, int]:
+        """How many there are in each state."""
+        return await stored(self._store.count(states=states, dialects=dialects))
+
+    async def cancel(self, id: str) -> Job | None:
+        """Cancel it: at once where it is queued, within a step where it runs, not at all where it is done. The job as
+        it is then; None where there is none."""
+        return await _whole(self._cancel(id))
+
+    async def forget(self, ids: Collection[str]) -> int:
+        """Remove finished jobs with their pictures; how many there were."""
+        return await _whole(stored(self._housekeeping.forget(ids)))
+
+    async def wait(self, id: str, timeout: float | None = None) -> Job:
+        """The job once it is done, or as it is after ``timeout`` seconds or when the server stops. Raises ``Problem``
+        404."""
+        end = self._hub.end_of(id)
+        if end is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                done, _ = await asyncio.wait({end}, timeout=timeout)
+                if done and not end.cancelled():
+                    return end.result()
+                end.cancel()
+        latest = self._hub.latest(id)
+        return latest.job if latest is not None else await self._there(id)
+
+    async def events(self, id: str, after: int = 0) -> AsyncIterator[Event]:
+        """What happened to a job after event ``after`` and what happens until its end: first how it stands, if that is
+        newer; ends with ``finished``, or when the server stops. Raises ``Problem`` 404. Slow readers miss steps, never
+        the end."""
+        reader = self._hub.subscribe(id, after)
+        if reader is not None:
+            async for event in reader:
+                yield event
+            return
+        job = await self._there(id)
+        if job.done and finished_event(job).number > after:
+            yield finished_event(job)
+
+    def all_events(self) -> AsyncIterator[Event]:
+        """What happens to any job from now on; ends when the server stops, or for a reader that lets 10,000 gather."""
+        return self._hub.subscribe_all()
+
+    def latest(self, id: str) -> Event | None:
+        """The latest event but previews of a job that is queued or running, without waiting."""
+        return self._hub.latest(id)
+
+    async def place(self, job: Job) -> Place | None:
+        """Where a queued or running job stands; None when it is done."""
+        if job.done:
+            return None
+        seconds, between = self._estimate.seconds(job), self._estimate.between()
+        if job.state == "running":
+            latest = self._hub.latest(job.id)
+            share = latest.progress if latest is not None else 0.0
+            return Place(ahead=0, wait=None if seconds is None else seconds * (1 - share))
+        ahead = await stored(self._store.ahead(job))
+        if seconds is None or between is None:
+            return Place(ahead=ahead, wait=None)
+        return Place(ahead=ahead, wait=seconds + ahead * between)
+
+    async def _accept(self, job: Job, print_: str) -> Job:
+        ours = self._hub.reserve(job.id)
+        accepted = None
+        try:
+            adding = asyncio.ensure_future(
+                self._store.add(job, fingerprint=print_, max_queued=self._settings.max_queued)
+            )
+            self._runner.wake()  # so that it is begun in the same transaction, where there is a place for it
+            accepted = await stored(adding)
+        except QueueFull:
+            raise queue_full(self._settings.max_queued, self._estimate.between()) from None
+        except KeyConflict:
+            detail = f"idempotency key {job.idempotency_key!r} came with another request before"
+            raise conflict("idempotency_conflict", detail) from None
+        except IdTaken:
+            raise conflict("id_taken", f"there is a job {job.id!r} already") from None
+        finally:
+            if ours and (accepted is None or accepted.token != job.token):  # the id may be that of a job that is done
+                self._hub.drop(job.id)
+        if accepted.token == job.token:
+            self._hub.queued(accepted)
+        return accepted
+
+    async def _cancel(self, id: str) -> Job | None:
+        job = await stored(self._store.cancel(id, time.time()))
+        if job is None or self._hub.latest(id) is None:  # it was done before
+            return job
+        if job.state == "cancelled":
+            self._finishing.ended(job)
+        elif job.state == "running":
+            self._hub.changed(job)
+            self._runner.cancel(job)
+        return job
+
+    async def _there(self, id: str) -> Job:
+        job = await self.get(id)
+        if job is None:
+            raise not_found("job", id)
+        return job
+
+
+async def _whole(operation: Coroutine[Any, Any, T]) -> T:
+    """Carry it out to its end, also where the caller goes away meanwhile."""
+    task = asyncio.ensure_future(operation)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the caller may not be there to see it
+    return await asyncio.shield(task)

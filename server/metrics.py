@@ -1,0 +1,124 @@
+"""Prometheus' view of the server: its queue, its jobs by dialect and model, its engine and its HTTP requests.
+
+Has a registry of its own, so that two servers in one process do not mix. Counts what it is told; decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from engine import __version__
+from server.events import Event
+from server.job import Job
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000)
+_OF_JOB = ("dialect", "model")
+
+_COUNTERS = {
+    "ticks": "Rounds of the engine's loop",
+    "evaluations": "Denoised predictions, of one picture each; per tick: how many advanced together",
+}
+_GAUGES = {
+    "in_flight": "Pictures that advance together now",
+    "memory_total": "Bytes of the device's memory",
+    "memory_free": "Bytes of the device's memory that are free",
+    "memory_used": "Bytes of the device's memory that are used",
+    "resident": "Checkpoints that are loaded",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Now:
+    """How things stand at the moment they are asked for."""
+
+    ready: bool = False
+    counts: Mapping[Any, int] = field(default_factory=dict)
+    """Jobs by state."""
+    status: Mapping[str, Any] = field(default_factory=dict)
+    """The backend's; figures that it does not have are left out."""
+
+
+class Metrics:
+    """All measurements of one server."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._now = _NowCollector()
+        registry.register(self._now)
+        Gauge("sd_info", "The server's version", ["version"], registry=registry).labels(__version__).set(1)
+        self._jobs = Counter("sd_jobs", "Jobs that came to their end", [*_OF_JOB, "state"], registry=registry)
+        self._images = Counter("sd_images", "Pictures made", _OF_JOB, registry=registry)
+        self._steps = Counter("sd_steps", "Sampling steps done", _OF_JOB, registry=registry)
+        self._wait = Histogram(
+            "sd_job_wait_seconds", "From acceptance to the start", _OF_JOB, buckets=_SECONDS, registry=registry
+        )
+        self._stages = Histogram(
+            "sd_job_stage_seconds", "Time by stage", [*_OF_JOB, "stage"], buckets=_SECONDS, registry=registry
+        )
+        self._http = Histogram(
+            "sd_http_seconds", "HTTP requests", ["method", "route", "status"], buckets=_SECONDS, registry=registry
+        )
+        self._done: dict[str, dict[int, int]] = {}
+
+    def http(self, method: str, route: str, status: int, seconds: float) -> None:
+        """An HTTP request was answered; ``route`` is the path's pattern, of which there are few."""
+        self._http.labels(method, route, str(status)).observe(seconds)
+
+    def event(self, event: Event) -> None:
+        """Something happened to a job."""
+        job = event.job
+        labels = (job.dialect, job.model)
+        if event.kind in ("progress", "preview"):
+            done = self._done.setdefault(job.id, {})
+            self._steps.labels(*labels).inc(max(0, event.step - done.get(event.request, 0)))
+            done[event.request] = max(event.step, done.get(event.request, 0))
+        elif event.kind in ("queued", "started"):
+            self._done.pop(job.id, None)  # a second attempt begins anew
+        elif event.kind == "finished":
+            self._finished(job, labels)
+
+    def page(self, now: Now) -> bytes:
+        """The exposition."""
+        self._now.now = now
+        return generate_latest(self.registry)
+
+    def _finished(self, job: Job, labels: tuple[str, str]) -> None:
+        done = self._done.pop(job.id, {})
+        self._jobs.labels(*labels, job.state).inc()
+        if job.state == "succeeded":
+            self._images.labels(*labels).inc(len(job.pictures))
+            untold = [request.steps for number, request in enumerate(job.requests) if number not in done]
+            self._steps.labels(*labels).inc(sum(untold))  # too quick for their steps to be told of
+        for stage, seconds in job.timings.items():
+            if stage == "queued":
+                self._wait.labels(*labels).observe(seconds)
+            else:
+                self._stages.labels(*labels, stage).observe(seconds)
+
+
+class _NowCollector(Collector):
+    """What is not counted but looked up."""
+
+    def __init__(self) -> None:
+        self.now = Now()
+
+    def collect(self) -> Iterator[Metric]:
+        now = self.now
+        yield GaugeMetricFamily("sd_ready", "Whether a request would begin at once", float(now.ready))
+        queue = GaugeMetricFamily("sd_jobs_waiting_or_running", "Jobs that are not done, by state", labels=["state"])
+        for state in ("queued", "running"):
+            queue.add_metric([state], now.counts.get(state, 0))
+        yield queue
+        for name, text in _GAUGES.items():
+            if name in now.status:
+                value = now.status[name]
+                yield GaugeMetricFamily(f"sd_engine_{name}", text, len(value) if isinstance(value, list) else value)
+        for name, text in _COUNTERS.items():
+            if name in now.status:
+                yield CounterMetricFamily(f"sd_engine_{name}", text, now.status[name])

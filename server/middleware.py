@@ -1,0 +1,111 @@
+"""What every connection passes before a route sees it: its right to call, the size of its body, the page's headers.
+
+Plain ASGI, so that websockets and streams pass through unbuffered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.access import Access
+from server.problems import Problem
+
+Answer = Callable[[str, Problem], Response]
+"""A problem on a path, in the words of the dialect that owns the path."""
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "cross-origin",  # pictures are there to be shown on other pages
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ),
+}
+
+
+class AccessMiddleware:
+    """Lets through what ``Access`` lets through; answers the rest itself."""
+
+    def __init__(self, app: ASGIApp, access: Access, answer: Answer) -> None:
+        self.app, self._access, self._answer = app, access, answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        try:
+            self._access.check(HTTPConnection(scope))
+        except Problem as problem:
+            if scope["type"] == "websocket":
+                await receive()
+                await send({"type": "websocket.close", "code": 1008, "reason": problem.kind})  # answered with 403
+            else:
+                await self._answer(scope["path"], problem)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+class HeadersMiddleware:
+    """Tells browsers to load nothing from elsewhere and to guess no types."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+class BodyTooLarge(HTTPException):
+    """Raised while a body is read; FastAPI lets HTTP exceptions pass, and nothing else, from there."""
+
+
+class BodyLimitMiddleware:
+    """No request body beyond ``limit`` bytes, whether its length was told or it comes in chunks."""
+
+    def __init__(self, app: ASGIApp, limit: int, answer: Answer) -> None:
+        self.app, self._limit, self._answer = app, limit, answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        told = HTTPConnection(scope).headers.get("content-length", "")
+        if told.isdigit() and int(told) > self._limit:
+            await self._answer(scope["path"], too_large(self._limit))(scope, receive, send)
+            return
+        read = 0
+
+        async def counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._limit:
+                raise BodyTooLarge(413, too_large(self._limit).detail)
+            return message
+
+        await self.app(scope, counted, send)
+
+
+def too_large(limit: int) -> Problem:
+    """413: the body is larger than ``limit`` bytes."""
+    return Problem(
+        status=413,
+        kind="body_too_large",
+        title="Body too large",
+        detail=f"the request body is larger than {limit} bytes (SD_MAX_BODY_BYTES)",
+        headers={"Connection": "close"},
+    )

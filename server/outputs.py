@@ -1,0 +1,114 @@
+"""Where pictures go: a folder by default; through fsspec, so that object storage is a URL.
+
+A picture is there whole or not at all. Knows names and bytes, no jobs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import fsspec
+
+from engine.files import sync_folder
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[a-z]+)?")
+_PART = ".part"
+
+
+class Outputs:
+    """Pictures by name. Never blocks the event loop; raises ``OSError`` where the storage does not play its part."""
+
+    def __init__(self, url: str) -> None:
+        """``url``: a folder, which is created when something is written, or a URL that fsspec knows."""
+        self._files, self._root = fsspec.core.url_to_fs(url)
+        protocol = self._files.protocol
+        self._local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+
+    async def read(self, name: str) -> bytes:
+        """Raises ``KeyError`` if it is not there."""
+        if not _NAME.fullmatch(name):
+            raise KeyError(name)
+        return await asyncio.to_thread(self._read, name)
+
+    async def write(self, name: str, data: bytes) -> None:
+        """It is on disk, whole, when this returns; it replaces what had the name."""
+        assert _NAME.fullmatch(name), name
+        await asyncio.to_thread(self._write, name, data)
+
+    async def remove(self, names: Collection[str]) -> None:
+        """Those that are not there are not missed."""
+        if names:
+            await asyncio.to_thread(self._remove, list(names))
+
+    async def find(self, prefix: str) -> list[str]:
+        """The names that start so; those of pictures whose writing was cut off among them."""
+        return await asyncio.to_thread(self._find, prefix)
+
+    def path(self, name: str) -> Path | None:
+        """The picture's file; None where pictures are no files of this machine, or for what is no picture's name."""
+        return Path(self._root, name) if self._local and _NAME.fullmatch(name) else None
+
+    async def writable(self) -> bool:
+        """Whether pictures can be written now."""
+        return await asyncio.to_thread(self._writable)
+
+    def _place(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _read(self, name: str) -> bytes:
+        try:
+            data: bytes = self._files.cat_file(self._place(name))
+        except (FileNotFoundError, IsADirectoryError):
+            raise KeyError(name) from None
+        return data
+
+    def _write(self, name: str, data: bytes) -> None:
+        if not self._local:
+            self._files.pipe_file(self._place(name), data)  # object storage shows an object when it is whole
+            return
+        folder = Path(self._root)
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / (name + _PART)
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, folder / name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+        sync_folder(folder)
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            for each in (name, name + _PART) if self._local else (name,):
+                with contextlib.suppress(FileNotFoundError):
+                    self._files.rm_file(self._place(each))
+
+    def _find(self, prefix: str) -> list[str]:
+        try:
+            if self._local:
+                with os.scandir(self._root) as entries:
+                    there = [entry.name for entry in entries]
+            else:
+                there = [path.rsplit("/", 1)[-1] for path in self._files.ls(self._root, detail=False)]
+        except FileNotFoundError:
+            return []
+        names = {name.removesuffix(_PART) for name in there}
+        return sorted(name for name in names if name.startswith(prefix) and _NAME.fullmatch(name))
+
+    def _writable(self) -> bool:
+        name = f"probe{os.getpid()}"
+        try:
+            self._write(name, b"")
+            self._remove([name])
+        except Exception:
+            return False
+        return True

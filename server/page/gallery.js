@@ -1,0 +1,85 @@
+// The pictures made so far, newest first, and the dialog that shows one with its parameters.
+
+import * as api from "./api.js";
+
+const list = document.getElementById("gallery");
+const nothing = document.getElementById("gallery-empty");
+const more = document.getElementById("more");
+const viewer = document.getElementById("viewer");
+const PAGE = 24;
+const SHOWN = ["model", "seed", "width", "height", "steps", "cfg_scale", "sampler", "scheduler", "batch_size", "denoise", "clip_skip"];
+
+let offset = 0;
+let opened = null;
+const known = new Set();
+
+/** Show what there is; ``onUse(parameters)`` when a person wants a picture's parameters. */
+export async function start(onUse) {
+  document.getElementById("viewer-use").addEventListener("click", () => {
+    viewer.close();
+    onUse(opened);
+  });
+  document.getElementById("viewer-close").addEventListener("click", () => viewer.close());
+  viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
+  more.addEventListener("click", next);
+  await next();
+}
+
+/** Put a job that is just done in front. */
+export function add(job) {
+  if (job.state !== "succeeded" || known.has(job.id)) return;
+  offset += 1;
+  list.prepend(...tiles(job));
+  nothing.hidden = true;
+}
+
+export function open(job, number) {
+  const made = job.images[number];
+  opened = { ...job.parameters, seed: made.seed, width: made.width, height: made.height };
+  delete opened.count;
+  const address = api.address(made);
+  const picture = document.getElementById("viewer-picture");
+  picture.src = address;
+  picture.alt = job.parameters.prompt;
+  document.getElementById("viewer-link").href = address;
+  const save = document.getElementById("viewer-save");
+  save.href = address;
+  save.download = address.split("/").pop();
+  document.getElementById("viewer-facts").replaceChildren(
+    ...fact("prompt", opened.prompt, "words"),
+    ...fact("negative prompt", opened.negative_prompt, "words"),
+    ...SHOWN.flatMap((name) => fact(name.replace("_", " "), opened[name])),
+    ...fact("made", new Date(1000 * (job.finished ?? job.created)).toLocaleString()),
+  );
+  viewer.showModal();
+}
+
+async function next() {
+  const answer = await api.jobs({ state: "succeeded", limit: PAGE, offset });
+  const jobs = answer.jobs;
+  offset += jobs.length;
+  list.append(...jobs.flatMap(tiles));
+  more.hidden = jobs.length < PAGE;
+  nothing.hidden = known.size > 0;
+}
+
+function tiles(job) {
+  if (known.has(job.id)) return [];
+  known.add(job.id);
+  return job.images.map((made, number) => {
+    const item = document.createElement("li");
+    const button = Object.assign(document.createElement("button"), { type: "button" });
+    const image = Object.assign(document.createElement("img"), { src: api.address(made), alt: job.parameters.prompt, loading: "lazy" });
+    button.append(image);
+    button.addEventListener("click", () => open(job, number));
+    item.append(button);
+    return item;
+  });
+}
+
+function fact(name, value, kind = "") {
+  if (value === undefined || value === null || value === "") return [];
+  const term = Object.assign(document.createElement("dt"), { textContent: name });
+  const told = Object.assign(document.createElement("dd"), { textContent: String(value), className: kind });
+  return [term, told];
+}

@@ -1,0 +1,90 @@
+"""Images → PNGs with their parameters inside, and PNGs → what a caller asks for. Off the event loop.
+
+Knows the engine's results; knows no jobs and no files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from engine import GenerationResult, __version__
+from engine.png import encode_png, picture_metadata
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Format = Literal["png", "jpeg", "webp"]
+
+_DEFAULT_QUALITY = 90
+
+
+async def encoded(results: Sequence[GenerationResult], short_hashes: dict[str, str]) -> list[bytes]:
+    """All pictures of ``results`` as PNGs, in their order. ``short_hashes``: those known, by checkpoint file."""
+    return await asyncio.gather(
+        *(
+            asyncio.to_thread(_png, result, index, short_hashes)
+            for result in results
+            for index in range(len(result.images))
+        )
+    )
+
+
+async def converted(png: bytes, format: Format, quality: int | None = None) -> bytes:
+    """A PNG of ours in another format, its parameters kept where the format has a place for them.
+
+    ``quality``: 1 … 100, None for a good one; no use for PNG.
+    """
+    return png if format == "png" else await asyncio.to_thread(_converted, png, format, quality)
+
+
+async def preview_bytes(image: Image, format: Literal["png", "jpeg"] = "jpeg", scale: int = 4) -> bytes:
+    """An event's preview as a file, each of its pixels drawn ``scale`` × ``scale``."""
+    return await asyncio.to_thread(_preview, image, format, scale)
+
+
+def _png(result: GenerationResult, index: int, short_hashes: dict[str, str]) -> bytes:
+    file = str(result.record["checkpoint"])
+    metadata = picture_metadata(
+        result.request,
+        checkpoint_file=file,
+        model_name=file.rpartition(".")[0] or file,
+        model_hash=short_hashes.get(file),
+        record=result.record,
+        index=index,
+        version=__version__,
+    )
+    return encode_png(result.images[index], metadata)
+
+
+def _converted(png: bytes, format: Format, quality: int | None) -> bytes:
+    from PIL import Image as Images
+
+    with Images.open(io.BytesIO(png)) as image:
+        image.load()
+        texts: dict[str, str] = getattr(image, "text", {})
+        file = io.BytesIO()
+        chosen = _DEFAULT_QUALITY if quality is None else quality
+        image.save(file, format.upper(), quality=chosen, exif=_exif(texts.get("parameters")))
+    return file.getvalue()
+
+
+def _exif(parameters: str | None) -> bytes:
+    """AUTOMATIC1111's line where its own JPEGs carry it: the EXIF user comment, in UTF-16."""
+    from PIL import Image as Images
+
+    exif = Images.Exif()
+    if parameters is not None:
+        exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + parameters.encode("utf-16-be")
+    return exif.tobytes()
+
+
+def _preview(image: Image, format: Literal["png", "jpeg"], scale: int) -> bytes:
+    from PIL.Image import Resampling
+
+    file = io.BytesIO()
+    large = image.convert("RGB").resize((image.width * scale, image.height * scale), Resampling.BILINEAR)
+    large.save(file, format.upper(), **({"quality": 80} if format == "jpeg" else {"compress_level": 1}))
+    return file.getvalue()

@@ -1,0 +1,51 @@
+"""How the server is, for machines: alive, ready, and in figures."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from server.metrics import Metrics, Now
+from server.services import Services
+
+
+def create_router(services: Services, metrics: Metrics) -> APIRouter:
+    """``/healthz``, ``/readyz`` and ``/metrics``."""
+    router = APIRouter(tags=["Operation"])
+
+    @router.get("/healthz", response_class=PlainTextResponse, summary="Whether the process answers")
+    async def healthz() -> str:
+        return "ok\n"
+
+    @router.get(
+        "/readyz",
+        responses={200: {"model": dict[str, str]}, 503: {"model": dict[str, str]}},
+        response_model=None,
+        summary="Whether a request would begin at once",
+    )
+    async def readyz() -> JSONResponse:
+        """503 while the checkpoint loads, while the server shuts down, and where its database or outputs fail."""
+        reason = await _unready(services)
+        return JSONResponse({"status": reason or "ready"}, 503 if reason else 200, {"Cache-Control": "no-store"})
+
+    @router.get("/metrics", response_class=PlainTextResponse, summary="Figures for Prometheus")
+    async def page() -> Response:
+        ready = services.backend.ready and not services.closing
+        counts = await services.jobs.count(states=["queued", "running"])
+        now = Now(ready=ready, counts=counts, status=services.backend.status())
+        return Response(metrics.page(now), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+async def _unready(services: Services) -> str | None:
+    if services.closing:
+        return "shutting down"
+    if not services.backend.ready:
+        return "loading"
+    try:
+        await services.jobs.count(states=["queued"])
+    except Exception:  # whatever it is: who asks wants to know whether, and the log says why
+        return "the database fails"
+    return None if await services.outputs.writable() else "the outputs cannot be written"

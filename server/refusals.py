@@ -1,0 +1,55 @@
+"""Why the queue does not do what it was asked for, as problems."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from server.problems import Problem
+from server.store import StoreClosed, StoreFailed
+
+T = TypeVar("T")
+
+_UNKNOWN_SECONDS = 5
+_LONGEST_SECONDS = 600
+
+
+def queue_full(most: int, between: float | None) -> Problem:
+    """429: ``most`` jobs are queued; a place becomes free every ``between`` seconds, where that is known."""
+    seconds = _UNKNOWN_SECONDS if between is None else min(_LONGEST_SECONDS, max(1, math.ceil(between)))
+    return Problem(
+        status=429,
+        kind="queue_full",
+        title="Queue full",
+        detail=f"{most} jobs are queued, which is as many as may be (SD_MAX_QUEUED); come back in {seconds} s",
+        headers={"Retry-After": str(seconds)},
+    )
+
+
+async def stored(operation: Awaitable[T]) -> T:
+    """The result of a store's operation; where that fails, 507, or 503 once it is closed."""
+    try:
+        return await operation
+    except StoreClosed:
+        raise shutting_down() from None
+    except StoreFailed as error:
+        raise Problem(
+            status=507, kind="storage_failed", title="Storage failed", detail=f"nothing was done: {error}"
+        ) from error
+
+
+def conflict(kind: str, detail: str) -> Problem:
+    """409: what was asked for contradicts what is there."""
+    return Problem(status=409, kind=kind, title=kind.replace("_", " ").capitalize(), detail=detail)
+
+
+def shutting_down() -> Problem:
+    """503: the server stops."""
+    return Problem(
+        status=503,
+        kind="shutting_down",
+        title="Shutting down",
+        detail="the server is shutting down",
+        headers={"Retry-After": "5"},
+    )

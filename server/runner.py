@@ -1,0 +1,201 @@
+"""Begins queued jobs and carries them out on the backend. Lives on the event loop.
+
+Knows no dialect and accepts nothing; what comes of an attempt is ``finishing``'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine import Cancelled, EngineClosed
+from server.backend import Backend
+from server.events import Hub
+from server.finishing import Finishing
+from server.job import Job
+from server.store import Store, StoreFailed
+from server.webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from engine import GenerationResult, Progress
+
+_log = logging.getLogger(__name__)
+
+_NOT_READY_SECONDS = 0.05
+_PAUSE_SECONDS = 1.0
+
+
+@dataclass(eq=False)
+class _Run:
+    """An attempt that is under way."""
+
+    job: Job
+    loading: set[int]
+    """Which of its requests wait for their checkpoint: those hold no place of others."""
+    work: asyncio.Task[list[GenerationResult]] | None = None
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def places(self) -> int:
+        """Of the backend's, taken by pictures."""
+        requests = enumerate(self.job.requests)
+        return sum(request.batch_size for number, request in requests if number not in self.loading)
+
+
+class Runner:
+    """Keeps as many requests going as the backend has places for."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        backend: Backend,
+        finishing: Finishing,
+        hub: Hub,
+        webhooks: Webhooks,
+        max_attempts: int,
+    ) -> None:
+        self._store = store
+        self._backend = backend
+        self._finishing = finishing
+        self._hub = hub
+        self._webhooks = webhooks
+        self._max_attempts = max_attempts
+        self._runs: dict[str, _Run] = {}
+        self._wanted = asyncio.Event()
+        self._queued = True  # as far as is known here
+        self._beginning: asyncio.Task[None] | None = None
+        self._cancelled_early: set[tuple[str, int]] = set()
+
+    def start(self) -> None:
+        self._beginning = asyncio.create_task(self._begin_for_ever())
+
+    def wake(self) -> None:
+        """There is something in the queue, or will be before anybody looks."""
+        self._queued = True
+        self._wanted.set()
+
+    def cancel(self, job: Job) -> None:
+        """The row of this running job says so: let the backend stop."""
+        run = self._runs.get(job.id)
+        if run is None:
+            self._cancelled_early.add((job.id, job.attempt))  # begun in the database, and not known here yet
+        elif run.job.attempt == job.attempt and run.work is not None:
+            run.work.cancel()
+
+    async def close(self, drain: float) -> None:
+        """Begin nothing more; give what runs ``drain`` seconds, then put it back into the queue."""
+        self._finishing.closing = True
+        if self._beginning is not None:
+            self._beginning.cancel()
+            await asyncio.gather(self._beginning, return_exceptions=True)
+        tasks = [run.task for run in self._runs.values() if run.task is not None]
+        if tasks and drain > 0:
+            await asyncio.wait(tasks, timeout=drain)
+        for run in list(self._runs.values()):
+            if run.work is not None:
+                run.work.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _begin_for_ever(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                await self._begin()
+            except StoreFailed as error:
+                _log.error("no job could be begun: %s", error)
+                await asyncio.sleep(_PAUSE_SECONDS)
+                self.wake()
+
+    async def _begin(self) -> None:
+        """Begin what there are places for."""
+        if not self._queued:
+            return
+        while not self._backend.ready:
+            await asyncio.sleep(_NOT_READY_SECONDS)
+        places = self._backend.capacity
+        for run in self._runs.values():
+            places -= run.places
+        if places <= 0 or any(self._solitary(run.job) for run in self._runs.values()):
+            return
+        loading = Counter(run.job.model for run in self._runs.values() if run.loading)
+        held_up = [model for model, jobs in loading.items() if jobs >= self._backend.capacity]
+        self._queued = False  # unless it turns out otherwise, or somebody says so meanwhile
+        claiming = asyncio.ensure_future(
+            self._store.claim(
+                pictures=places,
+                now=time.time(),
+                alone=not self._runs,
+                max_attempts=self._max_attempts,
+                not_models=held_up,
+            )
+        )
+        try:
+            claimed = await asyncio.shield(claiming)
+        except asyncio.CancelledError:  # what was claimed meanwhile must not be lost
+            for job in (await claiming).jobs:
+                await self._finishing.again(job, excused=True)
+            raise
+        self._queued |= claimed.left
+        for job in claimed.jobs:
+            self._launch(job)
+
+    def _solitary(self, job: Job) -> bool:
+        """Whether it runs alone, being on its last attempt after others have died."""
+        return 1 < job.attempt - job.excused >= self._max_attempts
+
+    def _launch(self, job: Job) -> None:
+        run = _Run(job, loading=set())
+        self._runs[job.id] = run
+        self._hub.started(job)
+        self._webhooks.happened(job)
+        run.work = asyncio.create_task(
+            self._backend.run(job.requests, lambda number, progress: self._listen(run, number, progress))
+        )
+        run.task = asyncio.create_task(self._see_through(run))
+        if (job.id, job.attempt) in self._cancelled_early:
+            self._cancelled_early.remove((job.id, job.attempt))
+            run.work.cancel()
+
+    def _listen(self, run: _Run, number: int, progress: Progress) -> None:
+        if progress.stage == "loading":
+            run.loading.add(number)
+            self._wanted.set()  # it holds no place as long as it waits
+        elif number in run.loading:
+            run.loading.discard(number)
+        self._hub.progressed(
+            run.job, number, progress.stage, step=progress.step, steps=progress.steps, preview=progress.preview
+        )
+        self._webhooks.progressed(run.job)
+
+    async def _see_through(self, run: _Run) -> None:
+        """An attempt to its end, whatever happens."""
+        try:
+            try:
+                await self._attempt(run)
+            except Exception as error:  # a defect of ours, or no memory for the pictures
+                await self._finishing.failed(run.job, error)
+        except Exception:
+            _log.exception("a job could not be settled", extra={"job": run.job.id})
+        finally:
+            self._runs.pop(run.job.id, None)
+            self._wanted.set()
+
+    async def _attempt(self, run: _Run) -> None:
+        assert run.work is not None
+        await asyncio.wait({run.work})
+        error = None if run.work.cancelled() else run.work.exception()
+        if run.work.cancelled() or isinstance(error, EngineClosed | Cancelled):
+            # Why, the row says: it was cancelled, or it is to be carried out again.
+            again = await self._finishing.again(run.job, excused=self._finishing.closing)
+            if again is not None and not again.done:
+                self.wake()
+        elif error is not None:
+            await self._finishing.failed(run.job, error)
+        else:
+            await self._finishing.keep(run.job, run.work.result(), len(self._runs))

@@ -1,0 +1,118 @@
+"""One server process: listens, drains on SIGTERM, and says at the start what it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from engine import EngineError, catalog
+from server.app import create_app, drain, running
+from server.services import Services
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 2048
+_CLOSING_SECONDS = 5
+"""For answers that are on their way once all jobs have ended."""
+
+
+class CannotListen(Exception):
+    """The address is taken, or is none of this machine's."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises ``CannotListen``."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio switches Nagle's algorithm off where the protocol is named; left on, it holds answers back for 40 ms
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise CannotListen(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+    return listener
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises what ``running`` raises, and what kept the backend from starting."""
+    with contextlib.closing(listen(settings.host, settings.port)) as listener:
+        app = create_app(settings)
+        server = Server(app, listener)
+        app.state.give_up = server.give_up
+        async with running(app):
+            tell(app.state.services, listener)
+            await server.serve(sockets=[listener])
+        if server.error is not None:
+            raise server.error
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which lets jobs end before it closes connections: whoever waits for one gets its answer."""
+
+    def __init__(self, app: FastAPI, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",  # ``serve`` runs it, so that its errors arrive as they are
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws_max_size=2**20,
+            timeout_graceful_shutdown=_CLOSING_SECONDS,
+        )
+        super().__init__(config)
+        self._services: Services = app.state.services
+        self.error: Exception | None = None
+
+    def give_up(self, error: Exception) -> None:
+        """Stop, because of ``error``."""
+        self.error = error
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log.info("shutting down: jobs have %.0f s to end", self._services.settings.drain_seconds)
+        draining = asyncio.ensure_future(drain(self._services))
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait({draining}, timeout=0.1)
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        """As uvicorn's, without raising the signal once more in the end: an orderly end is no failure."""
+        before = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+
+def tell(services: Services, listener: socket.socket) -> None:
+    """The start-up summary."""
+    settings, (host, port) = services.settings, listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    keys = f"API keys needed: {', '.join(settings.api_keys)}" if settings.api_keys else "no API key needed"
+    log.info("listening on %s (%s)", settings.public_url or url, keys)
+    log.info("dialects: %s", ", ".join(("native", *settings.dialects)))
+    log.info("jobs in %s, pictures in %s", settings.database, settings.outputs)
+    if settings.backend == "instant":
+        log.warning("backend instant: pictures are plain colours")
+    elif settings.model is None:
+        with contextlib.suppress(EngineError):
+            _tell_model(settings)
+
+
+def _tell_model(settings: Settings) -> None:
+    chosen = catalog.default(settings.models_folder).stem
+    if chosen != catalog.DEFAULTS[0]:
+        note = next((known.note for known in catalog.known_checkpoints() if known.name == chosen), None)
+        better = catalog.how_to_get_the_first(settings.models_folder)
+        log.info("model %s (%s); for %s, %s", chosen, note, catalog.DEFAULTS[0], better)

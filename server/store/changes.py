@@ -1,0 +1,135 @@
+"""The changes of a job's state. Each is one UPDATE that names the state, and the attempt, that it starts from: whoever
+comes late changes nothing. The webhooks that tell of a change are written with it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from server.job import FINISHED, Failure, Job
+from server.store import Compose, IdTaken, KeyConflict, Moment, Outcome, QueueFull, Recovered, queries
+from server.store.rows import columns_of, failure_json, job_of, json_of, pictures_json
+
+
+class Changes:
+    """Operations for ``DatabaseThread``."""
+
+    def __init__(self, compose: Compose) -> None:
+        self._compose = compose
+
+    def add(self, database: sqlite3.Connection, job: Job, fingerprint: str, max_queued: int) -> Job:
+        before = _under_key(database, job, fingerprint)
+        if before is not None:
+            return before
+        (queued,) = database.execute("SELECT COUNT(*) FROM jobs WHERE state = 'queued'").fetchone()
+        if queued >= max_queued:
+            raise QueueFull
+        columns = columns_of(job, fingerprint)
+        names = ", ".join(columns)
+        marks = ", ".join(f":{name}" for name in columns)
+        try:
+            row = database.execute(f"INSERT INTO jobs ({names}) VALUES ({marks}) RETURNING *", columns).fetchone()
+        except sqlite3.IntegrityError as error:
+            if "jobs.id" not in str(error):
+                raise
+            raise IdTaken from None
+        return job_of(row)
+
+    def start(self, database: sqlite3.Connection, id: str, now: float) -> Job:
+        row = database.execute(
+            "UPDATE jobs SET state = 'running', attempt = attempt + 1, started = ?"
+            " WHERE id = ? AND state = 'queued' RETURNING *",
+            (now, id),
+        ).fetchone()
+        return self._told(database, job_of(row), "started")
+
+    def finish(self, database: sqlite3.Connection, id: str, attempt: int, outcome: Outcome) -> Job | None:
+        assert outcome.state in FINISHED
+        row = database.execute(
+            """
+            UPDATE jobs SET
+                state = CASE WHEN cancel_requested THEN 'cancelled' ELSE :state END,
+                pictures = CASE WHEN cancel_requested THEN '[]' ELSE :pictures END,
+                failure = CASE WHEN cancel_requested THEN NULL ELSE :failure END,
+                finished = :finished, timings = :timings, record = :record
+            WHERE id = :id AND attempt = :attempt AND state = 'running' RETURNING *
+            """,
+            {
+                "id": id,
+                "attempt": attempt,
+                "state": outcome.state,
+                "finished": outcome.finished,
+                "pictures": pictures_json(outcome.pictures),
+                "failure": failure_json(outcome.failure),
+                "timings": json_of(outcome.timings),
+                "record": json_of(outcome.record),
+            },
+        ).fetchone()
+        return None if row is None else self._ended(database, job_of(row))
+
+    def requeue(
+        self, database: sqlite3.Connection, id: str, attempt: int, excused: bool, max_attempts: int, now: float
+    ) -> Job | None:
+        row = database.execute(
+            "UPDATE jobs SET excused = excused + ? WHERE id = ? AND attempt = ? AND state = 'running' RETURNING *",
+            (excused, id, attempt),
+        ).fetchone()
+        return None if row is None else self._again(database, job_of(row), max_attempts, now)
+
+    def cancel(self, database: sqlite3.Connection, id: str, now: float) -> Job | None:
+        row = database.execute(
+            "UPDATE jobs SET state = 'cancelled', finished = ?, cancel_requested = 1"
+            " WHERE id = ? AND state = 'queued' RETURNING *",
+            (now, id),
+        ).fetchone()
+        if row is not None:
+            return self._ended(database, job_of(row))
+        row = database.execute(
+            "UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND state = 'running' RETURNING *", (id,)
+        ).fetchone()
+        return queries.get(database, id) if row is None else job_of(row)
+
+    def recover(self, database: sqlite3.Connection, max_attempts: int, now: float) -> Recovered:
+        left = [self._again(database, job, max_attempts, now) for job in queries.find(database, states=["running"])]
+        return Recovered(
+            queued=queries.find(database, states=["queued"]),
+            ended=[job for job in left if job.done],
+        )
+
+    def _again(self, database: sqlite3.Connection, job: Job, max_attempts: int, now: float) -> Job:
+        """A running job whose attempt is dead: back into the queue, unless that must not be."""
+        counted = job.attempt - job.excused
+        if job.cancel_requested or counted >= max_attempts:
+            failure = Failure(
+                kind="attempts_exhausted",
+                message=f"begun {counted} times, as often as the server tries; each time it stopped before the end",
+            )
+            outcome = Outcome(state="failed", finished=now, failure=failure)
+            ended = self.finish(database, job.id, job.attempt, outcome)
+            assert ended is not None
+            return ended
+        row = database.execute("UPDATE jobs SET state = 'queued' WHERE id = ? RETURNING *", (job.id,)).fetchone()
+        return job_of(row)
+
+    def _ended(self, database: sqlite3.Connection, job: Job) -> Job:
+        if job.pictures:
+            self._told(database, job, "output")
+        return self._told(database, job, "finished")
+
+    def _told(self, database: sqlite3.Connection, job: Job, moment: Moment) -> Job:
+        if job.webhook is not None and moment in job.webhook.events:
+            queries.post(database, self._compose(job, moment))
+        return job
+
+
+def _under_key(database: sqlite3.Connection, job: Job, fingerprint: str) -> Job | None:
+    """The job that the client's idempotency key gave before."""
+    if job.idempotency_key is None:
+        return None
+    row = database.execute(
+        "SELECT * FROM jobs WHERE client = ? AND idempotency_key = ?", (job.client, job.idempotency_key)
+    ).fetchone()
+    if row is None:
+        return None
+    if row["fingerprint"] != fingerprint:
+        raise KeyConflict
+    return job_of(row)

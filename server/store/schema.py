@@ -1,0 +1,71 @@
+"""The tables, and how a database of an earlier version becomes one of this version."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from server.store import StoreUnusable
+
+_VERSIONS = (
+    """
+    CREATE TABLE jobs (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, also after the retention time
+        id TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
+        client TEXT NOT NULL,
+        dialect TEXT NOT NULL,
+        model TEXT NOT NULL,
+        pictures_asked INTEGER NOT NULL,
+        priority INTEGER NOT NULL,
+        created REAL NOT NULL,
+        started REAL,
+        finished REAL,
+        attempt INTEGER NOT NULL,
+        excused INTEGER NOT NULL,      -- attempts that count for nothing
+        cancel_requested INTEGER NOT NULL,
+        token TEXT NOT NULL UNIQUE,
+        idempotency_key TEXT,
+        fingerprint TEXT NOT NULL,     -- of what the idempotency key stands for
+        requests TEXT NOT NULL,        -- this and the following are JSON; seeds in it are text, being up to 2^64 - 1
+        webhook TEXT,
+        extra TEXT NOT NULL,
+        pictures TEXT NOT NULL,
+        failure TEXT,
+        timings TEXT NOT NULL,
+        record TEXT NOT NULL
+    );
+    CREATE UNIQUE INDEX keys ON jobs (client, idempotency_key) WHERE idempotency_key IS NOT NULL;
+    CREATE INDEX queue ON jobs (priority, client, sequence, model) WHERE state = 'queued';
+    CREATE INDEX states ON jobs (state, dialect, sequence);
+    CREATE INDEX ends ON jobs (finished) WHERE finished IS NOT NULL;
+    CREATE TABLE turns (
+        client TEXT PRIMARY KEY,
+        turn INTEGER NOT NULL          -- when one of its jobs was last begun, counted in jobs
+    ) WITHOUT ROWID;
+    CREATE INDEX latest ON turns (turn);
+    CREATE TABLE outbox (
+        id TEXT PRIMARY KEY,
+        job TEXT NOT NULL,
+        moment TEXT NOT NULL,
+        url TEXT NOT NULL,
+        body TEXT NOT NULL,
+        created REAL NOT NULL,
+        due REAL NOT NULL,
+        attempts INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX post ON outbox (due);
+    """,
+)
+"""What leads from each version to the next; the first from an empty file. Never change one that was released."""
+
+
+def migrate(database: sqlite3.Connection, name: str) -> None:
+    """Bring ``database`` to this version. Raises ``StoreUnusable`` for one of a later version."""
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > len(_VERSIONS):
+        raise StoreUnusable(
+            f"database: {name} was made by a later version of this server (its schema is {version}; "
+            f"this one knows schemas up to {len(_VERSIONS)})"
+        )
+    for number, script in enumerate(_VERSIONS[version:], start=version + 1):
+        database.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

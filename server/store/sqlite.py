@@ -1,0 +1,164 @@
+"""The store in one SQLite file, for one process: WAL, ``synchronous=FULL``, one thread that owns the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import IO
+
+from server.job import Job, State
+from server.store import Claimed, Compose, Message, Outcome, Recovered, StoreUnusable, queries
+from server.store.changes import Changes
+from server.store.claim import claim
+from server.store.schema import migrate
+from server.store.thread import DatabaseThread
+
+_BUSY_SECONDS = 10.0
+
+
+class SqliteStore:
+    """``Store`` on an SQLite file, which is created, with its folder, where it is missing."""
+
+    def __init__(self, path: Path, *, compose: Compose = lambda job, moment: ()) -> None:
+        self._path = path
+        self._changes = Changes(compose)
+        self._lock: IO[str] | None = None
+        self._thread = DatabaseThread(lambda: _connect(path))
+
+    async def open(self) -> None:
+        self._lock = await asyncio.to_thread(_locked, self._path)
+        try:
+            await self._thread.start()
+        except BaseException:
+            self._unlock()
+            raise
+
+    async def close(self) -> None:
+        await self._thread.stop()
+        self._unlock()
+
+    async def recover(self, *, max_attempts: int, now: float) -> Recovered:
+        return await self._thread.do(lambda db: self._changes.recover(db, max_attempts, now))
+
+    async def add(self, job: Job, *, fingerprint: str, max_queued: int) -> Job:
+        return await self._thread.do(lambda db: self._changes.add(db, job, fingerprint, max_queued))
+
+    async def claim(
+        self, *, pictures: int, now: float, alone: bool, max_attempts: int, not_models: Collection[str] = ()
+    ) -> Claimed:
+        def operation(db: sqlite3.Connection) -> Claimed:
+            ids = claim(db, pictures=pictures, alone=alone, max_attempts=max_attempts, not_models=not_models)
+            jobs = [self._changes.start(db, id, now) for id in ids]
+            return Claimed(jobs=jobs, left=queries.any_queued(db))
+
+        return await self._thread.do(operation)
+
+    async def finish(self, id: str, attempt: int, outcome: Outcome) -> Job | None:
+        return await self._thread.do(lambda db: self._changes.finish(db, id, attempt, outcome))
+
+    async def requeue(self, id: str, attempt: int, *, excused: bool, max_attempts: int, now: float) -> Job | None:
+        return await self._thread.do(lambda db: self._changes.requeue(db, id, attempt, excused, max_attempts, now))
+
+    async def cancel(self, id: str, now: float) -> Job | None:
+        return await self._thread.do(lambda db: self._changes.cancel(db, id, now))
+
+    async def get(self, id: str) -> Job | None:
+        return await self._thread.do(lambda db: queries.get(db, id))
+
+    async def find(
+        self,
+        *,
+        states: Collection[State] | None,
+        dialects: Collection[str] | None,
+        ids: Sequence[str] | None,
+        limit: int,
+        offset: int,
+        newest_first: bool,
+    ) -> list[Job]:
+        return await self._thread.do(
+            lambda db: queries.find(
+                db, states=states, dialects=dialects, ids=ids, limit=limit, offset=offset, newest_first=newest_first
+            )
+        )
+
+    async def count(self, *, states: Collection[State] | None, dialects: Collection[str] | None) -> dict[State, int]:
+        return await self._thread.do(lambda db: queries.count(db, states, dialects))
+
+    async def ahead(self, job: Job) -> int:
+        return await self._thread.do(lambda db: queries.ahead(db, job))
+
+    async def kept_pictures(self, tokens: Collection[str]) -> dict[str, frozenset[str]]:
+        return await self._thread.do(lambda db: queries.kept_pictures(db, tokens))
+
+    async def expired(self, *, before: float | None, keep: int | None, limit: int) -> list[Job]:
+        return await self._thread.do(lambda db: queries.expired(db, before, keep, limit))
+
+    async def delete(self, ids: Collection[str]) -> int:
+        return await self._thread.do(lambda db: queries.delete(db, ids))
+
+    async def post(self, messages: Sequence[Message]) -> None:
+        await self._thread.do(lambda db: queries.post(db, messages))
+
+    async def due(self, *, now: float, limit: int) -> list[Message]:
+        return await self._thread.do(lambda db: queries.due(db, now, limit))
+
+    async def next_due(self) -> float | None:
+        return await self._thread.do(queries.next_due)
+
+    async def delivered(self, id: str) -> None:
+        await self._thread.do(lambda db: queries.delivered(db, id))
+
+    async def postpone(self, id: str, due: float) -> None:
+        await self._thread.do(lambda db: queries.postpone(db, id, due))
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    database = None
+    try:
+        database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        database.row_factory = sqlite3.Row
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        migrate(database, str(path))
+    except (sqlite3.Error, StoreUnusable) as error:
+        if database is not None:
+            database.close()
+        if isinstance(error, StoreUnusable):
+            raise
+        raise StoreUnusable(f"database: {path} cannot be used as an SQLite database ({error})") from None
+    return database
+
+
+def _locked(path: Path) -> IO[str]:
+    """A lock that the operating system lets go of with the process, however that ends."""
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = lock_path.open("a+")
+    except OSError as error:
+        raise StoreUnusable(f"database: {path} cannot be created or written to ({error.strerror})") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        holder = lock.read().strip()
+        lock.close()
+        who = f" (process {holder})" if holder else ""
+        raise StoreUnusable(
+            f"database: {path} is in use by another server{who}; stop that one, or name another database"
+        ) from None
+    with contextlib.suppress(OSError):  # only for the message above; a full disk is told elsewhere
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+    return lock

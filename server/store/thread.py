@@ -1,0 +1,142 @@
+"""The one thread that talks to the database: takes all operations that wait, carries them out in one transaction, and
+commits once. Knows SQLite's connection and no table."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from server.store import StoreClosed, StoreFailed
+
+T = TypeVar("T")
+Operation = Callable[[sqlite3.Connection], T]
+
+_log = logging.getLogger(__name__)
+_MOST_TOGETHER = 256
+
+
+@dataclass(eq=False)
+class _Order:
+    operation: Operation[Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: Exception | None = None
+
+
+class DatabaseThread:
+    """Runs operations on a connection that belongs to its thread alone."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        """Open the connection. Raises what ``connect`` raises."""
+        self._loop = asyncio.get_running_loop()
+        opened: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, args=(opened,), name="database", daemon=True)
+        self._thread.start()
+        await opened
+
+    async def stop(self) -> None:
+        """Carry out what waits, then close the connection."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._orders.put(None)
+            await asyncio.to_thread(thread.join)
+
+    async def do(self, operation: Operation[T]) -> T:
+        """Carry ``operation`` out within a transaction, together with others; the result is durable.
+
+        What it raises undoes it alone. Raises ``StoreFailed`` where the database does not play its part, and
+        ``StoreClosed``.
+        """
+        if self._thread is None or self._loop is None:
+            raise StoreClosed("the database is closed")
+        order = _Order(operation, self._loop.create_future())
+        self._orders.put(order)
+        result: T = await order.future
+        return result
+
+    def _run(self, opened: asyncio.Future[None]) -> None:
+        assert self._loop is not None
+        try:
+            database = self._connect()
+        except Exception as error:
+            self._tell(_refuse, opened, error)
+            return
+        self._tell(opened.set_result, None)
+        while (order := self._orders.get()) is not None:
+            self._tell(_settle, self._carry_out(database, order))
+        with contextlib.suppress(sqlite3.Error):
+            database.close()
+
+    def _carry_out(self, database: sqlite3.Connection, order: _Order) -> list[_Order]:
+        """``order`` and all that come while it is under way, in one transaction."""
+        orders: list[_Order] = []
+        try:
+            database.execute("BEGIN")
+            while True:
+                orders.append(order)
+                _one(database, order)
+                following = self._next() if len(orders) < _MOST_TOGETHER else None
+                if following is None:
+                    break
+                order = following
+            database.execute("COMMIT")
+        except sqlite3.Error as error:
+            _log.error("a transaction failed: %s", error)
+            with contextlib.suppress(sqlite3.Error):
+                database.execute("ROLLBACK")
+            for each in orders or [order]:
+                each.error = StoreFailed(f"the database failed: {error}")
+        return orders or [order]
+
+    def _next(self) -> _Order | None:
+        try:
+            order = self._orders.get_nowait()
+        except queue.Empty:
+            return None
+        if order is None:
+            self._orders.put(None)  # the end is for the next round
+        return order
+
+    def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+
+def _one(database: sqlite3.Connection, order: _Order) -> None:
+    """Carry one out; what it raises undoes it and leaves the others alone."""
+    database.execute("SAVEPOINT one")
+    try:
+        order.result = order.operation(database)
+    except Exception as error:
+        database.execute("ROLLBACK TO one")  # fails where SQLite undid everything itself: then all have failed
+        order.error = StoreFailed(f"the database failed: {error}") if isinstance(error, sqlite3.Error) else error
+    database.execute("RELEASE one")
+
+
+def _settle(orders: list[_Order]) -> None:
+    for order in orders:
+        if order.future.done():
+            continue
+        if order.error is not None:
+            order.future.set_exception(order.error)
+        else:
+            order.future.set_result(order.result)
+
+
+def _refuse(future: asyncio.Future[None], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

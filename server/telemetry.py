@@ -1,0 +1,77 @@
+"""What is seen of each HTTP request from outside: a log line, a measurement, an answer even where we are at fault."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.access import PROBES
+from server.errors import problem_of_error
+from server.logs import request_id
+from server.metrics import Metrics
+from server.middleware import Answer
+
+log = logging.getLogger(__name__)
+
+_ID = re.compile(r"[\w.-]{1,64}")
+_HUNG_UP = 499
+"""What the log says of a caller who did not wait for the answer."""
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_QUIET = PROBES | {"/metrics"}
+
+
+class TelemetryMiddleware:
+    """The outermost of all: sees every request, and whatever went wrong with it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, answer: Answer) -> None:
+        self.app, self._metrics, self._answer = app, metrics, answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        token = request_id.set(given if _ID.fullmatch(given) else secrets.token_hex(6))
+        begun, status, job = time.perf_counter(), 0, None
+
+        async def seen(message: Message) -> None:
+            nonlocal status, job
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id.get() or ""
+                job = headers.get("x-job-id")
+            await send(message)
+
+        try:
+            await self.app(scope, receive, seen)
+        except ClientDisconnect:
+            status = _HUNG_UP
+        except Exception as error:
+            log.exception("a defect: %s", type(error).__name__, extra={"path": scope["path"]})
+            if status:
+                raise  # too late for an answer; the connection breaks
+            await self._answer(scope["path"], problem_of_error(error))(scope, receive, seen)
+        finally:
+            self._note(scope, status, time.perf_counter() - begun, job)
+            request_id.reset(token)
+
+    def _note(self, scope: Scope, status: int, seconds: float, job: str | None) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.http(method, route, status, seconds)
+        level = logging.DEBUG if scope["path"] in _QUIET else logging.INFO
+        if log.isEnabledFor(level):
+            told = {"status": status, "seconds": seconds, "client": _client(scope), "job": job}
+            log.log(level, "%s %s", scope["method"], scope["path"], extra=told)
+
+
+def _client(scope: Scope) -> str | None:
+    name: str | None = scope.get("state", {}).get("key_name")
+    return name or (scope["client"][0] if scope.get("client") else None)

@@ -1,0 +1,38 @@
+"""What happens to jobs, told to the log and the metrics. Knows neither HTTP nor the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from server.events import Event
+from server.jobs import Jobs
+from server.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+async def watch(jobs: Jobs, metrics: Metrics) -> None:
+    """Tell of every event until cancelled, or until the jobs are closed."""
+    while True:
+        async for event in jobs.all_events():
+            metrics.event(event)
+            tell(event)
+        await asyncio.sleep(1)  # let go of for being too slow: some steps are missing, and the next events count again
+
+
+def tell(event: Event) -> None:
+    """A log line for what matters to an operator. No prompt is in it."""
+    job = event.job
+    told: dict[str, Any] = {"job": job.id, "dialect": job.dialect, "client": job.client, "model": job.model}
+    if event.kind == "queued":
+        log.info("job accepted", extra=told | {"requests": len(job.requests), "priority": job.priority})
+    elif event.kind == "started":
+        log.info("job started", extra=told | {"attempt": job.attempt})
+    elif event.kind == "finished":
+        seconds = {f"{stage}_seconds": value for stage, value in job.timings.items()}
+        if job.failure is None:
+            log.info("job %s", job.state, extra=told | {"pictures": len(job.pictures)} | seconds)
+        else:
+            log.warning("job failed", extra=told | {"kind": job.failure.kind} | seconds)

@@ -1,0 +1,258 @@
+"""Tells others what happened to jobs: signed, at least once, from an outbox. Begins and ends no job.
+
+The headers and the signature are those of Standard Webhooks (https://www.standardwebhooks.com).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import hashlib
+import hmac
+import json
+import logging
+import random
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from engine import __version__
+from server import targets
+from server.job import Job, parameters
+from server.settings import Settings
+from server.store import Message, Moment, Store, StoreFailed
+
+_log = logging.getLogger(__name__)
+
+Body = Callable[[Job, str], dict[str, Any]]
+"""A job and a moment (``started``, ``output``, ``progress``, ``finished``) → what is sent."""
+
+_TOGETHER = 16
+_PER_HOST = 4
+_LOOKED_THROUGH = 500
+_TIMEOUT_SECONDS = 15.0
+_LONGEST_PAUSE = 3600.0
+_BETWEEN_PROGRESS = 1.0
+_GONE = 410
+
+
+class Composer:
+    """A job's change → the messages that tell of it. Thread-safe, and raises nothing: the change goes first."""
+
+    def __init__(self, bodies: Mapping[str, Body]) -> None:
+        self._bodies = {"native": native_body, **bodies}
+
+    def __call__(self, job: Job, moment: Moment) -> Sequence[Message]:
+        if job.webhook is None or moment not in job.webhook.events:
+            return ()
+        now = time.time()
+        try:
+            body = json.dumps(self._bodies[job.webhook.form](job, moment), separators=(",", ":"))
+        except Exception:
+            _log.exception("no body for a webhook of form %r; the native one is sent", job.webhook.form)
+            body = json.dumps(native_body(job, moment), separators=(",", ":"))
+        id = f"msg_{secrets.token_hex(16)}"
+        return [Message(id=id, job=job.id, moment=moment, url=job.webhook.url, body=body, created=now, due=now)]
+
+
+class Webhooks:
+    """Delivers what the outbox holds."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        composer: Composer,
+        *,
+        resolve: targets.Resolve = targets.resolve,
+        first_pause: float = 5.0,
+    ) -> None:
+        self._store = store
+        self._composer = composer
+        self._resolve = resolve
+        self._first_pause = first_pause
+        self._private = settings.webhook_private_addresses
+        self._attempts = settings.webhook_attempts
+        self._key = None if settings.webhook_secret is None else key_of(settings.webhook_secret)
+        self._client: httpx.AsyncClient | None = None
+        self._changed = asyncio.Event()
+        self._closed = False
+        self._task: asyncio.Task[None] | None = None
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._hosts: Counter[str] = Counter()
+        self._posting: set[asyncio.Task[None]] = set()
+        self._progress: dict[str, float] = {}
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._deliver_for_ever())
+
+    async def close(self) -> None:
+        """What is not delivered stays in the outbox."""
+        self._closed = True
+        tasks = [*self._under_way.values(), *self._posting, *([self._task] if self._task else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._client is not None:
+            await self._client.aclose()
+
+    def happened(self, job: Job) -> None:
+        """The job's state changed: there may be something in the outbox."""
+        if job.webhook is not None:
+            self._changed.set()
+            if job.done:
+                self._progress.pop(job.id, None)
+
+    def progressed(self, job: Job) -> None:
+        """A running job got on; told at most once a second."""
+        if job.webhook is None or "progress" not in job.webhook.events:
+            return
+        now = time.monotonic()
+        if now - self._progress.get(job.id, -_BETWEEN_PROGRESS) >= _BETWEEN_PROGRESS:
+            self._progress[job.id] = now
+            task = asyncio.create_task(self._post(job))
+            self._posting.add(task)
+            task.add_done_callback(self._posting.discard)
+
+    async def _post(self, job: Job) -> None:
+        with contextlib.suppress(StoreFailed):
+            await self._store.post(self._composer(job, "progress"))
+            self._changed.set()
+
+    async def _deliver_for_ever(self) -> None:
+        while not self._closed:  # a cancel that comes with a change is swallowed by ``wait_for`` before Python 3.12
+            self._changed.clear()
+            pause: float | None = 1.0
+            try:
+                pause = await self._begin()
+            except StoreFailed as error:
+                _log.error("the outbox could not be read: %s", error)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), pause)
+
+    async def _begin(self) -> float | None:
+        """Begin to deliver what is due; the seconds until more is, None where something must happen first."""
+        now = time.time()
+        free = _TOGETHER - len(self._under_way)
+        if free <= 0:
+            return None
+        for message in await self._store.due(now=now, limit=_LOOKED_THROUGH):
+            host = urlsplit(message.url).netloc
+            if message.job in self._under_way or self._hosts[host] >= _PER_HOST:
+                continue  # a job's messages go one after the other, and who is slow holds up nobody else
+            self._hosts[host] += 1
+            self._under_way[message.job] = asyncio.create_task(self._deliver(message, host))
+            free -= 1
+            if not free:
+                break
+        if self._under_way:
+            return _BETWEEN_PROGRESS
+        due = await self._store.next_due()
+        return None if due is None else max(0.0, due - now)
+
+    async def _deliver(self, message: Message, host: str) -> None:
+        told = {"job": message.job, "webhook": message.id}
+        try:
+            answer = await self._attempt(message)
+            if answer is None:
+                await self._store.delivered(message.id)
+            elif answer == "" or message.attempts + 1 >= self._attempts:
+                _log.error("a webhook was given up: %s", answer or "it may not go there", extra=told)
+                await self._store.delivered(message.id)
+            else:
+                _log.warning("a webhook was not taken, and is sent again: %s", answer, extra=told)
+                await self._store.postpone(message.id, time.time() + self._pause(message.attempts))
+        except StoreFailed as error:
+            _log.error("the outbox could not be written: %s", error, extra=told)
+            await asyncio.sleep(_BETWEEN_PROGRESS)
+        finally:
+            del self._under_way[message.job]
+            self._hosts -= Counter([host])
+            self._changed.set()
+
+    def _pause(self, attempts: int) -> float:
+        longest = min(_LONGEST_PAUSE, self._first_pause * 2.0**attempts)
+        return longest * random.uniform(0.5, 1.0)
+
+    async def _attempt(self, message: Message) -> str | None:
+        """None where it was taken, the reason where not, "" where it must not be tried again."""
+        try:
+            target = await targets.target_of(message.url, private=self._private, resolve=self._resolve)
+            status = await asyncio.wait_for(self._send(target, message), _TIMEOUT_SECONDS)
+        except targets.Refused as error:
+            _log.error("a webhook was refused: %s", error, extra={"job": message.job})
+            return ""
+        except asyncio.TimeoutError:
+            return f"no answer within {_TIMEOUT_SECONDS:g} s"
+        except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
+            return f"{type(error).__name__}: {error}"
+        if 200 <= status < 300:
+            return None
+        return "" if status == _GONE else f"status {status}"
+
+    async def _send(self, target: targets.Target, message: Message) -> int:
+        """The status of the answer, whose body is not read. Goes to the address that was checked, whatever the name
+        leads to by now, and follows nothing."""
+        if self._client is None:
+            self._client = await asyncio.to_thread(_client)
+        url = httpx.URL(message.url).copy_with(host=target.address, port=target.port)
+        body = message.body.encode()
+        headers = {
+            "Host": target.url.netloc,
+            "Content-Type": "application/json",
+            "User-Agent": f"stable-diffusion-engine/{__version__}",
+            **signed(message.id, int(time.time()), body, self._key),
+        }
+        request = self._client.build_request(
+            "POST", url, content=body, headers=headers, extensions={"sni_hostname": target.host}
+        )
+        response = await self._client.send(request, stream=True, follow_redirects=False)
+        await response.aclose()
+        return response.status_code
+
+
+def _client() -> httpx.AsyncClient:
+    """Reading the certificates takes its time. A proxy of the environment would go where nobody checked."""
+    return httpx.AsyncClient(
+        trust_env=False,
+        timeout=_TIMEOUT_SECONDS,
+        limits=httpx.Limits(max_connections=_TOGETHER, max_keepalive_connections=0),
+    )
+
+
+def signed(id: str, timestamp: int, body: bytes, key: bytes | None) -> dict[str, str]:
+    """The headers that say which message it is and, with a key, prove whose."""
+    headers = {"webhook-id": id, "webhook-timestamp": str(timestamp)}
+    if key is not None:
+        digest = hmac.new(key, f"{id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+        headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
+    return headers
+
+
+def key_of(secret: str) -> bytes:
+    """A secret as Standard Webhooks writes it (``whsec_`` and base64), or any other text as it is."""
+    if secret.startswith("whsec_"):
+        with contextlib.suppress(binascii.Error):
+            return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    return secret.encode()
+
+
+def native_body(job: Job, moment: str) -> dict[str, Any]:
+    """What is told where no dialect has words of its own."""
+    return {
+        "type": f"job.{moment}",
+        "job_id": job.id,
+        "status": job.state,
+        "model": job.model,
+        "images": [vars(picture) for picture in job.pictures],
+        "parameters": [parameters(request) for request in job.requests],
+        "error": None if job.failure is None else vars(job.failure),
+        "timings": dict(job.timings),
+    }

@@ -1,0 +1,144 @@
+"""What ComfyUI's own example script does, and the graphs that it posts."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+import httpx
+import websocket
+from PIL import Image
+
+from engine import GenerationRequest
+from engine.workflow import api_workflow
+from tests.server.conftest import RunningServer
+from tests.server.dialects.following import wait_for
+
+Graph = dict[str, Any]
+
+_TITLES = {"3": "KSampler", "4": "Load Checkpoint", "5": "Empty Latent Image", "6": "Prompt", "7": "Negative prompt"}
+_PATIENCE = 60
+
+
+def graph_of(model: str = "instant.safetensors", **values: Any) -> Graph:
+    """The mission's workflow with other values, small and short where nothing else is asked for."""
+    request = GenerationRequest(**({"width": 64, "height": 64, "steps": 3, "seed": 1} | values))
+    graph: Any = api_workflow(request, checkpoint_file=model)
+    titles = _TITLES | {"8": "VAE Decode", "9": "Save Image", "10": "CLIP Set Last Layer"}
+    for id, node in graph.items():
+        node["_meta"] = {"title": titles[id]}
+    return graph  # type: ignore[no-any-return]
+
+
+class Comfy:
+    """A client with a websocket of its own."""
+
+    def __init__(self, server: RunningServer, client_id: str = "example", *, connect: bool = True) -> None:
+        self.url = server.url
+        self.client_id = client_id
+        self.socket: Any = None
+        if connect:
+            self.connect()
+
+    def __enter__(self) -> Comfy:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.disconnect()
+
+    def connect(self, path: str = "/ws") -> dict[str, Any]:
+        """Connect; what the server says first."""
+        address = f"ws{self.url.removeprefix('http')}{path}?clientId={self.client_id}"
+        self.socket = websocket.create_connection(address, timeout=_PATIENCE)
+        first: dict[str, Any] = self.receive()
+        return first
+
+    def disconnect(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+    def receive(self) -> Any:
+        """The next message: what JSON says, or bytes."""
+        message = self.socket.recv()
+        return json.loads(message) if isinstance(message, str) else message
+
+    def until_done(self, id: str) -> list[Any]:
+        """All messages until the one that says that no node of this prompt is executed any more."""
+        return list(self._until_done(id))
+
+    def _until_done(self, id: str) -> Iterator[Any]:
+        while True:
+            message = self.receive()
+            yield message
+            if not isinstance(message, bytes) and message["type"] == "executing":
+                told = message["data"]
+                if told["node"] is None and told["prompt_id"] == id:
+                    return
+
+    def until(self, kind: str) -> dict[str, Any]:
+        """The data of the next message of a kind."""
+        while True:
+            message = self.receive()
+            if not isinstance(message, bytes) and message["type"] == kind:
+                data: dict[str, Any] = message["data"]
+                return data
+
+    def post(self, graph: Graph, **fields: Any) -> httpx.Response:
+        return httpx.post(f"{self.url}/prompt", json={"prompt": graph, "client_id": self.client_id, **fields})
+
+    def queue(self, graph: Graph, **fields: Any) -> str:
+        """Post a graph; its prompt's id."""
+        response = self.post(graph, **fields)
+        assert response.status_code == 200, response.text
+        answer = response.json()
+        assert answer["node_errors"] == {}
+        id: str = answer["prompt_id"]
+        return id
+
+    def get(self, path: str, **query: Any) -> Any:
+        return httpx.get(self.url + path, params=query).raise_for_status().json()
+
+    def send(self, path: str, **body: Any) -> Any:
+        return httpx.post(self.url + path, json=body).raise_for_status().json()
+
+    def history(self, id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"/history/{id}")
+        item: dict[str, Any] = found[id]
+        return item
+
+    def pictures(self, id: str) -> dict[str, list[Image.Image]]:
+        """Output node → its pictures, fetched by their names in the history."""
+        outputs = self.history(id)["outputs"]
+        return {
+            node: [opened(httpx.get(f"{self.url}/view", params=picture).raise_for_status().content) for picture in each]
+            for node, each in ((node, output["images"]) for node, output in outputs.items())
+        }
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def kinds(messages: list[Any]) -> list[str]:
+    """The messages' types, without those about the queue and about progress."""
+    left = ("status", "progress", "progress_state")
+    return [each["type"] for each in messages if not isinstance(each, bytes) and each["type"] not in left]
+
+
+def wait_until_done(comfy: Comfy, *ids: str) -> None:
+    """Return once the prompts are in the history."""
+    wait_for(lambda: all(comfy.get(f"/history/{id}") for id in ids))
+
+
+def blocked(server: RunningServer) -> tuple[Comfy, str]:
+    """A client, and a prompt of its own that runs until it is stopped."""
+    comfy = Comfy(server, connect=False)
+    id = comfy.queue(graph_of(steps=1000))
+    wait_for(lambda: len(comfy.get("/queue")["queue_running"]) == 1)
+    return comfy, id

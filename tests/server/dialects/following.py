@@ -1,0 +1,44 @@
+"""What tests of several dialects need to look at a running server's jobs from outside its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import httpx
+
+from server.job import Job
+from tests.server.conftest import RunningServer
+
+_PATIENCE = 120.0
+
+get = partial(httpx.get, timeout=_PATIENCE)
+post = partial(httpx.post, timeout=_PATIENCE)
+
+
+def all_jobs(server: RunningServer) -> list[Job]:
+    """Oldest first."""
+    found = asyncio.run_coroutine_threadsafe(server.services.jobs.find(newest_first=False, limit=1000), server.loop)
+    return found.result(_PATIENCE)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Return once it holds. Fails after a while that no machine needs."""
+    end = time.monotonic() + _PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
+
+
+async def hang_up_on(server: RunningServer, call: Awaitable[object]) -> None:
+    """Make a call of an asynchronous client, and close its connection once its job runs."""
+    calling = asyncio.ensure_future(call)
+    while not server.backend.started:
+        assert not calling.done(), "it was answered"
+        await asyncio.sleep(0.01)
+    calling.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await calling

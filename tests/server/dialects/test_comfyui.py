@@ -1,0 +1,111 @@
+"""ComfyUI's prompts become jobs, and jobs its history."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from engine import GenerationRequest
+from tests.server.conftest import RunningServer
+from tests.server.dialects.comfyui_client import Comfy, graph_of, wait_until_done
+from tests.server.dialects.following import all_jobs
+
+
+@pytest.fixture
+def comfy(server: RunningServer) -> Comfy:
+    return Comfy(server, connect=False)
+
+
+def test_a_prompt_becomes_a_job(server: RunningServer, comfy: Comfy) -> None:
+    asked: dict[str, Any] = {"prompt": "a", "width": 64, "height": 128, "steps": 2, "batch_size": 3, "clip_skip": 2}
+    graph = graph_of("other.safetensors", seed=2**64 - 1, **asked)
+    id = comfy.queue(graph, extra_data={"extra_pnginfo": {"workflow": {"id": "w"}}, "api_key_comfy_org": "secret"})
+    wait_until_done(comfy, id)
+    job = all_jobs(server)[0]
+    assert job.requests == (GenerationRequest(model="other", seed=2**64 - 1, **asked),)
+    assert (job.id, job.dialect, job.priority) == (id, "comfyui", 0)
+    assert "secret" not in json.dumps(dict(job.extra))
+    assert [image.size for image in comfy.pictures(id)["9"]] == [(64, 128)] * 3
+
+
+@pytest.mark.parametrize("prefix", ["", "/api"])
+def test_the_history_tells_all_that_comfyui_tells(comfy: Comfy, prefix: str) -> None:
+    graph = graph_of()
+    id = comfy.queue(graph, extra_data={"a": 1})
+    wait_until_done(comfy, id)
+    ((key, item),) = comfy.get(f"{prefix}/history/{id}").items()
+    number, prompt_id, prompt, extra_data, outputs = item["prompt"]
+    assert (key, prompt_id, prompt, outputs, number) == (id, id, graph, ["9"], 1)
+    assert (extra_data["a"], extra_data["client_id"]) == (1, "example")
+    assert isinstance(extra_data["create_time"], int)
+    (picture,) = item["outputs"]["9"]["images"]
+    assert (picture["subfolder"], picture["type"]) == ("", "output")
+    status = item["status"]
+    assert (status["status_str"], status["completed"]) == ("success", True)
+    assert [kind for kind, _ in status["messages"]] == ["execution_start", "execution_cached", "execution_success"]
+    assert item["meta"]["9"]["node_id"] == "9"
+
+
+def test_names_of_pictures_are_not_the_callers_and_cannot_be_guessed(comfy: Comfy) -> None:
+    graph = graph_of()
+    graph["9"]["inputs"]["filename_prefix"] = "../mine"
+    ids = [comfy.queue(graph), comfy.queue(graph)]
+    wait_until_done(comfy, *ids)
+    names = [comfy.history(id)["outputs"]["9"]["images"][0]["filename"] for id in ids]
+    parts = [re.fullmatch(r"([0-9a-f]{32})-1-0\.png", name) for name in names]
+    assert all(parts)
+    assert len({match[1] for match in parts if match}) == 2
+    assert comfy.history(ids[0])["prompt"][2]["9"]["inputs"]["filename_prefix"] == "../mine"
+
+
+def test_several_output_nodes_show_one_picture(comfy: Comfy) -> None:
+    graph = graph_of()
+    graph["a b"] = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}
+    graph["idle"] = {"class_type": "PreviewImage", "inputs": {}}
+    id = comfy.queue(graph)
+    wait_until_done(comfy, id)
+    outputs = comfy.history(id)["outputs"]
+    assert set(outputs) == {"9", "a b"}
+    names = {each["images"][0]["filename"] for each in outputs.values()}
+    assert len(names) == 1
+    assert outputs["a b"]["images"][0]["type"] == "temp"
+    assert comfy.pictures(id)["a b"][0].size == (64, 64)
+
+
+def test_only_the_outputs_that_are_named_are_made(comfy: Comfy) -> None:
+    graph = graph_of()
+    graph["10"] = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}
+    id = comfy.queue(graph, partial_execution_targets=["10"])
+    wait_until_done(comfy, id)
+    assert set(comfy.history(id)["outputs"]) == {"10"}
+    answer = comfy.post(graph, partial_execution_targets=["8"])
+    assert (answer.status_code, "'8'" in answer.json()["error"]["details"]) == (400, True)
+
+
+def test_the_caller_may_choose_the_id_once(comfy: Comfy) -> None:
+    id = "0b0f6ad1-6a6e-4c3e-9c0f-5ba0d2f5a001"
+    assert comfy.queue(graph_of(), prompt_id=id) == id
+    again = comfy.post(graph_of(seed=2), prompt_id=id)
+    assert (again.status_code, again.json()["error"]["type"]) == (409, "id_taken")
+    wait_until_done(comfy, id)
+
+
+def test_an_idempotency_key_gives_the_prompt_it_gave_before(comfy: Comfy, server: RunningServer) -> None:
+    def post(seed: int) -> httpx.Response:
+        body = {"prompt": graph_of(seed=seed)}
+        return httpx.post(f"{server.url}/prompt", json=body, headers={"Idempotency-Key": "k"})
+
+    assert post(1).json()["prompt_id"] == post(1).json()["prompt_id"]
+    assert post(2).status_code == 409
+    assert len(all_jobs(server)) == 1
+
+
+def test_a_body_without_a_content_type_is_json(server: RunningServer, comfy: Comfy) -> None:
+    """Python's urllib calls it a form, as ComfyUI's example script does."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = json.dumps({"prompt": graph_of()}).encode()
+    assert httpx.post(f"{server.url}/prompt", content=body, headers=headers).status_code == 200

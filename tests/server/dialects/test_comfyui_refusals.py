@@ -1,0 +1,164 @@
+"""What ComfyUI's ``/prompt`` refuses, and how it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from server.fake import InstantBackend
+from tests.server.conftest import running, settings_in
+from tests.server.dialects.comfyui_client import Comfy, graph_of
+from tests.server.dialects.following import all_jobs
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
+    """A client of a server that all tests share that start no prompt."""
+    folder = tmp_path_factory.mktemp("refusing")
+    (folder / "secret.png").write_bytes(b"secret")
+    with running(settings_in(folder), InstantBackend()) as server:
+        yield Comfy(server, connect=False)
+        assert all_jobs(server) == []
+
+
+def wrong(graph: dict[str, Any], node: str, **inputs: Any) -> dict[str, Any]:
+    graph[node]["inputs"] |= inputs
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("node", "inputs", "kind", "input"),
+    [
+        ("3", {"steps": 0}, "value_smaller_than_min", "steps"),
+        ("3", {"cfg": 101}, "value_bigger_than_max", "cfg"),
+        ("3", {"steps": "many"}, "invalid_input_type", "steps"),
+        ("3", {"steps": 2.5}, "custom_validation_failed", "steps"),
+        ("3", {"seed": -1}, "value_smaller_than_min", "seed"),
+        ("3", {"seed": 2**64}, "value_bigger_than_max", "seed"),
+        ("3", {"sampler_name": "nope"}, "value_not_in_list", "sampler_name"),
+        ("3", {"scheduler": ["5", 0]}, "bad_linked_input", "scheduler"),
+        ("3", {"model": "4"}, "bad_linked_input", "model"),
+        ("3", {"positive": ["5", 0]}, "bad_linked_input", "positive"),
+        ("3", {"latent_image": ["404", 0]}, "bad_linked_input", "latent_image"),
+        ("3", {"hidden": 1}, "custom_validation_failed", "hidden"),
+        ("4", {"ckpt_name": "absent.safetensors"}, "value_not_in_list", "ckpt_name"),
+        ("4", {"ckpt_name": "../instant.safetensors"}, "value_not_in_list", "ckpt_name"),
+        ("5", {"width": 63}, "custom_validation_failed", "width"),
+        ("5", {"batch_size": 65}, "custom_validation_failed", "batch_size"),
+        ("6", {"text": 7}, "invalid_input_type", "text"),
+        ("6", {"text": "(" * 200}, "custom_validation_failed", "text"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_node_class_and_input(
+    refusing: Comfy, node: str, inputs: dict[str, Any], kind: str, input: str
+) -> None:
+    graph = wrong(graph_of(), node, **inputs)
+    answer = refusing.post(graph)
+    assert answer.status_code == 400
+    error, node_errors = answer.json()["error"], answer.json()["node_errors"]
+    told = node_errors[node]
+    assert set(node_errors) == {node}
+    assert (told["class_type"], told["dependent_outputs"]) == (graph[node]["class_type"], ["9"])
+    (one,) = told["errors"]
+    assert (one["type"], one["extra_info"]["input_name"]) == (kind, input)
+    assert set(error) == {"type", "message", "details", "extra_info"}
+    assert f"node {node} ({graph[node]['class_type']}) {input}" in error["details"]
+
+
+def test_an_input_that_is_missing_is_named(refusing: Comfy) -> None:
+    graph = graph_of()
+    del graph["5"]["inputs"]["width"]
+    answer = refusing.post(graph).json()
+    assert answer["error"]["type"] == "prompt_outputs_failed_validation"
+    assert answer["node_errors"]["5"]["errors"][0]["type"] == "required_input_missing"
+
+
+@pytest.mark.parametrize(
+    "class_type", ["LoraLoader", "VAELoader", "UNETLoader", "KSamplerAdvanced", "LoadImage", "Ünknown"]
+)
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_node_that_is_not_known_is_refused_by_id_and_class(refusing: Comfy, class_type: str, connected: bool) -> None:
+    graph = graph_of()
+    graph["77"] = {"class_type": class_type, "inputs": {"model": ["4", 0]}, "_meta": {"title": "My node"}}
+    if connected:
+        graph["3"]["inputs"]["model"] = ["77", 0]
+    answer = refusing.post(graph)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (400, "missing_node_type")
+    assert error["extra_info"] == {"node_id": "77", "class_type": class_type, "node_title": "My node"}
+    assert "77" in error["details"]
+    assert class_type in error["message"]
+    assert answer.json()["node_errors"]["77"]["class_type"] == class_type
+
+
+@pytest.mark.parametrize(
+    ("graph", "kind"),
+    [
+        ({}, "invalid_prompt"),
+        ([], "invalid_prompt"),
+        (None, "invalid_prompt"),
+        ({"1": 7}, "invalid_prompt"),
+        ({"1": {"inputs": {}}}, "invalid_prompt"),
+        ({"1": {"class_type": 7}}, "invalid_prompt"),
+        ({"1": {"class_type": "KSampler", "inputs": []}}, "invalid_prompt"),
+        ({"nodes": [], "links": []}, "invalid_prompt"),
+        ({"1": {"class_type": "KSampler", "inputs": {}}}, "prompt_no_outputs"),
+        ({"1": {"class_type": "SaveImage", "inputs": {}}}, "prompt_no_outputs"),
+        ({"1": {"class_type": "SaveImage"}}, "prompt_no_outputs"),
+        ({"1": {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}}}, "prompt_outputs_failed_validation"),
+        ({str(n): {"class_type": "PreviewImage", "inputs": {}} for n in range(1001)}, "invalid_prompt"),
+    ],
+)
+def test_what_is_no_graph_is_refused(refusing: Comfy, graph: Any, kind: str) -> None:
+    answer = refusing.post(graph)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, kind)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"client_id": 7}, "client_id"),
+        ({"number": "1"}, "number"),
+        ({"number": True}, "number"),
+        ({"number": 10**400}, "number"),
+        ({"front": 1}, "front"),
+        ({"prompt_id": "../x"}, "prompt_id"),
+        ({"prompt_id": 7}, "prompt_id"),
+        ({"prompt_id": ""}, "prompt_id"),
+        ({"extra_data": [1]}, "extra_data"),
+        ({"extra_data": {"preview_method": "best"}}, "extra_data.preview_method"),
+        ({"client_id": None, "extra_data": {"client_id": [1]}}, "client_id"),
+        ({"partial_execution_targets": "9"}, "partial_execution_targets"),
+    ],
+)
+def test_a_field_beside_the_graph_is_refused_by_name(refusing: Comfy, fields: dict[str, Any], named: str) -> None:
+    answer = refusing.post(graph_of(), **fields)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["details"].startswith(f"{named}: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "7", '"text"', "null", '{"prompt": NaN}', '{"prompt": 1e999}', '{"prompt": "\\ud800"}'),
+        *("[" * 100_000, '{"a":' * 5000 + "1" + "}" * 5000, '{"prompt": ' + "9" * 5000 + "}", "\xff"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/prompt", "/queue", "/history", "/free", "/api/jobs/cancel"])
+def test_what_is_no_object_is_refused(refusing: Comfy, path: str, text: str) -> None:
+    answer = httpx.post(refusing.url + path, content=text.encode("latin-1"))
+    assert answer.status_code == 400
+    assert set(answer.json()) == {"error", "node_errors"}
+
+
+def test_no_prompt_at_all(refusing: Comfy) -> None:
+    answer = httpx.post(f"{refusing.url}/prompt", json={"client_id": "a"})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "no_prompt")
+
+
+def test_a_prompt_too_large_to_be_kept_is_refused(refusing: Comfy) -> None:
+    answer = refusing.post(graph_of(), extra_data={"a": "x" * 2**20})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (413, "prompt_too_large")

@@ -1,0 +1,96 @@
+"""What AUTOMATIC1111's clients are told when something cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.server.dialects.sdapi_calls import client_of_a_server
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Of one server: no test here leaves anything behind."""
+    yield from client_of_a_server(tmp_path_factory.mktemp("server"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "named"),
+    [
+        ({"enable_hr": True}, 422, "enable_hr"),
+        ({"styles": ["x"]}, 422, "styles"),
+        ({"alwayson_scripts": {"ADetailer": {"args": [True]}}}, 422, "alwayson_scripts.ADetailer"),
+        ({"override_settings": {"sd_vae": "x.pt"}}, 422, "override_settings.sd_vae"),
+        ({"prompt": "[a:b:0.5]"}, 422, "prompt"),
+        ({"width": 63}, 422, "width"),
+        ({"steps": "many"}, 422, "steps"),
+        ({"steps": 10**6}, None, "steps"),
+        ({"unheard_of": 1}, 422, "unheard_of"),
+        ({"batch_size": 65}, 422, "batch_size"),
+        ({"override_settings": {"sd_model_checkpoint": "none such"}}, 404, "override_settings.sd_model_checkpoint"),
+    ],
+)
+def test_what_cannot_be_had_is_told_in_their_form(
+    client: httpx.Client, fields: dict[str, Any], status: int | None, named: str
+) -> None:
+    response = client.post("/sdapi/v1/txt2img", json={"width": 64, "height": 64, **fields})
+    assert response.status_code == status or (status is None and 400 <= response.status_code < 500)
+    error = response.json()
+    assert set(error) == {"error", "detail", "body", "errors"}
+    assert named in error["errors"]
+    if response.status_code == 422:
+        assert error["detail"][0]["loc"] == ["body", named]
+        assert error["detail"][0]["msg"] == error["errors"]
+    else:
+        assert error["detail"] == error["errors"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"null", b'{"prompt": 7}', b"\xff"])
+def test_a_body_that_is_none(client: httpx.Client, body: bytes) -> None:
+    headers = {"content-type": "application/json"}
+    response = client.post("/sdapi/v1/txt2img", content=body, headers=headers)
+    assert 400 <= response.status_code < 500
+    assert set(response.json()) == {"error", "detail", "body", "errors"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"denoising_strength": NaN, "s_tmax": Infinity, "steps": 1, "width": 64}',
+        '{"override_settings": {"jpeg_quality": NaN}, "steps": 1, "width": 64}',
+        '{"comments": {"\\ud800": "\\udfff"}, "steps": 1, "width": 64}',
+        '{"\\ud800": 1}',
+        '{"prompt": "\\ud800"}',
+        '{"styles": ["\\ud800"]}',
+        '{"seed": 1e400}',
+        '{"override_settings": {"\\ud800": "\\ud800"}}',
+        '{"force_task_id": "\\u0000", "steps": 1, "width": 64}',
+    ],
+)
+def test_what_json_cannot_hold_breaks_nothing(client: httpx.Client, text: str) -> None:
+    headers = {"content-type": "application/json"}
+    response = client.post("/sdapi/v1/txt2img", content=text, headers=headers)
+    assert response.status_code < 500
+    response.json()
+
+
+@pytest.mark.parametrize("name", ["img2img", "extra-single-image", "interrogate", "train/embedding"])
+def test_what_is_not_here_says_so(client: httpx.Client, name: str) -> None:
+    response = client.post(f"/sdapi/v1/{name}", json={"init_images": ["x"]})
+    assert response.status_code == 400
+    assert response.json()["detail"].startswith(f"{name} is not supported")
+
+
+def test_other_paths_and_methods(client: httpx.Client) -> None:
+    assert client.get("/sdapi/v1/none-such").status_code == 404
+    assert client.get("/sdapi/v1/txt2img").status_code == 405
+    assert set(client.get("/sdapi/v1/none-such").json()) == {"error", "detail", "body", "errors"}
+
+
+def test_a_picture_that_fails(client: httpx.Client) -> None:
+    response = client.post("/sdapi/v1/txt2img", json={"prompt": "fail", "width": 64, "height": 64})
+    assert response.status_code == 500
+    assert "failure" in response.json()["errors"]

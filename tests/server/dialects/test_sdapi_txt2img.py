@@ -1,0 +1,105 @@
+"""Text to picture by AUTOMATIC1111's API: the answer, and how pictures come about."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from engine import GenerationRequest
+from engine.png import request_from_png
+from tests.server.dialects.sdapi_calls import client_of, txt2img
+
+
+@pytest.fixture
+def client(server: Any) -> Iterator[httpx.Client]:
+    yield from client_of(server)
+
+
+def test_the_answer_has_what_clients_read(client: httpx.Client) -> None:
+    answer = txt2img(client, prompt="a cat", negative_prompt="dogs", seed=7, cfg_scale=5.5, sampler_name="DPM++ 2M")
+    (image,) = answer["images"]
+    png = base64.b64decode(image, validate=True)
+    with Image.open(io.BytesIO(png)) as picture:
+        assert (picture.format, picture.size) == ("PNG", (64, 64))
+    info = json.loads(answer["info"])
+    assert info["infotexts"] == [Image.open(io.BytesIO(png)).text["parameters"]]  # type: ignore[attr-defined]
+    assert info["infotexts"][0].startswith("a cat\nNegative prompt: dogs\nSteps: 3, Sampler: DPM++ 2M, ")
+    expected = {
+        "prompt": "a cat", "all_prompts": ["a cat"], "negative_prompt": "dogs", "all_negative_prompts": ["dogs"],
+        "seed": 7, "all_seeds": [7], "width": 64, "height": 64, "sampler_name": "DPM++ 2M", "cfg_scale": 5.5,
+        "steps": 3, "batch_size": 1, "clip_skip": 1, "index_of_first_image": 0, "sd_model_name": "instant",
+    }  # fmt: skip
+    assert {key: info[key] for key in expected} == expected
+    assert len(info["sd_model_hash"]) == 10
+    assert answer["parameters"]["prompt"] == "a cat"
+    assert answer["parameters"]["n_iter"] == 1
+    assert request_from_png(png) == GenerationRequest(
+        prompt="a cat", negative_prompt="dogs", seed=7, cfg_scale=5.5, sampler="dpmpp_2m", scheduler="karras",
+        width=64, height=64, steps=3, model="instant.safetensors",
+    )  # fmt: skip
+
+
+def test_an_empty_body_is_enough(client: httpx.Client) -> None:
+    response = client.post("/sdapi/v1/txt2img", json={})
+    info = json.loads(response.json()["info"])
+    assert (info["prompt"], info["steps"], info["cfg_scale"], info["width"]) == ("", 50, 7.0, 512)
+    assert 0 <= info["seed"] < 2**32
+
+
+def test_pictures_of_a_batch_are_those_of_their_own_seeds(client: httpx.Client) -> None:
+    together = txt2img(client, prompt="x", seed=2**64 - 2, batch_size=2, n_iter=2)
+    seeds = json.loads(together["info"])["all_seeds"]
+    assert seeds == [2**64 - 2, 2**64 - 1, 0, 1]
+    alone = [txt2img(client, prompt="x", seed=seed)["images"][0] for seed in seeds]
+    assert together["images"] == alone
+    assert len(set(alone)) == 4
+
+
+def test_the_same_call_gives_the_same_bytes(client: httpx.Client) -> None:
+    assert txt2img(client, prompt="x", seed=3)["images"] == txt2img(client, prompt="x", seed=3)["images"]
+    assert txt2img(client, prompt="x")["images"] != txt2img(client, prompt="x")["images"]
+
+
+def test_pictures_may_be_left_out(client: httpx.Client) -> None:
+    answer = txt2img(client, send_images=False, batch_size=2)
+    assert answer["images"] == []
+    assert len(json.loads(answer["info"])["infotexts"]) == 2
+
+
+def test_a_prompt_that_is_translated_is_told_both_ways(client: httpx.Client) -> None:
+    answer = txt2img(client, prompt="a [cat]")
+    assert answer["parameters"]["prompt"] == "a [cat]"
+    assert json.loads(answer["info"])["prompt"] == "a (cat:0.9090909091)"
+
+
+def test_an_infotext_gives_the_picture_again(client: httpx.Client) -> None:
+    first = txt2img(client, prompt="x", seed=9, sampler_name="Heun")
+    text = json.loads(first["info"])["infotexts"][0]
+    again = client.post("/sdapi/v1/txt2img", json={"infotext": text}).json()
+    assert again["images"] == first["images"]
+
+
+def test_a_model_for_one_call(client: httpx.Client) -> None:
+    titles = [model["title"] for model in client.get("/sdapi/v1/sd-models").json()]
+    other = txt2img(client, seed=1, override_settings={"sd_model_checkpoint": titles[1]})
+    assert json.loads(other["info"])["sd_model_name"] == "other"
+    assert json.loads(txt2img(client, seed=1)["info"])["sd_model_name"] == "instant"
+    assert client.get("/sdapi/v1/options").json()["sd_model_checkpoint"] == titles[0]
+
+
+def test_a_model_from_this_call_on(client: httpx.Client) -> None:
+    override = {"sd_model_checkpoint": "other", "CLIP_stop_at_last_layers": 2}
+    txt2img(client, override_settings=override, override_settings_restore_afterwards=False)
+    info = json.loads(txt2img(client)["info"])
+    assert (info["sd_model_name"], info["clip_skip"]) == ("other", 2)
+
+
+def test_what_callers_send_by_mistake_is_not_sent_back(client: httpx.Client) -> None:
+    assert "secret" not in json.dumps(txt2img(client, auth="user:secret", url="http://secret"))

@@ -1,0 +1,92 @@
+"""Jobs for tests, without HTTP: on a database and a folder of the test's own, with pictures made at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine import GenerationRequest
+from server.fake import InstantBackend
+from server.job import Job, NewJob
+from server.jobs import Jobs
+from server.outputs import Outputs
+from server.settings import Settings
+from server.store import Store
+
+PATIENCE = 60.0
+"""Seconds after which a test gives up on what should happen at once."""
+
+
+@dataclass(eq=False)
+class Queue:
+    jobs: Jobs
+    backend: InstantBackend
+    outputs: Outputs
+    settings: Settings
+
+    async def submit(self, *requests: GenerationRequest, **named: Any) -> Job:
+        return await self.jobs.accept(new(*requests, **named))
+
+    async def finish(self, *requests: GenerationRequest, **named: Any) -> Job:
+        job = await self.submit(*requests, **named)
+        return await self.end(job)
+
+    async def end(self, job: Job) -> Job:
+        ended = await self.jobs.wait(job.id, PATIENCE)
+        assert ended.done, f"the job is still {ended.state}"
+        return ended
+
+
+def request(**parameters: Any) -> GenerationRequest:
+    return GenerationRequest(**({"width": 64, "height": 64, "steps": 2} | parameters))
+
+
+def new(*requests: GenerationRequest, **named: Any) -> NewJob:
+    return NewJob(**({"requests": requests or (request(),), "dialect": "native", "client": "ann"} | named))
+
+
+def settings_in(folder: Path, **values: Any) -> Settings:
+    own = {"database": folder / "jobs.sqlite", "outputs": str(folder / "outputs"), "drain_seconds": 5.0}
+    return Settings(**(own | {"backend": "instant", "webhook_private_addresses": True} | values))
+
+
+@contextlib.asynccontextmanager
+async def queue(
+    folder: Path,
+    *,
+    backend: InstantBackend | None = None,
+    outputs: Outputs | None = None,
+    store: Callable[[Settings], Store] | None = None,
+    drain: float = PATIENCE,
+    **values: Any,
+) -> AsyncIterator[Queue]:
+    """Jobs that run, until the end of the block."""
+    settings = settings_in(folder, **values)
+    made = backend or InstantBackend()
+    kept = outputs or Outputs(settings.outputs)
+    jobs = Jobs(settings, made, kept, store=store(settings) if store else None)
+    await jobs.start()
+    try:
+        await made.start()
+        yield Queue(jobs, made, kept, settings)
+    finally:
+        await jobs.close(drain)
+        await made.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what happens by itself."""
+    for _ in range(int(PATIENCE / 0.005)):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise TimeoutError
+
+
+def run(scene: Coroutine[Any, Any, None]) -> None:
+    """A test's scene on an event loop of its own, where nothing is left over."""
+    asyncio.run(scene)

@@ -1,0 +1,84 @@
+"""Somebody who is told by webhooks: keeps what came, and answers as the test says."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Call:
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Receiver:
+    url: str = ""
+    calls: list[Call] = field(default_factory=list)
+    script: list[Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=list)
+    """One behaviour per call; after those, it answers 204."""
+
+
+def status(code: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(code)
+        for name, value in ({"Content-Length": "0"} | headers).items():
+            handler.send_header(name, value)
+        handler.end_headers()
+
+    return behave
+
+
+def hang_up(handler: BaseHTTPRequestHandler) -> None:
+    """Close the connection without an answer."""
+    handler.close_connection = True
+
+
+def endless(handler: BaseHTTPRequestHandler) -> None:
+    """A good answer whose body never ends, until the caller has had enough."""
+    status(200, **{"Content-Length": str(2**40)})(handler)
+    with contextlib.suppress(OSError):
+        while True:
+            handler.wfile.write(b"x" * 65536)
+
+
+@contextlib.contextmanager
+def receiving() -> Iterator[Receiver]:
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = int(self.headers.get("Content-Length", "0"))
+            body = self.rfile.read(length)
+            if len(body) < length:
+                return  # whoever called was killed meanwhile
+            named = {name.lower(): value for name, value in self.headers.items()}
+            behave = receiver.script.pop(0) if receiver.script else status(204)
+            behave(self)
+            receiver.calls.append(Call(self.path, named, body))
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Silence."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    receiver.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

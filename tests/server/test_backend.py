@@ -1,0 +1,244 @@
+"""Jobs on the real engine: its pictures, its progress, its errors and its checkpoints, seen from the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from engine import BadRequest, Engine, EngineClosed, GenerationRequest, OutOfMemory, Progress, UnknownCheckpoint
+from server.backend import EngineBackend
+from server.shelf import Shelf
+from tests.server.conftest import RunningServer
+from tests.server.queues import request, run, settings_in, until
+
+
+@asynccontextmanager
+async def backend(models_folder: Path, *, start: bool = True, **values: Any) -> AsyncIterator[EngineBackend]:
+    own = {"backend": "engine", "model": "tiny", "models_folder": models_folder, "device": "cpu"}
+    made = EngineBackend(settings_in(Path("nowhere"), **(own | values)))
+    try:
+        if start:
+            await made.start()
+        yield made
+    finally:
+        await made.close()
+
+
+def silent(number: int, progress: Progress) -> None:
+    """Nobody listens."""
+
+
+def test_the_picture_is_the_engines_own(models_folder: Path, engine: Engine) -> None:
+    async def scene() -> None:
+        async with backend(models_folder, unet_rows=4) as own:
+            wanted = [
+                own.check(request(seed=seed, model=model))
+                for seed, model in ((1, None), (2, "other"), (2**64 - 1, None))
+            ]
+            told: list[tuple[int, Progress]] = []
+            results = await own.run(wanted, lambda number, progress: told.append((number, progress)))
+            for number, result in enumerate(results):
+                assert result.request == wanted[number]
+                reference = engine.generate(wanted[number])
+                assert result.images[0].tobytes() == reference.images[0].tobytes()
+                steps = [progress.step for each, progress in told if each == number and progress.stage == "sampling"]
+                assert steps == [0, 1, 2]
+            assert any(progress.preview is not None for _, progress in told)
+
+    run(scene())
+
+
+def test_names_lead_into_the_models_folder_alone(models_folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.safetensors"
+    elsewhere.write_bytes(b"secret")
+
+    async def scene() -> None:
+        async with backend(models_folder, start=False) as own:
+            assert own.check(request()).model == "tiny"
+            assert own.check(request(model="other.safetensors")).model == "other"
+            for name in (str(elsewhere), "../models/tiny", "./tiny", str(models_folder / "tiny.safetensors"), "none"):
+                with pytest.raises(UnknownCheckpoint):
+                    own.check(request(model=name))
+                with pytest.raises(UnknownCheckpoint):
+                    await own.load(name)
+                with pytest.raises(UnknownCheckpoint):
+                    await own.unload(name)
+
+    run(scene())
+
+
+def test_what_can_be_told_without_a_checkpoint_is_told_at_once(models_folder: Path) -> None:
+    async def scene() -> None:
+        async with backend(models_folder, start=False) as own:
+            for wanted in (request(prompt="(" * 200), request(scheduler="kl_optimal", steps=1)):
+                try:
+                    own.check(wanted)
+                except BadRequest:
+                    continue
+                assert wanted.scheduler == "kl_optimal"  # a schedule that exists after all
+            with pytest.raises(BadRequest) as caught:
+                own.check(request(negative_prompt="(" * 200))
+            assert caught.value.field == "negative_prompt"
+
+    run(scene())
+
+
+def test_a_default_elsewhere_is_known_by_its_files_name(models_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.safetensors"
+    file.write_bytes((models_folder / "tiny.safetensors").read_bytes())
+
+    async def scene() -> None:
+        async with backend(models_folder, model=str(file)) as own:
+            assert [info.name for info in own.models()] == ["mine.safetensors", "other", "tiny"]
+            wanted = own.check(request())
+            assert wanted.model == "mine.safetensors"
+            (result,) = await own.run([wanted], silent)
+            assert result.request.model == "mine.safetensors"
+
+    run(scene())
+
+
+def test_checkpoints_come_and_go(models_folder: Path) -> None:
+    async def scene() -> None:
+        async with backend(models_folder) as own:
+            assert [(info.name, info.default, info.resident) for info in own.models()] == [
+                ("tiny", True, True),
+                ("other", False, False),
+            ]
+            await asyncio.gather(own.load("other"), own.load("other.safetensors"))
+            assert all(info.resident and not info.loading for info in own.models())
+            assert await own.unload("tiny")
+            assert not await own.unload("tiny")
+            assert [info.resident for info in own.models()] == [False, True]
+            assert own.ready
+            (result,) = await own.run([own.check(request())], silent)
+            assert len(result.images) == 1
+            assert all(info.resident for info in own.models())
+
+    run(scene())
+
+
+def test_one_failure_cancels_the_others(models_folder: Path) -> None:
+    async def scene() -> None:
+        async with backend(models_folder) as own:
+            fits, never = own.check(request(steps=500)), own.check(request(width=16384, height=16384))
+            with pytest.raises(BadRequest):
+                await own.run([fits, never], silent)
+            await until(lambda: own.status()["in_flight"] == 0)
+
+    run(scene())
+
+
+def test_cancelling_frees_the_places(models_folder: Path) -> None:
+    async def scene() -> None:
+        async with backend(models_folder) as own:
+            seen: list[int] = []
+            task = asyncio.create_task(
+                own.run([own.check(request(steps=900))] * 2, lambda number, progress: seen.append(progress.step))
+            )
+            await until(lambda: max(seen, default=0) >= 2)
+            assert own.status()["in_flight"] == 2
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await until(lambda: own.status()["in_flight"] == 0)
+            told = len(seen)
+            await own.run([own.check(request())], silent)
+            assert len(seen) == told  # who is cancelled hears nothing more
+
+    run(scene())
+
+
+def test_a_model_beyond_the_budget_is_told(models_folder: Path) -> None:
+    async def scene() -> None:
+        async with backend(models_folder, start=False, memory_budget=1000) as own:
+            with pytest.raises(OutOfMemory):
+                await own.start()
+            assert not own.ready
+
+    run(scene())
+
+
+def test_an_engine_that_is_gone_is_told(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.backend._LOOK_AFTER_SECONDS", 0.05)
+
+    async def scene() -> None:
+        async with backend(models_folder, start=False) as own:
+            assert not own.ready
+            with pytest.raises(EngineClosed):
+                await own.run([own.check(request())], silent)
+            await own.start()
+            assert own.ready
+            assert own._engine is not None
+            task = asyncio.create_task(own.run([own.check(request(steps=900))], silent))
+            await until(lambda: own.status()["in_flight"])
+            monkeypatch.setattr(type(own._engine), "running", False)
+            with pytest.raises(EngineClosed):
+                await task
+            assert not own.ready
+
+    run(scene())
+
+
+def test_status_tells_what_it_runs_on(models_folder: Path) -> None:
+    async def scene() -> None:
+        async with backend(models_folder, start=False) as own:
+            assert own.status()["device"] == "cpu"
+            await own.start()
+            await own.run([own.check(request(batch_size=2, steps=3))], silent)
+            status = own.status()
+            assert status["device"].startswith("cpu (")
+            assert (status["dtype"], status["resident"], status["ticks"], status["evaluations"]) == (
+                "float32",
+                ["tiny"],
+                3,
+                6,
+            )
+            assert 0 < status["memory_free"] < status["memory_total"]
+
+    run(scene())
+
+
+def test_the_shelf_follows_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.shelf._LOOK_AGAIN_SECONDS", 0.0)
+    with pytest.raises(UnknownCheckpoint):
+        Shelf(tmp_path, None)
+    (tmp_path / "b.safetensors").write_bytes(b"12")
+    shelf = Shelf(tmp_path, "b")
+    (tmp_path / "a.ckpt").write_bytes(b"1")
+    assert [(info.name, info.file, info.size, info.default) for info in shelf.models()] == [
+        ("b", "b.safetensors", 2, True),
+        ("a", "a.ckpt", 1, False),
+    ]
+    (tmp_path / "a.ckpt").unlink()
+    assert [info.name for info in shelf.models()] == ["b"]
+
+
+def test_jobs_over_http_are_the_engines_pictures(engine_server: RunningServer, engine: Engine) -> None:
+    """Many at once, on two models: each picture is the one it is alone."""
+    wanted = [
+        {"width": 64, "height": 64, "steps": 3, "seed": seed, "model": ("tiny", "other")[seed % 2]} for seed in range(8)
+    ]
+    answers: dict[int, httpx.Response] = {}
+
+    def ask(number: int) -> None:
+        answers[number] = httpx.post(f"{engine_server.url}/api/v1/generate", json=wanted[number], timeout=120)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(wanted))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, body in enumerate(wanted):
+        picture = httpx.get(answers[number].raise_for_status().json()["output_url"]).content
+        reference = engine.generate(GenerationRequest(**body)).images[0]  # type: ignore[arg-type]
+        assert Image.open(io.BytesIO(picture)).tobytes() == reference.tobytes()

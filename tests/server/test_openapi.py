@@ -1,0 +1,136 @@
+"""The OpenAPI document is true: whatever Schemathesis makes of it, answers are as described and none is a defect."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from engine.request import MAX_SEED
+from server.app import create_app
+from server.dialects.native.answers import JobAnswer, ProblemAnswer
+from server.dialects.native.examples import GENERATE, JOB, PROBLEM
+from server.fake import InstantBackend
+from server.settings import Settings
+from tests.server.conftest import RunningServer, running, settings_in
+
+SMALL: dict[str, Any] = {
+    "backend": "instant",
+    "max_pixels": 512 * 512,
+    "max_pictures": 4,
+    "max_steps": 100,
+    "dialects": (),
+}
+FAITHFUL = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running(settings_in(tmp_path_factory.mktemp("native"), **SMALL), InstantBackend()) as server:
+        httpx.post(f"{server.url}/api/v1/generate", json={"width": 64, "height": 64})
+        yield server
+
+
+SCHEMA = schemathesis.openapi.from_dict(create_app(Settings(**SMALL)).openapi())
+OPERATIONS = {each.ok().label: each.ok() for each in SCHEMA.get_all_operations()}
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_answers_are_as_described(label: str, mode: GenerationMode, native: RunningServer) -> None:
+    @given(case=OPERATIONS[label].as_strategy(generation_mode=mode))
+    @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    def answered(case: schemathesis.Case) -> None:
+        seen.add(case.call_and_validate(base_url=native.url, checks=FAITHFUL, timeout=60).status_code)
+
+    seen: set[int] = set()
+
+    with contextlib.suppress(Unsatisfiable):  # nothing can be wrong with a call that has no parameters
+        answered()
+    if label == "POST /api/v1/generate":
+        assert (200 if mode == GenerationMode.POSITIVE else 400) in seen
+
+
+def document(**values: Any) -> dict[str, Any]:
+    return create_app(Settings(backend="instant", **values)).openapi()
+
+
+def test_every_native_route_says_what_it_answers_and_how_it_refuses() -> None:
+    for path, operations in document()["paths"].items():
+        for method, operation in operations.items():
+            if not path.startswith("/api/v1/"):
+                continue
+            answers = operation["responses"]
+            assert operation["tags"] == ["Native"], path
+            assert "403" in answers, (method, path)
+            assert "application/problem+json" in answers["403"]["content"]
+            success = next(answer for status, answer in answers.items() if status.startswith("2"))
+            assert success["content"], (method, path)
+
+
+def test_the_examples_are_what_they_say(native: RunningServer) -> None:
+    JobAnswer.model_validate(JOB)
+    ProblemAnswer.model_validate(PROBLEM)
+    for example in GENERATE.values():
+        small = {"width": 64, "height": 64, "steps": 1}
+        answer = httpx.post(f"{native.url}/api/v1/generate", json=example["value"] | small)
+        assert answer.status_code in (200, 202)
+        JobAnswer.model_validate(answer.json())
+
+
+def test_the_body_of_generate_is_described_as_it_is_checked() -> None:
+    body = document()["paths"]["/api/v1/generate"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    properties = body["properties"]
+    assert properties["width"] | {"description": ""} == {
+        "type": "integer",
+        "minimum": 16,
+        "maximum": 16384,
+        "multipleOf": 8,
+        "default": 512,
+        "description": "",
+    }
+    assert properties["denoise"]["exclusiveMinimum"] == 0
+    assert "dpmpp_2m" in properties["sampler"]["enum"]
+    assert properties["count"]["maximum"] == 64
+    validator = jsonschema_rs.Draft202012Validator(body)
+    for right in ({}, {"seed": MAX_SEED}, {"seed": "18446744073709551615"}, {"seed": None}, {"model": None}):
+        assert validator.is_valid(right), right
+    for wrong in ({"promt": ""}, {"seed": MAX_SEED + 1}, {"width": 20}, {"cfg_scale": "8"}, {"prompt": None}, []):
+        assert not validator.is_valid(wrong), wrong
+
+
+def test_keys_and_the_public_url_are_described_where_there_are_any() -> None:
+    assert "security" not in document()
+    keyed = document(api_keys={"alice": "0" * 64}, public_url="https://pictures.example.org")
+    assert {"bearer": []} in keyed["security"]
+    assert keyed["paths"]["/api/v1/images/{name}"]["get"]["security"] == []
+    assert "security" not in keyed["paths"]["/api/v1/generate"]["post"]
+    assert keyed["servers"] == [{"url": "https://pictures.example.org"}]
+
+
+def test_the_document_holds_nothing_that_is_never_answered() -> None:
+    text = json.dumps(document())
+    assert "HTTPValidationError" not in text
+    assert "server__" not in text

@@ -1,0 +1,89 @@
+"""Many clients at once, in all dialects, some of whom cancel or hang up: nothing is lost and nothing done twice.
+
+``python -m benchmarks.load`` does the same at full length, and takes the times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.load import Outcome, Target, put_load
+from benchmarks.load_plan import DIALECTS, Call, Habits, plan, read_mix
+from benchmarks.workloads import Scale
+from server.fake import InstantBackend
+from server.job import Job
+from tests.server.conftest import RunningServer
+from tests.server.queues import PATIENCE, queue, request, run
+
+
+def calls(jobs: int, rate: float, **changed: Any) -> list[Call]:
+    habits = Habits(mix=read_mix(",".join(DIALECTS)), cancels=0.15, hang_ups=0.2, **changed)
+    scale = Scale(size=64, steps=2)
+    return plan(rate=rate, seconds=1, jobs=jobs, clients=50, scale=scale, habits=habits, seed=1, run=jobs)
+
+
+def outcome_of(server: RunningServer, planned: list[Call]) -> Outcome:
+    picture = server.services.outputs.path("a.png")
+    assert picture is not None
+    return asyncio.run(put_load(Target(url=server.url, outputs=picture.parent), planned))
+
+
+def ends(outcome: Outcome) -> Counter[str]:
+    return Counter(visit.end for visit in outcome.visits)
+
+
+def test_nothing_is_lost_of_a_mixed_load(server: RunningServer) -> None:
+    server.backend.step_seconds = 0.02
+    outcome = outcome_of(server, calls(250, rate=100.0, linger=0.2))
+    assert outcome.wrong == []
+    assert [visit.reason for visit in outcome.visits if visit.reason] == []
+    seen = ends(outcome)
+    assert seen["succeeded"] > 150
+    assert seen["cancelled"]
+    assert seen["left"]
+    assert {row.state for row in outcome.rows} == {"succeeded", "cancelled"}
+
+
+def test_nothing_is_lost_of_a_mixed_load_on_the_engine(engine_server: RunningServer) -> None:
+    outcome = outcome_of(engine_server, calls(60, rate=60.0, linger=2.0))
+    assert outcome.wrong == []
+    assert [visit.reason for visit in outcome.visits if visit.reason] == []
+    seen = ends(outcome)
+    assert seen["succeeded"] > 30
+    assert seen["cancelled"]
+
+
+def test_what_a_full_queue_refuses_is_not_there_and_the_rest_is_done(
+    open_server: Callable[..., RunningServer],
+) -> None:
+    server = open_server(InstantBackend(step_seconds=0.01, capacity=2), max_queued=5)
+    outcome = outcome_of(server, calls(120, rate=1000.0, linger=0.05))
+    assert outcome.wrong == []
+    refused = [visit for visit in outcome.visits if visit.end == "refused"]
+    assert refused
+    assert all("429" in (visit.reason or "") for visit in refused)
+    assert len(outcome.rows) <= len(outcome.visits) - len(refused)
+    assert ends(outcome)["succeeded"]
+
+
+def test_who_calls_again_after_the_end_is_answered(tmp_path: Path) -> None:
+    """Under the same id and the same key as before, as who hung up does."""
+
+    async def scene() -> None:
+        async with queue(tmp_path) as own:
+
+            async def again() -> Job:
+                return await own.submit(request(seed=1), id="mine", idempotency_key="mine")
+
+            ended = await own.end(await again())
+            repeated = await again()
+            assert repeated == ended
+            assert (await own.end(repeated)).state == "succeeded"
+            events = [event.kind async for event in own.jobs.events("mine")]
+            assert events == ["finished"]
+
+    run(asyncio.wait_for(scene(), PATIENCE))

@@ -1,0 +1,319 @@
+"""The store's promises: each change is made once, by whoever is entitled to it, and is there after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.fake import InstantBackend
+from server.intake import fingerprint, job_for
+from server.job import Failure, Job, Picture, Webhook
+from server.store import IdTaken, KeyConflict, Message, Moment, Outcome, QueueFull, StoreFailed
+from server.store.sqlite import SqliteStore
+from tests.server.queues import new, request, run, settings_in
+
+SUCCESS = Outcome(state="succeeded", finished=5.0)
+
+
+def told(job: Job, moment: Moment) -> list[Message]:
+    """One message that names the attempt."""
+    text = f"{moment} {job.state} {job.attempt}"
+    id = f"{job.id}-{job.attempt}-{moment}"
+    return [Message(id=id, job=job.id, moment=moment, url="http://e.org", body=text, created=1.0, due=1.0)]
+
+
+@contextlib.asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(folder / "jobs.sqlite", compose=told)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def job(**named: Any) -> Job:
+    settings = settings_in(Path("nowhere"))
+    return job_for(new(**named), settings, InstantBackend())
+
+
+async def add(store: SqliteStore, wanted: Job | None = None, print_: str = "", most: int = 1000) -> Job:
+    return await store.add(wanted or job(), fingerprint=print_, max_queued=most)
+
+
+async def claim(store: SqliteStore, pictures: int = 1, **named: Any) -> list[Job]:
+    values: dict[str, Any] = {"now": 2.0, "alone": True, "max_attempts": 3} | named
+    return (await store.claim(pictures=pictures, **values)).jobs
+
+
+async def again(store: SqliteStore, one: Job, *, excused: bool = False) -> Job | None:
+    return await store.requeue(one.id, one.attempt, excused=excused, max_attempts=3, now=3.0)
+
+
+def test_a_row_is_the_job(tmp_path: Path) -> None:
+    wanted = job(
+        requests=(request(seed=2**64 - 1, prompt="naïve \U0001f600", denoise=0.3), request(seed=0)),
+        priority=-3,
+        idempotency_key="k",
+        webhook=Webhook(url="http://e.org", events=("started", "finished"), form="replicate"),
+        extra={"big": 2**63, "nested": [{"a": None}]},
+    )
+    outcome = Outcome(
+        state="succeeded",
+        finished=5.5,
+        pictures=(Picture(name="x.png", width=8, height=16, seed=2**64 - 1, request=0, index=0),),
+        timings={"sample": 0.25},
+        record={"device": "none"},
+    )
+
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            accepted = await add(store, wanted)
+            assert accepted == dataclasses.replace(wanted, sequence=1)
+            (begun,) = await claim(store)
+            assert begun == dataclasses.replace(accepted, state="running", attempt=1, started=2.0)
+            await store.finish(begun.id, 1, outcome)
+        async with opened(tmp_path) as store:
+            kept = await store.get(wanted.id)
+            values = {name: getattr(outcome, name) for name in ("state", "finished", "pictures", "timings", "record")}
+            assert kept == dataclasses.replace(begun, **values)
+
+    run(scene())
+
+
+def test_seeds_are_kept_as_text(tmp_path: Path) -> None:
+    """Other programs that look into the file must not round them."""
+
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            await add(store, job(requests=(request(seed=2**64 - 1),)))
+
+    run(scene())
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database:
+        (seed,) = database.execute("SELECT json_extract(requests, '$[0].seed') FROM jobs").fetchone()
+        assert seed == str(2**64 - 1)
+
+
+def test_only_the_running_attempt_can_end_a_job(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            one = await add(store)
+            assert await store.finish(one.id, 0, SUCCESS) is None
+            (first,) = await claim(store)
+            requeued = await again(store, first)
+            assert requeued is not None
+            assert requeued.state == "queued"
+            assert await store.finish(one.id, 1, SUCCESS) is None
+            (second,) = await claim(store)
+            assert second.attempt == 2
+            assert await store.finish(one.id, 1, SUCCESS) is None
+            assert await again(store, first) is None
+            ended = await store.finish(one.id, 2, SUCCESS)
+            assert ended is not None
+            failed = Outcome(state="failed", finished=9.0, failure=Failure(kind="generation_failed", message=""))
+            assert await store.finish(one.id, 2, failed) is None
+            assert await store.get(one.id) == ended
+
+    run(scene())
+
+
+def test_a_claimed_job_is_claimed_once(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            await asyncio.gather(*(add(store) for _ in range(30)))
+            claims = await asyncio.gather(*(claim(store, 3) for _ in range(20)))
+            begun = [one.id for jobs in claims for one in jobs]
+            assert len(begun) == len(set(begun)) == 30
+            assert all(one.attempt == 1 for jobs in claims for one in jobs)
+
+    run(scene())
+
+
+def test_cancel_wins_over_an_end_that_comes_later(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            await add(store)
+            (one,) = await claim(store)
+            asked = await store.cancel(one.id, 3.0)
+            assert asked is not None
+            assert (asked.state, asked.cancel_requested) == ("running", True)
+            picture = Picture(name="x.png", width=8, height=8, seed=0, request=0, index=0)
+            ended = await store.finish(one.id, 1, dataclasses.replace(SUCCESS, pictures=(picture,)))
+            assert ended is not None
+            assert (ended.state, ended.pictures, ended.failure) == ("cancelled", (), None)
+            assert await store.cancel(one.id, 6.0) == ended
+            assert [each.body for each in await store.due(now=2.0, limit=9)] == []
+
+    run(scene())
+
+
+def test_attempts_are_counted_and_excused(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            one = await add(store)
+            for excused in (False, True, True, False):
+                (begun,) = await claim(store)
+                await again(store, begun, excused=excused)
+            (last,) = await claim(store)
+            assert (last.attempt, last.excused) == (5, 2)
+            ended = await again(store, last)
+            assert ended is not None
+            assert ended.failure is not None
+            assert (ended.state, ended.failure.kind) == ("failed", "attempts_exhausted")
+            assert await claim(store) == []
+            assert (await store.get(one.id)) == ended
+
+    run(scene())
+
+
+def test_a_last_attempt_is_begun_alone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            suspect = await add(store)
+            for _ in range(2):
+                (begun,) = await claim(store)
+                await again(store, begun)
+            other = await add(store, job(client="ben"))
+            assert [each.id for each in await claim(store, 9, alone=False)] == [other.id]
+            assert await claim(store, 9, alone=False) == []
+            await add(store, job(client="ben"))
+            assert [each.id for each in await claim(store, 9, alone=True)] == [suspect.id]
+
+    run(scene())
+
+
+def test_models_are_passed_over(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            await add(store, job(requests=(request(model="other"),)))
+            instant = await add(store)
+            assert [each.id for each in await claim(store, 9, not_models=["other"])] == [instant.id]
+            assert await claim(store, 9, not_models=["other", "instant"]) == []
+            assert len(await claim(store, 9)) == 1
+
+    run(scene())
+
+
+def test_a_refusal_leaves_the_others_of_its_transaction_alone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            first = job(id="mine", idempotency_key="k")
+            await add(store, first, "a")
+            done: list[Any] = await asyncio.gather(
+                add(store),
+                add(store, job(id="mine")),
+                add(store),
+                add(store, job(idempotency_key="k"), "b"),
+                add(store, job(idempotency_key="k"), "a"),
+                add(store, most=1),
+                add(store),
+                return_exceptions=True,
+            )
+            kinds = [type(each) for each in done]
+            assert kinds == [Job, IdTaken, Job, KeyConflict, Job, QueueFull, Job]
+            assert done[4].id == "mine"
+            assert (await store.count(states=None, dialects=None))["queued"] == 4
+
+    run(scene())
+
+
+def test_a_defect_in_an_operation_is_its_callers_alone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            broken = dataclasses.replace(job(), extra={"a": object()})
+            good, bad, also_good = await asyncio.gather(
+                add(store), add(store, broken), add(store), return_exceptions=True
+            )
+            assert isinstance(bad, TypeError)
+            assert isinstance(good, Job)
+            assert isinstance(also_good, Job)
+            with pytest.raises(StoreFailed):
+                await store._thread.do(lambda db: db.execute("SELECT nothing"))
+            assert await store.get(good.id) is not None
+
+    run(scene())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_happens_at_once_each_job_ends_once(tmp_path: Path, seed: int) -> None:
+    """Workers, cancellers and crashes at random; the outbox, written with each change, tells what happened."""
+    choose = random.Random(seed)
+
+    async def worker(store: SqliteStore) -> None:
+        for one in await claim(store, choose.randint(1, 4), alone=choose.random() < 0.5, max_attempts=100):
+            if choose.random() < 0.3:
+                await store.requeue(one.id, one.attempt, excused=False, max_attempts=100, now=3.0)
+            outcome = dataclasses.replace(SUCCESS, state=choose.choice(["succeeded", "failed"]))
+            await asyncio.gather(*(store.finish(one.id, one.attempt, outcome) for _ in range(choose.randint(0, 2))))
+
+    async def scene() -> None:
+        hook = Webhook(url="http://e.org", events=("started", "finished"))
+        ids: list[str] = []
+        for _ in range(4):
+            async with opened(tmp_path) as store:
+                await store.recover(max_attempts=100, now=1.0)
+                clients = [job(webhook=hook, client=choose.choice("abc")) for _ in range(10)]
+                ids += [each.id for each in clients]
+                await asyncio.gather(
+                    *(add(store, each) for each in clients),
+                    *(worker(store) for _ in range(10)),
+                    *(store.cancel(choose.choice(ids), 4.0) for _ in range(5)),
+                )
+        async with opened(tmp_path) as store:
+            await store.recover(max_attempts=100, now=1.0)
+            while any((await store.count(states=["queued", "running"], dialects=None)).values()):
+                await worker(store)
+                await store.recover(max_attempts=100, now=1.0)
+            jobs = await store.find(states=None, dialects=None, ids=None, limit=1000, offset=0, newest_first=False)
+            assert sorted(each.id for each in jobs) == sorted(ids)
+            messages = await store.due(now=10.0, limit=10_000)
+            ends = Counter(each.job for each in messages if each.moment == "finished")
+            assert ends == Counter(ids)
+            starts = Counter(each.job for each in messages if each.moment == "started")
+            assert all(starts[each.id] == each.attempt for each in jobs)
+
+    run(scene())
+
+
+def test_the_outbox_keeps_what_is_not_delivered(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            await add(store, job(webhook=Webhook(url="http://e.org", events=("started",))))
+            (one,) = await claim(store)
+            assert await store.due(now=0.5, limit=9) == []
+            assert await store.next_due() == 1.0
+            (message,) = await store.due(now=1.0, limit=9)
+            assert message.body == "started running 1"
+            await store.postpone(message.id, 50.0)
+            assert await store.next_due() == 50.0
+        async with opened(tmp_path) as store:
+            (later,) = await store.due(now=50.0, limit=9)
+            assert later == dataclasses.replace(message, due=50.0, attempts=1)
+            await store.delivered(message.id)
+            assert await store.next_due() is None
+            assert await store.finish(one.id, 1, SUCCESS) is not None
+            assert await store.next_due() is None  # the end was not asked for
+
+    run(scene())
+
+
+def test_the_fingerprint_tells_calls_apart() -> None:
+    same = [new(request(seed=None)), new(request(seed=None), client="ben", priority=3)]
+    assert len({fingerprint(each) for each in same}) == 1
+    different = [
+        *same[:1],
+        new(request(seed=1)),
+        new(request(seed=None), request(seed=None)),
+        new(request(seed=None), dialect="openai"),
+        new(request(seed=None), asked={"n": 1}),
+    ]
+    assert len({fingerprint(each) for each in different}) == len(different)

@@ -1,0 +1,342 @@
+"""Webhooks: what arrives, that it arrives, that it is ours, and that it goes nowhere it must not."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.fake import InstantBackend
+from server.job import Job, Webhook
+from server.jobs import Jobs
+from server.problems import Problem
+from server.targets import Refused, check_url, is_public, target_of
+from server.webhooks import key_of, signed
+from tests.server.queues import Queue, queue, request, run, until
+from tests.server.receiver import Receiver, endless, hang_up, receiving, status
+from tests.server.test_recovery import crash
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ....").decode()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once."""
+    monkeypatch.setattr("server.webhooks.Webhooks._pause", lambda self, attempts: 0.0)
+
+
+def hook(receiver: Receiver, *events: str, **named: Any) -> Webhook:
+    return Webhook(url=f"{receiver.url}/hook?a=1", events=events or ("finished",), **named)
+
+
+async def outbox(own: Queue) -> int:
+    messages = await own.jobs._store.due(now=1e12, limit=1000)
+    return len(messages)
+
+
+async def emptied(own: Queue) -> None:
+    while await outbox(own):
+        await until(lambda: True)
+
+
+def test_each_moment_is_told_in_its_order(tmp_path: Path, receiver: Receiver) -> None:
+    async def scene() -> None:
+        async with queue(tmp_path) as own:
+            job = await own.finish(request(seed=2**64 - 1), webhook=hook(receiver, "started", "output", "finished"))
+            await own.finish(request(prompt="fail"), webhook=hook(receiver))
+            await until(lambda: len(receiver.calls) == 4)
+            await emptied(own)
+            told = [call.json for call in receiver.calls if call.json["job_id"] == job.id]
+            assert [each["type"] for each in told] == ["job.started", "job.output", "job.finished"]
+            assert [each["status"] for each in told] == ["running", "succeeded", "succeeded"]
+            assert told[2]["images"][0]["name"] == job.pictures[0].name
+            assert told[2]["parameters"][0]["seed"] == 2**64 - 1
+            (failed,) = [call.json for call in receiver.calls if call.json["job_id"] != job.id]
+            assert (failed["status"], failed["error"]["kind"]) == ("failed", "generation_failed")
+            assert {call.path for call in receiver.calls} == {"/hook?a=1"}
+            assert len({call.headers["webhook-id"] for call in receiver.calls}) == 4
+
+    run(scene())
+
+
+def test_a_message_is_signed(tmp_path: Path, receiver: Receiver) -> None:
+    async def scene() -> None:
+        async with queue(tmp_path, webhook_secret=SECRET) as own:
+            await own.finish(webhook=hook(receiver))
+            await until(lambda: receiver.calls)
+
+    run(scene())
+    (call,) = receiver.calls
+    content = f"{call.headers['webhook-id']}.{call.headers['webhook-timestamp']}.".encode() + call.body
+    digest = hmac.new(b"a secret of thirty-two bytes ....", content, hashlib.sha256).digest()
+    assert call.headers["webhook-signature"] == "v1," + base64.b64encode(digest).decode()
+
+
+def test_the_signature_is_that_of_standard_webhooks() -> None:
+    """The example of the specification's own libraries."""
+    key = key_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    headers = signed("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}', key)
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    assert "webhook-signature" not in signed("msg_1", 0, b"", None)
+    assert key_of("any other text") == b"any other text"
+
+
+@pytest.mark.parametrize(
+    "misbehave", [status(500), status(302, Location="http://127.0.0.1/other"), status(404), hang_up]
+)
+def test_what_is_not_taken_is_sent_again_under_the_same_id(
+    tmp_path: Path, receiver: Receiver, misbehave: Callable[[BaseHTTPRequestHandler], None]
+) -> None:
+    receiver.script = [misbehave, misbehave]
+
+    async def scene() -> None:
+        async with queue(tmp_path) as own:
+            await own.finish(webhook=hook(receiver))
+            await until(lambda: len(receiver.calls) == 3)
+            await emptied(own)
+
+    run(scene())
+    assert len({(call.headers["webhook-id"], call.body, call.path) for call in receiver.calls}) == 1
+
+
+def test_it_is_given_up_in_the_end(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.script = [status(500)] * 100
+
+    async def scene() -> None:
+        async with queue(tmp_path, webhook_attempts=3) as own:
+            await own.finish(webhook=hook(receiver))
+            await until(lambda: len(receiver.calls) == 3)
+            await emptied(own)
+            receiver.script = [status(410)] * 100
+            await own.finish(webhook=hook(receiver))
+            await until(lambda: len(receiver.calls) == 4)
+            await emptied(own)
+
+    run(scene())
+    assert len(receiver.calls) == 4  # who says that the address is gone for good is asked once
+
+
+def test_an_answers_body_is_not_read(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.script = [endless]
+
+    async def scene() -> None:
+        async with queue(tmp_path) as own:
+            await own.finish(webhook=hook(receiver))
+            await until(lambda: receiver.calls)
+            await emptied(own)
+
+    run(scene())
+    assert len(receiver.calls) == 1
+
+
+def test_nothing_is_lost_over_a_crash(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.script = [status(503)] * 1000
+
+    async def scene() -> None:
+        async with queue(tmp_path, webhook_attempts=10**6) as own:
+            jobs = [await own.finish(request(seed=n), webhook=hook(receiver)) for n in range(3)]
+            backend = own.backend
+            backend.step_seconds = 3600
+            running = await own.submit(webhook=hook(receiver))
+            await until(lambda: len(backend.started) == 4)
+            await own.jobs._webhooks.close()
+            await crash(own)
+        receiver.script.clear()
+        receiver.calls.clear()
+        async with queue(tmp_path) as own:
+            await own.end(running)
+            await until(lambda: len(receiver.calls) >= 4)
+            await emptied(own)
+        ends = [call.json["job_id"] for call in receiver.calls]
+        assert sorted(ends) == sorted([job.id for job in jobs] + [running.id])
+
+    run(scene())
+
+
+def test_one_who_does_not_answer_holds_up_nobody_else(tmp_path: Path, receiver: Receiver) -> None:
+    async def scene() -> None:
+        writers: list[asyncio.StreamWriter] = []
+        deaf = await asyncio.start_server(lambda reader, writer: writers.append(writer), "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{deaf.sockets[0].getsockname()[1]}/"
+        async with queue(tmp_path) as own:
+            for _ in range(20):
+                await own.finish(webhook=Webhook(url=url))
+            await own.finish(webhook=hook(receiver))
+            await until(lambda: receiver.calls)
+            assert await outbox(own) >= 20
+        for writer in writers:
+            writer.close()
+            await writer.wait_closed()
+        deaf.close()
+        await deaf.wait_closed()
+
+    run(scene())
+
+
+def test_a_dialect_has_words_of_its_own(tmp_path: Path, receiver: Receiver) -> None:
+    def body(job: Job, moment: str) -> dict[str, Any]:
+        if job.extra.get("break"):
+            raise KeyError("no such field")
+        return {"id": job.id, "moment": moment}
+
+    async def scene() -> None:
+        async with queue(tmp_path) as own:
+            own.jobs._webhooks._composer._bodies["replicate"] = body
+            job = await own.finish(webhook=hook(receiver, form="replicate"))
+            await until(lambda: receiver.calls)
+            broken = await own.finish(webhook=hook(receiver, form="replicate"), extra={"break": True})
+            await until(lambda: len(receiver.calls) == 2)
+            assert receiver.calls[0].json == {"id": job.id, "moment": "finished"}
+            assert (broken.state, receiver.calls[1].json["job_id"]) == ("succeeded", broken.id)
+
+    run(scene())
+
+
+def test_bodies_come_from_whoever_puts_the_server_together(tmp_path: Path) -> None:
+    from server.outputs import Outputs
+    from tests.server.queues import settings_in
+
+    settings = settings_in(tmp_path)
+    jobs = Jobs(settings, InstantBackend(), Outputs(settings.outputs), {"mine": lambda job, moment: {"a": moment}})
+    assert jobs._webhooks._composer._bodies["mine"] is not None
+
+
+def test_progress_is_told_now_and_then(tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        async with queue(tmp_path, backend=InstantBackend(step_seconds=0.005)) as own:
+            await own.finish(request(steps=40), webhook=hook(receiver, "progress", "finished"))
+            await until(lambda: receiver.calls and receiver.calls[-1].json["type"] == "job.finished")
+            kinds = [call.json["type"] for call in receiver.calls]
+            assert kinds.count("job.finished") == 1
+            assert 1 <= kinds.count("job.progress") < 40
+
+    run(scene())
+
+
+PRIVATE = [
+    "127.0.0.1", "127.8.9.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
+    "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "::1", "::", "fe80::1", "fc00::1",
+    "fd00:ec2::254", "ff02::1", "fec0::1", "2001:db8::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1",
+    "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::7f00:1", "2002:7f00:1::", "2002:a00:1::",
+]  # fmt: skip
+PUBLIC = ["1.1.1.1", "8.8.8.8", "93.184.216.34", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_inner_addresses_are_refused(address: str) -> None:
+    assert not is_public(ipaddress.ip_address(address))
+    host = f"[{address}]" if ":" in address else address
+    with pytest.raises(Problem) as caught:
+        check_url(f"http://{host}:8080/x", private=False)
+    assert (caught.value.status, caught.value.field) == (400, "webhook_url")
+    check_url(f"http://{host}:8080/x", private=True)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_outer_addresses_are_not(address: str) -> None:
+    assert is_public(ipaddress.ip_address(address))
+    check_url(f"https://{f'[{address}]' if ':' in address else address}/x", private=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "example.org", "ftp://example.org", "file:///etc/passwd", "http://", "http:///x", "http://user:pw@example.org",
+        "http://example.org:99999", "http://exa mple.org", "http://e.org/\r\nX: y", "https://example.org/" + "x" * 2048,
+        "http://[::1", "javascript:alert(1)", "http://localhost/", "http://LOCALHOST./", "http://a.localhost/",
+    ],
+)  # fmt: skip
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(Problem) as caught:
+        check_url(url, private=False)
+    assert caught.value.field == "webhook_url"
+
+
+def resolver(*answers: list[str]) -> Callable[[str, int], Any]:
+    given = iter(answers)
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return next(given)
+
+    return resolve
+
+
+def test_all_addresses_of_a_name_are_checked() -> None:
+    async def scene() -> None:
+        url = "https://example.org/x"
+        for bad in (["10.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["2606:4700::1", "fe80::1%eth0"]):
+            with pytest.raises(Refused):
+                await target_of(url, private=False, resolve=resolver(bad))
+        target = await target_of(url, private=False, resolve=resolver(["8.8.8.8", "1.1.1.1"]))
+        assert (target.address, target.port, target.host) == ("8.8.8.8", 443, "example.org")
+        with pytest.raises(OSError, match="no address"):
+            await target_of(url, private=False, resolve=resolver([]))
+
+    run(scene())
+
+
+@pytest.mark.parametrize("spelling", ["http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/", "http://127.1/"])
+def test_odd_spellings_of_loopback_lead_nowhere(spelling: str) -> None:
+    """They are names to us, and what the system makes of them is looked at."""
+
+    async def scene() -> None:
+        with pytest.raises((Refused, OSError)):
+            await target_of(spelling, private=False)
+
+    run(scene())
+
+
+def test_a_message_for_an_inner_address_is_dropped(tmp_path: Path, receiver: Receiver) -> None:
+    """The name leads elsewhere by the time it is called."""
+
+    async def scene() -> None:
+        port = receiver.url.rpartition(":")[2]
+        async with queue(tmp_path, webhook_private_addresses=False) as own:
+            own.jobs._webhooks._resolve = resolver(["127.0.0.1"])
+            await own.finish(webhook=Webhook(url=f"http://rebound.example:{port}/"))
+            await emptied(own)
+        assert receiver.calls == []
+
+    run(scene())
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_called(tmp_path: Path, receiver: Receiver) -> None:
+    """A name that would lead elsewhere if asked again is not asked again; the receiver sees the name."""
+
+    async def scene() -> None:
+        port = receiver.url.rpartition(":")[2]
+        async with queue(tmp_path) as own:
+            own.jobs._webhooks._resolve = resolver(["127.0.0.1"])  # a second question would have no answer
+            await own.finish(webhook=Webhook(url=f"http://nowhere.invalid:{port}/x"))
+            await until(lambda: receiver.calls)
+        assert receiver.calls[0].headers["host"] == f"nowhere.invalid:{port}"
+
+    run(scene())
+
+
+def test_a_proxy_of_the_environment_is_not_asked(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    async def scene() -> None:
+        async with queue(tmp_path) as own:
+            await own.finish(webhook=hook(receiver))
+            await until(lambda: receiver.calls)
+
+    run(scene())
