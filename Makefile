@@ -4,15 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
-# The starter checkpoint, which stands in where AWPainting is not there, is trained at this size.
-SIZE := $(if $(wildcard models/AWPainting_v1.3.safetensors),,--width 256 --height 256)
-
 ARGUMENTS ?=
 
 .PHONY: image serve test starter bench lint types check format clean
 
 image: $(READY)  ## make the workflow's picture
-	$(RUN) -m engine.generate $(SIZE)
+	$(RUN) -m engine.generate
 
 serve: $(READY)  ## serve pictures over HTTP; settings are SD_… variables, or flags in ARGUMENTS="--port 8080"
 	$(RUN) -m server $(ARGUMENTS)

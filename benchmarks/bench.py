@@ -22,6 +22,7 @@ from benchmarks.plan import Plan, Variant
 from benchmarks.report import Report
 from benchmarks.subjects import EngineSubject, Subject
 from benchmarks.worker import Worker, WorkerLost
+from engine.checkpoint import checkpoint_size
 
 T = TypeVar("T")
 
@@ -122,9 +123,8 @@ class Bench:
 
     def fit(self, subjects: Sequence[Subject]) -> bool:
         """Whether all of these can be open at once, by a guess."""
-        parameters = self.work.unet_parameters * 1.25  # with VAE and text encoder
-        takes = sum(_COPIES * parameters * getattr(torch, one.dtype).itemsize + _ROOM for one in subjects)
-        return bool(takes <= memory_bytes(self.device) * 0.9)
+        sizes = [checkpoint_size(self.plan.checkpoint, getattr(torch, one.dtype)) for one in subjects]
+        return sum(_COPIES * size + _ROOM for size in sizes) <= memory_bytes(self.device) * 0.9
 
     def open(self, subjects: Sequence[Subject], timed: bool = True) -> list[Worker]:
         """As ``Crew.open``; keeps what a reader must know of each subject."""

@@ -27,6 +27,8 @@ class Timed:
     """One picture and how long it took."""
 
     seconds: float
+    processor_seconds: float
+    """What all threads of the process took of the CPU meanwhile."""
     picture: Picture
 
 
@@ -35,11 +37,15 @@ def paint_timed(subject: Subject, request: GenerationRequest, png: bool = False)
 
     With ``png`` the clock runs on until it is a PNG too.
     """
-    begin = time.perf_counter()
+    begin, processor = time.perf_counter(), time.process_time()
     picture = subject.paint(request)
     if png:
         encode_png(Image.fromarray(picture.pixels), {})
-    return Timed(seconds=time.perf_counter() - begin, picture=picture)
+    return Timed(
+        seconds=time.perf_counter() - begin,
+        processor_seconds=time.process_time() - processor,
+        picture=picture,
+    )
 
 
 def warm_up(subject: Subject, requests: Iterable[GenerationRequest], least: int, seconds: float) -> list[float]:

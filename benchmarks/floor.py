@@ -1,6 +1,7 @@
 """How much work a picture is, and how fast the machine could do it at best.
 
-Operations are counted on networks without weights; one multiply-add is two operations.
+Operations of UNet and VAE are counted by torch on networks without weights, the text encoder's by formula; one
+multiply-add is two operations.
 """
 
 from __future__ import annotations
@@ -53,15 +54,20 @@ def count_work(checkpoint: Path, size: int) -> Work:
     cells = size // PIXELS_PER_CELL
     latents = torch.empty(2, 4, cells, cells, device="meta")
     context = torch.empty(2, _TOKENS, contents.unet.context, device="meta")
-    tokens = torch.empty(2, _TOKENS, dtype=torch.long, device="meta")
-    unet, vae, text = (part.module for part in contents.parts)
+    unet, vae = contents.unet.module, contents.vae.module
     return Work(
         step=_operations(unet, latents, torch.empty(2, device="meta"), context),
         decode=_operations(vae.get_submodule("post_quant_conv"), latents[:1])
         + _operations(vae.get_submodule("decoder"), latents[:1]),
-        encode=_operations(text, tokens),
+        encode=_text_encoder(contents.facts.context_width, contents.facts.text_layers),
         unet_parameters=sum(parameter.numel() for parameter in unet.parameters()),
     )
+
+
+def _text_encoder(width: int, layers: int) -> int:
+    """On prompt and negative prompt: queries, keys, values and outputs, an MLP four times as wide, and attention."""
+    per_token = 12 * width**2 + 2 * _TOKENS * width  # multiply-adds in a layer
+    return 2 * (2 * _TOKENS) * layers * per_token
 
 
 def _operations(module: nn.Module, *inputs: Any) -> int:

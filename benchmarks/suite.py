@@ -115,7 +115,10 @@ def _has_room(bench: Bench) -> bool:
 def _finish(bench: Bench) -> None:
     """Judge and draw what was measured."""
     report = bench.report
-    _judge(bench)
+    try:
+        _judge(bench)
+    except Exception as error:  # a defect in judging must not cost the figures
+        report.note(f"the targets could not be judged: {type(error).__name__}: {error}")
     report.write()
     try:
         plot(report.as_json(), report.path.with_suffix(".png"))

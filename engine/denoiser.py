@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,6 +30,9 @@ _FLOATS_PER_CELL_AND_CHANNEL = 60
 
 _CALLS_BEFORE_GROWING = 100
 """After running out of memory, calls grow again after so many that went well."""
+
+_WISHES_BEFORE_TRYING = 16
+"""A larger exact call is tried out once it would have been of use so often: the trial takes as long as some steps."""
 
 
 class UnetFunction(Protocol):
@@ -91,6 +95,7 @@ class Denoiser:
         self._limit = self._sizes[-1]
         self._good_calls = 0
         self._alike: dict[tuple[int, torch.Size, torch.Size], bool] = {}
+        self._wishes: Counter[tuple[int, torch.Size, torch.Size]] = Counter()
         self._roomy: set[tuple[int, torch.Size]] = set()
 
     @property
@@ -209,13 +214,16 @@ class Denoiser:
         return True
 
     def _alike_in(self, size: int, row: _Row) -> bool:
-        """Whether every unit in a call of ``size`` rows comes out as in a call of its own, to the bit.
+        """Whether every unit in a call of ``size`` rows is known to come out as in a call of its own, to the bit.
 
         Kernels are chosen by the whole shape; whether they add up alike follows from the shape alone, and is tried
         out once for each.
         """
         case = (size, row.x.shape, row.conditioning.shape)
         if case not in self._alike:
+            self._wishes[case] += 1
+            if self._wishes[case] < _WISHES_BEFORE_TRYING:
+                return False
             try:
                 self._alike[case] = self._tried_alike(_probes(row, size))
             except Exception as error:

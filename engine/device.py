@@ -7,6 +7,7 @@ import platform
 import torch
 
 from engine.config import EngineConfig
+from engine.container import processors
 from engine.errors import BadRequest
 
 
@@ -31,8 +32,12 @@ def torch_dtype(config: EngineConfig, device: torch.device) -> torch.dtype:
 def settle(device: torch.device) -> None:
     """Leave nothing open that would change a result's bits: which algorithms are taken, and how they round.
 
-    These are torch's settings for the whole process. The calling thread uses ``device`` from now on.
+    These are torch's settings for the whole process. The calling thread uses ``device`` from now on; on a CPU, no more
+    threads than the container has processors, since threads that wait for each other by spinning are slower than none.
     """
+    allowed = processors()
+    if device.type == "cpu" and allowed is not None and allowed < torch.get_num_threads():
+        torch.set_num_threads(allowed)
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = False  # it would choose by time, another one each time

@@ -186,7 +186,7 @@ class Loop:
             job.handle.report(Progress(stage="sampling", step=0, steps=trajectory.steps))
         tick = self._batcher.tick()
         self._ticks += bool(tick.advanced)
-        self._evaluations += sum(trajectory.pictures for trajectory in tick.advanced)
+        self._evaluations += sum(trajectory.latest for trajectory in tick.advanced)
         for trajectory, error in tick.failed:
             self._fail(self._flying[trajectory], error)
         for trajectory in tick.advanced:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import psutil
 import torch
 
-CGROUPS = Path("/sys/fs/cgroup")
-"""Where Linux tells how much memory a container may use."""
+from engine.container import free_memory
 
 
 def free_bytes(device: torch.device) -> int:
@@ -17,23 +14,9 @@ def free_bytes(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + cached
-    return min([int(psutil.virtual_memory().available), *_free_in_container(CGROUPS)])
-
-
-def _free_in_container(folder: Path) -> list[int]:
-    """What the limit of this process's container leaves, if there is one; cached files count as free, as they are."""
-    versions = (
-        (folder, "memory.max", "memory.current", "inactive_file"),
-        (folder / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    )
-    for where, limit_name, used_name, cached_name in versions:
-        try:
-            limit, used = (int((where / name).read_text()) for name in (limit_name, used_name))
-            statistics = dict(line.split() for line in (where / "memory.stat").read_text().splitlines())
-            return [max(0, limit - used + int(statistics.get(cached_name, 0)))]
-        except (OSError, ValueError):  # no such version here, or "max": no limit
-            continue
-    return []
+    machine = int(psutil.virtual_memory().available)
+    container = free_memory()
+    return machine if container is None else min(machine, container)
 
 
 def out_of_memory(error: BaseException) -> bool:

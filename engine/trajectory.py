@@ -52,6 +52,8 @@ class Trajectory:
         self._pieces: deque[Evaluation] = deque()
         self._predicted: list[Tensor] = []
         self._result: Tensor | None = None
+        self.latest = 0
+        """Pictures of the latest evaluation that was answered."""
         self.denoised: Tensor | None = None
         """The latest prediction, float32 (B, 4, h, w) on the device."""
         self._sampler = SAMPLERS[request.sampler](x, schedule, NoiseSource(request.seed, schedule, shape, device))
@@ -88,6 +90,7 @@ class Trajectory:
         Once the whole batch is predicted, the sampler is handed it and runs up to its next wish.
         """
         self._pieces.popleft()
+        self.latest = denoised.shape[0]
         self._predicted.append(denoised)
         if not self._pieces:
             self.denoised = torch.cat(self._predicted) if len(self._predicted) > 1 else denoised

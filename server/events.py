@@ -118,6 +118,10 @@ class Hub:
         if channel is not None:
             _let_go(channel)
 
+    def knows(self, id: str) -> bool:
+        """Whether the job is about to be accepted, queued or running."""
+        return id in self._channels
+
     def queued(self, job: Job) -> None:
         """``job`` was accepted, or put back into the queue. Says nothing if it has gone on since."""
         channel = self._channels.get(job.id)

@@ -215,11 +215,11 @@ class Jobs:
 
     async def _cancel(self, id: str) -> Job | None:
         job = await stored(self._store.cancel(id, time.time()))
-        if job is None or self._hub.latest(id) is None:  # it was done before
-            return job
-        if job.state == "cancelled":
+        if job is None:
+            return None
+        if job.state == "cancelled":  # perhaps before its acceptance was told; nobody hears it twice
             self._finishing.ended(job)
-        elif job.state == "running":
+        elif job.state == "running" and self._hub.knows(id):
             self._hub.changed(job)
             self._runner.cancel(job)
         return job

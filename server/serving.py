@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 _BACKLOG = 2048
 _CLOSING_SECONDS = 5
 """For answers that are on their way once all jobs have ended."""
+_KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection stays open: longer than clients and proxies keep theirs, or one of them sends a request
+into a connection that is being closed."""
 
 
 class CannotListen(Exception):
@@ -66,6 +69,7 @@ class Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             ws_max_size=2**20,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_CLOSING_SECONDS,
         )
         super().__init__(config)

@@ -6,11 +6,8 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-import torch
-
 from benchmarks.bench import Bench, SkipSection
 from benchmarks.drive import Timed, paint_timed
-from benchmarks.floor import floor_seconds
 from benchmarks.peers.comfyui import ComfyuiSubject
 from benchmarks.pictures import psnr
 from benchmarks.samples import paired
@@ -65,36 +62,52 @@ def _is_engine(worker: Worker) -> bool:
 def _report(bench: Bench, workers: Sequence[Worker], seen: dict[str, list[Timed]], engines_too: bool) -> None:
     names = {worker.subject.name: worker for worker in workers}
     engines = [name for name in names if _is_engine(names[name])]
-    spent = {name: [one.seconds for one in timed] for name, timed in seen.items()}
     for name, timed in seen.items():
-        if name in engines and not engines_too:
-            continue
-        bench.figure("latency", "a picture", name, spent[name], "s", "lower")
-        rates = [bench.plan.scale.steps / seconds for seconds in spent[name]]
-        bench.figure("latency", "steps a second, all included", name, rates, "steps/s", "higher")
+        if name not in engines or engines_too:
+            _own(bench, name, timed)
         if name in names:
             bench.report.subjects[name]["record"] = dict(timed[-1].picture.record)
     for engine in engines:
         if engines_too:
-            _shares(bench, engine, names[engine].subject.dtype, spent[engine])
+            _shares(bench, engine, names[engine].subject.dtype, [one.seconds for one in seen[engine]])
         for peer in [name for name in names if name not in engines]:
             with_png = isinstance(names[peer].subject, ComfyuiSubject)
-            ours = engine + _PNG if with_png else engine
-            quotients = paired(spent[ours], spent[peer])
-            bench.figure("latency", "times as fast", ours, quotients, "×", "higher", beside=peer)
+            _beside(bench, engine + _PNG if with_png else engine, peer, seen)
             if names[peer].subject.dtype == names[engine].subject.dtype:
                 pairs = zip(seen[engine], seen[peer], strict=True)
                 alike = [psnr(one.picture.pixels, other.picture.pixels) for one, other in pairs]
                 bench.figure("latency", "likeness", engine, alike, "dB", beside=peer)
 
 
+def _own(bench: Bench, name: str, timed: Sequence[Timed]) -> None:
+    """How long a subject's pictures took."""
+    spent = [one.seconds for one in timed]
+    bench.figure("latency", "a picture", name, spent, "s", "lower")
+    rates = [bench.plan.scale.steps / seconds for seconds in spent]
+    bench.figure("latency", "steps a second, all included", name, rates, "steps/s", "higher")
+    if bench.device.type == "cpu":  # what else runs on the machine hardly touches this
+        processor = [one.processor_seconds for one in timed]
+        bench.figure("latency", "processor time of a picture", name, processor, "s", "lower")
+
+
+def _beside(bench: Bench, engine: str, peer: str, seen: dict[str, list[Timed]]) -> None:
+    """How many times as long the peer took in the same rounds."""
+    ours, theirs = seen[engine], seen[peer]
+    quotients = paired([one.seconds for one in ours], [one.seconds for one in theirs])
+    bench.figure("latency", "times as fast", engine, quotients, "×", "higher", beside=peer)
+    if bench.device.type == "cpu":
+        quotients = paired([one.processor_seconds for one in ours], [one.processor_seconds for one in theirs])
+        bench.figure("latency", "times as fast by processor time", engine, quotients, "×", "higher", beside=peer)
+
+
 def _shares(bench: Bench, engine: str, dtype: str, spent: Sequence[float]) -> None:
-    """What share of the machine's best the engine reaches."""
-    ceilings = bench.ceilings.get(dtype)
-    if ceilings is None:
-        return
-    steps = bench.plan.scale.steps
-    floor = floor_seconds(bench.work, ceilings, steps, getattr(torch, dtype).itemsize)
-    bench.figure("latency", "share of the floor", engine, [floor / seconds for seconds in spent], "of 1", "higher")
-    peak = bench.work.picture(steps) / ceilings.matmul
-    bench.figure("latency", "share of the matmul peak", engine, [peak / seconds for seconds in spent], "of 1", "higher")
+    """What share of the machine's best the engine reaches, where that was measured."""
+    find = bench.report.find
+    floor = find("machine", "floor of a picture", dtype)
+    work, peak = find("machine", "work: picture", "any"), find("machine", "matrix product", dtype)
+    if floor is not None:
+        shares = [floor.median / seconds for seconds in spent]
+        bench.figure("latency", "share of the floor", engine, shares, "of 1", "higher")
+    if work is not None and peak is not None:
+        shares = [work.median / peak.median / seconds for seconds in spent]
+        bench.figure("latency", "share of the matmul peak", engine, shares, "of 1", "higher")

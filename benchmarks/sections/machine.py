@@ -11,19 +11,20 @@ from benchmarks.machine import measure_peaks
 
 def run(bench: Bench, seconds: float) -> None:
     """The rate of a large matrix product and of a large copy in each precision, and the floors that follow."""
-    plan, work = bench.plan, bench.work
+    plan = bench.plan
     side = 256 if plan.quick else None
     for name in plan.dtypes:
-        dtype: torch.dtype = getattr(torch, name)
-        peaks = measure_peaks(bench.device, dtype, side)
-        ceilings = bench.ceilings[name] = peaks.ceilings
+        peaks = measure_peaks(bench.device, getattr(torch, name), side)
+        bench.ceilings[name] = peaks.ceilings
         bench.figure("machine", "matrix product", name, [rate / 1e12 for rate in peaks.matmul], "TFLOP/s", "higher")
         bench.figure("machine", "copy", name, [rate / 1e9 for rate in peaks.bandwidth], "GB/s", "higher")
-        floor = floor_seconds(work, ceilings, plan.scale.steps, dtype.itemsize)
-        bench.figure("machine", "floor of a picture", name, [floor], "s")
-        bench.figure("machine", "ceiling of the load", name, [floor_rate(work, ceilings, plan.scale.steps)], "images/s")
-    parts = {"step": work.step, "decode": work.decode, "encode": work.encode, "picture": work.picture(plan.scale.steps)}
-    for part, operations in parts.items():
-        bench.figure("machine", f"work: {part}", "any", [operations / 1e12], "TFLOP")
     if bench.device.type == "cuda":
         torch.cuda.empty_cache()
+    work, steps = bench.work, plan.scale.steps
+    for name, ceilings in bench.ceilings.items():
+        floor = floor_seconds(work, ceilings, steps, getattr(torch, name).itemsize)
+        bench.figure("machine", "floor of a picture", name, [floor], "s")
+        bench.figure("machine", "ceiling of the load", name, [floor_rate(work, ceilings, steps)], "images/s")
+    parts = {"step": work.step, "decode": work.decode, "encode": work.encode, "picture": work.picture(steps)}
+    for part, operations in parts.items():
+        bench.figure("machine", f"work: {part}", "any", [operations / 1e12], "TFLOP")

@@ -18,7 +18,7 @@ def run(bench: Bench, seconds: float) -> None:
     _keep(bench, subject.name, "at rest", bench.call(worker, memory_now, 1))
     for clients in (1, max(plan.levels)):
         requests = Alone(plan.scale, 7000) if clients == 1 else Mixed(plan.scale, 50)
-        window = alone if clients == 1 else min(max(seconds / 2, 3 * alone), plan.window[1])
+        window = alone if clients == 1 else max(plan.window[0], min(seconds / 2, plan.window[1]), 3 * alone)
         bench.ask_time(window)
         job = partial(peak_memory, requests=requests, clients=clients, seconds=window)
         _keep(bench, subject.name, "at most", bench.call(worker, job, window), clients=clients)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -19,13 +20,18 @@ class VaeDecoder:
         self.channels: int = module.config.block_out_channels[0]
         """Of the last level."""
         self._layers = nn.ModuleDict({"entrance": module.post_quant_conv, "decoder": module.decoder})
-        self._layers.to(memory_format=operations.layout)
+        self._layers.to(memory_format=operations.layout)  # type: ignore[call-overload]  # torch declares it nowhere
         self._operations = operations
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights, and of what comes out."""
         return next(self._layers.parameters()).dtype
+
+    @property
+    def _decoder(self) -> Any:
+        """diffusers' module, whose parts torch's types do not know."""
+        return self._layers["decoder"]
 
     def in_float32(self) -> VaeDecoder:
         """The same with a copy of its weights, in float32."""
@@ -35,9 +41,10 @@ class VaeDecoder:
 
     def __call__(self, latents: Tensor) -> Tensor:
         """(R, 4, h, w) → (R, 3, 8h, 8w), nominally −1 … 1."""
-        operations, decoder = self._operations, self._layers["decoder"]
+        operations, decoder = self._operations, self._decoder
         x = latents.to(self.dtype).contiguous(memory_format=operations.layout)
-        x = operations.convolve(operations.convolve(x, self._layers["entrance"]), decoder.conv_in)
+        entrance: Any = self._layers["entrance"]
+        x = operations.convolve(operations.convolve(x, entrance), decoder.conv_in)
         middle = decoder.mid_block
         x = residual(operations, middle.resnets[0], x, middle.resnets[0].conv1.bias)
         x = self._attend(x)
@@ -50,7 +57,7 @@ class VaeDecoder:
         return operations.convolve(operations.group_norm(x, decoder.conv_norm_out), decoder.conv_out)
 
     def _attend(self, x: Tensor) -> Tensor:
-        operations, layer = self._operations, self._layers["decoder"].mid_block.attentions[0]
+        operations, layer = self._operations, self._decoder.mid_block.attentions[0]
         normed = tokens(operations.group_norm(x, layer.group_norm, silu=False))
         q, k, v = (operations.linear(normed, part.weight, part.bias) for part in (layer.to_q, layer.to_k, layer.to_v))
         out = layer.to_out[0]

@@ -89,15 +89,15 @@ class Graphs:
             return self._function(*inputs)
         shapes = tuple(given.shape for given in inputs)
         graph = self._graphs.get(shapes)
-        if graph is None and self._seen.get(shapes, False):
-            graph = self._recorded(shapes, inputs, self._recorder)
-        if graph is None:
-            outputs = self._function(*inputs)
-            self._seen.setdefault(shapes, True)
-            _forget(self._seen, _MOST_SEEN)
-            return outputs
-        self._graphs.move_to_end(shapes)
-        return graph.run(inputs)
+        if graph is not None:
+            self._graphs.move_to_end(shapes)
+            return graph.run(inputs)
+        if self._seen.get(shapes, False):
+            return self._record(shapes, inputs, self._recorder)
+        outputs = self._function(*inputs)
+        self._seen.setdefault(shapes, True)
+        _forget(self._seen, _MOST_SEEN)
+        return outputs
 
     @property
     def form(self) -> str:
@@ -114,14 +114,14 @@ class Graphs:
         if self._recorder is not None:
             self._recorder.reset()
 
-    def _recorded(self, shapes: _Shapes, inputs: tuple[Tensor, ...], recorder: Recorder) -> _Graph | None:
+    def _record(self, shapes: _Shapes, inputs: tuple[Tensor, ...], recorder: Recorder) -> tuple[Tensor, ...]:
+        """What ``function`` returns, and its graph for later calls."""
+        expected = self._function(*inputs)
         self._seen[shapes] = False
         begin = time.perf_counter()
         try:
-            expected = self._function(*inputs)
             own = tuple(given.clone() for given in inputs)
-            replay, outputs = recorder.record(lambda: self._function(*own))
-            graph = _Graph(own, replay, outputs)
+            graph = _Graph(own, *recorder.record(lambda: self._function(*own)))
             alike = all(map(_same_bits, expected, graph.run(inputs)))
         except Exception as error:
             if out_of_memory(error):
@@ -129,15 +129,15 @@ class Graphs:
                 release_cached(inputs[0].device)
             else:
                 _log.warning("no CUDA graph for %s: %s", [tuple(shape) for shape in shapes], error)
-            return None
-        if not alike:
+            return expected
+        if alike:
+            _log.info("a CUDA graph for %s, in %.2f s", [tuple(shape) for shape in shapes], time.perf_counter() - begin)
+            self._seen[shapes] = True
+            self._graphs[shapes] = graph
+            _forget(self._graphs, _MOST_GRAPHS)
+        else:
             _log.warning("the CUDA graph for %s gives other bits; not used", [tuple(shape) for shape in shapes])
-            return None
-        _log.info("a CUDA graph for %s, in %.2f s", [tuple(shape) for shape in shapes], time.perf_counter() - begin)
-        self._seen[shapes] = True
-        self._graphs[shapes] = graph
-        _forget(self._graphs, _MOST_GRAPHS)
-        return graph
+        return expected
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:

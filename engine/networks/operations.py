@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from types import ModuleType
 
 import torch
@@ -19,6 +19,9 @@ _log = logging.getLogger(__name__)
 _TRIALS = 4
 _COMPARED = 1 << 19
 """Two ways of computing count as alike after so many trials, or so many values: rounding hides most differences."""
+
+_MOST_CASES = 20_000
+"""So many operations' shapes are remembered: of more pictures' sizes than anybody uses."""
 
 
 class Operations:
@@ -66,7 +69,8 @@ class Operations:
 
     def pictures(self, x: Tensor, like: Tensor) -> Tensor:
         """Tokens (R, h·w, C) → pictures of ``like``'s height and width."""
-        return x.unflatten(1, like.shape[2:]).permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
+        pictures: Tensor = x.unflatten(1, like.shape[2:]).permute(0, 3, 1, 2)
+        return pictures.contiguous(memory_format=self.layout)
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """(R, …, n) → (R, …, m) with a weight (m, n)."""
@@ -110,12 +114,12 @@ class Operations:
         total = x + y
         return total, self.layer_norm(total, layer)
 
-    def enlarge(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+    def enlarge(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Pictures in another size (h, w), each pixel taken from the nearest."""
-        if self._kernels is not None and size == (2 * x.shape[2], 2 * x.shape[3]):
+        if self._kernels is not None and tuple(size) == (2 * x.shape[2], 2 * x.shape[3]):
             doubled: Tensor = self._kernels.double(x)
             return doubled
-        return functional.interpolate(x, size=size, mode="nearest")
+        return functional.interpolate(x, size=tuple(size), mode="nearest")
 
     def gated(self, x: Tensor) -> Tensor:
         """GEGLU (Shazeer 2020, arXiv 2002.05202): (R, n, 2m) → (R, n, m), the first half times GELU of the second."""
@@ -131,6 +135,8 @@ class Operations:
             return operation(*inputs)
         case = (kind, *(given.shape for given in inputs))
         if case not in self.pieces:
+            if len(self.pieces) >= _MOST_CASES:
+                self.pieces.clear()
             self.pieces[case] = self._largest_piece(operation, *inputs, unit=unit)
         return _in_pieces(operation, inputs, self.pieces[case])
 

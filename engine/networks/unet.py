@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from diffusers.models.attention import BasicTransformerBlock
@@ -128,7 +129,8 @@ def residual(operations: Operations, layer: ResnetBlock2D, x: Tensor, shift: Ten
 
 
 def _attentions(block: nn.Module) -> Sequence[Transformer2DModel | None]:
-    attentions: Sequence[Transformer2DModel | None] = getattr(block, "attentions", None) or [None] * len(block.resnets)
+    resnets: Any = block.resnets
+    attentions: Sequence[Transformer2DModel | None] = getattr(block, "attentions", None) or [None] * len(resnets)
     return attentions
 
 

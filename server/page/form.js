@@ -35,8 +35,6 @@ export function build(fields, models) {
   if (kept) {
     fill(kept.values);
     fresh.checked = kept.fresh;
-  } else if (form.elements.model.value === "starter") {
-    fill({ width: "256", height: "256" }); // what the starter is trained for
   }
 }
 

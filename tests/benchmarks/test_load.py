@@ -88,7 +88,7 @@ def test_the_mix_says_how_often_each_dialect_is_spoken() -> None:
 
 @pytest.mark.parametrize("mix", ["", "nativ", "native=x", "native=0", "native=nan", "native,,openai"])
 def test_a_mix_that_is_none_is_refused(mix: str) -> None:
-    with pytest.raises(ValueError, match="mix: .* is not allowed"):
+    with pytest.raises(ValueError, match=r"mix: .* is not allowed"):
         read_mix(mix)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from engine import OutOfMemory
+from engine import denoiser as denoiser_module
 from engine.checkpoint import load_checkpoint
 from engine.config import Batching, EngineConfig
 from engine.denoiser import Denoiser, Evaluation
@@ -18,6 +19,11 @@ from engine.networks.operations import Operations
 from engine.networks.unet import Unet
 from engine.schedules import timestep
 from tests.engine.networks.test_graphs import FakeRecorder
+
+
+@pytest.fixture(autouse=True)
+def _larger_calls_are_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(denoiser_module, "_WISHES_BEFORE_TRYING", 1)
 
 
 class LinearUnet(torch.nn.Module):
@@ -152,6 +158,17 @@ def test_larger_calls_that_compute_otherwise_are_not_taken() -> None:
     for wanted, denoised in zip(alone, denoiser.denoise(MIXED), strict=True):
         assert torch.equal(wanted, denoised)
     assert max(rows for rows, _ in unet.calls) == 4
+
+
+def test_larger_calls_are_tried_only_once_they_were_of_use_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(denoiser_module, "_WISHES_BEFORE_TRYING", 3)
+    unet = LinearUnet()
+    denoiser = denoiser_of(unet, "exact", 4)
+    two = [evaluation(0), evaluation(1)]
+    for largest in (2, 2, 4, 4):
+        unet.calls.clear()
+        denoiser.denoise(two)
+        assert max(rows for rows, _ in unet.calls) == largest
 
 
 def test_what_is_exact_does_not_depend_on_the_largest_call(tiny_checkpoint: Path) -> None:

@@ -168,3 +168,35 @@ def test_one_always_in_use_does_not_keep_another_out(pool: Pool[str], files: dic
     assert waiting.resident.result(WAIT) == "l" * 8
     waiting.release()
     assert second.resident.result(WAIT) == "aaaa"
+
+
+def test_a_checkpoint_is_let_go_on_demand(pool: Pool[str], files: dict[str, Path], loads: Loads) -> None:
+    use(pool, files["a"])
+    assert pool.let_go(files["a"])
+    assert pool.resident() == []
+    assert not pool.let_go(files["a"])
+    use(pool, files["a"])
+    assert loads.log == ["a", "a"]
+
+
+def test_one_in_use_goes_when_nobody_uses_it_any_more(pool: Pool[str], files: dict[str, Path], loads: Loads) -> None:
+    lease = pool.acquire(files["a"])
+    lease.resident.result(WAIT)
+    assert pool.let_go(files["a"])
+    assert pool.resident() == [files["a"]]
+    use(pool, files["a"])  # who comes now has another one loaded
+    assert loads.log == ["a", "a"]
+    lease.release()
+    assert pool.resident() == [files["a"]]
+    pool.let_go(files["a"])
+    assert pool.resident() == []
+
+
+def test_what_is_being_loaded_is_told(pool: Pool[str], files: dict[str, Path], loads: Loads) -> None:
+    loads.gate.clear()
+    lease = pool.acquire(files["a"])
+    assert (pool.loading(), pool.resident()) == ([files["a"]], [])
+    assert not pool.let_go(files["a"])  # it is not there yet
+    loads.gate.set()
+    lease.resident.result(WAIT)
+    assert (pool.loading(), pool.resident()) == ([], [files["a"]])

@@ -12,11 +12,17 @@ from typing import Any
 import pytest
 
 from engine import Cancelled, Engine
+from engine import denoiser as denoiser_module
 from engine import loop as loop_module
 from tests.requests import random_request, same, small
 
 FAST_BOUND = 1e-3
 """Relative error of the latents in ``fast`` batching against a solo run, in float32, as the README states it."""
+
+
+@pytest.fixture(autouse=True)
+def _larger_calls_are_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(denoiser_module, "_WISHES_BEFORE_TRYING", 1)
 
 
 class Gate:

@@ -11,6 +11,7 @@ from engine.checkpoint import load_checkpoint
 from engine.networks.decoder import VaeDecoder
 from engine.networks.operations import Operations
 from engine.vae import SCALE, Decoder, latents_of
+from tests.engine.networks.test_graphs import FakeRecorder
 
 CPU = torch.device("cpu")
 
@@ -72,3 +73,12 @@ def test_decoding_in_float32_leaves_the_weights_as_they_were(tiny_checkpoint: Pa
 def test_pixels_that_are_not_finite_are_told(tiny_checkpoint: Path) -> None:
     _, finite = decoder_of(tiny_checkpoint, torch.float32).decode(torch.full((1, 4, 2, 2), float("inf")))
     assert not bool(finite)
+
+
+def test_replayed_decodes_give_the_same_pixels(tiny_checkpoint: Path) -> None:
+    vae = load_checkpoint(tiny_checkpoint, device=CPU, dtype=torch.float32).vae
+    plain, replayed = (Decoder(VaeDecoder(vae, Operations()), recorder) for recorder in (None, FakeRecorder()))
+    for seed in range(4):
+        latents = torch.randn(1, 4, 5, 6, generator=torch.Generator().manual_seed(seed))
+        for one, other in zip(plain.decode(latents), replayed.decode(latents), strict=True):
+            assert torch.equal(one, other)

@@ -50,7 +50,7 @@ def new(*requests: GenerationRequest, **named: Any) -> NewJob:
 
 
 def settings_in(folder: Path, **values: Any) -> Settings:
-    own = {"database": folder / "jobs.sqlite", "outputs": str(folder / "outputs"), "drain_seconds": 5.0}
+    own: dict[str, Any] = {"database": folder / "jobs.sqlite", "outputs": str(folder / "outputs"), "drain_seconds": 5.0}
     return Settings(**(own | {"backend": "instant", "webhook_private_addresses": True} | values))
 
 

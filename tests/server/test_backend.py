@@ -40,10 +40,8 @@ def silent(number: int, progress: Progress) -> None:
 def test_the_picture_is_the_engines_own(models_folder: Path, engine: Engine) -> None:
     async def scene() -> None:
         async with backend(models_folder, unet_rows=4) as own:
-            wanted = [
-                own.check(request(seed=seed, model=model))
-                for seed, model in ((1, None), (2, "other"), (2**64 - 1, None))
-            ]
+            asked = ((1, None), (2, "other"), (2**64 - 1, None))
+            wanted = [own.check(request(seed=seed, model=model)) for seed, model in asked]
             told: list[tuple[int, Progress]] = []
             results = await own.run(wanted, lambda number, progress: told.append((number, progress)))
             for number, result in enumerate(results):
@@ -79,15 +77,12 @@ def test_names_lead_into_the_models_folder_alone(models_folder: Path, tmp_path: 
 def test_what_can_be_told_without_a_checkpoint_is_told_at_once(models_folder: Path) -> None:
     async def scene() -> None:
         async with backend(models_folder, start=False) as own:
-            for wanted in (request(prompt="(" * 200), request(scheduler="kl_optimal", steps=1)):
-                try:
-                    own.check(wanted)
-                except BadRequest:
-                    continue
-                assert wanted.scheduler == "kl_optimal"  # a schedule that exists after all
-            with pytest.raises(BadRequest) as caught:
-                own.check(request(negative_prompt="(" * 200))
-            assert caught.value.field == "negative_prompt"
+            for field in ("prompt", "negative_prompt"):
+                with pytest.raises(BadRequest) as caught:
+                    own.check(request(**{field: "(a:nan)"}))
+                assert caught.value.field == field
+            with pytest.raises(BadRequest):
+                own.check(request(scheduler="kl_optimal", steps=1))
 
     run(scene())
 
@@ -197,12 +192,8 @@ def test_status_tells_what_it_runs_on(models_folder: Path) -> None:
             await own.run([own.check(request(batch_size=2, steps=3))], silent)
             status = own.status()
             assert status["device"].startswith("cpu (")
-            assert (status["dtype"], status["resident"], status["ticks"], status["evaluations"]) == (
-                "float32",
-                ["tiny"],
-                3,
-                6,
-            )
+            assert (status["dtype"], status["resident"], status["evaluations"]) == ("float32", ["tiny"], 6)
+            assert status["ticks"] in (3, 6)  # the two together, or one after the other, as the device likes best
             assert 0 < status["memory_free"] < status["memory_total"]
 
     run(scene())
@@ -225,9 +216,8 @@ def test_the_shelf_follows_the_folder(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_jobs_over_http_are_the_engines_pictures(engine_server: RunningServer, engine: Engine) -> None:
     """Many at once, on two models: each picture is the one it is alone."""
-    wanted = [
-        {"width": 64, "height": 64, "steps": 3, "seed": seed, "model": ("tiny", "other")[seed % 2]} for seed in range(8)
-    ]
+    base = {"width": 64, "height": 64, "steps": 3}
+    wanted = [base | {"seed": seed, "model": ("tiny", "other")[seed % 2]} for seed in range(8)]
     answers: dict[int, httpx.Response] = {}
 
     def ask(number: int) -> None:

@@ -223,17 +223,19 @@ def test_higher_priority_goes_first(tmp_path: Path) -> None:
     run(scene())
 
 
-def test_no_more_runs_than_there_are_places(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("pictures", "running"), [(1, 4), (2, 2), (3, 2), (9, 1)])
+def test_no_more_runs_than_there_are_places(tmp_path: Path, pictures: int, running: int) -> None:
     async def scene() -> None:
-        backend = InstantBackend(capacity=4, step_seconds=0.001)
-        most = 0
-        async with queue(tmp_path, backend=backend) as own:
-            jobs = [await own.submit(request(seed=seed, batch_size=1 + seed % 2)) for seed in range(40)]
-            while not all(job.done for job in jobs):
-                most = max(most, backend.status()["in_flight"])
-                await asyncio.sleep(0)
-                jobs = await own.jobs.find(limit=100)
-            assert 2 <= most <= 5
+        backend = InstantBackend(capacity=4, step_seconds=3600)
+        async with queue(tmp_path, backend=backend, drain=0) as own:
+            jobs = [await own.submit(request(seed=seed, batch_size=pictures)) for seed in range(8)]
+            await until(lambda: len(backend.started) == running)
+            for _ in range(3):  # each place that becomes free is taken once
+                counts = await own.jobs.count(states=["queued", "running"])
+                assert counts == {"queued": len(jobs) - running, "running": running}
+                await own.end(await own.jobs.cancel(jobs.pop(0).id) or jobs[0])
+                begun = len(backend.started)
+                await until(lambda begun=begun: len(backend.started) > begun or len(backend.started) == 8)
 
     run(scene())
 
@@ -294,6 +296,22 @@ def test_whoever_is_first_wins_the_race_between_cancel_and_end(tmp_path: Path, p
                     assert job.state == "succeeded"
             kept = {picture.name for job in await own.jobs.find(limit=100) for picture in job.pictures}
         assert set(await own.outputs.find("")) == kept
+
+    run(scene())
+
+
+@pytest.mark.parametrize("pause", range(12))
+def test_who_chose_the_id_may_cancel_before_the_acceptance_is_told(tmp_path: Path, pause: int) -> None:
+    async def scene() -> None:
+        async with queue(tmp_path, backend=InstantBackend(step_seconds=3600), drain=0) as own:
+            accepting = asyncio.ensure_future(own.submit(id="mine"))
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            told = await own.jobs.cancel("mine")
+            await accepting
+            if told is not None:
+                assert (await own.jobs.wait("mine", 60)).state == "cancelled"
+                assert own.jobs.latest("mine") is None
 
     run(scene())
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from benchmarks.workloads import Scale
 from server.fake import InstantBackend
 from server.job import Job
 from tests.server.conftest import RunningServer
-from tests.server.queues import PATIENCE, queue, request, run
+from tests.server.queues import PATIENCE, queue, request, run, until
 
 
 def calls(jobs: int, rate: float, **changed: Any) -> list[Call]:
@@ -68,6 +69,31 @@ def test_what_a_full_queue_refuses_is_not_there_and_the_rest_is_done(
     assert all("429" in (visit.reason or "") for visit in refused)
     assert len(outcome.rows) <= len(outcome.visits) - len(refused)
     assert ends(outcome)["succeeded"]
+
+
+def test_a_job_that_is_cancelled_as_it_is_accepted_has_an_end(tmp_path: Path) -> None:
+    """Both in one transaction: whoever waits for the job hears of its end, in whatever order the two are told."""
+
+    async def scene() -> None:
+        async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=3600), drain=0) as own:
+            await own.submit()  # takes the place, so that the next one waits
+            await until(lambda: own.backend.started)
+            hold = threading.Event()
+            database = own.jobs._store._thread  # type: ignore[attr-defined]
+            held = asyncio.ensure_future(database.do(lambda _: hold.wait(PATIENCE)))
+            submitting = asyncio.ensure_future(own.submit(id="mine"))
+            await asyncio.sleep(0.05)
+            cancelling = asyncio.ensure_future(own.jobs.cancel("mine"))
+            await asyncio.sleep(0.05)
+            hold.set()
+            await held
+            cancelled = await cancelling
+            assert cancelled is not None
+            assert cancelled.state == "cancelled"
+            assert (await own.end(await submitting)).state == "cancelled"
+            assert own.jobs.latest("mine") is None
+
+    run(asyncio.wait_for(scene(), PATIENCE))
 
 
 def test_who_calls_again_after_the_end_is_answered(tmp_path: Path) -> None:
