@@ -72,11 +72,11 @@ class Watch:
 
     def spans(self) -> list[Span]:
         """What was seen, in the order of its beginning."""
+        seen = list(self._seen)  # a subject that works on may add marks that the device has yet to reach
         if self._cuda:
             torch.cuda.synchronize()
         found = [
-            Span(stage=stage, begin=self._since_start(begin), end=self._since_start(end))
-            for stage, begin, end in self._seen
+            Span(stage=stage, begin=self._since_start(begin), end=self._since_start(end)) for stage, begin, end in seen
         ]
         return sorted(found, key=lambda span: span.begin)
 

@@ -138,6 +138,19 @@ def test_a_claimed_job_is_claimed_once(tmp_path: Path) -> None:
     run(scene())
 
 
+def test_clients_take_turns_also_within_one_claim(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            for client in ("many", "many", "many", "many", "a", "b", "a"):
+                await add(store, job(client=client))
+            assert [each.client for each in await claim(store, 2)] == ["many", "a"]
+            assert [each.client for each in await claim(store, 3)] == ["b", "many", "a"]
+            await add(store, job(client="b", priority=1))
+            assert [each.client for each in await claim(store, 9)] == ["b", "many", "many"]
+
+    run(scene())
+
+
 def test_cancel_wins_over_an_end_that_comes_later(tmp_path: Path) -> None:
     async def scene() -> None:
         async with opened(tmp_path) as store:

@@ -1,0 +1,31 @@
+"""Settings: how large UNet calls may be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine import BadRequest, EngineConfig
+
+
+@pytest.mark.parametrize(
+    ("settings", "gpu", "sizes"),
+    [
+        ({}, False, (2,)),
+        ({}, True, (2, 4, 8, 16)),
+        ({"unet_rows": 1}, True, (1,)),
+        ({"unet_rows": 5}, True, (2, 4)),
+        ({"unet_rows": 8}, False, (2, 4, 8)),
+        ({"batching": "fast", "unet_rows": 3}, False, (1, 2, 3)),
+        ({"batching": "fast", "unet_rows": 32}, True, (2, 4, 8, 16, 32)),
+        ({"batching": "fast", "unet_rows": 1}, True, (1,)),
+    ],
+)
+def test_sizes_of_calls(settings: dict[str, Any], gpu: bool, sizes: tuple[int, ...]) -> None:
+    assert EngineConfig(**settings).call_sizes(gpu=gpu) == sizes
+
+
+def test_an_unknown_form_is_refused() -> None:
+    with pytest.raises(BadRequest, match="compile: 'max'"):
+        EngineConfig(compile="max")  # type: ignore[arg-type]
