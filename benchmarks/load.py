@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import json
 import secrets
 import ssl
@@ -26,7 +27,7 @@ import httpx
 
 from benchmarks.load_audit import Row, audit, audit_files, read_rows, settled
 from benchmarks.load_dialects import Caller
-from benchmarks.load_plan import DIALECTS, Call, Habits, plan, read_mix
+from benchmarks.load_plan import DIALECTS, MOST_PICTURES, Call, Habits, plan, read_mix
 from benchmarks.load_report import Report, memory, report, text
 from benchmarks.load_server import NoServer, OwnServer, own_server
 from benchmarks.load_visits import Clock, Visit, drive, make
@@ -130,7 +131,7 @@ async def run(options: argparse.Namespace) -> Report:
         jobs=options.jobs,
         clients=options.clients,
         scale=Scale(size=options.size, steps=options.steps),
-        habits=Habits(mix=options.mix, cancels=options.cancels, hang_ups=options.hang_ups, linger=options.linger),
+        habits=Habits(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Habits)}),
         seed=options.seed,
         run=secrets.randbits(31),
     )
@@ -150,6 +151,7 @@ def _target(options: argparse.Namespace, url: str, outputs: Path | None = None) 
 
 async def _measured(target: Target, calls: Sequence[Call], server: OwnServer | None) -> Report:
     over = list[Visit]()
+    disk = None if server is None else await asyncio.to_thread(server.disk)
     watching = None if server is None else asyncio.ensure_future(server.watch(lambda: len(over)))
     spent = 0.0 if server is None else server.cpu_seconds()
     begun, own = time.monotonic(), time.process_time()
@@ -163,6 +165,7 @@ async def _measured(target: Target, calls: Sequence[Call], server: OwnServer | N
         told["cpu_ms_per_call"] = 1000 * spent / max(1, len(calls))
         told["cpu_busy"] = spent / seconds
         told["memory_mib"] = memory(server.samples, len(calls))
+        told["disk_ms"] = disk
         told["server_log"] = server.trouble()
     return told
 
@@ -202,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--cancels", type=_share, default=0.05, help="share of calls that are cancelled (default: 0.05)")
     add("--hang-ups", type=_share, default=0.05, help="share of callers who hang up (default: 0.05)")
     add("--linger", type=_positive, default=0.05, help="cancels and hang-ups come within so many seconds")
+    add("--most-pictures", type=int, choices=range(1, MOST_PICTURES + 1), default=MOST_PICTURES, help="of a call")
     add("--patience", type=_positive, default=120.0, help="seconds until a call is given up (default: 120)")
     add("--fetch", action=argparse.BooleanOptionalAction, default=True, help="get the pictures whose URL is told")
     add("--seed", type=int, default=0, help="of the arrivals and what they ask for (default: 0)")

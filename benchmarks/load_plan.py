@@ -26,7 +26,8 @@ Manner = Literal["stay", "cancel", "leave", "return"]
 """``stay`` until the picture is there · ``cancel`` the job on the way · ``leave``: hang up · ``return``: hang up, and
 make the same call again under the same idempotency key."""
 
-_PICTURES = (1, 1, 1, 1, 1, 1, 1, 2, 2, 3)
+MOST_PICTURES = 3
+_PICTURES = (1, 1, 1, 1, 1, 1, 1, 2, 2, MOST_PICTURES)
 _SEEDS_APART = 64
 """A call's pictures have seeds of their own, counted on from the call's."""
 
@@ -67,6 +68,8 @@ class Habits:
     """The share of callers who hang up; every other one comes back."""
     linger: float = 0.05
     """Cancels and hang-ups come within so many seconds."""
+    most_pictures: int = MOST_PICTURES
+    """Of a call; most ask for one."""
 
 
 def plan(
@@ -79,6 +82,7 @@ def plan(
     times = arrivals(rate, seconds, seed) if jobs is None else _first(rate, jobs, seed)
     choose, wanted = random.Random(f"calls {seed}"), iter(Mixed(scale, seed))
     dialects, weights = tuple(habits.mix), tuple(habits.mix.values())
+    pictures = [each for each in _PICTURES if each <= habits.most_pictures]
     calls = list[Call]()
     for number, due in enumerate(times):
         (dialect,) = choose.choices(dialects, weights)
@@ -91,7 +95,7 @@ def plan(
                 client=choose.randrange(clients),
                 dialect=dialect,
                 request=GenerationRequest(**vars(next(wanted)) | {"seed": own_seed}),
-                pictures=1 if dialect == "huggingface" else choose.choice(_PICTURES),
+                pictures=1 if dialect == "huggingface" else choose.choice(pictures),
                 manner=manner,
                 after=choose.uniform(0, habits.linger),
                 id=f"load-{run:x}-{number}",

@@ -82,6 +82,8 @@ def text(told: Report) -> str:
             f"CPU time of the server: {told['cpu_ms_per_call']:.2f} ms a call, {told['cpu_busy']:.0%} of a core"
         )
     lines.append(f"CPU time of the generator: {told['generator_busy']:.0%} of a core")
+    if told.get("disk_ms"):
+        lines.append("disk, ms: " + ", ".join(f"{name} {each:.1f}" for name, each in told["disk_ms"].items()))
     if told.get("memory_mib"):
         lines.append("memory, MiB: " + ", ".join(f"{name} {size:.1f}" for name, size in told["memory_mib"].items()))
     lines += [f"{count} × {reason}" for reason, count in list(told["errors"].items())[:_SHOWN]]

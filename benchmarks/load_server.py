@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ _TROUBLE = re.compile(r"^\S+Z (?:warning|error  |critical) (.*)", re.MULTILINE)
 _PATIENCE = 180.0
 """Seconds until it must be ready: torch is imported and a checkpoint loaded meanwhile."""
 _SAMPLE_SECONDS = 0.25
+_PROBES = 20
 
 
 class NoServer(Exception):
@@ -61,6 +63,23 @@ class OwnServer:
         while True:
             self.samples.append((done(), process.memory_info().rss))
             await asyncio.sleep(_SAMPLE_SECONDS)
+
+    def disk(self) -> dict[str, float]:
+        """Median milliseconds until something is safely on its disk: more of a file (as each commit of a job's row),
+        and a new file (as each picture). A job waits for two of the one and one of the other."""
+        spent: dict[str, list[float]] = {"commit": [], "file": []}
+        with (self.folder / "probe").open("wb") as grown:
+            for number in range(_PROBES):
+                path = self.folder / f"probe-{number}"
+                with path.open("wb") as new:
+                    for name, file in (("commit", grown), ("file", new)):
+                        begun = time.perf_counter()
+                        file.write(bytes(4096))
+                        file.flush()
+                        os.fsync(file.fileno())
+                        spent[name].append(1000 * (time.perf_counter() - begun))
+                path.unlink()
+        return {name: statistics.median(each) for name, each in spent.items()}
 
     def trouble(self) -> list[str]:
         """What it logged as a warning or an error, but that the backend is a fake one."""

@@ -86,6 +86,11 @@ def test_the_mix_says_how_often_each_dialect_is_spoken() -> None:
     assert 7 < count["native"] / count["comfyui"] < 11
 
 
+def test_the_pictures_of_a_call_are_as_many_as_wished() -> None:
+    assert {call.pictures for call in planned()} == {1, 2, 3}
+    assert {call.pictures for call in planned(dataclasses.replace(ALL, most_pictures=1))} == {1}
+
+
 @pytest.mark.parametrize("mix", ["", "nativ", "native=x", "native=0", "native=nan", "native,,openai"])
 def test_a_mix_that_is_none_is_refused(mix: str) -> None:
     with pytest.raises(ValueError, match=r"mix: .* is not allowed"):
@@ -269,6 +274,7 @@ def test_a_load_on_a_server_of_its_own(capsys: pytest.CaptureFixture[str]) -> No
     assert told["latency"]["count"] > 20
     assert told["memory_mib"]["start"] > 1
     assert told["cpu_ms_per_call"] > 0
+    assert told["disk_ms"]["commit"] > 0
     assert told["server_log"] == []
 
 
