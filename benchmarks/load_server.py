@@ -97,6 +97,8 @@ async def own_server(
     are not its own.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="load-", dir=folder) as name:
         home = Path(name)
         own = ["--port=0", f"--database={home / 'jobs.sqlite'}", f"--outputs={home / 'outputs'}"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -28,13 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(settings: Settings) -> int:
-    from server.logs import configure  # the web framework is imported only where it is needed
+    import uvloop  # as the web framework, imported only where it is needed
+
+    from server.logs import configure
     from server.serving import CannotListen, serve
     from server.store import StoreUnusable
 
     configure(settings.log_format, settings.log_level)
     try:
-        asyncio.run(serve(settings))
+        uvloop.run(serve(settings))
     except (CannotListen, StoreUnusable, EngineError, OSError) as error:
         return say(error, FAILED)
     except KeyboardInterrupt:

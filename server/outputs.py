@@ -1,6 +1,7 @@
 """Where pictures go: a folder by default; through fsspec, so that object storage is a URL.
 
-A picture is there whole or not at all. Knows names and bytes, no jobs.
+A picture is there whole or not at all; only a power cut can leave a part of one that was being written, whose name
+nobody has been told, and ``housekeeping`` removes it. Knows names and bytes, no jobs.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
 
 from engine.files import sync_folder
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[a-z]+)?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}(\.[a-z]{1,9})?")
 _PART = ".part"
+_SYNCS_AT_ONCE = 8
 
 
 class Outputs:
@@ -28,6 +31,7 @@ class Outputs:
         self._files, self._root = fsspec.core.url_to_fs(url)
         protocol = self._files.protocol
         self._local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+        self._syncs = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="syncs-outputs")
 
     async def read(self, name: str) -> bytes:
         """Raises ``KeyError`` if it is not there."""
@@ -36,7 +40,7 @@ class Outputs:
         return await asyncio.to_thread(self._read, name)
 
     async def write(self, name: str, data: bytes) -> None:
-        """It is on disk, whole, when this returns; it replaces what had the name."""
+        """It is on disk, whole, when this returns, in place of what had the name; where this fails nothing has it."""
         assert _NAME.fullmatch(name), name
         await asyncio.to_thread(self._write, name, data)
 
@@ -78,13 +82,15 @@ class Outputs:
             with part.open("wb") as file:
                 file.write(data)
                 file.flush()
+                os.replace(part, folder / name)
+                naming = self._syncs.submit(sync_folder, folder)  # beside the bytes: one wait for the disk, not two
                 os.fsync(file.fileno())
-            os.replace(part, folder / name)
+            naming.result()
         except BaseException:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+            for path in (part, folder / name):
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
             raise
-        sync_folder(folder)
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:

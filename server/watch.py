@@ -27,7 +27,8 @@ def tell(event: Event) -> None:
     job = event.job
     told: dict[str, Any] = {"job": job.id, "dialect": job.dialect, "client": job.client, "model": job.model}
     if event.kind == "queued":
-        log.info("job accepted", extra=told | {"requests": len(job.requests), "priority": job.priority})
+        said = "job accepted" if job.attempt == 0 else "job queued again"
+        log.info(said, extra=told | {"requests": len(job.requests), "priority": job.priority})
     elif event.kind == "started":
         log.info("job started", extra=told | {"attempt": job.attempt})
     elif event.kind == "finished":

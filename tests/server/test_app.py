@@ -16,7 +16,7 @@ from server.fake import InstantBackend
 from server.settings import DIALECTS as NAMES
 from server.store import StoreFailed
 from tests.server.conftest import RunningServer
-from tests.server.dialects.following import wait_for
+from tests.server.following import wait_for
 
 KEY = "sd-alices-key"
 KEYS = {"alice": hashlib.sha256(KEY.encode()).hexdigest()}

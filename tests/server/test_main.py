@@ -23,7 +23,7 @@ import pytest
 from server.__main__ import main
 from server.serving import listen
 from server.settings import PREFIX
-from tests.server.dialects.following import wait_for
+from tests.server.following import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 Start = Callable[..., "Process"]

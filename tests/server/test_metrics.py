@@ -15,7 +15,7 @@ from server.fake import InstantBackend
 from server.job import Job, Picture
 from server.metrics import Metrics, Now
 from tests.server.conftest import RunningServer
-from tests.server.dialects.following import wait_for
+from tests.server.following import wait_for
 
 LABELS = {"dialect": "native", "model": "tiny"}
 JOB = Job(

@@ -20,7 +20,7 @@ from engine.request import MAX_SEED, SAMPLERS, SCHEDULERS
 from engine.workflow import api_workflow, editor_workflow
 from server.fake import InstantBackend
 from tests.server.conftest import RunningServer
-from tests.server.dialects.following import all_jobs, wait_for
+from tests.server.following import all_jobs, wait_for
 
 JSON = dict[str, Any]
 

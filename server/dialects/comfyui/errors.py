@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from engine import BadRequest
 from engine.workflow.nodes import NODE_CLASSES, place
 from server.dialects.comfyui.graph import Course, Nodes, output_nodes
-from server.dialects.comfyui.object_info import input_config
+from server.dialects.comfyui.object_info import Offer, input_config
 from server.problems import Problem
 
 _LARGEST_VALUE = 1000
@@ -65,11 +65,10 @@ def missing_node(id: str, node: Mapping[str, Any]) -> PromptRefused:
     )
 
 
-def refused(nodes: Nodes, error: BadRequest | Problem, models: list[str]) -> Problem:
+def refused(nodes: Nodes, error: BadRequest | Problem, offer: Offer) -> Problem:
     """Why a graph is not carried out, with the node at fault where that can be told.
 
-    ``error`` names a place in the graph (``workflow node 3 (KSampler) steps``) or a parameter (``width``). ``models``:
-    the checkpoints that there are.
+    ``error`` names a place in the graph (``workflow node 3 (KSampler) steps``) or a parameter (``width``).
     """
     problem = error if isinstance(error, Problem) else None
     where = error.field or ""
@@ -85,7 +84,7 @@ def refused(nodes: Nodes, error: BadRequest | Problem, models: list[str]) -> Pro
     value = error.value if isinstance(error, BadRequest) else nodes[id]["inputs"].get(name)
     if course.node_of(where) is not None:
         detail = f"{place(id, course.class_of(id), name)}: {detail}"
-    config = input_config(str(nodes[id]["class_type"]), name, models)
+    config = input_config(str(nodes[id]["class_type"]), name, offer)
     kind = _kind_of(nodes[id], name, value, config)
     info = {"input_name": name, "input_config": config, "received_value": _shown(value)}
     entry = {

@@ -32,6 +32,11 @@ _WorkflowId = Annotated[str | None, Query(description="of the editor's file that
 
 
 def add(router: APIRouter, services: Services) -> None:
+    _add_looking(router, services)
+    _add_cancelling(router, services)
+
+
+def _add_looking(router: APIRouter, services: Services) -> None:
     @router.get("/jobs")
     async def list_jobs(
         status: _Status = "",
@@ -69,6 +74,8 @@ def add(router: APIRouter, services: Services) -> None:
             return JSONResponse({"error": f"there is no job {job_id!r}"}, status_code=404)
         return JSONResponse(job_item(job, detailed=True))
 
+
+def _add_cancelling(router: APIRouter, services: Services) -> None:
     @router.post("/jobs/{job_id}/cancel")
     async def cancel_job(job_id: str) -> JSONResponse:
         """Stop a prompt, whether it waits or runs; says whether there was something to stop."""

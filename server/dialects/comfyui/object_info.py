@@ -7,11 +7,13 @@ ranges against ``GenerationRequest``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from engine.request import MAX_SEED, SAMPLERS, SCHEDULERS, GenerationRequest
 from engine.workflow.nodes import CONTROL, NODE_CLASSES, OUTPUT_CLASSES
 from engine.workflow.reader import LOWEST_CLIP_LAYER
+from server.services import Services
 
 _DEFAULT = GenerationRequest()
 
@@ -27,7 +29,7 @@ RANGES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "text": ("STRING", {"multiline": True, "dynamicPrompts": True}),
     "filename_prefix": ("STRING", {"default": "ComfyUI"}),
 }
-"""Plain inputs by name: type and range. ``denoise`` goes below 0.01 too, but not to 0."""
+"""Plain inputs by name: type and range, as far as the engine goes. ``denoise`` goes below 0.01 too, but not to 0."""
 
 _ORDER = {
     "KSampler": (
@@ -65,12 +67,32 @@ _ABSENT = {"VAELoader": "vae_name", "UNETLoader": "unet_name", "LoraLoader": "lo
 """Loaders that clients read lists from, whether they use them or not: here with nothing to choose from."""
 
 
-def all_nodes(models: Sequence[str]) -> dict[str, Any]:
-    """Every class's signature. ``models``: the checkpoints' file names."""
-    return {name: node(name, models) for name in (*NODE_CLASSES, *_ABSENT)}
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What depends on the server that is asked."""
+
+    models: Sequence[str]
+    """The checkpoints' file names."""
+    most: Mapping[str, int]
+    """Input → the largest value that this server takes."""
 
 
-def node(name: str, models: Sequence[str]) -> dict[str, Any] | None:
+def offer_of(services: Services) -> Offer:
+    """What this server has, and its limits. A side's is that of a picture as narrow as can be."""
+    settings = services.settings
+    side = settings.max_pixels // RANGES["width"][1]["min"] // 8 * 8
+    return Offer(
+        models=[model.file for model in services.backend.models()],
+        most={"width": side, "height": side, "steps": settings.max_steps, "batch_size": settings.max_pictures},
+    )
+
+
+def all_nodes(offer: Offer) -> dict[str, Any]:
+    """Every class's signature."""
+    return {name: node(name, offer) for name in (*NODE_CLASSES, *_ABSENT)}
+
+
+def node(name: str, offer: Offer) -> dict[str, Any] | None:
     """A class's signature; None for one that is not known."""
     if name in _ABSENT:
         return _absent(name)
@@ -79,14 +101,14 @@ def node(name: str, models: Sequence[str]) -> dict[str, Any] | None:
     outputs = NODE_CLASSES[name].outputs
     display, category, description = _NAMES[name]
     order = _ORDER.get(name, NODE_CLASSES[name].inputs)
-    required = {each: input_config(name, each, models) for each in order}
+    required = {each: input_config(name, each, offer) for each in order}
     inputs: dict[str, Any] = {"required": required}
     if name in OUTPUT_CLASSES:
         inputs["hidden"] = {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"}
     return _signature(name, inputs, outputs, display, category, description)
 
 
-def input_config(class_type: str, name: str, models: Sequence[str]) -> list[Any] | None:
+def input_config(class_type: str, name: str, offer: Offer) -> list[Any] | None:
     """What an input takes: ``[type or choices, range]``; None for an input that the class does not have."""
     known = NODE_CLASSES[class_type]
     if name in known.links:
@@ -95,8 +117,9 @@ def input_config(class_type: str, name: str, models: Sequence[str]) -> list[Any]
         return None
     if name in RANGES:
         kind, limits = RANGES[name]
-        return [kind, dict(limits)]
-    choices = {"sampler_name": SAMPLERS, "scheduler": SCHEDULERS, "ckpt_name": models}
+        most = {"max": min(limits["max"], offer.most[name])} if name in offer.most else {}
+        return [kind, limits | most]
+    choices = {"sampler_name": SAMPLERS, "scheduler": SCHEDULERS, "ckpt_name": offer.models}
     return [list(choices[name]), {}]
 
 

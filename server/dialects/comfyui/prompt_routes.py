@@ -13,6 +13,7 @@ from server.dialects.comfyui.bodies import body_of, done, json_object
 from server.dialects.comfyui.broadcast import Broadcast, queue_remaining
 from server.dialects.comfyui.errors import refused
 from server.dialects.comfyui.history import DIALECT, number_of
+from server.dialects.comfyui.object_info import offer_of
 from server.dialects.comfyui.prompt import Prompt, read_prompt
 from server.job import Job
 from server.problems import Problem, bad_request
@@ -81,8 +82,7 @@ async def _accept(services: Services, http: Request, prompt: Prompt, *, previews
         )
         return await services.jobs.accept(new)
     except (BadRequest, Problem) as error:
-        models = [model.file for model in services.backend.models()]
-        raise refused(prompt.nodes, error, models) from None
+        raise refused(prompt.nodes, error, offer_of(services)) from None
 
 
 async def _to_stop(services: Services, http: Request, id: object) -> list[Job]:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -19,7 +19,9 @@ _MANY_WAITING = 64
 _TOO_MANY_WAITING = 4096
 """… and beyond these it is let go of."""
 _MOST_MISSED = 1000
-"""Clients that are remembered as having missed something, and messages for each."""
+"""Clients that are remembered as having missed something, and messages for each …"""
+_MOST_MISSED_TOGETHER = 20_000
+"""… and for all of them; beyond either, who was sent nothing for the longest time is forgotten."""
 _MISSED_SECONDS = 600.0
 
 
@@ -85,13 +87,41 @@ class Socket:
             self.put(worded("feature_flags", FEATURES))
 
 
+class Missed:
+    """What clients were to be told while they were away, for ten minutes."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._clients: OrderedDict[str, deque[tuple[float, str]]] = OrderedDict()
+        """The one that was told something last comes last."""
+        self._together = 0
+
+    def keep(self, client_id: str, text: str) -> None:
+        kept = self._clients.setdefault(client_id, deque())
+        self._clients.move_to_end(client_id)
+        kept.append((self._clock(), text))
+        self._together += 1
+        if len(kept) > _MOST_MISSED:
+            kept.popleft()
+            self._together -= 1
+        while len(self._clients) > _MOST_MISSED or self._together > _MOST_MISSED_TOGETHER:
+            _, forgotten = self._clients.popitem(last=False)
+            self._together -= len(forgotten)
+
+    def take(self, client_id: str) -> list[str]:
+        """Told once."""
+        kept = self._clients.pop(client_id, deque())
+        self._together -= len(kept)
+        now = self._clock()
+        return [text for then, text in kept if now - then <= _MISSED_SECONDS]
+
+
 class Sockets:
-    """All connections, by client. What a client must not miss waits for it for ten minutes."""
+    """All connections, by client."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
         self._sockets: dict[str, list[Socket]] = {}
-        self._missed: OrderedDict[str, deque[tuple[float, str]]] = OrderedDict()
+        self._missed = Missed(clock)
 
     def connected(self, client_id: str | None) -> list[Socket]:
         """The connections of a client: several where it has several pages open."""
@@ -115,10 +145,7 @@ class Sockets:
         for socket in sockets or ():
             socket.put(text, may_be_missed=kind in ("progress", "progress_state"))
         if not sockets:
-            self._missed.setdefault(client_id, deque(maxlen=_MOST_MISSED)).append((self._clock(), text))
-            self._missed.move_to_end(client_id)
-            if len(self._missed) > _MOST_MISSED:
-                self._missed.popitem(last=False)
+            self._missed.keep(client_id, text)
 
     def send_all(self, kind: str, data: object) -> None:
         text = worded(kind, data)
@@ -126,12 +153,9 @@ class Sockets:
             for socket in sockets:
                 socket.put(text)
 
-    def missed(self, client_id: str) -> Iterator[str]:
+    def missed(self, client_id: str) -> list[str]:
         """What a client missed while it was away; told once."""
-        now = self._clock()
-        for then, text in self._missed.pop(client_id, ()):
-            if now - then <= _MISSED_SECONDS:
-                yield text
+        return self._missed.take(client_id)
 
 
 def worded(kind: str, data: object) -> str:

@@ -31,20 +31,25 @@ _FREE = {
 
 
 def add(router: APIRouter, services: Services) -> None:
-    def checkpoints() -> list[str]:
-        return [model.file for model in services.backend.models()]
+    _add_nodes(router, services)
+    _add_models(router, services)
+    _add_machine(router, services)
 
+
+def _add_nodes(router: APIRouter, services: Services) -> None:
     @router.get("/object_info")
     async def get_object_info() -> JSONResponse:
         """Every node with its inputs, their ranges and choices."""
-        return JSONResponse(object_info.all_nodes(checkpoints()))
+        return JSONResponse(object_info.all_nodes(object_info.offer_of(services)))
 
     @router.get("/object_info/{node_class}")
     async def get_object_info_of(node_class: str) -> JSONResponse:
         """One node; empty where there is none of that class."""
-        found = object_info.node(node_class, checkpoints())
+        found = object_info.node(node_class, object_info.offer_of(services))
         return JSONResponse({} if found is None else {node_class: found})
 
+
+def _add_models(router: APIRouter, services: Services) -> None:
     @router.get("/models")
     async def get_model_folders() -> JSONResponse:
         """The folders of models that clients may ask for."""
@@ -55,7 +60,7 @@ def add(router: APIRouter, services: Services) -> None:
         """What lies in a folder; only `checkpoints` is ever filled here."""
         if folder not in _FOLDERS:
             raise not_found("models folder", folder)
-        return JSONResponse(checkpoints() if folder == "checkpoints" else [])
+        return JSONResponse([model.file for model in services.backend.models()] if folder == "checkpoints" else [])
 
     @router.get("/experiment/models")
     async def get_experimental_folders() -> JSONResponse:
@@ -75,6 +80,8 @@ def add(router: APIRouter, services: Services) -> None:
         """None: prompts that name one are refused."""
         return JSONResponse([])
 
+
+def _add_machine(router: APIRouter, services: Services) -> None:
     @router.get("/extensions")
     async def get_extensions() -> JSONResponse:
         """None."""

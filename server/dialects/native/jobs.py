@@ -37,17 +37,12 @@ _STREAM = {"text/event-stream": {"schema": _EVENT}}
 
 def add_routes(router: APIRouter, services: Services) -> None:
     """Add them to ``router``."""
+    _add_looking(router, services)
+    _add_cancelling(router, services)
+    _add_following(router, services)
 
-    async def told(http: Request, job: Job) -> dict[str, Any]:
-        place = None if job.done else await services.jobs.place(job)
-        return job_json(job, services.access.base_url(http), place, services.jobs.latest(job.id))
 
-    async def cancelled(http: Request, job_id: str) -> JSONResponse:
-        job = await services.jobs.cancel(job_id)
-        if job is None:
-            raise not_found("job", job_id)
-        return JSONResponse(await told(http, job))
-
+def _add_looking(router: APIRouter, services: Services) -> None:
     @router.get("/jobs", responses={200: {"model": JobsAnswer}, **problems(400, 401, 403)}, response_model=None)
     async def list_jobs(
         http: Request,
@@ -64,7 +59,9 @@ def add_routes(router: APIRouter, services: Services) -> None:
         )
         counts = await services.jobs.count()
         total = sum((await services.jobs.count(states=states, dialects=dialects)).values())
-        return JSONResponse({"jobs": [await told(http, job) for job in found], "total": total, "counts": counts})
+        return JSONResponse(
+            {"jobs": [await _answer(services, http, job) for job in found], "total": total, "counts": counts}
+        )
 
     @router.get("/jobs/{job_id}", responses=_JOB, response_model=None)
     async def get_job(http: Request, job_id: str) -> JSONResponse:
@@ -72,7 +69,15 @@ def add_routes(router: APIRouter, services: Services) -> None:
         job = await services.jobs.get(job_id)
         if job is None:
             raise not_found("job", job_id)
-        return JSONResponse(await told(http, job))
+        return JSONResponse(await _answer(services, http, job))
+
+
+def _add_cancelling(router: APIRouter, services: Services) -> None:
+    async def cancelled(http: Request, job_id: str) -> JSONResponse:
+        job = await services.jobs.cancel(job_id)
+        if job is None:
+            raise not_found("job", job_id)
+        return JSONResponse(await _answer(services, http, job))
 
     @router.delete("/jobs/{job_id}", responses=_JOB, response_model=None)
     async def delete_job(http: Request, job_id: str) -> JSONResponse:
@@ -84,6 +89,8 @@ def add_routes(router: APIRouter, services: Services) -> None:
         """The same as DELETE."""
         return await cancelled(http, job_id)
 
+
+def _add_following(router: APIRouter, services: Services) -> None:
     @router.get(
         "/jobs/{job_id}/events",
         responses={200: {"description": "server-sent events", "content": _STREAM}, **problems(400, 401, 403, 404)},
@@ -103,6 +110,11 @@ def add_routes(router: APIRouter, services: Services) -> None:
         events = services.jobs.events(job_id, after)
         stream = _stream(services, services.access.base_url(http), events, previews)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+async def _answer(services: Services, http: Request, job: Job) -> dict[str, Any]:
+    place = None if job.done else await services.jobs.place(job)
+    return job_json(job, services.access.base_url(http), place, services.jobs.latest(job.id))
 
 
 def _some(name: str, text: str | None, known: tuple[str, ...] | None) -> list[Any] | None:

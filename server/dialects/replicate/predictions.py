@@ -44,7 +44,12 @@ class PredictionsAnswer(BaseModel):
 
 def add_routes(router: APIRouter, services: Services) -> None:
     """Add them to ``router``."""
+    _add_creating(router, services)
+    _add_looking(router, services)
+    _add_following(router, services)
 
+
+def _add_creating(router: APIRouter, services: Services) -> None:
     @router.post(
         "/predictions", status_code=201, responses=_CREATED, response_model=None, openapi_extra=_body(with_version=True)
     )
@@ -64,6 +69,8 @@ def add_routes(router: APIRouter, services: Services) -> None:
         """The same, the path naming the model."""
         return await _create(services, http, model_of_path(owner, name, services.backend.models()).name)
 
+
+def _add_looking(router: APIRouter, services: Services) -> None:
     @router.get(
         "/predictions",
         responses={200: {"model": PredictionsAnswer}, **errors(400, 401, 403)},
@@ -81,6 +88,8 @@ def add_routes(router: APIRouter, services: Services) -> None:
         job = await _job(services, id)
         return JSONResponse(prediction(job, services.jobs.latest(id)))
 
+
+def _add_following(router: APIRouter, services: Services) -> None:
     @router.post("/predictions/{id}/cancel", responses=_ONE, response_model=None)
     async def cancel(id: str) -> JSONResponse:
         """At once where it is `starting`, within a step where it is `processing`, not at all where it is done."""

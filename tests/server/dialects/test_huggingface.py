@@ -20,7 +20,7 @@ from engine import GenerationRequest
 from server.dialects import huggingface as dialect
 from server.problems import Problem
 from tests.server.conftest import RunningServer
-from tests.server.dialects.following import all_jobs, get, hang_up_on, post, wait_for
+from tests.server.following import all_jobs, get, hang_up_on, post, wait_for
 
 
 @pytest.fixture(autouse=True)

@@ -26,12 +26,6 @@ def api(server: Any) -> Iterator[Any]:
     client.session.close()
 
 
-@pytest.fixture
-def client(server: Any) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
-        yield client
-
-
 class TestWebuiapi:
     def test_with_its_own_defaults(self, api: Any) -> None:
         result = api.txt2img(prompt="a cat", negative_prompt="dogs")

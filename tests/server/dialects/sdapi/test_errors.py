@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-
-from tests.server.dialects.sdapi_calls import client_of_a_server
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Of one server: no test here leaves anything behind."""
-    yield from client_of_a_server(tmp_path_factory.mktemp("server"))
 
 
 @pytest.mark.parametrize(
@@ -34,9 +25,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     ],
 )
 def test_what_cannot_be_had_is_told_in_their_form(
-    client: httpx.Client, fields: dict[str, Any], status: int | None, named: str
+    shared_client: httpx.Client, fields: dict[str, Any], status: int | None, named: str
 ) -> None:
-    response = client.post("/sdapi/v1/txt2img", json={"width": 64, "height": 64, **fields})
+    response = shared_client.post("/sdapi/v1/txt2img", json={"width": 64, "height": 64, **fields})
     assert response.status_code == status or (status is None and 400 <= response.status_code < 500)
     error = response.json()
     assert set(error) == {"error", "detail", "body", "errors"}
@@ -49,9 +40,9 @@ def test_what_cannot_be_had_is_told_in_their_form(
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"null", b'{"prompt": 7}', b"\xff"])
-def test_a_body_that_is_none(client: httpx.Client, body: bytes) -> None:
+def test_a_body_that_is_none(shared_client: httpx.Client, body: bytes) -> None:
     headers = {"content-type": "application/json"}
-    response = client.post("/sdapi/v1/txt2img", content=body, headers=headers)
+    response = shared_client.post("/sdapi/v1/txt2img", content=body, headers=headers)
     assert 400 <= response.status_code < 500
     assert set(response.json()) == {"error", "detail", "body", "errors"}
 
@@ -70,27 +61,27 @@ def test_a_body_that_is_none(client: httpx.Client, body: bytes) -> None:
         '{"force_task_id": "\\u0000", "steps": 1, "width": 64}',
     ],
 )
-def test_what_json_cannot_hold_breaks_nothing(client: httpx.Client, text: str) -> None:
+def test_what_json_cannot_hold_breaks_nothing(shared_client: httpx.Client, text: str) -> None:
     headers = {"content-type": "application/json"}
-    response = client.post("/sdapi/v1/txt2img", content=text, headers=headers)
+    response = shared_client.post("/sdapi/v1/txt2img", content=text, headers=headers)
     assert response.status_code < 500
     response.json()
 
 
 @pytest.mark.parametrize("name", ["img2img", "extra-single-image", "interrogate", "train/embedding"])
-def test_what_is_not_here_says_so(client: httpx.Client, name: str) -> None:
-    response = client.post(f"/sdapi/v1/{name}", json={"init_images": ["x"]})
+def test_what_is_not_here_says_so(shared_client: httpx.Client, name: str) -> None:
+    response = shared_client.post(f"/sdapi/v1/{name}", json={"init_images": ["x"]})
     assert response.status_code == 400
     assert response.json()["detail"].startswith(f"{name} is not supported")
 
 
-def test_other_paths_and_methods(client: httpx.Client) -> None:
-    assert client.get("/sdapi/v1/none-such").status_code == 404
-    assert client.get("/sdapi/v1/txt2img").status_code == 405
-    assert set(client.get("/sdapi/v1/none-such").json()) == {"error", "detail", "body", "errors"}
+def test_other_paths_and_methods(shared_client: httpx.Client) -> None:
+    assert shared_client.get("/sdapi/v1/none-such").status_code == 404
+    assert shared_client.get("/sdapi/v1/txt2img").status_code == 405
+    assert set(shared_client.get("/sdapi/v1/none-such").json()) == {"error", "detail", "body", "errors"}
 
 
-def test_a_picture_that_fails(client: httpx.Client) -> None:
-    response = client.post("/sdapi/v1/txt2img", json={"prompt": "fail", "width": 64, "height": 64})
+def test_a_picture_that_fails(shared_client: httpx.Client) -> None:
+    response = shared_client.post("/sdapi/v1/txt2img", json={"prompt": "fail", "width": 64, "height": 64})
     assert response.status_code == 500
     assert "failure" in response.json()["errors"]

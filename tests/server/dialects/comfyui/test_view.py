@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
 from server.dialects import comfyui
-from server.fake import InstantBackend
-from tests.server.conftest import RunningServer, running, settings_in
-from tests.server.dialects.comfyui_client import Comfy, graph_of, opened, wait_until_done
-from tests.server.dialects.following import all_jobs
-
-
-@pytest.fixture
-def comfy(server: RunningServer) -> Comfy:
-    return Comfy(server, connect=False)
-
-
-@pytest.fixture(scope="module")
-def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
-    """A client of a server that all tests share that start no prompt."""
-    folder = tmp_path_factory.mktemp("refusing")
-    (folder / "secret.png").write_bytes(b"secret")
-    with running(settings_in(folder), InstantBackend()) as server:
-        yield Comfy(server, connect=False)
-        assert all_jobs(server) == []
+from tests.server.conftest import RunningServer
+from tests.server.dialects.comfyui.client import Comfy, graph_of, opened, wait_until_done
 
 
 def test_pictures_in_other_formats(comfy: Comfy) -> None:

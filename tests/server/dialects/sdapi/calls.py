@@ -5,24 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 
-from server.fake import InstantBackend
-from tests.server.conftest import running, settings_in
+from tests.server.conftest import RunningServer
 
 PATIENCE = 60.0
 
 
-def client_of_a_server(folder: Path) -> Iterator[httpx.Client]:
-    """For a fixture: a client of a server that many tests share."""
-    with running(settings_in(folder), InstantBackend()) as server:
-        yield from client_of(server)
-
-
-def client_of(server: Any) -> Iterator[httpx.Client]:
+def client_of(server: RunningServer) -> Iterator[httpx.Client]:
+    """For a fixture."""
     with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         yield client
 

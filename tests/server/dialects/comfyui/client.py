@@ -15,7 +15,7 @@ from PIL import Image
 from engine import GenerationRequest
 from engine.workflow import api_workflow
 from tests.server.conftest import RunningServer
-from tests.server.dialects.following import wait_for
+from tests.server.following import wait_for
 
 Graph = dict[str, Any]
 

@@ -20,8 +20,8 @@ from server.access import new_key
 from server.fake import InstantBackend
 from tests.graphs import shipped
 from tests.server.conftest import RunningServer
-from tests.server.dialects.comfyui_client import Comfy, Graph, graph_of, kinds, opened
-from tests.server.dialects.following import all_jobs, wait_for
+from tests.server.dialects.comfyui.client import Comfy, Graph, graph_of, kinds, opened
+from tests.server.following import all_jobs, wait_for
 
 simplified = pytest.importorskip("comfy_api_simplified")
 from comfy_api_simplified import ComfyApiWrapper, ComfyWorkflowWrapper  # noqa: E402

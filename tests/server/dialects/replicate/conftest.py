@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from PIL import Image
+import pytest
 from replicate.client import Client
 
 from tests.server.conftest import RunningServer
-from tests.server.dialects.following import get
-
-OpenClient = Callable[..., Client]
+from tests.server.dialects.replicate.client import OpenClient
 
 
-@contextlib.contextmanager
-def opening_clients() -> Iterator[OpenClient]:
-    """Makes clients of a server, and closes their connections in the end."""
+@pytest.fixture
+def open_client() -> Iterator[OpenClient]:
+    """Makes clients of servers, and closes their connections in the end."""
     clients: list[Client] = []
 
     def make(server: RunningServer, path: str = "", token: str = "any") -> Client:
@@ -30,5 +26,6 @@ def opening_clients() -> Iterator[OpenClient]:
         client._client.close()
 
 
-def opened(url: str) -> Image.Image:
-    return Image.open(io.BytesIO(get(url).raise_for_status().content))
+@pytest.fixture
+def client(server: RunningServer, open_client: OpenClient) -> Client:
+    return open_client(server)

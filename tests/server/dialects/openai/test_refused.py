@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import openai
@@ -14,15 +14,8 @@ from server.dialects import openai as dialect
 from server.dialects.openai.body import asked
 from server.problems import Problem
 from tests.server.conftest import RunningServer
-from tests.server.dialects.following import all_jobs, post, wait_for
-from tests.server.dialects.openai_client import client_of
-
-
-@pytest.fixture
-def client(server: RunningServer) -> Iterator[OpenAI]:
-    with client_of(server) as client:
-        yield client
-
+from tests.server.dialects.openai.client import client_of
+from tests.server.following import all_jobs, post, wait_for
 
 REFUSED = {
     "prompt": {"prompt": None},

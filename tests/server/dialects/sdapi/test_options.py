@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -14,13 +13,7 @@ from server.dialects.sdapi.models import model_titled, title
 from server.dialects.sdapi.options import Options
 from server.fake import InstantBackend
 from server.problems import Problem
-from tests.server.dialects.sdapi_calls import client_of, txt2img
-
-
-@pytest.fixture
-def client(server: Any) -> Iterator[httpx.Client]:
-    yield from client_of(server)
-
+from tests.server.dialects.sdapi.calls import txt2img
 
 OPTIONS_REFUSED: list[tuple[str, object]] = [
     ("sd_vae", "vae-ft-mse.safetensors"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,19 +11,8 @@ from replicate.exceptions import ReplicateError
 
 from server.dialects.replicate.predictions import read_preference
 from tests.server.conftest import RunningServer
-from tests.server.dialects.following import get, post
-from tests.server.dialects.replicate_client import OpenClient, opening_clients
-
-
-@pytest.fixture
-def open_client() -> Iterator[OpenClient]:
-    with opening_clients() as open_client:
-        yield open_client
-
-
-@pytest.fixture
-def client(server: RunningServer, open_client: OpenClient) -> Client:
-    return open_client(server)
+from tests.server.dialects.replicate.client import OpenClient
+from tests.server.following import get, post
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1", "1-2-3", "-1-2", "1-2\n", "9" * 13 + "-1"])

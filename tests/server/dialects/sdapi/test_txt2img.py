@@ -5,21 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterator
-from typing import Any
 
 import httpx
-import pytest
 from PIL import Image
 
 from engine import GenerationRequest
 from engine.png import request_from_png
-from tests.server.dialects.sdapi_calls import client_of, txt2img
-
-
-@pytest.fixture
-def client(server: Any) -> Iterator[httpx.Client]:
-    yield from client_of(server)
+from tests.server.dialects.sdapi.calls import txt2img
 
 
 def test_the_answer_has_what_clients_read(client: httpx.Client) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from server.fake import InstantBackend
 from tests.server.conftest import RunningServer
-from tests.server.dialects.comfyui_client import Comfy, graph_of, kinds, opened
-from tests.server.dialects.following import all_jobs, wait_for
+from tests.server.dialects.comfyui.client import Comfy, graph_of, kinds, opened
+from tests.server.following import all_jobs, wait_for
 
 LIFE = ["execution_start", "execution_cached", *["executing"] * 7, "executed", "execution_success", "executing"]
 

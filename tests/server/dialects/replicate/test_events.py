@@ -14,19 +14,8 @@ from replicate.client import Client
 from replicate.prediction import Prediction
 
 from tests.server.conftest import RunningServer
-from tests.server.dialects.following import all_jobs, hang_up_on, wait_for
-from tests.server.dialects.replicate_client import OpenClient, opened, opening_clients
-
-
-@pytest.fixture
-def open_client() -> Iterator[OpenClient]:
-    with opening_clients() as open_client:
-        yield open_client
-
-
-@pytest.fixture
-def client(server: RunningServer, open_client: OpenClient) -> Client:
-    return open_client(server)
+from tests.server.dialects.replicate.client import OpenClient, opened
+from tests.server.following import all_jobs, hang_up_on, wait_for
 
 
 def test_cancel(server: RunningServer, client: Client) -> None:

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from server.fake import InstantBackend
-from tests.server.conftest import running, settings_in
-from tests.server.dialects.comfyui_client import Comfy, graph_of
-from tests.server.dialects.following import all_jobs
-
-
-@pytest.fixture(scope="module")
-def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
-    """A client of a server that all tests share that start no prompt."""
-    folder = tmp_path_factory.mktemp("refusing")
-    (folder / "secret.png").write_bytes(b"secret")
-    with running(settings_in(folder), InstantBackend()) as server:
-        yield Comfy(server, connect=False)
-        assert all_jobs(server) == []
+from tests.server.dialects.comfyui.client import Comfy, graph_of
 
 
 def wrong(graph: dict[str, Any], node: str, **inputs: Any) -> dict[str, Any]:
@@ -47,7 +33,7 @@ def wrong(graph: dict[str, Any], node: str, **inputs: Any) -> dict[str, Any]:
         ("4", {"ckpt_name": "absent.safetensors"}, "value_not_in_list", "ckpt_name"),
         ("4", {"ckpt_name": "../instant.safetensors"}, "value_not_in_list", "ckpt_name"),
         ("5", {"width": 63}, "custom_validation_failed", "width"),
-        ("5", {"batch_size": 65}, "custom_validation_failed", "batch_size"),
+        ("5", {"batch_size": 65}, "value_bigger_than_max", "batch_size"),
         ("6", {"text": 7}, "invalid_input_type", "text"),
         ("6", {"text": "(" * 200}, "custom_validation_failed", "text"),
     ],

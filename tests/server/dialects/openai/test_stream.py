@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -11,14 +10,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.server.conftest import RunningServer
-from tests.server.dialects.following import all_jobs, hang_up_on, post, wait_for
-from tests.server.dialects.openai_client import client_of, picture
-
-
-@pytest.fixture
-def client(server: RunningServer) -> Iterator[OpenAI]:
-    with client_of(server) as client:
-        yield client
+from tests.server.dialects.openai.client import picture
+from tests.server.following import all_jobs, hang_up_on, post, wait_for
 
 
 def hang_up(server: RunningServer, **settings: Any) -> None:

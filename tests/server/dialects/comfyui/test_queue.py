@@ -12,13 +12,8 @@ from server.access import new_key
 from server.fake import InstantBackend
 from server.settings import Settings
 from tests.server.conftest import RunningServer, running
-from tests.server.dialects.comfyui_client import Comfy, blocked, graph_of, wait_until_done
-from tests.server.dialects.following import all_jobs, wait_for
-
-
-@pytest.fixture
-def comfy(server: RunningServer) -> Comfy:
-    return Comfy(server, connect=False)
+from tests.server.dialects.comfyui.client import Comfy, blocked, graph_of, wait_until_done
+from tests.server.following import all_jobs, wait_for
 
 
 @pytest.fixture

@@ -15,12 +15,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.server.dialects.sdapi_calls import PATIENCE, client_of, progress, progress_of_running, start, until
-
-
-@pytest.fixture
-def client(server: Any) -> Iterator[httpx.Client]:
-    yield from client_of(server)
+from tests.server.dialects.sdapi.calls import PATIENCE, progress, progress_of_running, start, until
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from server.dialects.comfyui.sockets import Socket, Sockets
 from server.dialects.comfyui.stream import Stream
 from server.events import Event, Hub
 from server.job import Failure, Job, Picture, State
-from tests.server.dialects.comfyui_client import graph_of
+from tests.server.dialects.comfyui.client import graph_of
 
 
 def course(graph: dict[str, Any]) -> Course:
@@ -193,16 +193,28 @@ def test_numbers() -> None:
     assert history_item(dataclasses.replace(job, extra={**job.extra, "number": 0.5}))["prompt"][0] == 0.5
 
 
+OFFER = object_info.Offer(models=["m"], most={"steps": 30, "width": 10**6})
+
+
+def test_the_ranges_end_where_the_servers_limits_do() -> None:
+    def most(class_type: str, input: str) -> int:
+        config = object_info.input_config(class_type, input, OFFER)
+        assert config is not None
+        return int(config[1]["max"])
+
+    assert (most("KSampler", "steps"), most("EmptyLatentImage", "width")) == (30, 16384)
+
+
 def test_the_signatures_are_those_of_the_engines_nodes() -> None:
     for name, known in NODE_CLASSES.items():
-        info = object_info.node(name, ["m"])
+        info = object_info.node(name, OFFER)
         assert info is not None
         required = info["input"]["required"]
         assert sorted(required) == sorted(known.inputs) == sorted(info["input_order"]["required"])
         assert tuple(info["output"]) == known.outputs
         assert info["output_node"] == (name in OUTPUT_CLASSES)
         assert {each: required[each][0] for each in known.links} == dict(known.links)
-    assert object_info.node("Nope", []) is None
+    assert object_info.node("Nope", OFFER) is None
 
 
 @pytest.mark.parametrize(("parameter", "input"), [(name, at[1]) for name, at in PARAMETER_INPUTS.items()])
@@ -342,3 +354,15 @@ def test_what_is_kept_for_a_client_that_is_away_does_not_grow_for_ever() -> None
     assert kept == list(range(500, 1500))
     now = 601.0
     assert list(sockets.missed("1498")) == []
+
+
+def test_nor_for_all_of_them_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.dialects.comfyui.sockets._MOST_MISSED_TOGETHER", 5)
+    sockets = Sockets()
+    for client in ("first", "second", "first", "third"):
+        for number in range(2):
+            sockets.send(client, "executed", number, keep=True)
+    assert [len(sockets.missed(client)) for client in ("second", "first", "third")] == [0, 0, 2]
+    for number in range(5):
+        sockets.send("second", "executed", number, keep=True)
+    assert len(sockets.missed("second")) == 5

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator
 
 import pytest
 from replicate.client import Client
@@ -15,19 +14,8 @@ from engine import GenerationRequest
 from server.dialects import replicate as dialect
 from server.dialects.replicate.predictions import read_preference
 from tests.server.conftest import RunningServer
-from tests.server.dialects.following import all_jobs, post
-from tests.server.dialects.replicate_client import OpenClient, opened, opening_clients
-
-
-@pytest.fixture
-def open_client() -> Iterator[OpenClient]:
-    with opening_clients() as open_client:
-        yield open_client
-
-
-@pytest.fixture
-def client(server: RunningServer, open_client: OpenClient) -> Client:
-    return open_client(server)
+from tests.server.dialects.replicate.client import OpenClient, opened
+from tests.server.following import all_jobs, post
 
 
 @pytest.mark.parametrize("ref", ["local/other", "local/other:other"])

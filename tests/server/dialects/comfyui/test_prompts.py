@@ -11,13 +11,8 @@ import pytest
 
 from engine import GenerationRequest
 from tests.server.conftest import RunningServer
-from tests.server.dialects.comfyui_client import Comfy, graph_of, wait_until_done
-from tests.server.dialects.following import all_jobs
-
-
-@pytest.fixture
-def comfy(server: RunningServer) -> Comfy:
-    return Comfy(server, connect=False)
+from tests.server.dialects.comfyui.client import Comfy, graph_of, wait_until_done
+from tests.server.following import all_jobs
 
 
 def test_a_prompt_becomes_a_job(server: RunningServer, comfy: Comfy) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import openai
@@ -18,14 +18,8 @@ from engine import GenerationRequest
 from server.dialects import openai as dialect
 from server.dialects.openai.body import asked
 from tests.server.conftest import RunningServer
-from tests.server.dialects.following import all_jobs, get, post, wait_for
-from tests.server.dialects.openai_client import client_of, picture
-
-
-@pytest.fixture
-def client(server: RunningServer) -> Iterator[OpenAI]:
-    with client_of(server) as client:
-        yield client
+from tests.server.dialects.openai.client import client_of, picture
+from tests.server.following import all_jobs, get, post, wait_for
 
 
 def test_a_prompt_alone_gets_a_png_with_the_defaults_and_a_fresh_seed(server: RunningServer, client: OpenAI) -> None:

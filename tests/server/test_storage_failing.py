@@ -1,0 +1,171 @@
+"""A disk, a database or an engine that fails: what it costs, and that the server goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import EngineClosed, GenerationResult
+from server.backend import Listener
+from server.fake import InstantBackend
+from server.job import Job
+from server.outputs import Outputs
+from server.problems import Problem
+from server.store import StoreFailed, StoreUnusable
+from server.store.sqlite import SqliteStore
+from tests.server.queues import queue, request, run, settings_in
+
+
+class BrokenOutputs(Outputs):
+    """Writing fails as often as the test says."""
+
+    def __init__(self, url: str, failures: int) -> None:
+        super().__init__(url)
+        self.failures = failures
+
+    async def write(self, name: str, data: bytes) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(28, "No space left on device")
+        await super().write(name, data)
+
+
+def test_a_full_disk_fails_the_job_and_the_server_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.finishing._WRITE_PAUSES", (0.0, 0.0))
+
+    async def scene() -> None:
+        outputs = BrokenOutputs(str(tmp_path / "outputs"), failures=5)
+        async with queue(tmp_path, outputs=outputs) as own:
+            failed = await own.finish(request(batch_size=2))
+            assert failed.failure is not None
+            assert (failed.state, failed.failure.kind) == ("failed", "storage_failed")
+            assert "No space left" in failed.failure.message
+            assert await outputs.find("") == []
+            outputs.failures = 2
+            assert (await own.finish()).state == "succeeded"
+
+    run(scene())
+
+
+class FailingStore(SqliteStore):
+    """Its ends of jobs fail as often as the test says."""
+
+    failures = 0
+
+    async def finish(self, *arguments: Any) -> Job | None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreFailed("the database failed: disk I/O error")
+        return await super().finish(*arguments)
+
+    async def claim(self, **named: Any) -> Any:
+        if self.failures:
+            self.failures -= 1
+            raise StoreFailed("the database failed: disk I/O error")
+        return await super().claim(**named)
+
+
+def test_a_database_that_fails_for_a_while_costs_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.finishing._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("server.runner._PAUSE_SECONDS", 0.0)
+
+    async def scene() -> None:
+        stores: list[FailingStore] = []
+
+        def make(settings: Any) -> FailingStore:
+            stores.append(FailingStore(settings.database))
+            return stores[-1]
+
+        async with queue(tmp_path, store=make) as own:
+            stores[0].failures = 5
+            assert (await own.finish()).state == "succeeded"
+            assert stores[0].failures == 0
+
+    run(scene())
+
+
+def test_what_cannot_be_committed_is_not_accepted(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with queue(tmp_path) as own:
+            thread = own.jobs._store._thread  # type: ignore[attr-defined]
+            await own.finish()
+            pages = await thread.do(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+            await thread.do(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 8}"))
+            many = (own.submit(extra={"much": "x" * 10_000}) for _ in range(100))
+            done = await asyncio.gather(*many, return_exceptions=True)
+            kinds = {each.kind for each in done if isinstance(each, Problem)}
+            assert kinds == {"storage_failed"}
+            with pytest.raises(Problem) as caught:
+                await own.submit(extra={"much": "x" * 100_000})
+            assert caught.value.status == 507
+            accepted = await own.jobs.find(limit=1000)
+            await thread.do(lambda db: db.execute("PRAGMA max_page_count = 1000000"))
+            for job in accepted:
+                assert (await own.end(job)).state == "succeeded"
+
+    run(scene())
+
+
+class DyingBackend(InstantBackend):
+    """Its engine stops, as one whose thread has died."""
+
+    dead = 0
+
+    async def run(self, requests: Any, listen: Listener) -> list[GenerationResult]:
+        if self.dead:
+            self.dead -= 1
+            raise EngineClosed("the engine's thread has ended")
+        return await super().run(requests, listen)
+
+
+@pytest.mark.parametrize(("deaths", "end"), [(2, "succeeded"), (3, "failed")])
+def test_an_engine_that_dies_costs_an_attempt(tmp_path: Path, deaths: int, end: str) -> None:
+    async def scene() -> None:
+        backend = DyingBackend()
+        backend.dead = deaths
+        async with queue(tmp_path, backend=backend) as own:
+            job = await own.finish()
+            assert (job.state, job.attempt) == (end, 3)
+            if job.failure is not None:
+                assert job.failure.kind == "attempts_exhausted"
+
+    run(scene())
+
+
+def test_an_error_of_any_kind_settles_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> list[bytes]:
+        raise MemoryError("no room for the picture")
+
+    async def scene() -> None:
+        async with queue(tmp_path) as own:
+            with monkeypatch.context() as patched:
+                patched.setattr("server.finishing.encoded", broken)
+                failed = await own.finish()
+            assert failed.failure is not None
+            assert failed.failure.kind == "generation_failed"
+            assert (await own.finish()).state == "succeeded"
+
+    run(scene())
+
+
+@pytest.mark.parametrize("spoil", ["text", "later", "folder"])
+def test_a_database_that_is_none_is_refused(tmp_path: Path, spoil: str) -> None:
+    settings = settings_in(tmp_path)
+    makers: dict[str, Callable[[Path], object]] = {
+        "text": lambda path: path.write_text("not a database, " * 1000),
+        "later": lambda path: sqlite3.connect(path).execute("PRAGMA user_version = 99").connection.close(),
+        "folder": lambda path: path.mkdir(),
+    }
+    makers[spoil](settings.database)
+
+    async def scene() -> None:
+        store = SqliteStore(settings.database)
+        with pytest.raises(StoreUnusable, match=r"database: .*jobs"):
+            await store.open()
+
+    run(scene())

@@ -1,0 +1,118 @@
+"""In which order jobs are begun, how many at once, and what is told of the wait."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from server.fake import InstantBackend
+from tests.server.queues import Queue, queue, request, run, until
+
+
+def order_of(backend: InstantBackend) -> list[int | None]:
+    return [each.seed for each in backend.started]
+
+
+async def held(own: Queue) -> None:
+    """Keep the only place until the test has filled the queue."""
+    own.backend.step_seconds = 3600
+    begun = len(own.backend.started)
+    own.first = await own.submit(request(seed=999), client="first")  # type: ignore[attr-defined]
+    await until(lambda: len(own.backend.started) > begun)
+    own.backend.step_seconds = 0
+
+
+async def let_go(own: Queue) -> None:
+    await own.jobs.cancel(own.first.id)  # type: ignore[attr-defined]
+
+
+def test_clients_take_turns(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with queue(tmp_path, backend=InstantBackend(capacity=1)) as own:
+            await held(own)
+            for seed in range(20):
+                await own.submit(request(seed=seed), client="many")
+            late = [
+                await own.submit(request(seed=100 + seed), client=client)
+                for seed, client in ((0, "a"), (1, "b"), (2, "a"))
+            ]
+            place = await own.jobs.place(late[0])
+            assert place is not None
+            assert place.ahead <= 2
+            await let_go(own)
+            for job in await own.jobs.find(states=["queued"]):
+                await own.end(job)
+            order = order_of(own.backend)[1:]
+            assert order[:3] in ([0, 100, 101], [100, 0, 101], [100, 101, 0])
+            assert order.index(102) <= 6
+            assert [seed for seed in order if seed is not None and seed < 100] == list(range(20))
+
+    run(scene())
+
+
+def test_higher_priority_goes_first(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with queue(tmp_path, backend=InstantBackend(capacity=1)) as own:
+            await held(own)
+            jobs = [await own.submit(request(seed=10 + p), priority=p) for p in (0, -10, 5, 10, 5)]
+            await let_go(own)
+            for job in jobs:
+                await own.end(job)
+            assert order_of(own.backend)[1:] == [20, 15, 15, 10, 0]
+
+    run(scene())
+
+
+@pytest.mark.parametrize(("pictures", "running"), [(1, 4), (2, 2), (3, 2), (9, 1)])
+def test_no_more_runs_than_there_are_places(tmp_path: Path, pictures: int, running: int) -> None:
+    async def scene() -> None:
+        backend = InstantBackend(capacity=4, step_seconds=3600)
+        async with queue(tmp_path, backend=backend, drain=0) as own:
+            jobs = [await own.submit(request(seed=seed, batch_size=pictures)) for seed in range(8)]
+            await until(lambda: len(backend.started) == running)
+            for _ in range(3):  # each place that becomes free is taken once
+                counts = await own.jobs.count(states=["queued", "running"])
+                assert counts == {"queued": len(jobs) - running, "running": running}
+                begun = len(backend.started)
+                first = jobs.pop(0)
+                await own.jobs.cancel(first.id)
+                await own.end(first)
+                await until(lambda begun=begun: len(backend.started) > begun)
+
+    run(scene())
+
+
+def test_a_model_that_loads_holds_up_nobody_else(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with queue(tmp_path, backend=InstantBackend(capacity=2)) as own:
+            own.backend.load_seconds = 3600
+            slow = [await own.submit(request(model="other", seed=seed)) for seed in range(10)]
+            quick = [await own.submit(request(seed=seed)) for seed in range(10)]
+            for job in quick:
+                assert (await own.end(job)).state == "succeeded"
+            for job in slow:
+                await own.jobs.cancel(job.id)
+                assert (await own.end(job)).state == "cancelled"
+
+    run(scene())
+
+
+def test_a_place_in_the_queue_is_told_with_an_estimate(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with queue(tmp_path, backend=InstantBackend(capacity=1)) as own:
+            first = await own.submit()
+            unknown = await own.jobs.place(first)
+            await own.end(first)
+            assert unknown is None or unknown.wait is None
+            await held(own)
+            jobs = [await own.submit() for _ in range(3)]
+            places = [await own.jobs.place(job) for job in jobs]
+            assert [place.ahead for place in places if place] == [0, 1, 2]
+            waits = [place.wait for place in places if place and place.wait is not None]
+            assert len(waits) == 3
+            assert waits == sorted(waits)
+            await let_go(own)
+            assert await own.jobs.place(await own.end(jobs[2])) is None
+
+    run(scene())
