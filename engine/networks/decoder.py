@@ -9,7 +9,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 
-from engine.networks.operations import Operations, tokens
+from engine.networks.operations import Operations, fixed, tokens
 from engine.networks.unet import residual
 
 
@@ -20,8 +20,8 @@ class VaeDecoder:
         self.channels: int = module.config.block_out_channels[0]
         """Of the last level."""
         self._layers = nn.ModuleDict({"entrance": module.post_quant_conv, "decoder": module.decoder})
-        self._layers.to(memory_format=operations.layout)  # type: ignore[call-overload]  # torch declares it nowhere
         self._operations = operations
+        operations.lay_out(self._layers)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -36,7 +36,9 @@ class VaeDecoder:
     def in_float32(self) -> VaeDecoder:
         """The same with a copy of its weights, in float32."""
         wide = copy.copy(self)
-        wide._layers = copy.deepcopy(self._layers).float()
+        # what oneDNN has laid out cannot be copied as it is
+        plain = {id(weight): fixed(weight.to_dense()) for weight in self._layers.parameters() if weight.is_mkldnn}
+        wide._layers = copy.deepcopy(self._layers, plain).float()
         return wide
 
     def __call__(self, latents: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.networks import onednn
+
 _log = logging.getLogger(__name__)
 
 _TRIALS = 4
@@ -22,6 +24,10 @@ _COMPARED = 1 << 19
 
 _MOST_CASES = 20_000
 """So many operations' shapes are remembered: of more pictures' sizes than anybody uses."""
+
+_LARGE_CONVOLUTION = 3_000_000
+"""Weights from which on a convolution of pictures that are not channels_last gains by oneDNN's layout: over few pixels
+it is the weights that take long, over many the pictures are rearranged for nothing."""
 
 
 class Operations:
@@ -38,17 +44,33 @@ class Operations:
         layout: torch.memory_format = torch.contiguous_format,
         unit: int | None = None,
         kernels: ModuleType | None = None,
+        prepack: bool = False,
     ) -> None:
+        """``prepack``: weights are laid out as oneDNN has them."""
         self.layout = layout
+        self._prepack = prepack
         self._unit = unit
         self._kernels = kernels
         self.pieces: dict[Hashable, int] = {}
         """Rows that each operation is given at a time, where that was tried out."""
 
+    def lay_out(self, module: nn.Module) -> None:
+        """Lay the layers' weights out as the operations have them; the module itself may not be able to run then."""
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear) and layer.weight is not None:
+                layer.weight = fixed(self.linear_weight(layer.weight))
+            elif isinstance(layer, nn.Conv2d):
+                layer.weight = fixed(self._convolution_weight(layer))
+
+    def linear_weight(self, weight: Tensor) -> Tensor:
+        """A weight (m, n) as ``linear`` has it."""
+        return onednn.linear_weight(weight) if self._prepack else weight
+
     def convolve(self, x: Tensor, layer: nn.Conv2d, *, bias: bool = True) -> Tensor:
         """``layer`` of pictures; without its bias where somebody else adds that."""
-        if layer.kernel_size == (1, 1) and self.layout == torch.channels_last:
-            return self.pictures(self.linear(tokens(x), layer.weight.flatten(1), layer.bias if bias else None), x)
+        if self._is_linear(layer):
+            weight = layer.weight if layer.weight.is_mkldnn else layer.weight.flatten(1)
+            return self.pictures(self.linear(tokens(x), weight, layer.bias if bias else None), x)
         if bias and self._kernels is not None:
             biased: Tensor = self._kernels.add(self.convolve(x, layer, bias=False), None, layer.bias)
             return biased
@@ -56,6 +78,9 @@ class Operations:
         assert isinstance(padding, tuple)
 
         def convolved(x: Tensor) -> Tensor:
+            if layer.weight.is_mkldnn:
+                out = onednn.convolve(x, layer, layer.bias if bias else None)
+                return out.contiguous(memory_format=self.layout)  # it is channels_last whatever x was
             return functional.conv2d(x, layer.weight, layer.bias if bias else None, stride, padding)
 
         return self._by_rows(("convolve", layer.weight.shape, stride, bias), convolved, x)
@@ -74,7 +99,8 @@ class Operations:
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """(R, …, n) → (R, …, m) with a weight (m, n)."""
-        return self._by_rows(("linear", weight.shape, bias is None), lambda x: functional.linear(x, weight, bias), x)
+        linear = onednn.linear if weight.is_mkldnn else functional.linear
+        return self._by_rows(("linear", weight.shape, bias is None), lambda x: linear(x, weight, bias), x)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
         """Attention of tokens (R, n, C) to (R, m, C) → (R, n, C)."""
@@ -129,6 +155,18 @@ class Operations:
         hidden, gate = x.chunk(2, dim=-1)
         return hidden * functional.gelu(gate)
 
+    def _is_linear(self, layer: nn.Conv2d) -> bool:
+        """Whether it is a linear layer of the tokens, which are the pictures as they lie there."""
+        return layer.kernel_size == (1, 1) and self.layout == torch.channels_last
+
+    def _convolution_weight(self, layer: nn.Conv2d) -> Tensor:
+        gains = self.layout == torch.channels_last or layer.weight.numel() >= _LARGE_CONVOLUTION
+        if not self._prepack or not gains:
+            return layer.weight.contiguous(memory_format=self.layout)
+        return (
+            self.linear_weight(layer.weight.flatten(1)) if self._is_linear(layer) else onednn.convolution_weight(layer)
+        )
+
     def _by_rows(self, kind: Hashable, operation: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         rows, unit = inputs[0].shape[0], self._unit
         if unit is None or rows <= unit:
@@ -161,7 +199,8 @@ def operations_for(device: torch.device, dtype: torch.dtype, *, fused: bool, uni
     """
     plain = device.type == "cpu" and dtype == torch.float32
     layout = torch.contiguous_format if plain else torch.channels_last
-    return Operations(layout=layout, unit=unit, kernels=_kernels(device) if fused else None)
+    kernels = _kernels(device) if fused else None
+    return Operations(layout=layout, unit=unit, kernels=kernels, prepack=onednn.available(device, dtype))
 
 
 def _kernels(device: torch.device) -> ModuleType | None:
@@ -173,6 +212,11 @@ def _kernels(device: torch.device) -> ModuleType | None:
         _log.warning("no fused kernels: %s", error)
         return None
     return kernels
+
+
+def fixed(weight: Tensor) -> nn.Parameter:
+    """A weight that is not trained."""
+    return nn.Parameter(weight, requires_grad=False)
 
 
 def _in_pieces(operation: Callable[..., Tensor], inputs: tuple[Tensor, ...], size: int) -> Tensor:

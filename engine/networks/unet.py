@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -19,17 +19,17 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.networks.operations import Operations, tokens
+from engine.networks.operations import Operations, fixed, tokens
 
 _LONGEST_PERIOD = 10_000
 """Of the time's sinusoids (Vaswani et al. 2017, arXiv 1706.03762, section 3.5)."""
 
 
 class Unet:
-    """Predicts eps. Takes over the module's weights: its layers share them from then on, and see them packed."""
+    """Predicts eps. Takes over the module's weights: its layers share them, or have none where oneDNN lays them out."""
 
     def __init__(self, module: UNet2DConditionModel, operations: Operations) -> None:
-        self._module = module.to(memory_format=operations.layout)
+        self._module = module
         self._operations = operations
         self.dtype: torch.dtype = module.dtype
         self.channels: int = module.config.block_out_channels[0]
@@ -42,13 +42,14 @@ class Unet:
         self._heads: int = module.config.attention_head_dim  # what diffusers calls the number of heads
         blocks = [layer for layer in module.modules() if isinstance(layer, BasicTransformerBlock)]
         resnets = [layer for layer in module.modules() if isinstance(layer, ResnetBlock2D)]
-        self._qkv = {block: _packed([block.attn1.to_q, block.attn1.to_k, block.attn1.to_v]) for block in blocks}
-        self._kv = _packed([layer for block in blocks for layer in (block.attn2.to_k, block.attn2.to_v)])
+        self._qkv = {block: self._packed([block.attn1.to_q, block.attn1.to_k, block.attn1.to_v]) for block in blocks}
+        self._kv = self._packed([layer for block in blocks for layer in (block.attn2.to_k, block.attn2.to_v)])
         self._kv_places = _places(blocks, [2 * block.attn2.to_k.out_features for block in blocks])
-        self._shift = _packed([resnet.time_emb_proj for resnet in resnets])
+        self._shift = self._packed([resnet.time_emb_proj for resnet in resnets])
         biases = [resnet.time_emb_proj.bias.float() + resnet.conv1.bias.float() for resnet in resnets]
         self._shift_bias = torch.cat(biases).to(self.dtype)
         self._shift_places = _places(resnets, [resnet.time_emb_proj.out_features for resnet in resnets])
+        operations.lay_out(module)
 
     def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor) -> Tensor:
         """x (R, 4, h, w), times (R,) float32, conditioning (R, n, width) → eps like x. All on the weights' device."""
@@ -83,6 +84,17 @@ class Unet:
         hidden = functional.silu(self._operations.linear(embedding, layers.linear_1.weight, layers.linear_1.bias))
         hidden = functional.silu(self._operations.linear(hidden, layers.linear_2.weight, layers.linear_2.bias))
         return self._operations.linear(hidden, self._shift, self._shift_bias)
+
+    def _packed(self, layers: Sequence[nn.Linear]) -> Tensor:
+        """The layers' weights, one below the other. The layers keep views of it, so that they are not held twice."""
+        packed = torch.cat([layer.weight.detach() for layer in layers])
+        laid_out = self._operations.linear_weight(packed)
+        parts: Iterable[Tensor | None] = packed.split([layer.out_features for layer in layers])
+        if laid_out is not packed:
+            parts = [None] * len(layers)
+        for layer, part in zip(layers, parts, strict=True):
+            layer.register_parameter("weight", None if part is None else fixed(part))
+        return laid_out
 
 
 class _Run:
@@ -132,14 +144,6 @@ def _attentions(block: nn.Module) -> Sequence[Transformer2DModel | None]:
     resnets: Any = block.resnets
     attentions: Sequence[Transformer2DModel | None] = getattr(block, "attentions", None) or [None] * len(resnets)
     return attentions
-
-
-def _packed(layers: Sequence[nn.Linear]) -> Tensor:
-    """The layers' weights, one below the other. The layers keep views of it, so that they are not held twice."""
-    packed = torch.cat([layer.weight.detach() for layer in layers])
-    for layer, part in zip(layers, packed.split([layer.out_features for layer in layers]), strict=True):
-        layer.weight = nn.Parameter(part, requires_grad=False)
-    return packed
 
 
 def _places(layers: Sequence[nn.Module], sizes: Sequence[int]) -> dict[nn.Module, slice]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from engine.checkpoint import load_checkpoint
+from engine.networks import onednn
 from engine.networks.decoder import VaeDecoder
-from engine.networks.operations import Operations
+from engine.networks.operations import Operations, operations_for
 from engine.networks.unet import Unet
 from tests.checkpoints import write_tiny_checkpoint
 
@@ -34,14 +36,25 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_checkpoint(tmp_path_factory.mktemp("deep") / "deep.safetensors", blocks=2, mult=(1, 2, 4, 4))
 
 
+def operations_of(form: str, dtype: torch.dtype = torch.float32, unit: int | None = None) -> Operations:
+    """``plain``: torch's own operators; ``prepacked``: with weights as oneDNN lays them out."""
+    if form == "plain":
+        return Operations(unit=unit)
+    if not onednn.available(CPU, dtype):
+        pytest.skip("this machine's torch has no oneDNN")
+    return operations_for(CPU, dtype, fused=False, unit=unit)
+
+
+@pytest.mark.parametrize("form", ["plain", "prepacked"])
 @pytest.mark.parametrize(("height", "width", "length"), [(8, 8, 77), (9, 17, 154), (1, 2, 77)])
 @torch.inference_mode()
-def test_the_unet_is_that_of_diffusers(deep: Path, height: int, width: int, length: int) -> None:
+def test_the_unet_is_that_of_diffusers(deep: Path, form: str, height: int, width: int, length: int) -> None:
     module = load_checkpoint(deep, device=CPU, dtype=torch.float32).unet
     theirs = copy.deepcopy(module)
     x, times, conditioning = inputs(3, height, width, length)
     wanted = theirs(x, times, conditioning, return_dict=False)[0]
-    assert close(Unet(module, Operations())(x, times, conditioning), wanted, 1e-3 if height == 1 else 1e-4)
+    unet = Unet(module, operations_of(form))
+    assert close(unet(x, times, conditioning), wanted, 1e-3 if height == 1 else 1e-4)
 
 
 @torch.inference_mode()
@@ -55,19 +68,53 @@ def test_packing_leaves_the_module_as_it_was(tiny_checkpoint: Path) -> None:
     assert sum(storage.nbytes() for storage in storages.values()) == 4 * held  # nothing is held twice
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.inference_mode()
-def test_the_decoder_is_that_of_diffusers(tiny_checkpoint: Path) -> None:
+def test_prepacked_weights_are_not_held_twice(tiny_checkpoint: Path, dtype: torch.dtype) -> None:
+    module = load_checkpoint(tiny_checkpoint, device=CPU, dtype=dtype).unet
+    held = sum(value.numel() for value in module.parameters())
+    unet = Unet(module, operations_of("prepacked", dtype))
+    packed = [unet._kv, unet._shift, *unet._qkv.values()]
+    assert all(weight.is_mkldnn for weight in packed)
+    assert sum(value.numel() for value in [*module.parameters(), *packed]) == held
+    assert any(value.is_mkldnn for value in module.parameters())
+
+
+@pytest.mark.parametrize("form", ["plain", "prepacked"])
+@torch.inference_mode()
+def test_the_decoder_is_that_of_diffusers(tiny_checkpoint: Path, form: str) -> None:
     module = load_checkpoint(tiny_checkpoint, device=CPU, dtype=torch.float32).vae
     latents = torch.randn(2, 4, 5, 7, generator=torch.Generator().manual_seed(0))
     wanted = module.decode(latents, return_dict=False)[0]
-    assert close(VaeDecoder(module, Operations())(latents), wanted)
+    assert close(VaeDecoder(module, operations_of(form))(latents), wanted)
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.inference_mode()
-def test_with_a_unit_rows_have_the_same_bits_in_calls_of_any_size(tiny_checkpoint: Path, dtype: torch.dtype) -> None:
+def test_a_prepacked_convolution_is_the_plain_one(dtype: torch.dtype, kernel: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr("engine.networks.operations._LARGE_CONVOLUTION", 0)
+    operations = operations_of("prepacked", dtype)
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(32, 48, kernel, padding=kernel // 2).to(dtype)
+    x = torch.randn(3, 32, 9, 7, dtype=dtype).contiguous(memory_format=operations.layout)
+    wanted = layer(x), layer(x) - layer.bias[:, None, None]
+    operations.lay_out(torch.nn.ModuleList([layer]))
+    assert layer.weight.is_mkldnn
+    for bias, expected in zip((True, False), wanted, strict=True):
+        out = operations.convolve(x, layer, bias=bias)
+        assert out.is_contiguous(memory_format=operations.layout)
+        assert close(out.float(), expected.float(), 1e-5 if dtype == torch.float32 else 2e-2)
+
+
+@pytest.mark.parametrize("form", ["plain", "prepacked"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_with_a_unit_rows_have_the_same_bits_in_calls_of_any_size(
+    tiny_checkpoint: Path, dtype: torch.dtype, form: str
+) -> None:
     module = load_checkpoint(tiny_checkpoint, device=CPU, dtype=dtype).unet
-    unet = Unet(module, Operations(unit=2))
+    unet = Unet(module, operations_of(form, dtype, unit=2))
     for rows in (2, 3, 4, 7, 8):
         x, times, conditioning = inputs(rows, 16, 16)
         whole = unet(x.to(dtype), times, conditioning.to(dtype))
