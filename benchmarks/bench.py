@@ -114,9 +114,11 @@ class Bench:
             scale=plan.scale,
         )
 
-    def heats(self) -> list[list[Subject]]:
-        """Engines and peers in groups that fit into the memory together: all at once, or the engines with each peer."""
-        engines, peers = self.engines(), self.peers
+    def heats(self, *beside: Subject) -> list[list[Subject]]:
+        """Engines, those ``beside`` them, and peers in groups that fit into the memory together: all at once, or all
+        others with each peer.
+        """
+        engines, peers = [*self.engines(), *beside], self.peers
         if self.fit([*engines, *peers]) or not peers:
             return [engines + peers]
         return [[*engines, peer] for peer in peers]

@@ -14,7 +14,7 @@ class Budget:
     ) -> None:
         self._clock = clock
         self._end = clock() + seconds
-        self._waiting = dict(weights)
+        self._weights, self._waiting = weights, dict(weights)
 
     @property
     def waiting(self) -> set[str]:
@@ -27,6 +27,10 @@ class Budget:
 
     def begin(self, section: str) -> float:
         """The seconds that ``section`` may take now; what it leaves unused goes to those after it."""
-        share = self._waiting[section] / sum(self._waiting.values())
         del self._waiting[section]
-        return max(0.0, self.left() * share)
+        return self.share(section)
+
+    def share(self, section: str) -> float:
+        """The seconds that ``section``, which has begun, may take from now on."""
+        own = self._weights[section]
+        return max(0.0, self.left() * own / (own + sum(self._waiting.values())))

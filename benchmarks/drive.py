@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from PIL import Image
@@ -85,11 +86,13 @@ class Visit:
         return self.left - self.arrived
 
 
-class _Log:
+class Log:
     """Collects visits from many threads."""
 
     def __init__(self) -> None:
         self.begin = time.perf_counter()
+        self.answered: set[int] = set()
+        """Numbers of the callers whose first request has ended, well or badly."""
         self._door = threading.Lock()
         self._visits: list[Visit] = []
 
@@ -113,31 +116,45 @@ class _Log:
             return sorted(self._visits, key=lambda visit: visit.left)
 
 
-def closed_loop(
-    subject: Subject, requests: Iterable[GenerationRequest], clients: int, seconds: float, stagger: float, seed: int
-) -> list[Visit]:
-    """``clients`` callers for ``seconds``, each asking anew as soon as it has its picture.
+@contextmanager
+def callers(
+    subject: Subject, requests: Iterable[GenerationRequest], clients: int, stagger: float, seed: int
+) -> Iterator[Log]:
+    """``clients`` callers until the block ends, each asking anew as soon as it has its picture.
 
     They begin at random times within ``stagger`` seconds, and pause a random time (a fiftieth of that on average)
     between two requests, so that they do not march in step.
     """
-    log, door, source = _Log(), threading.Lock(), iter(requests)
+    log, door, source, over = Log(), threading.Lock(), iter(requests), threading.Event()
 
     def client(number: int) -> None:
         choose = random.Random(f"{seed} {number}")
-        time.sleep(choose.uniform(0, stagger))
-        while log.now() < seconds:
+        over.wait(choose.uniform(0, stagger))
+        while not over.is_set():
             with door:
                 request = next(source)
-            if not log.visit(subject, request, log.now()):
+            served = log.visit(subject, request, log.now())
+            log.answered.add(number)
+            if not served:
                 break
-            time.sleep(choose.expovariate(50 / stagger) if stagger else 0)
+            over.wait(choose.expovariate(50 / stagger) if stagger else 0)
 
     threads = [threading.Thread(target=client, args=(number,), daemon=True) for number in range(clients)]
     for thread in threads:
         thread.start()
-    time.sleep(max(0.0, seconds - log.now()))
-    _clear(subject, threads)
+    try:
+        yield log
+    finally:
+        over.set()
+        _clear(subject, threads)
+
+
+def closed_loop(
+    subject: Subject, requests: Iterable[GenerationRequest], clients: int, seconds: float, stagger: float, seed: int
+) -> list[Visit]:
+    """``callers`` for ``seconds``: what they met with."""
+    with callers(subject, requests, clients, stagger, seed) as log:
+        time.sleep(max(0.0, seconds - log.now()))
     return log.visits()
 
 
@@ -158,7 +175,7 @@ def open_loop(
     A visit is timed from when it should have begun, so that a late start counts. Those who are not served
     ``patience`` seconds after the last arrival are given up.
     """
-    log, threads = _Log(), list[threading.Thread]()
+    log, threads = Log(), list[threading.Thread]()
     for due, request in zip(times, requests, strict=False):
         time.sleep(max(0.0, due - log.now()))
         threads.append(threading.Thread(target=log.visit, args=(subject, request, due), daemon=True))

@@ -16,6 +16,7 @@ from engine import EngineConfig
 from engine.config import MODELS_FOLDER
 
 RESULTS = Path(__file__).resolve().parent / "results"
+_PATIENCE = 40.0  # seconds a minute of the run, so that one subject does not take the others' time
 _REAL = MODELS_FOLDER / "AWPainting_v1.3.safetensors"
 
 
@@ -23,7 +24,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure the engine beside its peers: one table, one JSON and one plot.",
-        epilog=f"Sections, in their order: {', '.join(SECTIONS)}.",
+        epilog=f"Sections, in their order: {', '.join(SECTIONS)}. Each gets its share of the time; what does not fit "
+        "is named in the report. Exact beside fast batching on a GPU: --only load variants --minutes 4 --peers stock.",
     )
     add = made.add_argument
     add("--only", nargs="+", metavar="SECTION", choices=list(SECTIONS), help="run these sections alone")
@@ -54,7 +56,10 @@ def parser() -> argparse.ArgumentParser:
         help="engines to try beside each other: exact:N, fast:N, NAME=VALUE,…",
     )
     add(
-        "--patience", type=float, help="seconds that opening one subject may take, compiling it included (default: 600)"
+        "--patience",
+        type=float,
+        help="seconds that opening one subject may take, compiling it included (default: 600, or 40 a minute of "
+        "--minutes if that is less)",
     )
     add("--clients", type=int, help="callers at once where the load is fixed (default: 16; 4 on a CPU)")
     add("--levels", type=int, nargs="+", help="callers at once, one load after the other")
@@ -85,11 +90,12 @@ def plan_of(options: argparse.Namespace) -> Plan:
             target=options.target,
         )
     )
+    minutes = options.minutes or plan.minutes
     given: dict[str, Any] = {
         "scale": Scale(size=options.size or plan.scale.size, steps=options.steps or plan.scale.steps),
-        "minutes": options.minutes or plan.minutes,
+        "minutes": minutes,
         "clients": options.clients or plan.clients,
-        "patience": options.patience or plan.patience,
+        "patience": options.patience or min(plan.patience, _PATIENCE * minutes),
         "levels": tuple(options.levels or plan.levels),
         "variants": tuple(map(_variant, options.variants)) if options.variants else plan.variants,
     }

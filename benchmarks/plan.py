@@ -52,6 +52,10 @@ class Variant:
         return cls((("batching", batching), ("unet_rows", rows)))
 
 
+FAST = Variant.of("fast", 16)
+"""Calls as large as the load: what exact batching is held against."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """One run of the suite."""
@@ -78,8 +82,13 @@ class Plan:
     """Seconds that opening a subject, or warming it up, may take."""
     rounds: tuple[int, int] = (3, 15)
     """The fewest and the most pictures that each subject paints alone."""
-    window: tuple[float, float] = (3.5, 12.0)
-    """The shortest and the longest time under one load, in seconds."""
+    window: tuple[float, float] = (6.0, 12.0)
+    """The time for which a load is watched, in seconds: if pictures are slow, a few of them, and in sections that look
+    at more than rates, up to the second number."""
+    turns: int = 3
+    """How many times each subject is watched under the load that all are compared under, if there is time."""
+    warm: tuple[float, float] = (2.0, 60.0)
+    """Seconds under load without anything being prepared that make an engine warm, and the most to wait for them."""
     clients: int = 16
     """Callers at once where the load is fixed."""
     levels: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
@@ -90,7 +99,7 @@ class Plan:
         Variant.of("exact", 2),
         Variant.of("exact", 8),
         Variant.of("exact", 16),
-        Variant.of("fast", 16),
+        FAST,
         Variant((("compile", "off"),)),
     )
     soak: int = 1000
@@ -136,6 +145,8 @@ def fit(plan: Plan) -> Plan:
             levels=(1, 2),
             rounds=(2, 2),
             window=(0.5, 2.0),
+            turns=1,
+            warm=(0.1, 2.0),
             arrival_rates=1,
             variants=(Variant.of("exact", 4), Variant.of("fast", 4)),
             soak=40,
@@ -148,6 +159,7 @@ def fit(plan: Plan) -> Plan:
             levels=(1, 2, 4),
             rounds=(3, 6),
             window=(4.0, 120.0),
+            warm=(0.5, 10.0),
             variants=(Variant.of("exact", 2), Variant.of("exact", 4), Variant.of("fast", 8)),
             arrival_rates=3,
         )

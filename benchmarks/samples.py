@@ -5,7 +5,6 @@ Plain arithmetic on plain numbers; knows nothing of what was measured.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,21 +91,3 @@ def _rank_sum_ways(m: int, n: int) -> list[int]:
 def paired(ones: Sequence[float], others: Sequence[float]) -> list[float]:
     """``others`` over ``ones``, round by round, for values measured in turns: what drifts drifts in both."""
     return [other / one for one, other in zip(ones, others, strict=True)]
-
-
-def rates(times: Sequence[float], begin: float, blocks: int = 6) -> list[float]:
-    """Events a second from ``begin`` on, in up to ``blocks`` blocks of about equal counts.
-
-    ``times`` are when the events happened, in seconds; earlier ones than ``begin`` do not count. A block ends with an
-    event, so that no partial interval is counted.
-    """
-    later = sorted(time for time in times if time > begin)
-    number = min(blocks, len(later))
-    edges = [round(len(later) * k / number) for k in range(number + 1)] if number else []
-    result, start = [], begin
-    for first, last in itertools.pairwise(edges):
-        end = later[last - 1]
-        if end > start:
-            result.append((last - first) / (end - start))
-            start = end
-    return result

@@ -70,7 +70,12 @@ class Subject(Protocol):
         """Let go of every picture under way, as soon as possible; ``paint`` works again once they have all ended."""
 
     def settled(self) -> bool:
-        """Whether it runs in its final form: nothing is being compiled or tuned in the background."""
+        """Whether it runs in its final form, as far as can be told: nothing is being compiled, tuned or recorded."""
+
+    def counts(self) -> Mapping[str, int]:
+        """What it has done since it was opened: ``evaluations`` of one picture each, and ``shapes``, how often
+        something had to be prepared for a shape. Empty for who does not count and makes one picture after another.
+        """
 
     def record(self) -> Mapping[str, Any]:
         """Versions and settings that the figures depend on."""
@@ -100,6 +105,7 @@ class EngineSubject:
         self._door = threading.Lock()
         self._under_way: set[Handle] = set()
         self._record: Mapping[str, Any] = {}
+        self._shapes = 0
         if self.reference:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         self.engine = Engine(
@@ -132,7 +138,12 @@ class EngineSubject:
             handle.cancel()
 
     def settled(self) -> bool:
-        return True
+        """Whether nothing was prepared since this was last asked."""
+        before, self._shapes = self._shapes, self.counts().get("shapes", 0)
+        return before == self._shapes
+
+    def counts(self) -> Mapping[str, int]:
+        return self.engine.counts
 
     def record(self) -> Mapping[str, Any]:
         return self._record

@@ -37,7 +37,7 @@ from benchmarks.worker import WorkerFailed
 
 _CORES = 8
 _UNDISTURBED = ("machine", "cold")
-"""While these run, nothing else may be opened."""
+"""As long as one of these is to come, nothing else is opened or compiled ahead."""
 
 RUN: Mapping[str, Callable[[Bench, float], None]] = {
     "machine": ceilings.run,
@@ -74,25 +74,14 @@ def run(plan: Plan, path: Path, commit: str | None = None, tell: Callable[[str],
     _tell_limits(plan, report)
     try:
         for section in weights:
-            if section not in _UNDISTURBED:
+            if not bench.budget.waiting & set(_UNDISTURBED):
                 _start_ahead(bench)
-            elif section == "machine":
-                _start_compiling(bench)
             _section(bench, section, tell)
         report.complete = True
     finally:
         _finish(bench)
         bench.crew.close()
     return report
-
-
-def _start_compiling(bench: Bench) -> None:
-    """Let what has to be compiled begin before all else."""
-    slow = [subject for subject in _later(bench) if getattr(subject, "compiled", None) is not None]
-    if slow and _has_room(bench):
-        bench.crew.start(slow)
-        names = ", ".join(subject.name for subject in slow)
-        bench.report.note(f"{names} was being compiled on other cores while the sections before latency ran")
 
 
 def _start_ahead(bench: Bench) -> None:
@@ -104,6 +93,7 @@ def _start_ahead(bench: Bench) -> None:
 def _later(bench: Bench) -> list[Subject]:
     sections = set(bench.plan.sections) & bench.budget.waiting
     found = [*bench.engines(), *bench.peers] if {"latency", "load"} & sections else []
+    found += load.fast_engines(bench) if "load" in sections else []
     return found + ([bench.engine(variant=one) for one in bench.plan.variants] if "variants" in sections else [])
 
 

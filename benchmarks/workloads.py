@@ -9,8 +9,10 @@ import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import mean
 
 from engine import GenerationRequest
+from engine.trajectory import evaluation_count
 
 SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m")
 """Those of the mix: one evaluation a step, and every peer has them."""
@@ -33,6 +35,11 @@ class Scale:
     def mixed_steps(self) -> tuple[int, int]:
         """The fewest and the most steps of the mix: half and one and a half times ``steps``."""
         return max(1, self.steps // 2), max(1, self.steps + self.steps // 2)
+
+    @property
+    def mean_steps(self) -> float:
+        """What a picture of the mix takes on average: every number of steps is as likely as the others."""
+        return sum(self.mixed_steps) / 2
 
 
 def alone(scale: Scale, number: int) -> GenerationRequest:
@@ -65,6 +72,12 @@ class Mixed:
 
     scale: Scale
     seed: int
+
+    @property
+    def mean_evaluations(self) -> float:
+        """Evaluations that a picture takes on average, over samplers and steps, which are all equally likely."""
+        low, high = self.scale.mixed_steps
+        return mean(evaluation_count(sampler, steps + 1) for sampler in SAMPLERS for steps in range(low, high + 1))
 
     def __iter__(self) -> Iterator[GenerationRequest]:
         choose = random.Random(self.seed)

@@ -144,6 +144,9 @@ class ComfyuiSubject:
     def settled(self) -> bool:
         return True
 
+    def counts(self) -> Mapping[str, int]:
+        return {}
+
     def record(self) -> Mapping[str, Any]:
         system: Mapping[str, Any] = self._stats.get("system", {})
         return {key: system[key] for key in ("comfyui_version", "pytorch_version", "python_version") if key in system}

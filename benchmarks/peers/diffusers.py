@@ -144,6 +144,9 @@ class DiffusersSubject:
     def settled(self) -> bool:
         return True
 
+    def counts(self) -> Mapping[str, int]:
+        return {}
+
     def record(self) -> Mapping[str, Any]:
         return {"diffusers": diffusers.__version__, "torch": torch.__version__, "compiled": self.compiled}
 

@@ -79,6 +79,9 @@ class StableDiffusionCppSubject:
     def settled(self) -> bool:
         return True
 
+    def counts(self) -> Mapping[str, int]:
+        return {}
+
     def record(self) -> Mapping[str, Any]:
         return {PACKAGE: importlib.metadata.version(PACKAGE)}
 

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.bench import Bench, SkipSection
 from benchmarks.drive import Visit, open_loop
 from benchmarks.samples import percentile
-from benchmarks.sections.load import tell_failures
+from benchmarks.sections.load import prime, tell_failures
 from benchmarks.workloads import Mixed, arrivals
 
 _LEAST = 6  # arrivals that are worth a percentile
@@ -20,6 +20,7 @@ def run(bench: Bench, seconds: float) -> None:
     """The engine at several rates up to what it was seen to serve, the lowest first."""
     plan, subject = bench.plan, bench.engine()
     worker = bench.open_one(subject)
+    prime(bench, worker, plan.clients)
     low, high = plan.window
     chosen = rates_below(0.95 * _capacity(bench, subject.name), plan.arrival_rates)
     for number, rate in enumerate(chosen):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from benchmarks.bench import Bench, SkipSection
-from benchmarks.plan import Variant
-from benchmarks.sections.load import least_window, prime, serve, window_seconds
+from benchmarks.plan import FAST
+from benchmarks.sections.load import keep, serve, times
 from benchmarks.worker import Worker, WorkerFailed
-
-FAST = Variant.of("fast", 16)
 
 
 def run(bench: Bench, seconds: float) -> None:
     """Every level of ``plan.levels``; those that do not fit into the time are skipped one by one."""
     worker, fast = bench.open_one(bench.engine()), bench.engine(variant=FAST)
-    needed = sum(least_window(bench, worker, clients) for clients in bench.plan.levels)
+    needed = sum(sum(times(bench, worker, clients)) for clients in bench.plan.levels)
     _levels(bench, worker, max(needed, seconds / 2))
     if 2 * needed > seconds:
         reason = f"the levels take about {needed:.0f} s, and the section has {seconds:.0f} s"
@@ -25,14 +23,10 @@ def run(bench: Bench, seconds: float) -> None:
 
 def _levels(bench: Bench, worker: Worker, seconds: float) -> None:
     levels, name = bench.plan.levels, worker.subject.name
-    prime(bench, worker)
     for number, clients in enumerate(levels):
         try:
-            window = window_seconds(
-                bench, worker, clients, max(seconds / len(levels), least_window(bench, worker, clients))
-            )
-            found = serve(bench, worker, clients, window, seed=10 + number)
+            found = serve(bench, worker, clients, seconds / len(levels), seed=10 + number)
         except (SkipSection, WorkerFailed) as reason:
             bench.report.skip(f"concurrency: {name}, {clients} callers", str(reason))
             continue
-        bench.figure("concurrency", "pictures", name, found, "images/s", "higher", clients=clients)
+        keep(bench, "concurrency", name, [found], clients=clients)

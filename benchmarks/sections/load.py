@@ -1,108 +1,131 @@
-"""Many callers at once with mixed requests: engine and peers in turns, each window the same requests for everyone."""
+"""Many callers at once with mixed requests: engine and peers in turns, the same requests for everyone in a turn.
+
+The engine takes part twice: as it comes, and with fast batching. How large the calls of exact batching may be is tried
+out in ``variants``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from benchmarks.bench import Bench, SkipSection
-from benchmarks.drive import Visit, closed_loop, warm_up
-from benchmarks.samples import paired, rates
-from benchmarks.subjects import EngineSubject
-from benchmarks.worker import Worker, WorkerFailed
-from benchmarks.workloads import Mixed, Scale
+from benchmarks.drive import Visit
+from benchmarks.figures import Condition
+from benchmarks.plan import FAST
+from benchmarks.samples import paired
+from benchmarks.subjects import EngineSubject, Subject
+from benchmarks.throughput import Window, observe_window
+from benchmarks.worker import Worker, WorkerFailed, WorkerLost
+from benchmarks.workloads import Mixed
 
-_TURNS = 2
-_PRIMING = 1.5  # seconds
+_OURS, _THEIRS = 3, 6  # pictures one after another that a window is long enough for
+_ROUNDS = 1.3  # the longest picture of the mix beside the average, about
+_PART = 3  # of the time that is left, which getting warm may take
+
+Rates = Mapping[int, float]
+"""Pictures a second by turn."""
 
 
 def run(bench: Bench, seconds: float) -> None:
     """``plan.clients`` callers for every subject: pictures a second."""
-    heats = bench.heats()
+    heats = bench.heats(*fast_engines(bench))
     for number, heat in enumerate(heats):
         workers = bench.open(heat)
         if workers:
-            _heat(bench, workers, seconds / len(heats), first=number == 0)
+            share = bench.budget.share("load") / (len(heats) - number)  # what opening has left of it
+            found = in_turns(bench, "load", workers, share, bench.plan.turns)
+            _report(bench, workers, found, first=number == 0)
         bench.crew.release(subject.name for subject in heat if not isinstance(subject, EngineSubject))
 
 
-def _heat(bench: Bench, workers: Sequence[Worker], seconds: float, first: bool) -> None:
-    clients = bench.plan.clients
-    served: dict[str, list[float]] = {}
-    turns = _TURNS if not bench.plan.quick else 1
+def fast_engines(bench: Bench) -> list[Subject]:
+    """The engine with fast batching, where larger calls gain something, or nothing is to be learnt anyway."""
+    return [bench.engine(variant=FAST)] if bench.device.type == "cuda" or bench.plan.quick else []
+
+
+def in_turns(
+    bench: Bench, section: str, workers: Sequence[Worker], seconds: float, turns: int
+) -> dict[str, dict[int, Window]]:
+    """Up to ``turns`` windows of each subject under ``plan.clients`` callers, by name and turn.
+
+    Everyone has one before anybody has the next, and nobody always follows the same one. What is left out is said.
+    """
+    clients, begin = bench.plan.clients, time.monotonic()
+    found: dict[str, dict[int, Window]] = {worker.subject.name: {} for worker in workers}
+    going = list(workers)
+    share = seconds / turns / max(1, len(workers))
     for turn in range(turns):
-        for worker in workers:
+        expected = sum(sum(times(bench, worker, clients)) for worker in going)
+        left = seconds - (time.monotonic() - begin)
+        if turn > 0 and expected > left:
+            reason = f"they take about {expected:.0f} s, and {max(0.0, left):.0f} s of the section's are left"
+            bench.report.skip(f"{section}: windows after {turn} of {turns}", reason)
+            break
+        place = turn % max(1, len(going))
+        for worker in going[place:] + going[:place]:
             name = worker.subject.name
             try:
-                if turn == 0 and isinstance(worker.subject, EngineSubject):
-                    prime(bench, worker)
-                window = window_seconds(bench, worker, clients, seconds / len(workers) / turns)
-                found = serve(bench, worker, clients, window, seed=turn)
+                found[name][turn] = serve(bench, worker, clients, share, seed=turn)
             except (SkipSection, WorkerFailed) as reason:
-                bench.report.skip(f"load: {name}", str(reason))
-                continue
-            served.setdefault(name, []).extend(found)
-    engines = [worker.subject.name for worker in workers if isinstance(worker.subject, EngineSubject)]
-    for name, found in served.items():
-        if first or name not in engines:
-            bench.figure("load", "pictures", name, found, "images/s", "higher", clients=clients)
-    for engine in [name for name in engines if name in served]:
-        for peer in [name for name in served if name not in engines]:
-            count = min(len(served[engine]), len(served[peer]))
-            quotients = paired(served[peer][:count], served[engine][:count])
-            bench.figure("load", "times as many", engine, quotients, "×", "higher", beside=peer, clients=clients)
+                bench.report.skip(f"{section}: {name} under load, window {turn + 1}", str(reason))
+                if isinstance(reason, WorkerLost):
+                    going.remove(worker)
+    return found
 
 
-def window_seconds(bench: Bench, worker: Worker, clients: int, share: float) -> float:
-    """How long to load a subject: its share of the time, but long enough to serve the engine's callers once and some of
-    them again, or to paint six pictures with a peer, which serves one after another.
-
-    Raises ``SkipSection`` where that takes more than three times the share.
+def times(bench: Bench, worker: Worker, clients: int) -> tuple[float, float]:
+    """How long a warm subject is loaded before it is watched, about (as if it served one caller after another), and how
+    long it is watched, in seconds.
     """
-    low, high = bench.plan.window
-    window = max(least_window(bench, worker, clients), min(max(share, low), high))
-    if window > 3 * max(share, low):
-        raise SkipSection(f"it needs about {window:.0f} s, and its share of the time is {share:.0f} s")
-    bench.ask_time(window)
-    return window
+    alone, ours = bench.crew.alone[worker.subject.name], isinstance(worker.subject, EngineSubject)
+    before = _ROUNDS * alone * (clients if ours else 1)
+    window = max((_OURS if ours else _THEIRS) * alone, bench.plan.window[0])
+    return before + _stagger(alone, clients, window), window
 
 
-def least_window(bench: Bench, worker: Worker, clients: int) -> float:
-    """The seconds without which a load tells nothing; as if callers were served one after another."""
-    pictures = 1.3 * clients + 2 if isinstance(worker.subject, EngineSubject) else 6
-    return max(pictures * bench.crew.alone[worker.subject.name], bench.plan.window[0])
+def serve(bench: Bench, worker: Worker, clients: int, share: float, seed: int) -> Window:
+    """A window of a load by ``clients`` callers; what failed is noted, and what was prepared meanwhile.
 
-
-def serve(bench: Bench, worker: Worker, clients: int, seconds: float, seed: int) -> list[float]:
-    """Pictures a second, in blocks, once the first callers have been served; what failed is noted."""
+    Raises ``SkipSection`` where it takes more than three times its share, or longer than is left, or shows nothing.
+    """
     plan, name = bench.plan, worker.subject.name
-    stagger = min(bench.crew.alone[name] * clients / 2, seconds / 4)
-    job = partial(
-        closed_loop, requests=Mixed(plan.scale, seed), clients=clients, seconds=seconds, stagger=stagger, seed=seed
-    )
-    visits: list[Visit] = bench.call(worker, job, seconds)
-    tell_failures(bench, name, visits)
-    left = [visit.left for visit in visits if visit.served]
-    if len(left) < 2:
-        bench.report.note(f"{name}, {clients} callers: fewer than two pictures in {seconds:.0f} s")
-        return []
-    return rates(left, left[min(clients // 2, len(left) // 3)])
+    before, window = times(bench, worker, clients)
+    if before + window > 3 * max(share, plan.window[0]):
+        raise SkipSection(f"it needs about {before + window:.0f} s, and its share of the time is {share:.0f} s")
+    bench.ask_time(before + window)
+    found: Window = bench.call(worker, _job(bench, name, clients, before, window, seed), before + window)
+    tell_failures(bench, name, found.visits)
+    if found.work <= 0 or found.seconds <= 0:
+        raise SkipSection(f"fewer than two pictures in {before + window:.0f} s")
+    _tell_preparing(bench, f"{name}, {clients} callers", found)
+    return found
 
 
-def prime(bench: Bench, worker: Worker) -> None:
-    """Short loads first, so that what the engine records or compiles for the shapes of a load is there when the clock
-    runs: a few callers at once, more, and as many as there will be.
-    """
+def prime(bench: Bench, worker: Worker, clients: int) -> None:
+    """A load until the engine is warm, for figures that are taken otherwise than by ``serve``."""
     if bench.device.type == "cpu" and not bench.plan.quick:
-        return  # nothing is compiled there
-    short = Mixed(Scale(size=bench.plan.scale.size, steps=3), 99)
-    alone, most = bench.crew.alone[worker.subject.name], max(*bench.plan.levels, bench.plan.clients)
-    least = _PRIMING if bench.device.type == "cuda" else 0.0
-    for clients in sorted({min(2, most), min(4, most), min(8, most), most}):
-        seconds = max(least, alone)
-        load = partial(closed_loop, requests=short, clients=clients, seconds=seconds, stagger=0, seed=0)
-        bench.call(worker, load, 30 + seconds)
-    bench.call(worker, partial(warm_up, requests=short, least=1, seconds=10.0), 30)
+        return  # nothing is prepared there for long
+    before, _ = times(bench, worker, clients)
+    bench.call(worker, _job(bench, worker.subject.name, clients, before, 0.0, 99), before)
+
+
+def rate(bench: Bench, window: Window) -> float:
+    """Pictures of the plan's mix a second."""
+    mix = Mixed(bench.plan.scale, 0)
+    return window.rate(mix.mean_evaluations if window.counted else mix.scale.mean_steps)
+
+
+def keep(bench: Bench, section: str, name: str, windows: Sequence[Window], **conditions: Condition) -> None:
+    """Report windows of one subject: pictures a second, and where anything had to be prepared, when and how much."""
+    rates = [rate(bench, window) for window in windows]
+    bench.figure(section, "pictures", name, rates, "images/s", "higher", **conditions)
+    waits, prepared = [window.warm_after for window in windows], [window.prepared for window in windows]
+    if any(waits):
+        bench.figure(section, "last prepared after", name, waits, "s", "neither", **conditions)
+    if any(prepared):
+        bench.figure(section, "prepared while watched", name, prepared, "", "neither", **conditions)
 
 
 def tell_failures(bench: Bench, name: str, visits: Sequence[Visit]) -> None:
@@ -110,3 +133,53 @@ def tell_failures(bench: Bench, name: str, visits: Sequence[Visit]) -> None:
     wrong = [visit.failure for visit in visits if visit.failure not in (None, "given up")]
     if wrong:
         bench.report.note(f"{name}: {len(wrong)} of {len(visits)} requests failed under load, the first: {wrong[0]}")
+
+
+def _stagger(alone: float, clients: int, window: float) -> float:
+    return min(alone * clients / 2, window / 4)
+
+
+def _job(bench: Bench, name: str, clients: int, before: float, window: float, seed: int) -> partial[Window]:
+    quiet, most = bench.plan.warm
+    return partial(
+        observe_window,
+        requests=Mixed(bench.plan.scale, seed),
+        clients=clients,
+        seconds=window,
+        stagger=_stagger(bench.crew.alone[name], clients, window),
+        seed=seed,
+        quiet=quiet,
+        patience=max(before, min(most, bench.budget.left() / _PART)),
+    )
+
+
+def _tell_preparing(bench: Bench, whose: str, window: Window) -> None:
+    if not window.quiet:
+        quiet, said = bench.plan.warm[0], "was watched although it may not have been warm: not every caller was served"
+        bench.report.note(f"{whose}: {said}, or something was prepared less than {quiet:g} s before")
+    if window.prepared:
+        bench.report.note(f"{whose}: something was prepared {window.prepared} times while it was watched")
+
+
+def _report(bench: Bench, workers: Sequence[Worker], found: Mapping[str, Mapping[int, Window]], first: bool) -> None:
+    clients = bench.plan.clients
+    engines = [worker.subject.name for worker in workers if isinstance(worker.subject, EngineSubject)]
+    for name, windows in found.items():
+        if windows and (first or name not in engines):
+            keep(bench, "load", name, list(windows.values()), clients=clients)
+    rates = {name: {turn: rate(bench, one) for turn, one in windows.items()} for name, windows in found.items()}
+    for engine in [subject.name for subject in bench.engines() if subject.name in rates]:
+        for peer in [name for name in rates if name not in engines]:
+            quotients = _quotients(rates[peer], rates[engine])
+            bench.figure("load", "times as many", engine, quotients, "×", "higher", beside=peer, clients=clients)
+    exact = bench.engine().name
+    for fast in [subject.name for subject in fast_engines(bench)] if first else []:
+        if {exact, fast} <= rates.keys():
+            shares = _quotients(rates[fast], rates[exact])
+            bench.figure("load", "share of fast's", exact, shares, "of 1", "higher", beside=fast, clients=clients)
+
+
+def _quotients(ones: Rates, others: Rates) -> list[float]:
+    """``others`` over ``ones`` in the turns that both had."""
+    both = sorted(ones.keys() & others.keys())
+    return paired([ones[turn] for turn in both], [others[turn] for turn in both])

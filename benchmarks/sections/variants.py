@@ -5,27 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from benchmarks.bench import Bench, SkipSection
+from benchmarks.bench import Bench
 from benchmarks.drive import paint_timed
 from benchmarks.plan import Variant
-from benchmarks.sections.load import prime, serve, window_seconds
-from benchmarks.worker import Worker, WorkerFailed
+from benchmarks.sections.load import in_turns, keep
+from benchmarks.worker import Worker
 from benchmarks.workloads import alone
+
+_ALONE = 5  # part of the time
 
 
 def run(bench: Bench, seconds: float) -> None:
-    """Each variant of the plan in an engine of its own: alone in turns, then under load one after the other."""
+    """Each variant of the plan in an engine of its own, in turns: alone, then under load.
+
+    The ways of batching are loaded first, and settings of another kind once, with what time is left.
+    """
     plan = bench.plan
     subjects = {bench.engine(variant=variant).name: variant for variant in plan.variants}
     workers = bench.open([bench.engine(variant=variant) for variant in plan.variants])
-    _alone(bench, workers, subjects, seconds / 3)
-    for worker in workers:
-        name = worker.subject.name
-        try:
-            _load(bench, worker, subjects[name], seconds / len(workers) / 2)
-        except (SkipSection, WorkerFailed) as reason:
-            bench.report.skip(f"variants: {name} under load", str(reason))
-        bench.crew.release([name])
+    _alone(bench, workers, subjects, bench.budget.share("variants") / _ALONE)
+    batching = [worker for worker in workers if "batching" in dict(subjects[worker.subject.name].settings)]
+    others = [worker for worker in workers if worker not in batching]
+    for group, turns in ((batching, plan.turns), (others, 1)):
+        found = in_turns(bench, "variants", group, bench.budget.share("variants"), turns)
+        for name, windows in found.items():
+            settings = dict(subjects[name].settings)
+            keep(bench, "variants", "engine", list(windows.values()), clients=plan.clients, **settings)
+        bench.crew.release([worker.subject.name for worker in group])
 
 
 def _alone(bench: Bench, workers: Sequence[Worker], variants: Mapping[str, Variant], seconds: float) -> None:
@@ -40,12 +46,3 @@ def _alone(bench: Bench, workers: Sequence[Worker], variants: Mapping[str, Varia
             spent[worker.subject.name].append(bench.call(worker, job, expected).seconds)
     for name, found in spent.items():
         bench.figure("variants", "a picture", "engine", found, "s", "lower", **dict(variants[name].settings))
-
-
-def _load(bench: Bench, worker: Worker, variant: Variant, seconds: float) -> None:
-    clients = bench.plan.clients
-    prime(bench, worker)
-    window = window_seconds(bench, worker, clients, seconds)
-    found = serve(bench, worker, clients, window, seed=60)
-    conditions = {"clients": clients, **dict(variant.settings)}
-    bench.figure("variants", "pictures", "engine", found, "images/s", "higher", **conditions)

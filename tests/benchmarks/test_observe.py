@@ -47,6 +47,20 @@ def test_stages_add_up_to_the_whole(subject: EngineSubject) -> None:
         assert min(one.encode, one.decode, one.rest, one.png) > 0
 
 
+def test_the_engine_has_settled_once_nothing_is_prepared_any_more(
+    subject: EngineSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = iter([2, 3, 3, 3])
+    monkeypatch.setattr(EngineSubject, "counts", lambda _: {"shapes": next(prepared)})
+    assert [subject.settled() for _ in range(4)] == [False, False, True, True]
+
+
+def test_the_engine_counts_an_evaluation_for_every_step_of_a_picture(subject: EngineSubject) -> None:
+    before = subject.counts()["evaluations"]
+    subject.paint(alone(SCALE, 3))
+    assert subject.counts()["evaluations"] - before == SCALE.steps
+
+
 @pytest.mark.parametrize(
     ("busy", "idle"),
     [

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.samples import _rank_sum_ways, factor, median, paired, percentile, rates
+from benchmarks.samples import _rank_sum_ways, factor, median, paired, percentile
 from tests.benchmarks.reports import around
 
 values = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=30)
@@ -77,23 +76,6 @@ def test_too_short_lists_have_no_bounds() -> None:
 def test_one_wild_value_moves_nothing() -> None:
     calm = [1.0, 1.01, 0.99, 1.02, 0.98, 1.0, 1.01]
     assert factor(calm, [*calm[:-1], 50.0]).low <= 1
-
-
-@given(st.floats(0.1, 100), st.integers(2, 200), st.integers(1, 10))
-def test_even_events_have_one_rate(rate: float, count: int, blocks: int) -> None:
-    begin = 3.0
-    found = rates([begin + (k + 1) / rate for k in range(count)], begin, blocks)
-    assert len(found) == min(blocks, count)
-    assert found == pytest.approx([rate] * len(found))
-
-
-def test_rates_add_up_to_the_events_and_leave_out_the_early_ones() -> None:
-    choose = random.Random(1)
-    times = sorted(choose.uniform(0, 10) for _ in range(100))
-    later = [time for time in times if time > 4]
-    found = rates(times, 4.0, 1)
-    assert found == pytest.approx([len(later) / (later[-1] - 4)])
-    assert rates([1.0, 2.0], 5.0) == []
 
 
 def test_pairs_are_compared_round_by_round() -> None:

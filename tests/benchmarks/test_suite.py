@@ -21,6 +21,7 @@ from benchmarks.report import read_report
 from benchmarks.workloads import Scale
 from tests.benchmarks.reports import plan
 
+LOADED = ("load", "pictures")
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -41,6 +42,10 @@ def test_the_smallest_form_measures_everything_that_a_cpu_can(tmp_path: Path, ti
     alike = [e["median"] for e in document["figures"] if e["name"] == "likeness" and "float32" in e["subject"]]
     assert alike
     assert min(alike) > 45
+    loaded = {entry["subject"] for entry in document["figures"] if (entry["section"], entry["name"]) == LOADED}
+    assert {"engine float32", "engine (batching fast, unet_rows 16) float32", "stock diffusers float32"} <= loaded
+    kinds = {e["conditions"].get("batching") for e in document["figures"] if e["section"] == "variants"}
+    assert kinds == {"exact", "fast"}
     assert document["verdicts"][0]["outcome"] == "not judged"
     assert "its times say nothing" in done.stdout
     assert "latency" in done.stdout
@@ -111,6 +116,24 @@ def test_the_budget_is_shared_by_weight_and_what_is_left_over_goes_on() -> None:
     assert budget.begin("c") == 59
     now = 200.0
     assert budget.left() == -100
+
+
+def test_a_section_that_takes_long_to_open_gets_its_share_of_what_is_left_then() -> None:
+    now = 0.0
+    budget = Budget(100, {"a": 1, "b": 3}, clock=lambda: now)
+    assert budget.begin("a") == 25
+    now = 60.0
+    assert budget.share("a") == 10
+
+
+def test_nothing_is_opened_ahead_while_something_is_to_run_undisturbed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    diary: list[str] = []
+    sections = {name: lambda bench, seconds, name=name: diary.append(name) for name in ("machine", "cold", "latency")}
+    monkeypatch.setattr(suite, "_start_ahead", lambda bench: diary.append("ahead"))
+    run_with(monkeypatch, tmp_path, tiny_checkpoint, **sections)
+    assert diary == ["machine", "cold", "ahead", "latency"]
 
 
 @pytest.mark.parametrize(
