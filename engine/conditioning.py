@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from engine.errors import BadRequest
-from engine.networks.graphs import Graphs, Recorder
+from engine.networks.graphs import Graphs, Launcher
 from engine.prompt import EMPTY, Chunk, chunks
 from engine.transfer import to_device
 
@@ -23,11 +23,12 @@ _CACHED_CHUNKS = 512
 class Conditioner:
     """Encodes prompts with one text encoder and remembers the latest. Not thread-safe: the device's thread owns it."""
 
-    def __init__(self, text_encoder: CLIPTextModel, recorder: Recorder | None = None) -> None:
+    def __init__(self, text_encoder: CLIPTextModel, launcher: Launcher | None = None) -> None:
         self._encoder = text_encoder
         self._device = next(text_encoder.parameters()).device
         self.layers: int = text_encoder.config.num_hidden_layers
-        self._recorder = recorder
+        self.width: int = text_encoder.config.hidden_size
+        self._launcher = launcher or Launcher()
         self._layer: dict[int, Graphs] = {}  # by clip_skip: tokens → that layer's output
         self._empty: dict[int, Tensor] = {}  # by clip_skip: the empty prompt's features
         self._cache: OrderedDict[tuple[tuple[Chunk, ...], int], Tensor] = OrderedDict()
@@ -55,6 +56,10 @@ class Conditioner:
         self._cache.move_to_end(key)
         return self._cache[key]
 
+    def warm_up(self) -> None:
+        """Encode the empty prompt for nothing."""
+        self._features(EMPTY, 1)
+
     def _forget(self) -> None:
         held = sum(len(parts) for parts, _ in self._cache)
         while held > _CACHED_CHUNKS and len(self._cache) > 1:
@@ -75,12 +80,13 @@ class Conditioner:
     def _features(self, chunk: Chunk, clip_skip: int) -> Tensor:
         """(1, 77, width) float32."""
         if clip_skip not in self._layer:
-            self._layer[clip_skip] = Graphs(functools.partial(self._encoded, clip_skip), self._recorder)
+            self._layer[clip_skip] = self._launcher.graphs(functools.partial(_encoded, self._encoder, clip_skip))
         (features,) = self._layer[clip_skip](to_device(torch.tensor([chunk.tokens]), self._device))
         return features.clone()
 
-    def _encoded(self, clip_skip: int, tokens: Tensor) -> tuple[Tensor]:
-        output = self._encoder(tokens, output_hidden_states=clip_skip > 1)
-        if clip_skip == 1:
-            return (output.last_hidden_state.float(),)
-        return (self._encoder.final_layer_norm(output.hidden_states[-clip_skip]).float(),)
+
+def _encoded(encoder: CLIPTextModel, clip_skip: int, tokens: Tensor) -> tuple[Tensor]:
+    output = encoder(tokens, output_hidden_states=clip_skip > 1)
+    if clip_skip == 1:
+        return (output.last_hidden_state.float(),)
+    return (encoder.final_layer_norm(output.hidden_states[-clip_skip]).float(),)

@@ -51,8 +51,8 @@ class EngineConfig:
     ``exact`` mode on a CPU, where larger calls gain nothing."""
 
     compile: Compile = "auto"
-    """``auto``: on a GPU, fused kernels, launched as CUDA graphs from the second call of a shape on. ``off``: torch's
-    own operators, one by one, as on a CPU."""
+    """``auto``: on a GPU, fused kernels, launched as CUDA graphs from the second call of a shape on; the usual shapes'
+    are recorded while nobody waits. ``off``: torch's own operators, one by one, as on a CPU."""
 
     max_in_flight: int = 16
     """Pictures that advance together; further requests wait for a place, in the order of their arrival."""
@@ -60,11 +60,22 @@ class EngineConfig:
     memory_budget: int | None = None
     """Bytes that resident checkpoints may take together. None: 75 % of what is free when the engine starts."""
 
+    cache_folder: Path | None = None
+    """Where what is found out about the networks on this machine is kept as hints for the next process. They make it
+    faster, and change no result. None: nowhere."""
+
     def __post_init__(self) -> None:
-        for name, kinds in (("checkpoint", str | Path | None), ("models_folder", str | Path), ("device", str)):
+        for name, kinds in (
+            ("checkpoint", str | Path | None),
+            ("models_folder", str | Path),
+            ("device", str),
+            ("cache_folder", str | Path | None),
+        ):
             if not isinstance(getattr(self, name), kinds):
                 raise BadRequest(name, getattr(self, name), "a name" if name == "device" else "a name or a path")
         object.__setattr__(self, "models_folder", Path(self.models_folder))
+        if self.cache_folder is not None:
+            object.__setattr__(self, "cache_folder", Path(self.cache_folder))
         for name, choices in (
             ("dtype", get_args(Dtype)),
             ("batching", get_args(Batching)),

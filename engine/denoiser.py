@@ -6,9 +6,9 @@ Owns guidance, the shapes of UNet calls and out-of-memory splitting; knows nothi
 from __future__ import annotations
 
 import itertools
+import logging
 import math
-from collections import Counter
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,22 +17,20 @@ from torch import Tensor
 
 from engine.errors import OutOfMemory
 from engine.memory import free_bytes, out_of_memory, release_cached
-from engine.networks.graphs import Graphs, Recorder
+from engine.networks.graphs import Launcher
+from engine.networks.hints import Hints
+from engine.rows import Row, groups_of, inputs_of, may_share, random_rows, repeated, units_of
 from engine.schedules import timestep
-from engine.transfer import to_device
+from engine.trials import Trials
 from engine.vae import PIXELS_PER_CELL
 
-_MOST_REPEATS = 4
-"""A conditioning is repeated at most so often to share a UNet call with a longer one."""
+_log = logging.getLogger(__name__)
 
 _FLOATS_PER_CELL_AND_CHANNEL = 60
 """Peak memory of a call over (rows · latent cells · base channels), in elements; measured with the full-size UNet."""
 
 _CALLS_BEFORE_GROWING = 100
 """After running out of memory, calls grow again after so many that went well."""
-
-_WISHES_BEFORE_TRYING = 16
-"""A larger exact call is tried out once it would have been of use so often: the trial takes as long as some steps."""
 
 
 class UnetFunction(Protocol):
@@ -42,6 +40,7 @@ class UnetFunction(Protocol):
     channels: int
 
     def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor, /) -> Tensor: ...
+    def pieces(self, rows: int) -> Mapping[int, int]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +68,6 @@ class Evaluation:
         return self.x.shape[0] * (1 if self.cfg_scale == 1 else 2)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One row of a UNet call: a picture of an evaluation, with one of its two conditionings."""
-
-    owner: int  # the evaluation's number in the batch
-    x: Tensor  # (1, 4, h, w) in the UNet's dtype, scaled
-    time: float
-    conditioning: Tensor  # (1, L, width)
-
-
 class Denoiser:
     """One checkpoint's UNet. Not thread-safe: the device's thread owns it.
 
@@ -86,16 +75,25 @@ class Denoiser:
     """
 
     def __init__(
-        self, unet: UnetFunction, *, exact: bool, sizes: Sequence[int], recorder: Recorder | None = None
+        self,
+        unet: UnetFunction,
+        *,
+        exact: bool,
+        sizes: Sequence[int],
+        launcher: Launcher | None = None,
+        hints: Hints | None = None,
     ) -> None:
         self._unet = unet
-        self._graphs = Graphs(lambda *inputs: (unet(*inputs).float(),), recorder)
+        self._launcher = launcher or Launcher()
+        self._graphs = self._launcher.graphs(lambda *inputs: (unet(*inputs).float(),))
+        self._hints = hints or Hints()
         self._exact = exact
         self._sizes = tuple(sizes)
+        self._unit = self._sizes[0] if exact else 1
+        """Rows that are always computed together."""
         self._limit = self._sizes[-1]
         self._good_calls = 0
-        self._alike: dict[tuple[int, torch.Size, torch.Size], bool] = {}
-        self._wishes: Counter[tuple[int, torch.Size, torch.Size]] = Counter()
+        self._trials = Trials(self._unit)
         self._roomy: set[tuple[int, torch.Size]] = set()
 
     @property
@@ -137,151 +135,141 @@ class Denoiser:
         """
         rows = [list(self._evaluation_rows(evaluation, owner)) for owner, evaluation in enumerate(evaluations)]
         eps = iter(self._eps(list(itertools.chain.from_iterable(rows))))
+        self._hints.save_when_due()
         return [
             _guided(evaluation, list(itertools.islice(eps, len(own))))
             for evaluation, own in zip(evaluations, rows, strict=True)
         ]
 
-    def _evaluation_rows(self, evaluation: Evaluation, owner: int) -> Iterator[_Row]:
+    @torch.inference_mode()
+    def warm_up(self, rows: int, x: Tensor, conditioning: Tensor) -> None:
+        """Make a call of ``rows`` rows of such x (1, 4, h, w) and conditioning (1, 77·n, width) for nothing.
+
+        A larger exact call is tried out first, and not made where it is not to be used. Does nothing where no call
+        has that size, or memory does not suffice.
+        """
+        like = Row(0, x.to(self._unet.dtype), 0.0, conditioning)
+        if rows not in (self._sizes[0], *self._larger_sizes(rows, like)) or not self._has_room(rows, like):
+            return
+        alike = self._trials.verdict(rows, like) if self._exact and rows > self._sizes[0] else True
+        if alike is None:
+            self._try(rows, like)
+        elif alike:
+            self._call(random_rows(like, rows), rows)
+
+    def _evaluation_rows(self, evaluation: Evaluation, owner: int) -> Iterator[Row]:
         """Picture by picture the conditional row, then the unconditional one where guidance needs it."""
         scaled = (evaluation.x / torch.sqrt(1 + evaluation.sigma**2)).to(self._unet.dtype)
         time = timestep(evaluation.sigma)
         conditionings = _conditionings(evaluation)
         for x in scaled.split(1):
             for conditioning in conditionings:
-                yield _Row(owner, x, time, conditioning)
+                yield Row(owner, x, time, conditioning)
 
-    def _eps(self, rows: list[_Row]) -> list[Tensor]:
+    def _eps(self, rows: list[Row]) -> list[Tensor]:
         """The UNet's output for each row, float32 (1, 4, h, w)."""
         eps: dict[int, Tensor] = {}
-        for group in self._groups(rows):
-            waiting = self._units(group, rows)
+        for group in groups_of(rows, exact=self._exact):
+            waiting, like = units_of(group, rows, self._unit), rows[group[0]]
+            if self._exact:
+                self._wish(len(waiting) * self._unit, like)
             while waiting:
-                size = self._next_size(waiting, rows[group[0]])
+                size = self._next_size(len(waiting) * self._unit, like)
                 call = waiting[: max(1, size // self._unit)]
                 part = self._call_or_shrink([rows[i] for unit in call for i in unit], size)
                 if part is None:
-                    self._graphs.clear()
-                    release_cached(rows[0].x.device)
                     continue
                 eps |= zip(itertools.chain.from_iterable(call), part.split(1), strict=False)  # units' own padding aside
                 waiting = waiting[len(call) :]
         return [eps[i] for i in range(len(rows))]
 
-    @property
-    def _unit(self) -> int:
-        """Rows that are always computed together."""
-        return self._sizes[0] if self._exact else 1
-
-    def _units(self, group: list[int], rows: list[_Row]) -> list[list[int]]:
-        """``group`` in units of one owner's rows, a short one filled up with its first row."""
-        units: list[list[int]] = []
-        for _, own in itertools.groupby(group, key=lambda i: rows[i].owner):
-            queue = list(own)
-            units += [queue[k : k + self._unit] for k in range(0, len(queue), self._unit)]
-        return [unit + unit[:1] * (self._unit - len(unit)) for unit in units]
-
-    def _groups(self, rows: list[_Row]) -> list[list[int]]:
-        """Which rows may share calls: those of one length in exact mode, in fast mode whom a common length suits."""
-        lengths = [row.conditioning.shape[1] for row in rows]
-        groups: list[list[int]] = []
-        for i in sorted(range(len(rows)), key=lengths.__getitem__):
-            together = {lengths[j] for j in [*groups[-1], i]} if groups else set()
-            if groups and (len(together) == 1 if self._exact else _may_share(together)):
-                groups[-1].append(i)
-            else:
-                groups.append([i])
-        return groups
-
-    def _next_size(self, waiting: list[list[int]], like: _Row) -> int:
+    def _next_size(self, rows: int, like: Row) -> int:
         """The next call's size: the largest that is filled, since padding costs more than another call does."""
         smallest = self._sizes[0]
-        filled = math.ceil(len(waiting) * self._unit / smallest) * smallest
-        for size in reversed(self._sizes[1:]):
-            fits = size <= min(filled, self._limit) and self._has_room(size, like)
-            if fits and (not self._exact or self._alike_in(size, like)):
+        for size in self._larger_sizes(math.ceil(rows / smallest) * smallest, like):
+            if not self._exact or self._trials.verdict(size, like):
                 return size
         return smallest
 
-    def _has_room(self, size: int, row: _Row) -> bool:
+    def _larger_sizes(self, most: int, like: Row) -> list[int]:
+        """The sizes up to ``most`` that memory allows, falling, without the smallest."""
+        sizes = [size for size in reversed(self._sizes[1:]) if size <= min(most, self._limit)]
+        return [size for size in sizes if self._has_room(size, like)]
+
+    def _has_room(self, size: int, row: Row) -> bool:
         """Whether a call of so many rows may be tried; once it was, running out of memory tells."""
         case = (size, row.x.shape)
-        if size == self._sizes[0] or row.x.device.type == "cpu" or case in self._roomy:
+        if row.x.device.type == "cpu" or case in self._roomy:
             return True
         if self._peak_bytes(size, row.x.shape[2] * row.x.shape[3]) > free_bytes(row.x.device):
             return False
         self._roomy.add(case)
         return True
 
-    def _alike_in(self, size: int, row: _Row) -> bool:
-        """Whether every unit in a call of ``size`` rows is known to come out as in a call of its own, to the bit.
+    def _wish(self, rows: int, like: Row) -> None:
+        """Larger calls would be of use for ``rows`` rows: try one out where that is due."""
+        size = self._trials.wish(self._larger_sizes(rows, like), rows, like)
+        if size is not None:
+            self._try(size, like)
 
-        Kernels are chosen by the whole shape; whether they add up alike follows from the shape alone, and is tried
-        out once for each.
-        """
-        case = (size, row.x.shape, row.conditioning.shape)
-        if case not in self._alike:
-            self._wishes[case] += 1
-            if self._wishes[case] < _WISHES_BEFORE_TRYING:
-                return False
-            try:
-                self._alike[case] = self._tried_alike(_probes(row, size))
-            except Exception as error:
-                if not out_of_memory(error):
-                    raise
-                self._graphs.clear()
-                release_cached(row.x.device)
-                self._alike[case] = False
-        return self._alike[case]
-
-    def _tried_alike(self, probes: list[_Row]) -> bool:
-        whole = self._call(probes, len(probes)).clone()
-        starts = range(0, len(probes), self._unit)
-        return all(
-            torch.equal(self._call(probes[i : i + self._unit], self._unit), whole[i : i + self._unit]) for i in starts
+    def _try(self, size: int, like: Row) -> None:
+        """Find out whether each unit in a call of ``size`` rows comes out as in a call of its own, to the bit."""
+        self._launcher.tally.count += 1
+        if not self._trials.settle(size, like, self._call):
+            self._shrink(size, like.x.device)
+            return
+        alike, (height, width), length = self._trials.verdict(size, like), like.x.shape[2:], like.conditioning.shape[1]
+        _log.info(
+            "UNet calls of %d rows, %d × %d cells, %d tokens: %s; operations by rows in a piece: %s",
+            *(size, height, width, length, "used" if alike else "other bits, not used"),
+            _shares(self._unet.pieces(size)) or "not tried",
         )
 
-    def _call(self, rows: list[_Row], size: int) -> Tensor:
+    def _call(self, rows: Sequence[Row], size: int) -> Tensor:
         """The UNet's output for ``rows`` in a call of ``size`` rows, float32 (rows, 4, h, w); good until the next."""
-        padded = rows + [rows[0]] * (size - len(rows))
-        length = math.lcm(*(row.conditioning.shape[1] for row in rows))
-        x = torch.cat([row.x for row in padded])  # (R, 4, h, w)
-        times = to_device(torch.tensor([row.time for row in padded]), x.device)  # (R,) float32
-        context = torch.cat([_repeated(row.conditioning, length) for row in padded])  # (R, L, width)
-        (eps,) = self._graphs(x, times, context.to(x.dtype))
+        (eps,) = self._graphs(*inputs_of(rows, size))
         return eps[: len(rows)]
 
-    def _call_or_shrink(self, rows: list[_Row], size: int) -> Tensor | None:
-        """The UNet's output for ``rows``, or None where it did not fit and later calls have fewer rows."""
-        try:
-            eps = self._call(rows, size).clone()
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-            if size == self._sizes[0]:
-                least = f"{size} rows, the least {'that exact batching makes' if self._exact else 'there is'}"
-                message = f"the device's memory does not suffice for a UNet call of {least}: {error}"
-                raise OutOfMemory(message) from None  # the traceback would keep the tensors alive
-            self._limit, self._good_calls = (size + 1) // 2, 0
-            return None
+    def _call_or_shrink(self, rows: list[Row], size: int) -> Tensor | None:
+        """The UNet's output for ``rows``, or None where it did not fit and later calls have fewer rows.
+
+        The smallest call is made once more after all graphs' memory was given back.
+        """
+        eps = self._call_if_it_fits(rows, size)
+        if eps is None:
+            self._shrink(size, rows[0].x.device)
+            if size > self._sizes[0]:
+                return None
+            eps = self._call_if_it_fits(rows, size)
+        if eps is None:
+            least = f"{size} rows, the least {'that exact batching makes' if self._exact else 'there is'}"
+            raise OutOfMemory(f"the device's memory does not suffice for a UNet call of {least}")
+        if self.form == "graph":
+            height, width = rows[0].x.shape[2:]
+            self._hints.note_shape((size, height, width, math.lcm(*(row.conditioning.shape[1] for row in rows))))
         self._good_calls += 1
         if self._limit < self._sizes[-1] and self._good_calls >= _CALLS_BEFORE_GROWING:
             self._limit, self._good_calls = min(self._limit * 2, self._sizes[-1]), 0
         return eps
 
+    def _call_if_it_fits(self, rows: list[Row], size: int) -> Tensor | None:
+        try:
+            return self._call(rows, size).clone()
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            _log.warning("no memory for a UNet call of %d rows: %s", size, error)
+            return None  # the error's traceback would keep the tensors alive
 
-def _probes(like: _Row, count: int) -> list[_Row]:
-    """Different rows of random values."""
-    generator = torch.Generator().manual_seed(0)
-    return [
-        _Row(
-            place,
-            torch.randn(like.x.shape, generator=generator).to(like.x),
-            999.0 * place / count,
-            torch.randn(like.conditioning.shape, generator=generator).to(like.conditioning),
-        )
-        for place in range(count)
-    ]
+    def _shrink(self, size: int, device: torch.device) -> None:
+        """A call of ``size`` rows did not fit: give back what is held only to be fast, and make smaller ones."""
+        self._limit, self._good_calls = (size + 1) // 2, 0
+        self._launcher.release()
+        release_cached(device)
+
+
+def _shares(pieces: Mapping[int, int]) -> str:
+    return ", ".join(f"{size}: {count / sum(pieces.values()):.0%}" for size, count in sorted(pieces.items()))
 
 
 def _guided(evaluation: Evaluation, eps: list[Tensor]) -> Tensor:
@@ -299,15 +287,6 @@ def _conditionings(evaluation: Evaluation) -> list[Tensor]:
         return [evaluation.conditioning]
     both = [evaluation.conditioning, evaluation.negative_conditioning]
     lengths = [conditioning.shape[1] for conditioning in both]
-    if _may_share(lengths):
-        both = [_repeated(conditioning, math.lcm(*lengths)) for conditioning in both]
+    if may_share(lengths):
+        both = [repeated(conditioning, math.lcm(*lengths)) for conditioning in both]
     return both
-
-
-def _may_share(lengths: Collection[int]) -> bool:
-    return math.lcm(*lengths) <= _MOST_REPEATS * min(lengths)
-
-
-def _repeated(conditioning: Tensor, length: int) -> Tensor:
-    """``conditioning`` repeated along its tokens to ``length``: attention to it is the same, up to rounding."""
-    return conditioning.repeat(1, length // conditioning.shape[1], 1)

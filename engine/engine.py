@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-import torch
 
 from engine import catalog
-from engine.checkpoint import checkpoint_size, load_checkpoint
-from engine.conditioning import Conditioner
+from engine.checkpoint import checkpoint_size
 from engine.config import EngineConfig
-from engine.denoiser import Denoiser
-from engine.device import device_name, settle, torch_device, torch_dtype
+from engine.device import settle, torch_device, torch_dtype
 from engine.handle import GenerationResult, Handle, Listener
 from engine.job import Job, Model
+from engine.loading import Loader
 from engine.loop import Loop, as_ours
 from engine.memory import free_bytes
-from engine.networks.decoder import VaeDecoder
-from engine.networks.graphs import CudaRecorder
-from engine.networks.operations import operations_for
-from engine.networks.unet import Unet
 from engine.pool import Pool
 from engine.request import GenerationRequest
 from engine.trajectory import check
-from engine.vae import Decoder
 
-_VERSIONED = ("torch", "diffusers", "transformers", "numpy")
 _SHARE_OF_FREE_MEMORY = 0.75  # the rest is for activations, conditioning and pictures
 
 
@@ -51,10 +40,12 @@ class Engine:
         budget = self.config.memory_budget or int(free_bytes(self.device) * _SHARE_OF_FREE_MEMORY)
         named = self.config.checkpoint
         first = catalog.resolve(named, self.config.models_folder) if named is not None else None
-        load = functools.partial(_load, self.config, self.device, self.dtype)  # no reference to self: see _close
-        self._pool: Pool[Model] = Pool(load, functools.partial(checkpoint_size, dtype=self.dtype), budget=budget)
         rows = self.config.call_sizes(gpu=self.device.type == "cuda")[-1]
         self._loop = Loop(device=self.device, capacity=self.config.max_in_flight, rows=rows)
+        # none of these has a reference to self: see _close
+        self._loader = Loader(self.config, self.device, self.dtype, self._loop.warm_up)
+        size_of = functools.partial(checkpoint_size, dtype=self.dtype)
+        self._pool: Pool[Model] = Pool(self._loader.load, size_of, budget=budget)
         self._close = weakref.finalize(self, _close, self._loop, self._pool)
         if first is not None:
             try:
@@ -126,8 +117,12 @@ class Engine:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Since the start: ``ticks`` of the loop and ``evaluations``, of one picture each; and those ``in_flight``."""
-        return self._loop.counts
+        """Since the start: ``ticks`` of the loop and ``evaluations``, of one picture each; and those ``in_flight``.
+
+        ``shapes``, since the start: how often a network met something for which it had to be prepared: by a first
+        call of some shapes, by a recording, by a trial. It stands still once everything that is asked for was met.
+        """
+        return self._loop.counts | {"shapes": self._loader.tally.count}
 
     def close(self) -> None:
         """Stop after the UNet call that is running. Whoever is not done fails with ``EngineClosed``.
@@ -159,41 +154,3 @@ class Engine:
 def _close(loop: Loop, pool: Pool[Model]) -> None:
     loop.close()
     pool.close()
-
-
-def _load(config: EngineConfig, device: torch.device, dtype: torch.dtype, path: Path) -> Model:
-    settle(device)
-    checkpoint = load_checkpoint(path, device=device, dtype=dtype)
-    gpu = device.type == "cuda"
-    fast = gpu and config.compile != "off"
-    exact, sizes = config.batching == "exact", config.call_sizes(gpu=gpu)
-    unet = Unet(checkpoint.unet, operations_for(device, dtype, fused=fast, unit=sizes[0] if exact else None))
-    decoder = VaeDecoder(checkpoint.vae, operations_for(device, dtype, fused=fast))
-
-    def recorder() -> CudaRecorder | None:
-        return CudaRecorder() if fast else None
-
-    denoiser = Denoiser(unet, exact=exact, sizes=sizes, recorder=recorder())
-    return Model(
-        checkpoint=checkpoint,
-        conditioner=Conditioner(checkpoint.text_encoder, recorder()),
-        denoiser=denoiser,
-        decoder=Decoder(decoder, recorder()),
-        record=_record(config, device, dtype, path) | {"form": denoiser.form},
-    )
-
-
-def _record(config: EngineConfig, device: torch.device, dtype: torch.dtype, path: Path) -> dict[str, Any]:
-    """What the bytes of a picture depend on beside its request."""
-    sizes = config.call_sizes(gpu=device.type == "cuda")
-    return {
-        "checkpoint": path.name,
-        "checkpoint_bytes": path.stat().st_size,
-        "device": device_name(device),
-        "threads": torch.get_num_threads() if device.type == "cpu" else None,
-        "dtype": str(dtype).removeprefix("torch."),
-        "batching": config.batching,
-        "unet_rows": sizes[0] if config.batching == "exact" else sizes[-1],
-        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
-        **{name: importlib.metadata.version(name) for name in _VERSIONED},
-    }

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import __version__, catalog
-from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, say
+from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, cache_folder, say
 from engine.config import MODELS_FOLDER, EngineConfig
 from engine.errors import BadRequest, EngineError
 from engine.models.hashes import recorded_hash, short_hash
@@ -74,7 +74,11 @@ def _run(options: argparse.Namespace) -> None:
     """Check all that can be checked before torch is imported and minutes are spent, then make the pictures."""
     request = _request(options)
     config = EngineConfig(
-        models_folder=options.models, device=options.device, dtype=options.dtype, batching=options.batching
+        models_folder=options.models,
+        device=options.device,
+        dtype=options.dtype,
+        batching=options.batching,
+        cache_folder=cache_folder(),
     )
     checkpoint = catalog.file_of(request.model, config.models_folder)
     folder = writable_folder(options.out)

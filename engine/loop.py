@@ -1,6 +1,6 @@
 """The one thread that talks to the device: starts jobs, ticks the batcher, decodes what is done, settles handles.
 
-Knows no files and no names; jobs reach it through a queue.
+While nobody waits it does chores. Knows no files and no names; jobs reach it through a queue.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -19,20 +20,17 @@ from torch import Tensor
 
 from engine.batcher import Batcher
 from engine.device import settle
-from engine.errors import BadRequest, EngineClosed, EngineError, GenerationFailed, OutOfMemory
+from engine.errors import EngineClosed, EngineError, GenerationFailed, OutOfMemory
 from engine.finish import Finish
 from engine.handle import GenerationResult, Handle, Progress, Timings
 from engine.job import Job, Model
-from engine.memory import free_bytes, out_of_memory
-from engine.request import GenerationRequest
+from engine.memory import device_lost, out_of_memory
+from engine.room import check_room, has_room
 from engine.trajectory import Trajectory
 from engine.transfer import Lead
-from engine.vae import PIXELS_PER_CELL
+from engine.warm_up import Chore
 
 _log = logging.getLogger(__name__)
-
-_LATENTS_AT_WORK = 12
-"""About how many tensors of x's size a sampler holds at most."""
 
 
 class Loop:
@@ -47,8 +45,10 @@ class Loop:
         self._finishing: deque[Job] = deque()
         self._batcher: Batcher[Trajectory] = Batcher(_evaluate, capacity=capacity, rows=rows)
         self._ready: deque[Job] = deque()  # their checkpoints are there, or failed to load
+        self._chores: deque[tuple[weakref.ref[Model], Chore]] = deque()
         self._door = threading.Lock()
         self._closing = False
+        self._reason = "the engine is closed"
         self._ticks = self._evaluations = 0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -58,7 +58,7 @@ class Loop:
         with self._door:
             if self._closing:
                 job.lease.release()
-                raise EngineClosed("the engine is closed")
+                raise EngineClosed(self._reason)
             self._inbox.put(lambda: self._accept(job))
         box = [job]  # a future never forgets its callbacks: this one must not keep the job
         job.lease.resident.add_done_callback(
@@ -68,6 +68,11 @@ class Loop:
     def cancel(self, handle: Handle) -> None:
         """Let go of what belongs to ``handle``, which is settled already. From any thread."""
         self._inbox.put(lambda: self._drop(handle))
+
+    def warm_up(self, model: Model, chores: Sequence[Chore]) -> None:
+        """Do ``chores`` while nobody waits, as long as ``model`` is resident. From any thread."""
+        reference = weakref.ref(model)
+        self._inbox.put(functools.partial(self._chores.extend, [(reference, chore) for chore in chores]))
 
     def close(self, timeout: float | None = None) -> None:
         """Stop after the tick that is running; whoever is not done fails with ``EngineClosed``. From any thread."""
@@ -100,18 +105,24 @@ class Loop:
         while not self._inbox.empty():
             self._inbox.get()()
         for handle in list(self._jobs):
-            handle.fail(EngineClosed("the engine was closed"))
+            handle.fail(EngineClosed(self._reason))
             self._drop(handle)
 
     def _turn(self) -> None:
-        """Take in what the inbox holds; start one job, evaluate once, decode one picture: so nobody waits for long."""
+        """Take in what the inbox holds; start one job, evaluate once, decode one picture: so nobody waits for long.
+
+        Where nobody waits, do one chore.
+        """
         while True:
-            busy = self._closing or self._ready or len(self._batcher) > 0 or self._finishing
+            busy = self._closing or self._ready or len(self._batcher) > 0 or self._finishing or self._idle
             try:
                 self._inbox.get(block=not busy)()
             except queue.Empty:
                 break
         if self._closing:
+            return
+        if self._idle:
+            self._do_chore(*self._chores.popleft())
             return
         if self._ready:
             self._start(self._ready.popleft())
@@ -119,6 +130,25 @@ class Loop:
         if self._finishing:
             self._finish_some()
         self._lead.mark()
+
+    @property
+    def _idle(self) -> bool:
+        """Whether there is time for a chore."""
+        return bool(self._chores) and not self._jobs and not self._ready
+
+    def _do_chore(self, reference: weakref.ref[Model], chore: Chore) -> None:
+        """Do ``chore``, to its end on the device: who comes meanwhile waits for nothing else."""
+        model = reference()
+        if model is None:
+            return
+        try:
+            chore(model)
+            self._lead.finish()
+        except Exception as error:
+            if device_lost(error):
+                self._stop_for(error)
+            else:
+                _log.warning("a chore is dropped: %s: %s", type(error).__name__, error)
 
     def _accept(self, job: Job) -> None:
         if job.handle.done:
@@ -140,8 +170,18 @@ class Loop:
         job.lease.release()
 
     def _fail(self, job: Job, error: BaseException) -> None:
+        if device_lost(error):
+            self._stop_for(error)
+            return
         job.handle.fail(as_ours(error))
         self._drop(job.handle)
+
+    def _stop_for(self, error: BaseException) -> None:
+        """Nobody can be served any more; whoever is not done may be by another process."""
+        if not self._closing:
+            _log.critical("the device fails, and the engine stops: %s", error)
+        self._reason = f"the device failed ({error}); it can be used again by a new process"
+        self._closing = True
 
     def _start(self, job: Job) -> None:
         """The checkpoint is there, or failed to load: encode the prompts and queue for a place."""
@@ -150,8 +190,11 @@ class Loop:
         request = job.handle.request
         try:
             model = job.model
+            if (self._flying or self._finishing) and not has_room(model, request, self._device):
+                self._ready.appendleft(job)  # what the others hold comes back
+                return
+            check_room(model, request, self._device)
             job.marks.append(time.perf_counter())
-            self._check_memory(model, request)
             conditioning = model.conditioner.encode(request.prompt, request.clip_skip)
             negative = conditioning
             if request.cfg_scale != 1:
@@ -164,20 +207,6 @@ class Loop:
         self._flying[job.trajectory] = job
         self._batcher.add(job.trajectory)
         job.handle.report(Progress(stage="waiting", steps=job.trajectory.steps))
-
-    def _check_memory(self, model: Model, request: GenerationRequest) -> None:
-        """Refuse a request that does not fit into the memory that is free now."""
-        free = free_bytes(self._device)
-        width, height = request.width, request.height
-        one = max(model.decoder.peak_bytes(width, height), model.denoiser.peak_bytes(width, height))
-        if one > free:
-            most = int((width * height * free / one) ** 0.5) // 8 * 8
-            allowed = f"with height {height}, a size that fits into {free / 2**30:.1f} GiB of memory"
-            raise BadRequest("width", width, f"{allowed}, such as {most} × {most}" if most >= 16 else allowed)
-        picture = width * height * (3 + _LATENTS_AT_WORK * 4 * 4 // PIXELS_PER_CELL**2)
-        if one + request.batch_size * picture > free:
-            allowed = f"at most {(free - one) // picture} pictures of this size in {free / 2**30:.1f} GiB of memory"
-            raise BadRequest("batch_size", request.batch_size, allowed)
 
     def _tick(self) -> None:
         for trajectory in self._batcher.admit():
@@ -208,17 +237,23 @@ class Loop:
             self._finishing.append(job)
 
     def _finish_some(self) -> None:
-        """Decode one picture, in turns among those who are sampled; settle who is complete."""
-        job = self._finishing[0]
-        self._finishing.rotate(-1)
-        assert job.finish is not None
-        try:
-            if not job.finish.decoded:
-                job.finish.slice()
-            if job.finish.ready() or (job.finish.decoded and len(self._batcher) == 0):
-                self._settle(job, job.finish)
-        except Exception as error:
-            self._fail(job, error)
+        """Decode one picture, in turns among those who are sampled; settle all who are complete."""
+        job = next((job for job in self._finishing if not _finish_of(job).decoded), None)
+        if job is not None:
+            self._finishing.remove(job)
+            self._finishing.append(job)
+            try:
+                _finish_of(job).slice()
+            except Exception as error:
+                self._fail(job, error)
+        idle = job is None and len(self._batcher) == 0
+        for job in list(self._finishing):
+            finish = _finish_of(job)
+            if finish.ready() or (idle and finish.decoded):
+                try:
+                    self._settle(job, finish)
+                except Exception as error:
+                    self._fail(job, error)
 
     def _settle(self, job: Job, finish: Finish) -> None:
         latents, images = finish.result()
@@ -235,6 +270,11 @@ class Loop:
         )
         job.handle.succeed(result)
         self._drop(job.handle)
+
+
+def _finish_of(job: Job) -> Finish:
+    assert job.finish is not None
+    return job.finish
 
 
 def _evaluate(trajectories: Sequence[Trajectory]) -> list[Tensor]:

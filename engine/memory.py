@@ -1,4 +1,4 @@
-"""How much memory a device has, and whether an error means that it ran out. Knows no networks."""
+"""How much memory a device has, and what its errors mean for whoever used it. Knows no networks."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     )
+
+
+def device_lost(error: BaseException) -> bool:
+    """Whether ``error`` says that the device failed: then every later call on it fails too, in this process."""
+    return isinstance(error, torch.AcceleratorError) and "out of memory" not in str(error)
 
 
 def release_cached(device: torch.device) -> None:

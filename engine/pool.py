@@ -135,6 +135,7 @@ class Pool(Generic[R]):
     def _run(self) -> None:
         while not self._closed and (order := self._orders.get()) is not None:
             self._fill(*order)
+            del order  # or it would keep the checkpoint until the next one is ordered
 
     def _fill(self, key: _Key, place: _Place[R]) -> None:
         try:

@@ -1,6 +1,9 @@
-"""Tensors on their way to the device and back, and how far the host runs ahead of it. Knows no networks."""
+"""Tensors on their way to the device and back, what runs beside, and how far the host runs ahead. Knows no networks."""
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -29,6 +32,33 @@ class Lead:
         self._latest.record(torch.cuda.current_stream(self._device))
         if before is not None:
             before.synchronize()
+
+    def finish(self) -> None:
+        """Wait until all that was launched is done."""
+        if self._device.type == "cuda":
+            torch.cuda.current_stream(self._device).synchronize()
+
+
+class Aside:
+    """A CUDA stream beside the one that samples, so that neither queues behind the other. On a CPU it is nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    @contextlib.contextmanager
+    def work(self) -> Iterator[None]:
+        """What is launched within is done at the end, and begins after what was launched before.
+
+        Memory that it takes may have been another checkpoint's, which work launched before may still read.
+        """
+        if self._stream is None:
+            yield
+            return
+        self._stream.wait_stream(torch.cuda.default_stream(self._device))
+        with torch.cuda.stream(self._stream):
+            yield
+        self._stream.synchronize()
 
 
 class Fetch:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from engine.networks.graphs import Graphs, Recorder
+from engine.networks.graphs import Launcher
 
 SCALE = 0.18215
 """What Stable Diffusion 1.x's latents are multiplied by for diffusion, to about unit variance (Rombach et al. 2022)."""
@@ -39,9 +39,10 @@ class DecoderFunction(Protocol):
 class Decoder:
     """One checkpoint's VAE decoder. Not thread-safe: the device's thread owns it."""
 
-    def __init__(self, network: DecoderFunction, recorder: Recorder | None = None) -> None:
+    def __init__(self, network: DecoderFunction, launcher: Launcher | None = None) -> None:
         self._network = network
-        self._graphs = Graphs(lambda latents: _pixels(network, latents), recorder)
+        self._launcher = launcher or Launcher()
+        self._graphs = self._launcher.graphs(lambda latents: _pixels(network, latents))
         self._fit: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -70,8 +71,8 @@ class Decoder:
         return _pixels(self._network.in_float32(), latents)
 
     def release(self) -> None:
-        """Give memory back that is held only to be fast."""
-        self._graphs.clear()
+        """Give memory back that this model's networks hold only to be fast."""
+        self._launcher.release()
 
     def preview(self, latents: Tensor) -> Tensor:
         """Latents float32 (1, 4, h, w) → a rough picture, uint8 (h, w, 3) on the same device.

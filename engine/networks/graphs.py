@@ -6,6 +6,7 @@ On a GPU, a network that is run operation by operation waits for the host; a gra
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,6 +22,15 @@ _log = logging.getLogger(__name__)
 
 _MOST_GRAPHS = 24
 _MOST_SEEN = 256
+
+_CALLS_TO_RECORD = 2
+"""Which call of a shape is recorded."""
+
+_CALLS_TO_RECORD_AGAIN = 8
+"""The same once its graph had to make room for others: recording takes as long as many calls without a graph."""
+
+_CALLS_AFTER_NO_MEMORY = 100
+"""The same once memory ran out while it was recorded."""
 
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
 _Shapes: TypeAlias = tuple[torch.Size, ...]
@@ -67,6 +77,13 @@ class _Graph:
         return self.outputs
 
 
+@dataclass
+class Tally:
+    """How often something was prepared for what had not been met: by a first call, a recording, a trial. Only rises."""
+
+    count: int = 0
+
+
 class Graphs:
     """``function``, whose second call with inputs of some shapes records a graph and whose later ones replay it.
 
@@ -74,29 +91,31 @@ class Graphs:
     suffice, ``function`` is called as it is. Not thread-safe: the device's thread owns it.
     """
 
-    def __init__(self, function: Function, recorder: Recorder | None) -> None:
+    def __init__(self, function: Function, recorder: Recorder | None, tally: Tally | None = None) -> None:
         self._function = function
         self._recorder = recorder
+        self._tally = tally or Tally()
         self._graphs: OrderedDict[_Shapes, _Graph] = OrderedDict()
-        self._seen: OrderedDict[_Shapes, bool] = OrderedDict()  # whether a graph may be tried
+        self._waits: OrderedDict[_Shapes, float] = OrderedDict()  # the call to be recorded: 1 is the next, inf is none
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """What ``function`` returns. It may be overwritten by the next call: the device is to be done with it by then.
 
         Inputs of one place have the same dtype, device and strides each time.
         """
-        if self._recorder is None:
-            return self._function(*inputs)
         shapes = tuple(given.shape for given in inputs)
         graph = self._graphs.get(shapes)
         if graph is not None:
             self._graphs.move_to_end(shapes)
             return graph.run(inputs)
-        if self._seen.get(shapes, False):
+        wait = self._waits.get(shapes, _CALLS_TO_RECORD)
+        if wait <= _CALLS_TO_RECORD_AGAIN:
+            self._tally.count += 1
+        if self._recorder is not None and wait == 1:
             return self._record(shapes, inputs, self._recorder)
         outputs = self._function(*inputs)
-        self._seen.setdefault(shapes, True)
-        _forget(self._seen, _MOST_SEEN)
+        self._waits[shapes] = wait - 1 if self._recorder is not None else math.inf
+        _forget(self._waits, _MOST_SEEN)
         return outputs
 
     @property
@@ -117,33 +136,64 @@ class Graphs:
     def _record(self, shapes: _Shapes, inputs: tuple[Tensor, ...], recorder: Recorder) -> tuple[Tensor, ...]:
         """What ``function`` returns, and its graph for later calls."""
         expected = self._function(*inputs)
-        self._seen[shapes] = False
         begin = time.perf_counter()
+        graph, wait = self._recorded(inputs, expected, recorder)
+        self._waits[shapes] = wait
+        if graph is not None:
+            _log.info("a CUDA graph for %s, in %.2f s", [tuple(shape) for shape in shapes], time.perf_counter() - begin)
+            self._graphs[shapes] = graph
+            for evicted in _forget(self._graphs, _MOST_GRAPHS):
+                self._waits[evicted] = _CALLS_TO_RECORD_AGAIN
+        elif wait == _CALLS_AFTER_NO_MEMORY:
+            self.clear()
+            release_cached(inputs[0].device)
+        elif not self._graphs:
+            recorder.reset()  # torch refuses to record into a pool whose last graph is gone
+        return expected
+
+    def _recorded(
+        self, inputs: tuple[Tensor, ...], expected: tuple[Tensor, ...], recorder: Recorder
+    ) -> tuple[_Graph | None, float]:
+        """A graph that gives ``expected``, if there is one, and which of the next calls without it is recorded."""
+        shapes = [tuple(given.shape) for given in inputs]
         try:
             own = tuple(given.clone() for given in inputs)
             graph = _Graph(own, *recorder.record(lambda: self._function(*own)))
-            alike = all(map(_same_bits, expected, graph.run(inputs)))
+            if all(map(_same_bits, expected, graph.run(inputs))):
+                return graph, 1
         except Exception as error:
             if out_of_memory(error):
-                self.clear()
-                release_cached(inputs[0].device)
-            else:
-                _log.warning("no CUDA graph for %s: %s", [tuple(shape) for shape in shapes], error)
-            return expected
-        if alike:
-            _log.info("a CUDA graph for %s, in %.2f s", [tuple(shape) for shape in shapes], time.perf_counter() - begin)
-            self._seen[shapes] = True
-            self._graphs[shapes] = graph
-            _forget(self._graphs, _MOST_GRAPHS)
+                return None, _CALLS_AFTER_NO_MEMORY
+            _log.warning("no CUDA graph for %s: %s", shapes, error)
         else:
-            _log.warning("the CUDA graph for %s gives other bits; not used", [tuple(shape) for shape in shapes])
-        return expected
+            _log.warning("the CUDA graph for %s gives other bits; not used", shapes)
+        return None, math.inf
+
+
+class Launcher:
+    """Makes the graphs of one model's networks, and gives the memory of all back together."""
+
+    def __init__(self, recorder: Callable[[], Recorder | None] = lambda: None, tally: Tally | None = None) -> None:
+        """``recorder`` makes one for each function, since outputs of different ones are in use at the same time."""
+        self.tally = tally or Tally()
+        self._recorder = recorder
+        self._made: list[Graphs] = []
+
+    def graphs(self, function: Function) -> Graphs:
+        """``function``, launched as graphs."""
+        self._made.append(Graphs(function, self._recorder(), self.tally))
+        return self._made[-1]
+
+    def release(self) -> None:
+        """Give back the memory that graphs hold; they are recorded anew when they are needed."""
+        for graphs in self._made:
+            graphs.clear()
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8))
 
 
-def _forget(items: OrderedDict[_Shapes, T], most: int) -> None:
-    while len(items) > most:
-        items.popitem(last=False)
+def _forget(items: OrderedDict[_Shapes, T], most: int) -> list[_Shapes]:
+    """Remove the first of ``items`` beyond ``most``; which they were."""
+    return [items.popitem(last=False)[0] for _ in range(len(items) - most)]

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.networks import onednn
+from engine.networks.hints import Hints
 
 _log = logging.getLogger(__name__)
 
@@ -45,13 +48,15 @@ class Operations:
         unit: int | None = None,
         kernels: ModuleType | None = None,
         prepack: bool = False,
+        hints: Hints | None = None,
     ) -> None:
-        """``prepack``: weights are laid out as oneDNN has them."""
+        """``prepack``: weights are laid out as oneDNN has them. ``hints``: where the search for pieces begins."""
         self.layout = layout
         self._prepack = prepack
         self._unit = unit
         self._kernels = kernels
-        self.pieces: dict[Hashable, int] = {}
+        self._hints = hints or Hints()
+        self.pieces: dict[tuple[Any, ...], int] = {}
         """Rows that each operation is given at a time, where that was tried out."""
 
     def lay_out(self, module: nn.Module) -> None:
@@ -167,7 +172,11 @@ class Operations:
             self.linear_weight(layer.weight.flatten(1)) if self._is_linear(layer) else onednn.convolution_weight(layer)
         )
 
-    def _by_rows(self, kind: Hashable, operation: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    def pieces_of(self, rows: int) -> Counter[int]:
+        """How many operations on ``rows`` rows are given how many at a time, of those that were tried."""
+        return Counter(size for (_, first, *_), size in self.pieces.items() if first[0] == rows)
+
+    def _by_rows(self, kind: Any, operation: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         rows, unit = inputs[0].shape[0], self._unit
         if unit is None or rows <= unit:
             return operation(*inputs)
@@ -175,24 +184,30 @@ class Operations:
         if case not in self.pieces:
             if len(self.pieces) >= _MOST_CASES:
                 self.pieces.clear()
-            self.pieces[case] = self._largest_piece(operation, *inputs, unit=unit)
+            first = min(self._hints.piece(case) or rows, rows)
+            self.pieces[case] = self._largest_piece(operation, *inputs, unit=unit, first=first)
+            self._hints.note_piece(case, self.pieces[case])
         return _in_pieces(operation, inputs, self.pieces[case])
 
-    def _largest_piece(self, operation: Callable[..., Tensor], *inputs: Tensor, unit: int) -> int:
-        size, compared = inputs[0].shape[0], 0
+    def _largest_piece(self, operation: Callable[..., Tensor], *inputs: Tensor, unit: int, first: int) -> int:
+        """Rows in the largest pieces, from ``first`` on downwards, that come out as pieces of ``unit`` rows do."""
+        size, compared = first, 0
         generator = torch.Generator(inputs[0].device).manual_seed(0)
         for _ in range(_TRIALS):
+            if size == unit or compared >= _COMPARED:
+                break
+            if compared:
+                inputs = tuple(torch.empty_like(given).normal_(generator=generator) for given in inputs)
             by_unit = _in_pieces(operation, inputs, unit)
             while size > unit and not torch.equal(_in_pieces(operation, inputs, size), by_unit):
                 size = max(unit, size // 2)
             compared += by_unit.numel()
-            if size == unit or compared >= _COMPARED:
-                break
-            inputs = tuple(torch.empty_like(given).normal_(generator=generator) for given in inputs)
         return size
 
 
-def operations_for(device: torch.device, dtype: torch.dtype, *, fused: bool, unit: int | None = None) -> Operations:
+def operations_for(
+    device: torch.device, dtype: torch.dtype, *, fused: bool, unit: int | None = None, hints: Hints | None = None
+) -> Operations:
     """The operations for networks on ``device`` in ``dtype``; ``fused`` by kernels where Triton is there, and works.
 
     A CPU's group norm of channels_last loses digits, which float32 is there to keep.
@@ -200,7 +215,8 @@ def operations_for(device: torch.device, dtype: torch.dtype, *, fused: bool, uni
     plain = device.type == "cpu" and dtype == torch.float32
     layout = torch.contiguous_format if plain else torch.channels_last
     kernels = _kernels(device) if fused else None
-    return Operations(layout=layout, unit=unit, kernels=kernels, prepack=onednn.available(device, dtype))
+    prepack = onednn.available(device, dtype)
+    return Operations(layout=layout, unit=unit, kernels=kernels, prepack=prepack, hints=hints)
 
 
 def _kernels(device: torch.device) -> ModuleType | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -84,6 +85,10 @@ class Unet:
         hidden = functional.silu(self._operations.linear(embedding, layers.linear_1.weight, layers.linear_1.bias))
         hidden = functional.silu(self._operations.linear(hidden, layers.linear_2.weight, layers.linear_2.bias))
         return self._operations.linear(hidden, self._shift, self._shift_bias)
+
+    def pieces(self, rows: int) -> Counter[int]:
+        """In calls of ``rows`` rows, how many operations are given how many rows at a time; where that was tried."""
+        return self._operations.pieces_of(rows)
 
     def _packed(self, layers: Sequence[nn.Linear]) -> Tensor:
         """The layers' weights, one below the other. The layers keep views of it, so that they are not held twice."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from engine import BadRequest
 from engine.checkpoint import load_checkpoint
 from engine.conditioning import Conditioner
+from engine.networks.graphs import Launcher
 from tests.engine.networks.test_graphs import FakeRecorder
 
 
@@ -63,7 +64,7 @@ def test_the_cache_forgets_the_oldest(conditioner: Conditioner) -> None:
 
 def test_replayed_encoding_gives_the_same_features(tiny_checkpoint: Path) -> None:
     encoder = load_checkpoint(tiny_checkpoint, device=torch.device("cpu"), dtype=torch.float32).text_encoder
-    plain, replayed = Conditioner(encoder), Conditioner(encoder, FakeRecorder())
+    plain, replayed = Conditioner(encoder), Conditioner(encoder, Launcher(FakeRecorder))
     prompts = ["a cat", "a (red:1.3) dog", "", "cat " * 80]
     kept = [(replayed.encode(prompt, skip), plain.encode(prompt, skip)) for prompt in prompts for skip in (1, 2)]
     assert all(torch.equal(one, other) for one, other in kept)  # later replays have not touched earlier features

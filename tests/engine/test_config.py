@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,13 @@ from engine import BadRequest, EngineConfig
 )
 def test_sizes_of_calls(settings: dict[str, Any], gpu: bool, sizes: tuple[int, ...]) -> None:
     assert EngineConfig(**settings).call_sizes(gpu=gpu) == sizes
+
+
+def test_folders_may_be_named_by_text() -> None:
+    config = EngineConfig(cache_folder="cache", models_folder="models")  # type: ignore[arg-type]
+    assert (config.cache_folder, config.models_folder) == (Path("cache"), Path("models"))
+    with pytest.raises(BadRequest, match="cache_folder: 3"):
+        EngineConfig(cache_folder=3)  # type: ignore[arg-type]
 
 
 def test_an_unknown_form_is_refused() -> None:

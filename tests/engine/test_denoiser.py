@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor
 
 from engine import OutOfMemory
-from engine import denoiser as denoiser_module
+from engine import trials as trials_module
 from engine.checkpoint import load_checkpoint
 from engine.config import Batching, EngineConfig
 from engine.denoiser import Denoiser, Evaluation
+from engine.networks.graphs import Launcher
 from engine.networks.operations import Operations
 from engine.networks.unet import Unet
 from engine.schedules import timestep
@@ -23,7 +25,7 @@ from tests.engine.networks.test_graphs import FakeRecorder
 
 @pytest.fixture(autouse=True)
 def _larger_calls_are_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(denoiser_module, "_WISHES_BEFORE_TRYING", 1)
+    monkeypatch.setattr(trials_module, "_WISHES_BEFORE_TRYING", 1)
 
 
 class LinearUnet(torch.nn.Module):
@@ -37,6 +39,9 @@ class LinearUnet(torch.nn.Module):
         self.calls: list[tuple[int, int]] = []
         self.fits = fits
 
+    def pieces(self, rows: int) -> dict[int, int]:
+        return {rows: 1}
+
     def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
         self.calls.append((x.shape[0], context.shape[1]))
         if not self.fits(x.shape[0]):
@@ -47,7 +52,7 @@ class LinearUnet(torch.nn.Module):
 def denoiser_of(unet: Any, batching: Batching, rows: int, *, gpu: bool = False) -> Denoiser:
     """With the call sizes that an engine with these settings has."""
     sizes = EngineConfig(batching=batching, unet_rows=rows).call_sizes(gpu=gpu)
-    return Denoiser(unet, exact=batching == "exact", sizes=sizes, recorder=FakeRecorder() if gpu else None)
+    return Denoiser(unet, exact=batching == "exact", sizes=sizes, launcher=Launcher(FakeRecorder) if gpu else None)
 
 
 def tiny_unet(path: Path, dtype: torch.dtype, unit: int | None = None) -> Unet:
@@ -161,7 +166,7 @@ def test_larger_calls_that_compute_otherwise_are_not_taken() -> None:
 
 
 def test_larger_calls_are_tried_only_once_they_were_of_use_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(denoiser_module, "_WISHES_BEFORE_TRYING", 3)
+    monkeypatch.setattr(trials_module, "_WISHES_BEFORE_TRYING", 3)
     unet = LinearUnet()
     denoiser = denoiser_of(unet, "exact", 4)
     two = [evaluation(0), evaluation(1)]
@@ -214,7 +219,65 @@ def test_the_smallest_exact_call_without_memory_is_an_error() -> None:
     unet = LinearUnet(fits=lambda rows: rows < 2)
     with pytest.raises(OutOfMemory, match="exact batching"):
         denoiser_of(unet, "exact", 4).denoise(MIXED[:1])
-    assert len(unet.calls) == 1
+    assert len(unet.calls) == 2
+
+
+def test_the_smallest_call_is_made_again_without_any_networks_graphs() -> None:
+    launcher = Launcher(FakeRecorder)
+    other = launcher.graphs(lambda x: (x + 1,))
+    for _ in range(2):
+        other(torch.zeros(1))
+    unet = LinearUnet(fits=lambda rows: len(other) == 0)
+    denoiser = Denoiser(unet, exact=True, sizes=(2,), launcher=launcher)
+    torch.testing.assert_close(denoiser.denoise(MIXED[:1])[0], by_hand(MIXED[0]), rtol=1e-4, atol=1e-4)
+    assert len(unet.calls) == 2
+
+
+def test_smaller_calls_are_not_tried_before_the_largest_that_is_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials_module, "_WISHES_BEFORE_TRYING", 3)
+    unet = LinearUnet()
+    denoiser = denoiser_of(unet, "exact", 16)
+    eight = [evaluation(seed) for seed in range(8)]
+    for _ in range(2):
+        denoiser.denoise(eight)
+    assert {rows for rows, _ in unet.calls} == {2}
+    for _ in range(6):
+        denoiser.denoise(eight)
+    assert {rows for rows, _ in unet.calls} == {2, 16}
+
+
+def test_smaller_calls_are_tried_once_the_larger_one_is_refused() -> None:
+    class SizeUnet(LinearUnet):
+        def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
+            return super().forward(x, time, context) + (1e-6 if len(x) == 16 else 0.0)
+
+    unet = SizeUnet()
+    denoiser = denoiser_of(unet, "exact", 16)
+    for _ in range(3):
+        unet.calls.clear()
+        denoiser.denoise([evaluation(seed) for seed in range(8)])
+    assert [rows for rows, _ in unet.calls] == [8, 8]
+
+
+def test_a_trial_without_memory_is_made_again_later() -> None:
+    unet = LinearUnet(fits=lambda rows: rows <= 2)
+    denoiser = denoiser_of(unet, "exact", 4)
+    two = [evaluation(0), evaluation(1)]
+    denoiser.denoise(two)
+    unet.fits = lambda rows: True
+    for _ in range(60):
+        denoiser.denoise(two)
+    assert unet.calls[-1][0] == 4
+
+
+def test_trials_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    denoiser = denoiser_of(LinearUnet(), "exact", 4)
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            denoiser.denoise([evaluation(0), evaluation(1)])
+    assert [record.getMessage() for record in caplog.records] == [
+        "UNet calls of 4 rows, 8 × 8 cells, 77 tokens: used; operations by rows in a piece: 4: 100%"
+    ]
 
 
 def test_graphs_give_their_memory_back_when_it_runs_out() -> None:

@@ -118,6 +118,18 @@ def test_dpm_adaptive_has_no_total(engine: Engine) -> None:
     assert {event.steps for event in handle.events()} == {None}
 
 
+def test_shapes_that_were_not_met_before_are_counted(open_engine: Callable[..., Engine]) -> None:
+    engine = open_engine()
+    assert engine.counts["shapes"] == 0
+    engine.generate(small())
+    first = engine.counts["shapes"]
+    assert first == 3  # the text encoder's, the UNet's and the decoder's
+    engine.generate(small(seed=2, prompt="something else", steps=2))
+    assert engine.counts["shapes"] == first
+    engine.generate(small(width=96))
+    assert engine.counts["shapes"] == first + 2
+
+
 def test_the_global_random_state_is_not_touched(engine: Engine) -> None:
     before = torch.get_rng_state()
     engine.generate(small(sampler="dpmpp_sde", steps=2))

@@ -24,6 +24,11 @@ SMALL = ["--width", "64", "--height", "64", "--steps", "2"]
 PROJECT = Path(__file__).parent.parent.parent
 
 
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def run(models_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs the command line on the tiny checkpoint; returns its status, what it printed and what it complained of."""

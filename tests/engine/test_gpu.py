@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from engine import Engine
-from engine import denoiser as denoiser_module
+from engine import trials as trials_module
 from engine.checkpoint import load_checkpoint
 from engine.device import settle
 from engine.networks.decoder import VaeDecoder
 from engine.networks.operations import Operations, operations_for
 from engine.networks.unet import Unet
+from tests.engine.test_warm_up import settled
 from tests.requests import random_request, same, small
 
 pytestmark = [
@@ -29,7 +30,7 @@ PLAIN = Operations(layout=torch.channels_last)
 
 @pytest.fixture(autouse=True)
 def _larger_calls_are_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(denoiser_module, "_WISHES_BEFORE_TRYING", 1)
+    monkeypatch.setattr(trials_module, "_WISHES_BEFORE_TRYING", 1)
 
 
 def fused(dtype: torch.dtype) -> Operations:
@@ -118,3 +119,23 @@ def test_other_forms_make_about_the_same_picture(open_engine: Callable[..., Engi
     wanted = open_engine(device="cpu").generate(small(steps=2)).latents
     found = open_engine(device="cuda", **settings).generate(small(steps=2)).latents
     assert (found - wanted).norm() / wanted.norm() < 0.2
+
+
+def test_once_its_chores_are_done_an_engine_meets_nothing_new(open_engine: Callable[..., Engine]) -> None:
+    engine = open_engine(device="cuda", unet_rows=4)
+    request = small(width=512, height=512, prompt="", negative_prompt="")
+    warm = settled(engine)
+    for handle in [engine.submit(request) for _ in range(2)]:
+        handle.result(120)
+    assert engine.counts["shapes"] == warm > 0
+
+
+def test_a_checkpoint_that_loads_while_another_one_works_changes_no_bit(open_engine: Callable[..., Engine]) -> None:
+    engine = open_engine(device="cuda")
+    wanted = {model: engine.generate(small(model=model)) for model in ("tiny", "other")}
+    for _ in range(5):
+        assert engine.unload("other")
+        handles = [engine.submit(small(model=model)) for model in ("tiny", "other") for _ in range(3)]
+        for handle in handles:
+            result = handle.result(120)
+            assert same(result, wanted[result.request.model])

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from engine import Cancelled, Engine
-from engine import denoiser as denoiser_module
 from engine import loop as loop_module
+from engine import trials as trials_module
 from tests.requests import random_request, same, small
 
 FAST_BOUND = 1e-3
@@ -22,7 +22,7 @@ FAST_BOUND = 1e-3
 
 @pytest.fixture(autouse=True)
 def _larger_calls_are_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(denoiser_module, "_WISHES_BEFORE_TRYING", 1)
+    monkeypatch.setattr(trials_module, "_WISHES_BEFORE_TRYING", 1)
 
 
 class Gate:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from engine.checkpoint import load_checkpoint
 from engine.networks.decoder import VaeDecoder
+from engine.networks.graphs import Launcher
 from engine.networks.operations import Operations
 from engine.vae import SCALE, Decoder, latents_of
 from tests.engine.networks.test_graphs import FakeRecorder
@@ -77,7 +78,7 @@ def test_pixels_that_are_not_finite_are_told(tiny_checkpoint: Path) -> None:
 
 def test_replayed_decodes_give_the_same_pixels(tiny_checkpoint: Path) -> None:
     vae = load_checkpoint(tiny_checkpoint, device=CPU, dtype=torch.float32).vae
-    plain, replayed = (Decoder(VaeDecoder(vae, Operations()), recorder) for recorder in (None, FakeRecorder()))
+    plain, replayed = (Decoder(VaeDecoder(vae, Operations()), launcher) for launcher in (None, Launcher(FakeRecorder)))
     for seed in range(4):
         latents = torch.randn(1, 4, 5, 6, generator=torch.Generator().manual_seed(seed))
         for one, other in zip(plain.decode(latents), replayed.decode(latents), strict=True):

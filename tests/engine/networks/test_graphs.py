@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.networks.graphs import CudaRecorder, Graphs
+from engine.networks.graphs import CudaRecorder, Graphs, Launcher, Tally
 
 
 class FakeRecorder:
@@ -109,8 +109,78 @@ def test_the_least_recently_used_goes() -> None:
     assert kept < 39
     check(graphs, 39)
     assert recorder.recorded == 39
-    check(graphs, 1)
+    for _ in range(8):
+        assert recorder.recorded == 39
+        check(graphs, 1)
     assert (recorder.recorded, len(graphs)) == (40, kept)
+
+
+def test_more_shapes_in_turn_than_there_may_be_graphs_are_mostly_replayed() -> None:
+    recorder = FakeRecorder()
+    graphs = Graphs(double, recorder)
+    for _ in range(80):
+        for rows in range(1, 28):
+            check(graphs, rows)
+    assert recorder.recorded < 0.05 * 80 * 27
+    assert recorder.replayed > 0.8 * 80 * 27
+
+
+def test_a_shape_for_which_memory_ran_out_is_recorded_later() -> None:
+    recorder = FakeRecorder(fails=torch.OutOfMemoryError("pretended"))
+    graphs = Graphs(double, recorder)
+    for _ in range(2):
+        check(graphs, 2)
+    recorder.fails = None
+    for _ in range(99):
+        check(graphs, 2)
+    assert len(graphs) == 0
+    for _ in range(2):
+        check(graphs, 2)
+    assert len(graphs) == 1
+
+
+@pytest.mark.parametrize(("fails", "wrong"), [(RuntimeError("not permitted"), 0.0), (None, 1e-6)])
+def test_a_pool_that_lost_its_only_graph_is_left(fails: Exception | None, wrong: float) -> None:
+    recorder = FakeRecorder(fails=fails, wrong=wrong)
+    graphs = Graphs(double, recorder)
+    for _ in range(2):
+        check(graphs, 2)
+    assert recorder.resets == 1
+    recorder.fails, recorder.wrong = None, 0.0
+    for _ in range(2):
+        check(graphs, 3)
+    recorder.fails, recorder.wrong = fails, wrong
+    for _ in range(2):
+        check(graphs, 4)
+    assert (recorder.resets, len(graphs)) == (1, 1)
+
+
+@pytest.mark.parametrize("fails", [None, RuntimeError("not permitted")], ids=["graph", "refused"])
+def test_what_is_prepared_is_counted_until_nothing_is_left_to_prepare(fails: Exception | None) -> None:
+    tally = Tally()
+    graphs = Graphs(double, FakeRecorder(fails=fails), tally)
+    for rows, count in ((1, 1), (1, 2), (1, 2), (2, 3), (2, 4), (1, 4), (2, 4)):
+        check(graphs, rows)
+        assert tally.count == count
+
+
+def test_without_a_recorder_each_shape_counts_once() -> None:
+    tally = Tally()
+    graphs = Graphs(double, None, tally)
+    for rows, count in ((1, 1), (1, 1), (2, 2), (1, 2), (2, 2)):
+        check(graphs, rows)
+        assert tally.count == count
+
+
+def test_all_of_a_models_graphs_give_their_memory_back_together() -> None:
+    launcher = Launcher(FakeRecorder)
+    several = [launcher.graphs(double), launcher.graphs(double)]
+    for graphs in several:
+        for _ in range(3):
+            check(graphs, 2)
+    launcher.release()
+    assert [len(graphs) for graphs in several] == [0, 0]
+    assert launcher.tally.count == 4
 
 
 def test_memory_given_back_is_taken_again_when_needed() -> None:

@@ -1,0 +1,118 @@
+"""A checkpoint's file → the model that works with it: networks, graphs, hints, and what a picture's record says.
+
+Runs on the pool's thread, beside the one that samples; knows nothing of requests.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.checkpoint import Checkpoint, load_checkpoint
+from engine.conditioning import Conditioner
+from engine.config import EngineConfig
+from engine.denoiser import Denoiser
+from engine.device import device_name, settle
+from engine.job import Model
+from engine.networks.decoder import VaeDecoder
+from engine.networks.graphs import CudaRecorder, Launcher, Recorder, Tally
+from engine.networks.hints import Hints, hints_file
+from engine.networks.operations import operations_for
+from engine.networks.unet import Unet
+from engine.transfer import Aside
+from engine.vae import Decoder
+from engine.warm_up import Chore, chores
+
+_VERSIONED = ("torch", "diffusers", "transformers", "numpy")
+
+
+class Loader:
+    """Loads checkpoints for one engine, one at a time. ``offer`` is handed each model with graphs, and its chores."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+        offer: Callable[[Model, Sequence[Chore]], None],
+    ) -> None:
+        self.tally = Tally()
+        """Of all models."""
+        self._offer = offer
+        self._config = config
+        self._device = device
+        self._dtype = dtype
+        self._gpu = device.type == "cuda"
+        self._fast = self._gpu and config.compile != "off"
+        self._exact = config.batching == "exact"
+        self._sizes = config.call_sizes(gpu=self._gpu)
+        self._unit = self._sizes[0] if self._exact else None
+        self._aside = Aside(device)
+
+    def load(self, path: Path) -> Model:
+        """The checkpoint in ``path``, ready to work. Raises what ``load_checkpoint`` raises."""
+        settle(self._device)
+        with self._aside.work():
+            checkpoint = load_checkpoint(path, device=self._device, dtype=self._dtype)
+            hints = self._hints(checkpoint)
+            model = self._model(checkpoint, path, hints)
+        weakref.finalize(model, hints.save_aside)
+        if model.denoiser.form == "graph":
+            self._offer(model, chores(self._sizes, hints.shapes))
+        return model
+
+    def _model(self, checkpoint: Checkpoint, path: Path, hints: Hints) -> Model:
+        device, dtype, fused = self._device, self._dtype, self._fast
+        unet = Unet(checkpoint.unet, operations_for(device, dtype, fused=fused, unit=self._unit, hints=hints))
+        decoder = VaeDecoder(checkpoint.vae, operations_for(device, dtype, fused=fused))
+        launcher = Launcher(self._recorder, self.tally)
+        denoiser = Denoiser(unet, exact=self._exact, sizes=self._sizes, launcher=launcher, hints=hints)
+        return Model(
+            checkpoint=checkpoint,
+            conditioner=Conditioner(checkpoint.text_encoder, launcher),
+            denoiser=denoiser,
+            decoder=Decoder(decoder, launcher),
+            record=self._record(path) | {"form": denoiser.form},
+        )
+
+    def _recorder(self) -> Recorder | None:
+        return CudaRecorder() if self._fast else None
+
+    def _hints(self, checkpoint: Checkpoint) -> Hints:
+        """Those of a UNet of this kind, whose weights are not laid out yet."""
+        if self._config.cache_folder is None:
+            return Hints()
+        facts = {
+            "device": device_name(self._device),
+            "capability": torch.cuda.get_device_capability(self._device) if self._gpu else None,
+            "driver": getattr(torch._C, "_cuda_getDriverVersion", int)() if self._gpu else None,
+            "threads": None if self._gpu else torch.get_num_threads(),
+            "torch": torch.__version__,
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version() if self._gpu else None,
+            "dtype": str(self._dtype),
+            "fused": self._fast,
+            "unit": self._unit,
+            "sizes": self._sizes,
+            "weights": {name: list(weight.shape) for name, weight in checkpoint.unet.named_parameters()},
+        }
+        return Hints(hints_file(self._config.cache_folder, facts), unit=self._unit or 1)
+
+    def _record(self, path: Path) -> dict[str, Any]:
+        """What the bytes of a picture depend on beside its request."""
+        return {
+            "checkpoint": path.name,
+            "checkpoint_bytes": path.stat().st_size,
+            "device": device_name(self._device),
+            "threads": None if self._gpu else torch.get_num_threads(),
+            "dtype": str(self._dtype).removeprefix("torch."),
+            "batching": self._config.batching,
+            "unet_rows": self._sizes[0] if self._exact else self._sizes[-1],
+            "cudnn": torch.backends.cudnn.version() if self._gpu else None,
+            **{name: importlib.metadata.version(name) for name in _VERSIONED},
+        }

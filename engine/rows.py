@@ -1,0 +1,85 @@
+"""The rows of UNet calls: which may share one, in which units, and what the network is given for them.
+
+Knows no network, and nothing of guidance.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.transfer import to_device
+
+_MOST_REPEATS = 4
+"""A conditioning is repeated at most so often to share a UNet call with a longer one."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a UNet call: a picture of an evaluation, with one of its two conditionings."""
+
+    owner: int  # the evaluation's number in the batch
+    x: Tensor  # (1, 4, h, w) in the UNet's dtype, scaled
+    time: float
+    conditioning: Tensor  # (1, L, width)
+
+
+def groups_of(rows: Sequence[Row], *, exact: bool) -> list[list[int]]:
+    """Which rows may share calls: those of one length in exact mode, in fast mode whom a common length suits."""
+    lengths = [row.conditioning.shape[1] for row in rows]
+    groups: list[list[int]] = []
+    for i in sorted(range(len(rows)), key=lengths.__getitem__):
+        together = {lengths[j] for j in [*groups[-1], i]} if groups else set()
+        if groups and (len(together) == 1 if exact else may_share(together)):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups
+
+
+def units_of(group: Sequence[int], rows: Sequence[Row], unit: int) -> list[list[int]]:
+    """``group`` in units of one owner's rows, a short one filled up with its first row."""
+    units: list[list[int]] = []
+    for _, own in itertools.groupby(group, key=lambda i: rows[i].owner):
+        queue = list(own)
+        units += [queue[k : k + unit] for k in range(0, len(queue), unit)]
+    return [some + some[:1] * (unit - len(some)) for some in units]
+
+
+def inputs_of(rows: Sequence[Row], size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """x (size, 4, h, w), times (size,) float32 and conditioning (size, L, width) of a call; the first row fills up."""
+    padded = [*rows, *[rows[0]] * (size - len(rows))]
+    length = math.lcm(*(row.conditioning.shape[1] for row in rows))
+    x = torch.cat([row.x for row in padded])
+    times = to_device(torch.tensor([row.time for row in padded]), x.device)
+    context = torch.cat([repeated(row.conditioning, length) for row in padded])
+    return x, times, context.to(x.dtype)
+
+
+def random_rows(like: Row, count: int) -> list[Row]:
+    """Different rows of random values, the same each time."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        Row(
+            place,
+            torch.randn(like.x.shape, generator=generator).to(like.x),
+            999.0 * place / count,
+            torch.randn(like.conditioning.shape, generator=generator).to(like.conditioning),
+        )
+        for place in range(count)
+    ]
+
+
+def may_share(lengths: Collection[int]) -> bool:
+    """Whether conditionings of these lengths are repeated to a common one."""
+    return math.lcm(*lengths) <= _MOST_REPEATS * min(lengths)
+
+
+def repeated(conditioning: Tensor, length: int) -> Tensor:
+    """``conditioning`` repeated along its tokens to ``length``: attention to it is the same, up to rounding."""
+    return conditioning.repeat(1, length // conditioning.shape[1], 1)

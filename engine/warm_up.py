@@ -1,0 +1,49 @@
+"""What a model does while nobody waits, so that the first requests find it prepared: one bounded piece of work a chore.
+
+Chores record graphs and try larger calls out; no result depends on whether they ran. Knows no requests and no loop.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+
+from engine.job import Model
+from engine.networks.hints import Shape
+from engine.prompt import CHUNK
+
+Chore: TypeAlias = Callable[[Model], None]
+
+_CELLS = 64
+"""Height and width of the latents of the picture that most ask for, 512 × 512."""
+
+
+def chores(sizes: Sequence[int], remembered: Sequence[Shape]) -> list[Chore]:
+    """For a model whose UNet calls may have ``sizes`` rows, rising: what everybody needs first.
+
+    The text encoder, a UNet call and a decode of one picture of 512 × 512; then such pictures' larger calls, largest
+    first; then the calls that are ``remembered``. Each is made twice: the second call is the one that is recorded, and
+    of a larger exact call the first is the trial.
+    """
+    smallest, *larger = ((rows, _CELLS, _CELLS, CHUNK) for rows in sizes)
+    others = [shape for shape in remembered if shape not in (smallest, *larger)]
+    first, *calls = (functools.partial(_call, shape=shape) for shape in (smallest, *reversed(larger), *others))
+    order: list[Chore] = [_encode, first, _decode, *calls]
+    return [chore for chore in order for _ in range(2)]
+
+
+def _encode(model: Model) -> None:
+    model.conditioner.warm_up()
+
+
+def _call(model: Model, *, shape: Shape) -> None:
+    rows, height, width, tokens = shape
+    conditioning = torch.zeros(1, tokens, model.conditioner.width, device=model.checkpoint.device)
+    model.denoiser.warm_up(rows, torch.zeros(1, 4, height, width, device=model.checkpoint.device), conditioning)
+
+
+def _decode(model: Model) -> None:
+    model.decoder.decode(torch.zeros(1, 4, _CELLS, _CELLS, device=model.checkpoint.device))
