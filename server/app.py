@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from engine import __version__
+from engine import EngineClosed, __version__
 from server import probes
 from server.access import Access
 from server.backend import Backend
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).parent / "page"
 _TOLD = ("model", "device", "dtype", "batching")
+_LOOK_SECONDS = 1.0
 
 
 DIALECTS: tuple[Any, ...] = (comfyui, sdapi, openai, replicate, huggingface, native)
@@ -122,12 +123,12 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
     """Everything behind the routes, from start to end.
 
     The server listens while the checkpoint loads: jobs are accepted meanwhile, and /readyz says 503. Raises what
-    ``Jobs.start`` raises; where the backend does not start, ``app.state.give_up`` is told.
+    ``Jobs.start`` raises; where the backend does not start, or stops by itself, ``app.state.give_up`` is told.
     """
     services: Services = app.state.services
     await services.jobs.start()
     tasks = [
-        asyncio.create_task(_load(services, app.state.give_up)),
+        asyncio.create_task(_see_to_backend(services, app.state.give_up)),
         asyncio.create_task(watch(services.jobs, app.state.metrics)),
     ]
     try:
@@ -140,7 +141,8 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
         await services.backend.close()
 
 
-async def _load(services: Services, give_up: Callable[[Exception], None] | None) -> None:
+async def _see_to_backend(services: Services, give_up: Callable[[Exception], None] | None) -> None:
+    """Start it, and look whether it still runs."""
     begun = time.perf_counter()
     try:
         await services.backend.start()
@@ -151,13 +153,20 @@ async def _load(services: Services, give_up: Callable[[Exception], None] | None)
         return
     status = {name: value for name, value in services.backend.status().items() if name in _TOLD}
     log.info("ready", extra=status | {"seconds": time.perf_counter() - begun})
+    while services.backend.ready:
+        await asyncio.sleep(_LOOK_SECONDS)
+    if not services.closing:
+        log.error("the backend has stopped")
+        if give_up is not None:  # the process ends; when it is started again, all jobs are in the queue
+            give_up(EngineClosed("the backend has stopped"))
 
 
 async def drain(services: Services) -> None:
-    """Let running jobs end, and put the others back into the queue. May be called again."""
-    if not services.closing:
-        services.closing = True
-        await services.jobs.close(services.settings.drain_seconds)
+    """Let running jobs end, and put the others back into the queue. Who calls it again waits for the same."""
+    services.closing = True
+    if services.drained is None:
+        services.drained = asyncio.ensure_future(services.jobs.close(services.settings.drain_seconds))
+    await asyncio.shield(services.drained)
 
 
 def _page_file(path: str) -> Callable[[Request], Any]:

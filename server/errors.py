@@ -37,12 +37,23 @@ def answer_with(dialects: Sequence[Dialect]) -> Answer:
 
     def answer(path: str, problem: Problem) -> Response:
         dialect = next(each for each in dialects if each.owns(path))
-        response = dialect.error_response(problem)
+        response = dialect.error_response(_writable(problem))
         for name, value in problem.headers.items():
             response.headers.setdefault(name, value)
         return response
 
     return answer
+
+
+def _writable(problem: Problem) -> Problem:
+    """With half a surrogate pair, which a caller's JSON may hold and no answer can, written as its escape."""
+    problem.detail = _escaped(problem.detail)
+    problem.field = None if problem.field is None else _escaped(problem.field)
+    return problem
+
+
+def _escaped(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def add_error_handlers(app: FastAPI, answer: Answer) -> None:

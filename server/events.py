@@ -247,6 +247,11 @@ def _let_go(channel: _Channel) -> None:
         waiter.cancel()
 
 
+def nothing_follows(job: Job, after: int) -> bool:
+    """Whether the job has come to its end, and event ``after`` was that or a later one."""
+    return job.done and after >= finished_event(job).number
+
+
 def finished_event(job: Job) -> Event:
     """The last event of a job that is done."""
     share = 1.0 if job.state == "succeeded" else 0.0

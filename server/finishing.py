@@ -6,11 +6,10 @@ Knows no queue: which job is begun when, ``runner`` says.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from engine import EngineError, GenerationFailed
@@ -113,34 +112,39 @@ class Finishing:
             _log.error("pictures of a dead attempt could not be removed: %s", error)
 
     async def _settle(self, job: Job, outcome: Outcome) -> Job | None:
-        """The end in the row; tried until the database takes it or the server stops, and then it is run again."""
-        while True:
-            try:
-                settled = await self._store.finish(job.id, job.attempt, outcome)
-                break
-            except StoreFailed as error:
-                _log.error("a job's end could not be written: %s", error, extra={"job": job.id})
-                if self.closing:
-                    return None
-                await asyncio.sleep(_PAUSE_SECONDS)
+        """The end in the row; where the server stops before the database takes it, the job is run again."""
+        settled = await self._until_taken(job, lambda: self._store.finish(job.id, job.attempt, outcome))
         if settled is None:
             _log.warning("an attempt ended that was not the running one", extra={"job": job.id})
             return None
         self.ended(settled)
         return settled
 
+    async def _until_taken(self, job: Job, write: Callable[[], Awaitable[Job | None]]) -> Job | None:
+        """``write``, tried until the database takes it or the server stops."""
+        while True:
+            try:
+                return await write()
+            except StoreFailed as error:
+                _log.error("what became of a job could not be written: %s", error, extra={"job": job.id})
+                if self.closing:
+                    return None
+                await asyncio.sleep(_PAUSE_SECONDS)
+
     async def again(self, job: Job, *, excused: bool) -> Job | None:
-        """Back into the queue, or to its end where the row asks for that."""
-        with contextlib.suppress(StoreFailed):  # then it stays running, and is found when the server starts again
-            again = await self._store.requeue(
+        """Back into the queue, or to its end where the row asks for that. None where another attempt runs, or where the
+        server stops before the database takes it: then it stays running, and is found at the next start."""
+        again = await self._until_taken(
+            job,
+            lambda: self._store.requeue(
                 job.id, job.attempt, excused=excused, max_attempts=self._max_attempts, now=time.time()
-            )
-            if again is not None and again.done:
-                self.ended(again)
-            elif again is not None:
-                self._hub.queued(again)
-            return again
-        return None
+            ),
+        )
+        if again is not None and again.done:
+            self.ended(again)
+        elif again is not None:
+            self._hub.queued(again)
+        return again
 
     def ended(self, job: Job) -> None:
         """Tell that ``job`` has come to its end."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Collection
 
-from server.job import Job
+from server.job import PICTURE_NAME, Job
 from server.outputs import Outputs
 from server.settings import Settings
 from server.store import Store, StoreFailed
@@ -17,7 +16,6 @@ _log = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 30.0
 _AT_ONCE = 200
-_PICTURE = re.compile(r"([0-9a-f]{32})-\d+-\d+\.png")
 
 
 class Housekeeping:
@@ -74,7 +72,7 @@ class Housekeeping:
 
     async def _left_behind(self) -> list[str]:
         """Pictures of jobs of ours that their jobs do not have. Others' files in the same folder are left alone."""
-        tokens = {name: match[1] for name in await self._outputs.find("") if (match := _PICTURE.fullmatch(name))}
+        tokens = {name: match[1] for name in await self._outputs.find("") if (match := PICTURE_NAME.fullmatch(name))}
         kept = await self._store.kept_pictures(set(tokens.values()))
         return [name for name, token in tokens.items() if token in kept and name not in kept[token]]
 

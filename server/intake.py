@@ -76,6 +76,10 @@ def _within(request: GenerationRequest, settings: Settings) -> GenerationRequest
         raise _too_large("width", size, f"width × height of at most {settings.max_pixels} pixels")
     if request.steps > settings.max_steps:
         raise _too_large("steps", request.steps, f"at most {settings.max_steps}")
+    for name in ("prompt", "negative_prompt"):
+        length = len(getattr(request, name))
+        if length > settings.max_prompt:
+            raise _too_large(name, f"{length} characters", f"at most {settings.max_prompt}")
     return request
 
 

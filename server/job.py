@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine import GenerationRequest
+
+PICTURE_NAME = re.compile(r"([0-9a-f]{32})-\d+-\d+\.png")
+"""Of a picture's file: its job's token, the attempt, and its number among the job's."""
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 """``queued`` accepted, waiting · ``running`` claimed by an attempt · and the three ends, which never change again."""

@@ -22,7 +22,7 @@ from server.problems import not_found
 from server.refusals import conflict, queue_full, shutting_down, stored
 from server.runner import Runner
 from server.settings import Settings
-from server.store import IdTaken, KeyConflict, QueueFull, Store
+from server.store import Found, IdTaken, KeyConflict, QueueFull, Search, Store
 from server.store.sqlite import SqliteStore
 from server.webhooks import Composer, Webhooks
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LONG = 10_000
-"""Characters of prompts that take their time to be looked through."""
+"""Characters of a request's prompts that take their time to be looked through."""
 
 
 class Jobs:
@@ -93,6 +93,10 @@ class Jobs:
         await self._housekeeping.close()
         await self._store.close()
 
+    def hurry(self) -> None:
+        """Wait for running jobs no longer, where ``close`` does."""
+        self._runner.hurry()
+
     async def accept(self, new: NewJob) -> Job:
         """A job for ``new``: committed, its seeds fixed, its models named. Or the one that the same key gave before.
 
@@ -102,7 +106,8 @@ class Jobs:
         """
         if self._closed:
             raise shutting_down()
-        slow = not self._backend.ready or sum(len(each.prompt) for each in new.requests) > _LONG
+        longest = max(len(each.prompt) + len(each.negative_prompt) for each in new.requests) if new.requests else 0
+        slow = not self._backend.ready or longest > _LONG
         arguments = (new, self._settings, self._backend)
         job = await asyncio.to_thread(job_for, *arguments) if slow else job_for(*arguments)
         return await _whole(self._accept(job, fingerprint(new)))
@@ -132,6 +137,17 @@ class Jobs:
     ) -> dict[State, int]:
         """How many there are in each state."""
         return await stored(self._store.count(states=states, dialects=dialects))
+
+    async def search(self, search: Search) -> Found:
+        """The ids of jobs, and how many there are."""
+        return await stored(self._store.search(search))
+
+    async def read(
+        self, ids: Sequence[str], *, most_bytes: int | None = None, leave_out: Sequence[str] = ()
+    ) -> list[Job]:
+        """Those jobs, in the order of ``ids``: as many as have about ``most_bytes`` of ``extra`` together, at least
+        one. Their ``extra`` is without what ``leave_out`` names."""
+        return await stored(self._store.read(ids, most_bytes=most_bytes, leave_out=leave_out))
 
     async def cancel(self, id: str) -> Job | None:
         """Cancel it: at once where it is queued, within a step where it runs, not at all where it is done. The job as
@@ -178,6 +194,15 @@ class Jobs:
 
     async def place(self, job: Job) -> Place | None:
         """Where a queued or running job stands; None when it is done."""
+        return (await self.places([job]))[job.id]
+
+    async def places(self, jobs: Collection[Job]) -> dict[str, Place | None]:
+        """``place`` of each."""
+        queued = [job.id for job in jobs if job.state == "queued"]
+        aheads = await stored(self._store.aheads(queued)) if queued else {}
+        return {job.id: self._place(job, aheads.get(job.id, 0)) for job in jobs}
+
+    def _place(self, job: Job, ahead: int) -> Place | None:
         if job.done:
             return None
         seconds, between = self._estimate.seconds(job), self._estimate.between()
@@ -185,7 +210,6 @@ class Jobs:
             latest = self._hub.latest(job.id)
             share = latest.progress if latest is not None else 0.0
             return Place(ahead=0, wait=None if seconds is None else seconds * (1 - share))
-        ahead = await stored(self._store.ahead(job))
         if seconds is None or between is None:
             return Place(ahead=ahead, wait=None)
         return Place(ahead=ahead, wait=seconds + ahead * between)
@@ -197,7 +221,7 @@ class Jobs:
             adding = asyncio.ensure_future(
                 self._store.add(job, fingerprint=print_, max_queued=self._settings.max_queued)
             )
-            self._runner.wake()  # so that it is begun in the same transaction, where there is a place for it
+            self._runner.wake(job.client)  # so that it is begun in the same transaction, where there is a place for it
             accepted = await stored(adding)
         except QueueFull:
             raise queue_full(self._settings.max_queued, self._estimate.between()) from None

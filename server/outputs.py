@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import re
+import time
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from engine.files import sync_folder
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}(\.[a-z]{1,9})?")
 _PART = ".part"
 _SYNCS_AT_ONCE = 8
+_PROBE_SECONDS = 2.0
 
 
 class Outputs:
@@ -31,6 +33,9 @@ class Outputs:
         self._files, self._root = fsspec.core.url_to_fs(url)
         protocol = self._files.protocol
         self._local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+        self._probing = asyncio.Lock()
+        self._probed: tuple[float, bool] | None = None
+        """When it was tried to write, and how that went."""
         self._syncs = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="syncs-outputs")
 
     async def read(self, name: str) -> bytes:
@@ -58,8 +63,12 @@ class Outputs:
         return Path(self._root, name) if self._local and _NAME.fullmatch(name) else None
 
     async def writable(self) -> bool:
-        """Whether pictures can be written now."""
-        return await asyncio.to_thread(self._writable)
+        """Whether pictures can be written now, or could be a moment ago."""
+        async with self._probing:
+            now = time.monotonic()
+            if self._probed is None or now - self._probed[0] > _PROBE_SECONDS:
+                self._probed = now, await asyncio.to_thread(self._writable)
+            return self._probed[1]
 
     def _place(self, name: str) -> str:
         return f"{self._root}/{name}"

@@ -10,7 +10,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from engine import GenerationResult, __version__
+from engine import BadRequest, GenerationResult, __version__
 from engine.png import encode_png, picture_metadata
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Format = Literal["png", "jpeg", "webp"]
 
 _DEFAULT_QUALITY = 90
+_LARGEST_SIDE: dict[Format, int] = {"jpeg": 65500, "webp": 16383}
+_MOST_EXIF = 65_000
+"""Bytes: a JPEG's segments have 65,535, some of which are EXIF's own."""
 
 
 async def encoded(results: Sequence[GenerationResult], short_hashes: dict[str, str]) -> list[bytes]:
@@ -33,9 +36,10 @@ async def encoded(results: Sequence[GenerationResult], short_hashes: dict[str, s
 
 
 async def converted(png: bytes, format: Format, quality: int | None = None) -> bytes:
-    """A PNG of ours in another format, its parameters kept where the format has a place for them.
+    """A PNG of ours in another format, its parameters kept where the format has room for them.
 
-    ``quality``: 1 … 100, None for a good one; no use for PNG.
+    ``quality``: 0 … 100, None for a good one; no use for PNG. Raises ``BadRequest`` for a picture that is larger than
+    the format can hold.
     """
     return png if format == "png" else await asyncio.to_thread(_converted, png, format, quality)
 
@@ -63,6 +67,9 @@ def _converted(png: bytes, format: Format, quality: int | None) -> bytes:
     from PIL import Image as Images
 
     with Images.open(io.BytesIO(png)) as image:
+        if max(image.size) > _LARGEST_SIDE[format]:
+            allowed = f"png, for a picture of more than {_LARGEST_SIDE[format]} pixels a side"
+            raise BadRequest("format", format, allowed)
         image.load()
         texts: dict[str, str] = getattr(image, "text", {})
         file = io.BytesIO()
@@ -76,8 +83,9 @@ def _exif(parameters: str | None) -> bytes:
     from PIL import Image as Images
 
     exif = Images.Exif()
-    if parameters is not None:
-        exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + parameters.encode("utf-16-be")
+    comment = b"" if parameters is None else b"UNICODE\0" + parameters.encode("utf-16-be")
+    if 0 < len(comment) <= _MOST_EXIF:
+        exif.get_ifd(0x8769)[0x9286] = comment
     return exif.tobytes()
 
 

@@ -9,41 +9,24 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine import Cancelled, EngineClosed
 from server.backend import Backend
 from server.events import Hub
 from server.finishing import Finishing
 from server.job import Job
+from server.run import Run, next_run
 from server.store import Store, StoreFailed
 from server.webhooks import Webhooks
 
 if TYPE_CHECKING:
-    from engine import GenerationResult, Progress
+    from engine import Progress
 
 _log = logging.getLogger(__name__)
 
 _NOT_READY_SECONDS = 0.05
 _PAUSE_SECONDS = 1.0
-
-
-@dataclass(eq=False)
-class _Run:
-    """An attempt that is under way."""
-
-    job: Job
-    loading: set[int]
-    """Which of its requests wait for their checkpoint: those hold no place of others."""
-    work: asyncio.Task[list[GenerationResult]] | None = None
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def places(self) -> int:
-        """Of the backend's, taken by pictures."""
-        requests = enumerate(self.job.requests)
-        return sum(request.batch_size for number, request in requests if number not in self.loading)
 
 
 class Runner:
@@ -65,18 +48,23 @@ class Runner:
         self._hub = hub
         self._webhooks = webhooks
         self._max_attempts = max_attempts
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, Run] = {}
         self._wanted = asyncio.Event()
         self._queued = True  # as far as is known here
+        self._waiting: set[str] = set()
+        self._claiming = False
         self._beginning: asyncio.Task[None] | None = None
         self._cancelled_early: set[tuple[str, int]] = set()
+        self._hurried = asyncio.Event()
 
     def start(self) -> None:
         self._beginning = asyncio.create_task(self._begin_for_ever())
 
-    def wake(self) -> None:
-        """There is something in the queue, or will be before anybody looks."""
+    def wake(self, client: str | None = None) -> None:
+        """There is something in the queue, or will be before anybody looks; of ``client``, if that is known."""
         self._queued = True
+        if client is not None:
+            self._waiting.add(client)
         self._wanted.set()
 
     def cancel(self, job: Job) -> None:
@@ -87,6 +75,10 @@ class Runner:
         elif run.job.attempt == job.attempt and run.work is not None:
             run.work.cancel()
 
+    def hurry(self) -> None:
+        """Let ``close`` wait no longer."""
+        self._hurried.set()
+
     async def close(self, drain: float) -> None:
         """Begin nothing more; give what runs ``drain`` seconds, then put it back into the queue."""
         self._finishing.closing = True
@@ -95,7 +87,10 @@ class Runner:
             await asyncio.gather(self._beginning, return_exceptions=True)
         tasks = [run.task for run in self._runs.values() if run.task is not None]
         if tasks and drain > 0:
-            await asyncio.wait(tasks, timeout=drain)
+            hurried = asyncio.ensure_future(self._hurried.wait())
+            ended: asyncio.Future[Any] = asyncio.gather(*tasks)
+            await asyncio.wait([ended, hurried], timeout=drain, return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
         for run in list(self._runs.values()):
             if run.work is not None:
                 run.work.cancel()
@@ -107,25 +102,26 @@ class Runner:
             self._wanted.clear()
             try:
                 await self._begin()
-            except StoreFailed as error:
-                _log.error("no job could be begun: %s", error)
+            except Exception as error:  # whatever it was, the next jobs are to be begun
+                _log.error("no job could be begun: %s", error, exc_info=not isinstance(error, StoreFailed))
                 await asyncio.sleep(_PAUSE_SECONDS)
                 self.wake()
 
     async def _begin(self) -> None:
         """Begin what there are places for."""
+        self._hand_out()
         if not self._queued:
             return
         while not self._backend.ready:
             await asyncio.sleep(_NOT_READY_SECONDS)
-        places = self._backend.capacity
-        for run in self._runs.values():
-            places -= run.places
-        if places <= 0 or any(self._solitary(run.job) for run in self._runs.values()):
+        places = self._places()
+        if places <= 0 or self._one_is_solitary():
             return
         loading = Counter(run.job.model for run in self._runs.values() if run.loading)
         held_up = [model for model, jobs in loading.items() if jobs >= self._backend.capacity]
         self._queued = False  # unless it turns out otherwise, or somebody says so meanwhile
+        self._waiting.clear()
+        self._claiming, filled = True, False
         claiming = asyncio.ensure_future(
             self._store.claim(
                 pictures=places,
@@ -141,39 +137,70 @@ class Runner:
             for job in (await claiming).jobs:
                 await self._finishing.again(job, excused=True)
             raise
-        self._queued |= claimed.left
-        for job in claimed.jobs:
-            self._launch(job)
+        else:
+            self._queued |= claimed.left
+            self._waiting |= claimed.waiting
+            filled = sum(job.pictures_asked for job in claimed.jobs) >= places
+            for job in claimed.jobs:
+                self._launch(job)
+        finally:
+            self._claiming = False
+            self._hand_out(to_all=not filled)
+
+    def _places(self) -> int:
+        """Of the backend's, for pictures, that are free."""
+        return self._backend.capacity - sum(run.places for run in self._runs.values())
+
+    def _hand_out(self, *, to_all: bool = False) -> None:
+        """Let requests of jobs that run begin where there are places; with ``to_all``, also before queued jobs that
+        have a better claim to them, because none of those can begin now."""
+        if self._claiming:
+            return
+        waiting = () if to_all or self._finishing.closing or self._one_is_solitary() else self._waiting
+        while self._places() > 0 and (run := next_run(self._runs.values(), waiting)) is not None:
+            run.give()
+
+    def _places_changed(self) -> None:
+        """A request or a job has ended, or a checkpoint is there."""
+        self._hand_out()
+        self._wanted.set()
+
+    def _one_is_solitary(self) -> bool:
+        return any(self._solitary(run.job) for run in self._runs.values())
 
     def _solitary(self, job: Job) -> bool:
         """Whether it runs alone, being on its last attempt after others have died."""
         return 1 < job.attempt - job.excused >= self._max_attempts
 
     def _launch(self, job: Job) -> None:
-        run = _Run(job, loading=set())
+        run = Run(job, at_end=max(1, self._backend.capacity // 2))
+        run.give()  # however large it is
         self._runs[job.id] = run
         self._hub.started(job)
         self._webhooks.happened(job)
         run.work = asyncio.create_task(
-            self._backend.run(job.requests, lambda number, progress: self._listen(run, number, progress))
+            run.carry_out(
+                self._backend, lambda number, progress: self._listen(run, number, progress), self._places_changed
+            )
         )
         run.task = asyncio.create_task(self._see_through(run))
         if (job.id, job.attempt) in self._cancelled_early:
             self._cancelled_early.remove((job.id, job.attempt))
             run.work.cancel()
 
-    def _listen(self, run: _Run, number: int, progress: Progress) -> None:
+    def _listen(self, run: Run, number: int, progress: Progress) -> None:
         if progress.stage == "loading":
             run.loading.add(number)
             self._wanted.set()  # it holds no place as long as it waits
         elif number in run.loading:
             run.loading.discard(number)
+            self._places_changed()
         self._hub.progressed(
             run.job, number, progress.stage, step=progress.step, steps=progress.steps, preview=progress.preview
         )
         self._webhooks.progressed(run.job)
 
-    async def _see_through(self, run: _Run) -> None:
+    async def _see_through(self, run: Run) -> None:
         """An attempt to its end, whatever happens."""
         try:
             try:
@@ -184,9 +211,9 @@ class Runner:
             _log.exception("a job could not be settled", extra={"job": run.job.id})
         finally:
             self._runs.pop(run.job.id, None)
-            self._wanted.set()
+            self._places_changed()
 
-    async def _attempt(self, run: _Run) -> None:
+    async def _attempt(self, run: Run) -> None:
         assert run.work is not None
         await asyncio.wait({run.work})
         error = None if run.work.cancelled() else run.work.exception()
@@ -194,7 +221,7 @@ class Runner:
             # Why, the row says: it was cancelled, or it is to be carried out again.
             again = await self._finishing.again(run.job, excused=self._finishing.closing)
             if again is not None and not again.done:
-                self.wake()
+                self.wake(again.client)
         elif error is not None:
             await self._finishing.failed(run.job, error)
         else:

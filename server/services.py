@@ -26,6 +26,8 @@ class Services:
     access: Access
     closing: bool = field(default=False)
     """Whether the server is shutting down: a connection that ends now is no cancel."""
+    drained: asyncio.Future[None] | None = field(default=None)
+    """Done when all jobs have ended or wait again, once the server shuts down."""
 
     def client_of(self, http: Request) -> str:
         """Who asks: the name of the key, else the peer's address."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from engine import EngineError, catalog
 from server.app import create_app, drain, running
@@ -25,6 +26,29 @@ _CLOSING_SECONDS = 5
 _KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays open: longer than clients and proxies keep theirs, or one of them sends a request
 into a connection that is being closed."""
+_LONGEST_HEAD = 2**16
+"""Bytes of a request's line and headers, which anybody may send before any key is looked at."""
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """uvicorn's, with a limit on how long a request's head may be."""
+
+    _head, _in_head = 0, False
+
+    def on_message_begin(self) -> None:
+        self._head, self._in_head = 0, True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head += len(data)
+            if self._head > _LONGEST_HEAD and not self.transport.is_closing():
+                self.send_400_response(f"Request line and headers: at most {_LONGEST_HEAD} bytes.")
 
 
 class CannotListen(Exception):
@@ -63,13 +87,16 @@ class Server(uvicorn.Server):
     """uvicorn, which lets jobs end before it closes connections: whoever waits for one gets its answer."""
 
     def __init__(self, app: FastAPI, listener: socket.socket) -> None:
+        settings = app.state.services.settings
         config = uvicorn.Config(
             app,
             lifespan="off",  # ``serve`` runs it, so that its errors arrive as they are
             log_config=None,
             access_log=False,
             server_header=False,
+            http=LimitedProtocol,
             ws_max_size=2**20,
+            forwarded_allow_ips=list(settings.trusted_proxies),
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_CLOSING_SECONDS,
         )
@@ -85,8 +112,10 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         log.info("shutting down: jobs have %.0f s to end", self._services.settings.drain_seconds)
         draining = asyncio.ensure_future(drain(self._services))
-        while not draining.done() and not self.force_exit:
+        while not draining.done():
             await asyncio.wait({draining}, timeout=0.1)
+            if self.force_exit:  # asked a second time: what runs goes back into the queue at once
+                self._services.jobs.hurry()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager

@@ -6,6 +6,7 @@ separated by commas, sizes may be written as ``512MiB``, and ``none`` stands for
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import difflib
 import ipaddress
@@ -20,6 +21,7 @@ from pydantic import BeforeValidator, ByteSize, Field, ValidationError, field_va
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from engine import BadRequest, EngineConfig, UnknownCheckpoint, catalog
+from engine.command_line import cache_folder
 from engine.config import MODELS_FOLDER, Batching, Compile, Dtype
 
 PREFIX = "SD_"
@@ -69,6 +71,9 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None, description="URL under which callers reach the server, for the URLs in answers"
     )
+    trusted_proxies: Listed = Field(
+        ("127.0.0.1", "::1"), description="addresses of proxies whose X-Forwarded-For and -Proto are believed"
+    )
     allowed_hosts: Listed = Field((), description="further Host headers that are accepted")
     cors_origins: Listed = Field((), description="origins (https://host) whose pages may call the server; * for all")
     api_keys: Annotated[dict[str, str], NoDecode, BeforeValidator(_keyed)] = Field(
@@ -87,6 +92,9 @@ class Settings(BaseSettings):
     memory_budget: Annotated[ByteSize, Field(ge=1)] | None = Field(
         None, description="bytes for resident checkpoints; none: 75 % of what is free"
     )
+    cache_folder: Path | None = Field(
+        default_factory=cache_folder, description="folder of what the engine remembers between starts; none: nothing"
+    )
     backend: Literal["engine", "instant"] = Field(
         "engine", description="instant: plain colours at once, without torch, for trying out clients"
     )
@@ -104,6 +112,7 @@ class Settings(BaseSettings):
     max_pixels: int = Field(2048 * 2048, ge=256, description="largest width × height of a picture")
     max_steps: int = Field(1000, ge=1, description="most sampling steps of a request")
     max_pictures: int = Field(64, ge=1, description="most pictures of a job")
+    max_prompt: int = Field(20_000, ge=1, description="most characters of a prompt, and of a negative one")
     max_attempts: int = Field(3, ge=1, description="attempts at a job that brings its worker down")
     drain_seconds: float = Field(30.0, ge=0, allow_inf_nan=False, description="time for running jobs on shutdown")
 
@@ -140,6 +149,13 @@ class Settings(BaseSettings):
             if not _HASH.fullmatch(digest):
                 raise ValueError(f"expected NAME:SHA256; `python -m server key {name}` makes it")
         return keys
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_secret(cls, secret: str | None) -> str | None:
+        if secret is not None:
+            webhook_key(secret)
+        return secret
 
     @field_validator("public_url")
     @classmethod
@@ -183,6 +199,17 @@ def check_key_name(name: str) -> None:
     """Raise ``ValueError`` for what cannot be a key's name."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not allowed as a key's name; expected 1 to 64 letters, digits, or any of _.@-")
+
+
+def webhook_key(secret: str) -> bytes:
+    """A secret as Standard Webhooks writes it (``whsec_`` and base64), or any other text as it is. Raises
+    ``ValueError``."""
+    if not secret.startswith("whsec_"):
+        return secret.encode()
+    try:
+        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        raise ValueError("expected base64 after whsec_, or a secret that begins otherwise") from None
 
 
 def _web_address(url: str) -> str:

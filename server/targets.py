@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+import httpx
+
 from server.problems import bad_request
 
 FIELD = "webhook_url"
@@ -40,7 +42,7 @@ def check_url(url: str, *, private: bool) -> None:
     """What can be told without asking for the name's addresses. Raises ``BadRequest``."""
     allowed = "a URL such as https://example.org/hook, without a user's name, of at most 2048 characters"
     try:
-        parts = urlsplit(url)
+        parts = _split(url)
         host, _ = parts.hostname, parts.port
         fine = parts.scheme in ("http", "https") and bool(host) and "@" not in parts.netloc
     except ValueError:
@@ -56,6 +58,17 @@ def check_url(url: str, *, private: bool) -> None:
         inside = not is_public(address)
     if inside and not private:
         raise bad_request(FIELD, url, "a URL outside of this server's own network (SD_WEBHOOK_PRIVATE_ADDRESSES)")
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of ``url``, an internationalised host's name as IDNA has it. Raises ``ValueError``."""
+    parts = urlsplit(url)
+    if parts.netloc.isascii():
+        return parts
+    try:
+        return parts._replace(netloc=httpx.URL(url).netloc.decode("ascii"))
+    except httpx.InvalidURL as error:
+        raise ValueError(str(error)) from None
 
 
 def is_public(address: Address) -> bool:
@@ -87,7 +100,7 @@ async def target_of(url: str, *, private: bool, resolve: Resolve = resolve) -> T
 
     Raises ``Refused``, and ``OSError`` for a name without an address.
     """
-    parts = urlsplit(url)
+    parts = _split(url)
     assert parts.hostname is not None
     port = parts.port if parts.port is not None else (443 if parts.scheme == "https" else 80)
     addresses = await resolve(parts.hostname, port)

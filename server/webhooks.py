@@ -1,5 +1,7 @@
 """Tells others what happened to jobs: signed, at least once, from an outbox. Begins and ends no job.
 
+A job's messages are not sent two at a time, but their order is not promised: one that was not taken is sent again
+later, perhaps after the job's end was told. Each body says how the job stood.
 The headers and the signature are those of Standard Webhooks (https://www.standardwebhooks.com).
 """
 
@@ -7,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import contextlib
 import hashlib
 import hmac
@@ -19,14 +20,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
 from engine import __version__
 from server import targets
 from server.job import Job, parameters
-from server.settings import Settings
+from server.settings import Settings, webhook_key
 from server.store import Message, Moment, Store, StoreFailed
 
 _log = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ Body = Callable[[Job, str], dict[str, Any]]
 
 _TOGETHER = 16
 _PER_HOST = 4
-_LOOKED_THROUGH = 500
 _TIMEOUT_SECONDS = 15.0
 _LONGEST_PAUSE = 3600.0
 _BETWEEN_PROGRESS = 1.0
@@ -80,7 +79,7 @@ class Webhooks:
         self._first_pause = first_pause
         self._private = settings.webhook_private_addresses
         self._attempts = settings.webhook_attempts
-        self._key = None if settings.webhook_secret is None else key_of(settings.webhook_secret)
+        self._key = None if settings.webhook_secret is None else webhook_key(settings.webhook_secret)
         self._client: httpx.AsyncClient | None = None
         self._changed = asyncio.Event()
         self._closed = False
@@ -140,17 +139,14 @@ class Webhooks:
     async def _begin(self) -> float | None:
         """Begin to deliver what is due; the seconds until more is, None where something must happen first."""
         now = time.time()
-        free = _TOGETHER - len(self._under_way)
-        if free <= 0:
-            return None
-        for message in await self._store.due(now=now, limit=_LOOKED_THROUGH):
-            host = urlsplit(message.url).netloc
-            if message.job in self._under_way or self._hosts[host] >= _PER_HOST:
-                continue  # a job's messages go one after the other, and who is slow holds up nobody else
-            self._hosts[host] += 1
-            self._under_way[message.job] = asyncio.create_task(self._deliver(message, host))
-            free -= 1
-            if not free:
+        while (free := _TOGETHER - len(self._under_way)) > 0:
+            messages = await self._store.due(
+                now=now, limit=free, per_host=_PER_HOST, hosts=self._hosts, jobs=self._under_way
+            )
+            for message in messages:
+                self._hosts[message.host] += 1
+                self._under_way[message.job] = asyncio.create_task(self._deliver(message, message.host))
+            if not messages:
                 break
         if self._under_way:
             return _BETWEEN_PROGRESS
@@ -234,14 +230,6 @@ def signed(id: str, timestamp: int, body: bytes, key: bytes | None) -> dict[str,
         digest = hmac.new(key, f"{id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
         headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
     return headers
-
-
-def key_of(secret: str) -> bytes:
-    """A secret as Standard Webhooks writes it (``whsec_`` and base64), or any other text as it is."""
-    if secret.startswith("whsec_"):
-        with contextlib.suppress(binascii.Error):
-            return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    return secret.encode()
 
 
 def native_body(job: Job, moment: str) -> dict[str, Any]:

@@ -87,16 +87,19 @@ def ensure_succeeded(job: Job) -> None:
     if job.state == "cancelled":
         detail = f"job {job.id} was cancelled"
         raise Problem(status=409, kind="cancelled", title="Cancelled", detail=detail, headers=headers)
-    detail = f"job {job.id} is {job.state}; the server is shutting down and carries it out after its next start"
+    detail = f"job {job.id} is {job.state}; the server has stopped waiting for it, and carries it out none the less"
     raise Problem(status=503, kind="shutting_down", title="Shutting down", detail=detail, headers=headers)
 
 
 async def read_picture(services: Services, name: str) -> bytes:
-    """The PNG. Raises a ``Problem`` where somebody removed it since."""
+    """The PNG. Raises a ``Problem`` where somebody removed it since, or the storage fails."""
     try:
         return await services.outputs.read(name)
     except KeyError:
         raise Problem(status=410, kind="gone", title="Gone", detail=f"the picture {name} is no longer kept") from None
+    except OSError as error:
+        detail = f"the picture {name} cannot be read ({error.strerror or error})"
+        raise Problem(status=503, kind="storage_failed", title="The storage fails", detail=detail) from None
 
 
 async def with_heartbeats(events: AsyncIterator[Event]) -> AsyncIterator[Event | None]:

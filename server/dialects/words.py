@@ -125,7 +125,7 @@ def _schema(field: dataclasses.Field[Any]) -> dict[str, Any]:
     kind: dict[str, Any] = {"type": "string"}
     if field.name == "seed":
         described["description"] = "0 to 2^64-1, also as a text of digits; none, null or -1 draws a fresh one"
-        kind = {"type": ["integer", "string"], "minimum": -1, "maximum": MAX_SEED, "pattern": r"^(-1|\d{1,19})$"}
+        kind = {"type": ["integer", "string"], "minimum": -1, "maximum": MAX_SEED, "pattern": r"^(-1|\d{1,20})$"}
     elif isinstance(check, WholeNumber):
         kind = {"type": "integer", "minimum": check.low, "maximum": check.high, "multipleOf": check.multiple}
     elif isinstance(check, Number):

@@ -6,15 +6,17 @@ they are carried out in the order in which they were asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+from urllib.parse import urlsplit
 
 from server.job import Failure, Job, Picture, State
 
 __all__ = [
     "Claimed",
     "Compose",
+    "Found",
     "IdTaken",
     "KeyConflict",
     "Message",
@@ -22,6 +24,7 @@ __all__ = [
     "Outcome",
     "QueueFull",
     "Recovered",
+    "Search",
     "Store",
     "StoreClosed",
     "StoreFailed",
@@ -71,6 +74,11 @@ class Message:
     due: float
     attempts: int = 0
 
+    @property
+    def host(self) -> str:
+        """Whom it goes to: the URL's host, with its port if it has one."""
+        return urlsplit(self.url).netloc.lower()
+
 
 Compose = Callable[[Job, Moment], Sequence[Message]]
 """The messages that tell of a job's change of state. Called within the transaction that changes it, on any thread."""
@@ -96,6 +104,38 @@ class Claimed:
     jobs: list[Job]
     left: bool
     """Whether there are queued jobs still."""
+    waiting: frozenset[str] = frozenset()
+    """The clients whose they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Which jobs, in which order, and which page of them."""
+
+    states: Collection[State] | None = None
+    dialects: Collection[str] | None = None
+    ids: Collection[str] | None = None
+    client: str | None = None
+    workflow: str | None = None
+    """The id of the editor's file that a ComfyUI prompt came from."""
+    begun: bool = False
+    """Only those that were begun."""
+    by_duration: bool = False
+    """By the seconds that their last attempt took, 0 where it has not ended; else in the order of acceptance."""
+    newest_first: bool = True
+    """Or the longest first."""
+    limit: int = -1
+    """−1: all."""
+    offset: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A page of a search."""
+
+    ids: list[str]
+    total: int
+    """On all its pages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +170,7 @@ class Store(Protocol):
         self, *, pictures: int, now: float, alone: bool, max_attempts: int, not_models: Collection[str] = ()
     ) -> Claimed:
         """Begin queued jobs of some ``pictures`` together, raising their ``attempt``: higher priority first, clients
-        in turn, each client's in the order of acceptance; none for ``not_models``.
+        in turn by the work that they were given, each client's in the order of acceptance; none for ``not_models``.
 
         A job on the last of its attempts may be what brought the server down: it is begun only where nothing else
         runs (``alone``), and then it is the only one.
@@ -164,8 +204,16 @@ class Store(Protocol):
         self, *, states: Collection[State] | None, dialects: Collection[str] | None
     ) -> dict[State, int]: ...
 
-    async def ahead(self, job: Job) -> int:
-        """How many queued jobs will be begun before this queued one, as far as can be told now."""
+    async def search(self, search: Search) -> Found: ...
+
+    async def read(
+        self, ids: Sequence[str], *, most_bytes: int | None = None, leave_out: Sequence[str] = ()
+    ) -> list[Job]:
+        """Those jobs, in the order of ``ids``: as many as have about ``most_bytes`` of ``extra`` together, at least
+        one. Their ``extra`` is without what ``leave_out`` names."""
+
+    async def aheads(self, ids: Collection[str]) -> dict[str, int]:
+        """How many queued jobs will be begun before each of these, as far as can be told now; the queued ones only."""
 
     async def kept_pictures(self, tokens: Collection[str]) -> dict[str, frozenset[str]]:
         """Of each token that belongs to a job, the pictures that the job has."""
@@ -179,8 +227,15 @@ class Store(Protocol):
     async def post(self, messages: Sequence[Message]) -> None:
         """Put messages into the outbox that tell of no change of state."""
 
-    async def due(self, *, now: float, limit: int) -> list[Message]:
-        """Messages to be delivered now, the longest due first."""
+    async def due(
+        self, *, now: float, limit: int, per_host: int, hosts: Mapping[str, int], jobs: Collection[str]
+    ) -> list[Message]:
+        """Messages to be delivered now, the longest due first: of each job one, to each host as many as ``per_host``
+        allows.
+
+        ``hosts`` and ``jobs``: how many are under way to each host, and of which jobs. Where there are very many, some
+        are left for the next question.
+        """
 
     async def next_due(self) -> float | None:
         """When the next message is due."""

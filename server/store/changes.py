@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlite3
 
 from server.job import FINISHED, Failure, Job
-from server.store import Compose, IdTaken, KeyConflict, Moment, Outcome, QueueFull, Recovered, queries
+from server.store import Compose, IdTaken, KeyConflict, Moment, Outcome, QueueFull, Recovered, outbox, queries
 from server.store.rows import columns_of, failure_json, job_of, json_of, pictures_json
 
 
@@ -117,7 +117,7 @@ class Changes:
 
     def _told(self, database: sqlite3.Connection, job: Job, moment: Moment) -> Job:
         if job.webhook is not None and moment in job.webhook.events:
-            queries.post(database, self._compose(job, moment))
+            outbox.post(database, self._compose(job, moment))
         return job
 
 

@@ -1,7 +1,12 @@
-"""Which queued jobs are begun next: by priority, then clients in turn, each client's in the order of acceptance."""
+"""Which queued jobs are begun next: by priority, then clients in turn, each client's in the order of acceptance.
+
+Clients share work, not jobs (start-time fair queueing; Goyal, Vin and Cheng, 1996): a client's turn comes the later,
+the more work it was given, and who asked for nothing meanwhile saves nothing up.
+"""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,7 +17,7 @@ class _Queue:
     """One client's jobs of one priority."""
 
     client: str
-    turn: int
+    turn: float
     jobs: list[sqlite3.Row]
 
 
@@ -31,12 +36,12 @@ def claim(
             job = queue.jobs[0]
             if _on_last_attempt(job, max_attempts):
                 if alone and not chosen:
-                    _took(database, queue)
+                    _took(database, queue, job)
                     return [job["id"]]
                 return [each["id"] for each in chosen]  # the others end first, then it is begun alone
             chosen.append(queue.jobs.pop(0))
             room -= job["pictures_asked"]
-            _took(database, queue)
+            _took(database, queue, job)
             if not queue.jobs:
                 queues.remove(queue)
         if room <= 0:
@@ -45,27 +50,28 @@ def claim(
 
 
 def _queues(database: sqlite3.Connection, priority: int, room: int, not_models: Collection[str]) -> list[_Queue]:
-    """As many clients as there is room for: after its turn a client comes after all others."""
+    """As many clients as there is room for: none comes twice before those that are before a further one."""
     if room <= 0:
         return []
     among = "state = 'queued' AND priority = ?"
     if not_models:
-        among += f" AND model NOT IN ({','.join('?' * len(not_models))})"
+        among += " AND model NOT IN (SELECT value FROM json_each(?))"
+    passed_over = [json.dumps(list(not_models))] if not_models else []
     clients = database.execute(
         f"""
-        SELECT client, COALESCE(turn, 0) AS turn FROM
+        SELECT client, MAX(COALESCE(turn, 0), COALESCE((SELECT MAX(began) FROM turns), 0)) AS turn FROM
             (SELECT client, MIN(sequence) AS first FROM jobs INDEXED BY queue WHERE {among} GROUP BY client)
             LEFT JOIN turns USING (client)
         ORDER BY turn, first LIMIT ?
         """,
-        (priority, *not_models, room),
+        (priority, *passed_over, room),
     ).fetchall()
     oldest = f"""
-        SELECT id, sequence, pictures_asked, attempt, excused FROM jobs INDEXED BY queue
+        SELECT id, sequence, pictures_asked, work, attempt, excused FROM jobs INDEXED BY queue
         WHERE {among} AND client = ? ORDER BY sequence LIMIT ?
     """
     return [
-        _Queue(client, turn, database.execute(oldest, (priority, *not_models, client, room)).fetchall())
+        _Queue(client, turn, database.execute(oldest, (priority, *passed_over, client, room)).fetchall())
         for client, turn in clients
     ]
 
@@ -75,11 +81,12 @@ def _on_last_attempt(job: sqlite3.Row, max_attempts: int) -> bool:
     return counted > 0 and counted + 1 >= max_attempts
 
 
-def _took(database: sqlite3.Connection, queue: _Queue) -> None:
-    (queue.turn,) = database.execute(
+def _took(database: sqlite3.Connection, queue: _Queue, job: sqlite3.Row) -> None:
+    began, queue.turn = queue.turn, queue.turn + job["work"]
+    database.execute(
         """
-        INSERT INTO turns (client, turn) VALUES (?, (SELECT COALESCE(MAX(turn), 0) + 1 FROM turns))
-        ON CONFLICT (client) DO UPDATE SET turn = excluded.turn RETURNING turn
+        INSERT INTO turns (client, began, turn) VALUES (?, ?, ?)
+        ON CONFLICT (client) DO UPDATE SET began = excluded.began, turn = excluded.turn
         """,
-        (queue.client,),
-    ).fetchone()
+        (queue.client, began, queue.turn),
+    )

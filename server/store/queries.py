@@ -8,11 +8,14 @@ from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 from server.job import FINISHED, Job, State
-from server.store import Message
-from server.store.rows import job_of, message_of
+from server.store import Found, Search
+from server.store.rows import job_of
 
 _MOST_NAMES = 500
-"""Values in one statement; SQLite allows some 32,000."""
+"""Tokens in one statement."""
+
+_WORKFLOW = "CASE WHEN json_valid(extra) THEN json_extract(extra, '$.extra_data.extra_pnginfo.workflow.id') END"
+"""As the index ``workflows`` has it."""
 
 
 def get(database: sqlite3.Connection, id: str) -> Job | None:
@@ -30,10 +33,7 @@ def find(
     offset: int = 0,
     newest_first: bool = False,
 ) -> list[Job]:
-    where, values = _where(state=states, dialect=dialects)
-    if ids is not None:
-        where += " AND id IN (SELECT value FROM json_each(?))"
-        values.append(json.dumps(list(ids)))
+    where, values = _where(state=states, dialect=dialects, id=ids)
     order = "DESC" if newest_first else "ASC"
     found = database.execute(
         f"SELECT * FROM jobs WHERE {where} ORDER BY sequence {order} LIMIT ? OFFSET ?", (*values, limit, offset)
@@ -51,29 +51,70 @@ def count(
     return {state: counted.get(state, 0) for state in every if states is None or state in states}
 
 
-def any_queued(database: sqlite3.Connection) -> bool:
-    return database.execute("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1").fetchone() is not None
+def search(database: sqlite3.Connection, search: Search) -> Found:
+    where, values = _where(state=search.states, dialect=search.dialects, id=search.ids)
+    if search.client is not None:
+        where += " AND client = ?"
+        values.append(search.client)
+    if search.workflow is not None:
+        where += f" AND {_WORKFLOW} = ?"
+        values.append(search.workflow)
+    if search.begun:
+        where += " AND started IS NOT NULL"
+    direction = "DESC" if search.newest_first else "ASC"
+    order = f"sequence {direction}"
+    if search.by_duration:
+        order = f"COALESCE(finished - started, 0) {direction}, {order}"
+    (total,) = database.execute(f"SELECT COUNT(*) FROM jobs WHERE {where}", values).fetchone()
+    rows = database.execute(
+        f"SELECT id FROM jobs WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?", (*values, search.limit, search.offset)
+    )
+    return Found(ids=[id for (id,) in rows], total=total)
 
 
-def ahead(database: sqlite3.Connection, job: Job) -> int:
-    """Those of higher priority, the client's own earlier ones, and as many of each other client in its turn."""
-    (higher,) = database.execute(
-        "SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND priority > ?", (job.priority,)
-    ).fetchone()
-    (own,) = database.execute(
-        "SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND priority = ? AND client = ? AND sequence < ?",
-        (job.priority, job.client, job.sequence),
-    ).fetchone()
-    others = database.execute(
+def read(
+    database: sqlite3.Connection, ids: Sequence[str], most_bytes: int | None, leave_out: Sequence[str]
+) -> list[Job]:
+    """One row after the other, so that no more is held than is asked for."""
+    paths = [f'$."{name}"' for name in leave_out]
+    statement = f"SELECT *, json_remove(extra{', ?' * len(paths)}) AS some FROM jobs WHERE id = ?"
+    jobs: list[Job] = []
+    taken = 0
+    for id in ids:
+        row = database.execute(statement, (*paths, id)).fetchone()
+        if row is None:
+            continue
+        taken += len(row["some"])
+        if jobs and most_bytes is not None and taken > most_bytes:
+            break
+        jobs.append(job_of(row, extra="some"))
+    return jobs
+
+
+def waiting(database: sqlite3.Connection) -> frozenset[str]:
+    return frozenset(
+        client for (client,) in database.execute("SELECT DISTINCT client FROM jobs WHERE state = 'queued'")
+    )
+
+
+def aheads(database: sqlite3.Connection, ids: Collection[str]) -> dict[str, int]:
+    """In the order of ``claim``: a job begins its client's turn when the work before it is done."""
+    rows = database.execute(
         """
-        SELECT COUNT(*), MIN(sequence), COALESCE((SELECT turn FROM turns WHERE turns.client = jobs.client), 0)
-        FROM jobs WHERE state = 'queued' AND priority = ? AND client != ? GROUP BY client
+        SELECT id, ahead FROM (
+            SELECT id, ROW_NUMBER() OVER (ORDER BY priority DESC, start, sequence) - 1 AS ahead FROM (
+                SELECT id, priority, sequence,
+                    MAX(COALESCE(turn, 0), COALESCE((SELECT MAX(began) FROM turns), 0)) + COALESCE(SUM(work) OVER (
+                        PARTITION BY client ORDER BY priority DESC, sequence
+                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                    ), 0) AS start
+                FROM jobs INDEXED BY queue LEFT JOIN turns USING (client) WHERE state = 'queued'
+            )
+        ) WHERE id IN (SELECT value FROM json_each(?))
         """,
-        (job.priority, job.client),
-    ).fetchall()
-    mine = database.execute("SELECT turn FROM turns WHERE client = ?", (job.client,)).fetchone()
-    turn = (mine[0] if mine else 0, job.sequence)
-    return int(higher + own + sum(min(number, own + ((last, first) < turn)) for number, first, last in others))
+        (json.dumps(list(ids)),),
+    )
+    return {id: int(ahead) for id, ahead in rows}
 
 
 def kept_pictures(database: sqlite3.Connection, tokens: Collection[str]) -> dict[str, frozenset[str]]:
@@ -114,37 +155,11 @@ def delete(database: sqlite3.Connection, ids: Collection[str]) -> int:
     return deleted
 
 
-def post(database: sqlite3.Connection, messages: Sequence[Message]) -> None:
-    database.executemany(
-        "INSERT INTO outbox (id, job, moment, url, body, created, due, attempts)"
-        " VALUES (:id, :job, :moment, :url, :body, :created, :due, :attempts)",
-        [vars(message) for message in messages],
-    )
-
-
-def due(database: sqlite3.Connection, now: float, limit: int) -> list[Message]:
-    rows = database.execute("SELECT * FROM outbox WHERE due <= ? ORDER BY due LIMIT ?", (now, limit))
-    return [message_of(row) for row in rows]
-
-
-def next_due(database: sqlite3.Connection) -> float | None:
-    (when,) = database.execute("SELECT MIN(due) FROM outbox").fetchone()
-    return None if when is None else float(when)
-
-
-def delivered(database: sqlite3.Connection, id: str) -> None:
-    database.execute("DELETE FROM outbox WHERE id = ?", (id,))
-
-
-def postpone(database: sqlite3.Connection, id: str, due: float) -> None:
-    database.execute("UPDATE outbox SET due = ?, attempts = attempts + 1 WHERE id = ?", (due, id))
-
-
 def _where(**among: Collection[str] | None) -> tuple[str, list[Any]]:
     """A condition on columns: each one among some values, where any are given."""
     terms, values = ["TRUE"], list[Any]()
     for column, allowed in among.items():
         if allowed is not None:
-            terms.append(f"{column} IN ({','.join('?' * len(allowed))})")
-            values.extend(allowed)
+            terms.append(f"{column} IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(list(allowed)))
     return " AND ".join(terms), values

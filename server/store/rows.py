@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine import GenerationRequest
+from server.estimate import work_of
 from server.job import Failure, Job, Picture, Webhook, parameters
 from server.store import Message
 
@@ -22,6 +23,7 @@ def columns_of(job: Job, fingerprint: str) -> dict[str, Any]:
         "dialect": job.dialect,
         "model": job.model,
         "pictures_asked": job.pictures_asked,
+        "work": work_of(job),
         "priority": job.priority,
         "created": job.created,
         "started": job.started,
@@ -42,14 +44,15 @@ def columns_of(job: Job, fingerprint: str) -> dict[str, Any]:
     }
 
 
-def job_of(row: sqlite3.Row) -> Job:
+def job_of(row: sqlite3.Row, *, extra: str = "extra") -> Job:
+    """``extra``: the column that it is taken from."""
     webhook = row["webhook"]
     failure = row["failure"]
     return Job(
         id=row["id"],
         sequence=row["sequence"],
         state=row["state"],
-        requests=tuple(GenerationRequest(**_seed_as_number(each)) for each in json.loads(row["requests"])),
+        requests=tuple(_request_of(_seed_as_number(each)) for each in json.loads(row["requests"])),
         dialect=row["dialect"],
         client=row["client"],
         priority=row["priority"],
@@ -65,13 +68,21 @@ def job_of(row: sqlite3.Row) -> Job:
         record=json.loads(row["record"]),
         idempotency_key=row["idempotency_key"],
         webhook=None if webhook is None else _webhook_of(json.loads(webhook)),
-        extra=json.loads(row["extra"]),
+        extra=json.loads(row[extra]),
         token=row["token"],
     )
 
 
+def _request_of(fields: dict[str, Any]) -> GenerationRequest:
+    """Not checked again: what an older version accepted can be looked at, and fails when it is begun."""
+    request = object.__new__(GenerationRequest)
+    for field in dataclasses.fields(GenerationRequest):
+        object.__setattr__(request, field.name, fields.get(field.name, field.default))
+    return request
+
+
 def message_of(row: sqlite3.Row) -> Message:
-    return Message(**{name: row[name] for name in row.keys()})  # noqa: SIM118 – a row is a sequence of values
+    return Message(**{field.name: row[field.name] for field in dataclasses.fields(Message)})
 
 
 def pictures_json(pictures: tuple[Picture, ...]) -> str:

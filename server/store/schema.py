@@ -55,6 +55,34 @@ _VERSIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX post ON outbox (due);
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN work REAL NOT NULL DEFAULT 0;  -- what it costs; only of those that were not done
+    UPDATE jobs SET work = (
+        SELECT SUM(
+            (json_extract(value, '$.steps') * json_extract(value, '$.denoise') + 1)
+            * json_extract(value, '$.batch_size')
+            * json_extract(value, '$.width') * json_extract(value, '$.height') / 262144.0
+        ) FROM json_each(requests)
+    ) WHERE state IN ('queued', 'running');
+    DROP INDEX queue;
+    CREATE INDEX queue ON jobs (priority, client, sequence, model, work, id) WHERE state = 'queued';
+    CREATE INDEX workflows ON jobs (
+        CASE WHEN json_valid(extra) THEN json_extract(extra, '$.extra_data.extra_pnginfo.workflow.id') END
+    );
+    DROP TABLE turns;
+    CREATE TABLE turns (
+        client TEXT PRIMARY KEY,
+        began REAL NOT NULL,           -- its turn when one of its jobs was last begun
+        turn REAL NOT NULL             -- that, and the work of that job
+    ) WITHOUT ROWID;
+    CREATE INDEX latest ON turns (began);
+    ALTER TABLE outbox ADD COLUMN host TEXT NOT NULL DEFAULT '';
+    UPDATE outbox SET host = lower(substr(url, instr(url, '://') + 3));
+    UPDATE outbox SET host = replace(replace(host, '?', '/'), '#', '/') || '/';
+    UPDATE outbox SET host = substr(host, 1, instr(host, '/') - 1);
+    DROP INDEX post;
+    CREATE INDEX post ON outbox (due, host, job);
+    """,
 )
 """What leads from each version to the next; the first from an empty file. Never change one that was released."""
 

@@ -7,12 +7,12 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from server.job import Job, State
-from server.store import Claimed, Compose, Message, Outcome, Recovered, StoreUnusable, queries
+from server.store import Claimed, Compose, Found, Message, Outcome, Recovered, Search, StoreUnusable, outbox, queries
 from server.store.changes import Changes
 from server.store.claim import claim
 from server.store.schema import migrate
@@ -54,7 +54,8 @@ class SqliteStore:
         def operation(db: sqlite3.Connection) -> Claimed:
             ids = claim(db, pictures=pictures, alone=alone, max_attempts=max_attempts, not_models=not_models)
             jobs = [self._changes.start(db, id, now) for id in ids]
-            return Claimed(jobs=jobs, left=queries.any_queued(db))
+            waiting = queries.waiting(db)
+            return Claimed(jobs=jobs, left=bool(waiting), waiting=waiting)
 
         return await self._thread.do(operation)
 
@@ -89,8 +90,16 @@ class SqliteStore:
     async def count(self, *, states: Collection[State] | None, dialects: Collection[str] | None) -> dict[State, int]:
         return await self._thread.do(lambda db: queries.count(db, states, dialects))
 
-    async def ahead(self, job: Job) -> int:
-        return await self._thread.do(lambda db: queries.ahead(db, job))
+    async def search(self, search: Search) -> Found:
+        return await self._thread.do(lambda db: queries.search(db, search))
+
+    async def read(
+        self, ids: Sequence[str], *, most_bytes: int | None = None, leave_out: Sequence[str] = ()
+    ) -> list[Job]:
+        return await self._thread.do(lambda db: queries.read(db, ids, most_bytes, leave_out))
+
+    async def aheads(self, ids: Collection[str]) -> dict[str, int]:
+        return await self._thread.do(lambda db: queries.aheads(db, ids))
 
     async def kept_pictures(self, tokens: Collection[str]) -> dict[str, frozenset[str]]:
         return await self._thread.do(lambda db: queries.kept_pictures(db, tokens))
@@ -102,19 +111,22 @@ class SqliteStore:
         return await self._thread.do(lambda db: queries.delete(db, ids))
 
     async def post(self, messages: Sequence[Message]) -> None:
-        await self._thread.do(lambda db: queries.post(db, messages))
+        await self._thread.do(lambda db: outbox.post(db, messages))
 
-    async def due(self, *, now: float, limit: int) -> list[Message]:
-        return await self._thread.do(lambda db: queries.due(db, now, limit))
+    async def due(
+        self, *, now: float, limit: int, per_host: int, hosts: Mapping[str, int], jobs: Collection[str]
+    ) -> list[Message]:
+        busy, under_way = dict(hosts), list(jobs)
+        return await self._thread.do(lambda db: outbox.due(db, now, limit, per_host, busy, under_way))
 
     async def next_due(self) -> float | None:
-        return await self._thread.do(queries.next_due)
+        return await self._thread.do(outbox.next_due)
 
     async def delivered(self, id: str) -> None:
-        await self._thread.do(lambda db: queries.delivered(db, id))
+        await self._thread.do(lambda db: outbox.delivered(db, id))
 
     async def postpone(self, id: str, due: float) -> None:
-        await self._thread.do(lambda db: queries.postpone(db, id, due))
+        await self._thread.do(lambda db: outbox.postpone(db, id, due))
 
     def _unlock(self) -> None:
         lock, self._lock = self._lock, None
@@ -140,10 +152,12 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _locked(path: Path) -> IO[str]:
-    """A lock that the operating system lets go of with the process, however that ends."""
-    lock_path = path.with_name(path.name + ".lock")
+    """A lock that the operating system lets go of with the process, however that ends. It lies beside the file itself,
+    whatever links lead there."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.resolve()
+        lock_path = file.with_name(file.name + ".lock")
+        file.parent.mkdir(parents=True, exist_ok=True)
         lock = lock_path.open("a+")
     except OSError as error:
         raise StoreUnusable(f"database: {path} cannot be created or written to ({error.strerror})") from None

@@ -93,8 +93,8 @@ class DatabaseThread:
                     break
                 order = following
             database.execute("COMMIT")
-        except sqlite3.Error as error:
-            _log.error("a transaction failed: %s", error)
+        except Exception as error:  # the thread must go on, whatever it was
+            _log.error("a transaction failed: %s", error, exc_info=not isinstance(error, sqlite3.Error))
             with contextlib.suppress(sqlite3.Error):
                 database.execute("ROLLBACK")
             for each in orders or [order]:

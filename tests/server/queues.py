@@ -51,7 +51,8 @@ def new(*requests: GenerationRequest, **named: Any) -> NewJob:
 
 def settings_in(folder: Path, **values: Any) -> Settings:
     own: dict[str, Any] = {"database": folder / "jobs.sqlite", "outputs": str(folder / "outputs"), "drain_seconds": 5.0}
-    return Settings(**(own | {"backend": "instant", "webhook_private_addresses": True} | values))
+    own |= {"cache_folder": None, "backend": "instant", "webhook_private_addresses": True}
+    return Settings(**(own | values))
 
 
 @contextlib.asynccontextmanager

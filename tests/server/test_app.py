@@ -11,12 +11,15 @@ import httpx
 import pytest
 import websocket
 
-from server.app import DIALECTS, PAGE
+from engine import EngineClosed
+from server.app import DIALECTS, PAGE, create_app, running
 from server.fake import InstantBackend
 from server.settings import DIALECTS as NAMES
+from server.settings import Settings
 from server.store import StoreFailed
 from tests.server.conftest import RunningServer
 from tests.server.following import wait_for
+from tests.server.queues import run, until
 
 KEY = "sd-alices-key"
 KEYS = {"alice": hashlib.sha256(KEY.encode()).hexdigest()}
@@ -200,7 +203,7 @@ def test_each_request_and_each_job_is_logged_without_its_prompt(
         answer = httpx.post(
             f"{server.url}/api/v1/generate", json={"prompt": "my secret garden"}, headers={"X-Request-Id": "mine"}
         )
-        wait_for(lambda: any(record.message == "job succeeded" for record in caplog.records))
+        wait_for(lambda: {"job succeeded", "POST /api/v1/generate"} <= {record.message for record in caplog.records})
     assert answer.headers["x-request-id"] == "mine"
     told = {record.message: vars(record) for record in caplog.records}
     assert told["POST /api/v1/generate"]["job"] == answer.json()["id"]
@@ -211,3 +214,21 @@ def test_each_request_and_each_job_is_logged_without_its_prompt(
     assert not any(
         "secret garden" in str(vars(record)) for record in caplog.records if record.name.startswith("server.")
     )
+
+
+def test_a_backend_that_stops_by_itself_ends_the_server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.app._LOOK_SECONDS", 0.0)
+    told: list[Exception] = []
+
+    async def scene() -> None:
+        backend = InstantBackend()
+        app = create_app(settings, backend)
+        app.state.give_up = told.append
+        async with running(app):
+            await until(lambda: backend.ready)
+            assert told == []
+            await backend.close()
+            await until(lambda: told)
+
+    run(scene())
+    assert isinstance(told[0], EngineClosed)

@@ -192,6 +192,31 @@ def test_what_is_not_done_in_time_goes_on_after_the_next_start(start: Start) -> 
     wait_for(lambda: httpx.get(f"{again}/api/v1/jobs").json()["counts"].get("succeeded") == 1)
 
 
+def test_who_is_in_a_hurry_stops_the_server_and_loses_nothing(start: Start) -> None:
+    server = start("--drain-seconds", "3600", SD_INSTANT_STEP_SECONDS="30")
+    url = server.url()
+    answers: list[httpx.Response] = []
+    thread = waiting(url, answers)
+    server.process.send_signal(signal.SIGINT)
+    server.until("shutting down")
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(60) == 0
+    thread.join(60)
+    again = start().url()
+    wait_for(lambda: httpx.get(f"{again}/api/v1/jobs").json()["counts"].get("succeeded") == 1)
+    assert httpx.get(f"{again}/api/v1/jobs").json()["jobs"][0]["attempt"] == 2
+
+
+@pytest.mark.parametrize("line", [b"GET /" + b"a" * 70_000, b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000])
+def test_a_head_without_end_is_refused(start: Start, line: bytes) -> None:
+    url = httpx.URL(start().url())
+    with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
+        connection.sendall(line)
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+    body = b" " * 2**20 + b"{}"  # a body may be longer
+    assert httpx.post(url.join("/api/v1/generate"), content=body).status_code == 200
+
+
 def test_streams_end_when_the_server_does(start: Start) -> None:
     server = start("--drain-seconds", "0", SD_INSTANT_STEP_SECONDS="30")
     job = httpx.post(f"{server.url()}/api/v1/generate", json={"async": True}).json()

@@ -7,6 +7,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from engine.png import request_from_png
 from engine.request import MAX_SEED, SAMPLERS, SCHEDULERS
 from engine.workflow import api_workflow, editor_workflow
 from server.fake import InstantBackend
+from server.settings import Settings
 from tests.server.conftest import RunningServer
 from tests.server.following import all_jobs, wait_for
 
@@ -165,6 +167,8 @@ def test_an_idempotency_key_gives_the_same_job_again(client: httpx.Client, serve
     assert len(all_jobs(server)) == 1
     conflict = generate(client, 409, **(body | {"prompt": "a house"}), idempotency_key="once")
     assert conflict["kind"] == "idempotency_conflict"
+    for other in ({"priority": 1}, {"webhook_url": "http://127.0.0.1:9/"}):
+        assert generate(client, 409, **body, **other, idempotency_key="once")["kind"] == "idempotency_conflict"
     both = client.post("/generate", json={"idempotency_key": "a"}, headers={"Idempotency-Key": "b"})
     assert (both.status_code, both.json()["field"]) == (400, "idempotency_key")
 
@@ -185,6 +189,10 @@ def test_an_idempotency_key_gives_the_same_job_again(client: httpx.Client, serve
         ({"prompt": "\ud800"}, "prompt", "surrogate"),
         ({"promt": "a boat"}, "promt", "nearest: prompt"),
         ({"CFG": 7}, "CFG", "only known parameters"),
+        ({"\ud800": 1}, "\\ud800", "only known parameters"),
+        ({"x" * 10**6: 1}, "x" * 80, "only known parameters"),
+        ({"prompt": "x" * 20_001}, "prompt", "at most 20000"),
+        ({"negative_prompt": "x" * 20_001}, "negative_prompt", "at most 20000"),
         ({"count": 0}, "count", "1 to 64"),
         ({"count": 65}, "count", "1 to 64"),
         ({"count": 2, "batch_size": 33}, "batch_size", "64 pictures"),
@@ -374,7 +382,7 @@ def test_events_go_on_after_the_last_one_that_was_seen(client: httpx.Client, ser
     rest = list(events(job["events_url"], str(first[0])))
     assert all(number > first[0] for number, _, _ in rest)
     assert rest[-1][1] == "finished"
-    assert list(events(job["events_url"], str(rest[-1][0]))) == []
+    assert httpx.get(job["events_url"], headers={"Last-Event-ID": str(rest[-1][0])}).status_code == 204
     assert [kind for _, kind, _ in events(job["events_url"])][-1] == "finished"
 
 
@@ -402,10 +410,20 @@ def test_pictures_are_served_for_ever_and_converted_on_the_way(client: httpx.Cli
 
 @pytest.mark.parametrize(
     "name",
-    ["nothing.png", "x.gif", "jobs.sqlite", "..%2Fjobs.sqlite", "%2e%2e%2fjobs.sqlite", ".png", "a" * 300 + ".png"],
+    [
+        "nothing.png",
+        "cat.png",
+        "x.gif",
+        "jobs.sqlite",
+        "..%2Fjobs.sqlite",
+        "%2e%2e%2fjobs.sqlite",
+        ".png",
+        "a" * 300 + ".png",
+    ],
 )
-def test_nothing_but_pictures_is_served(client: httpx.Client, name: str) -> None:
+def test_nothing_but_pictures_is_served(client: httpx.Client, name: str, settings: Settings) -> None:
     generate(client)
+    (Path(settings.outputs) / "cat.png").write_bytes(b"somebody's own")
     assert client.get(f"/images/{name}").status_code == 404
 
 

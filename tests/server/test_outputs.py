@@ -83,6 +83,14 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     run(scene())
 
 
+def test_who_asks_at_once_whether_pictures_can_be_written_is_told_the_same(tmp_path: Path) -> None:
+    async def scene() -> None:
+        outputs = Outputs(str(tmp_path))
+        assert await asyncio.gather(*(outputs.writable() for _ in range(50))) == [True] * 50
+
+    run(scene())
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     assert not asyncio.run(Outputs(str(tmp_path / "file" / "outputs")).writable())

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from engine import BadRequest
 from engine.png import request_from_png
 from server.pictures import converted, preview_bytes
 from tests.server.queues import queue, request, run
@@ -53,6 +55,24 @@ def test_quality_costs_bytes(tmp_path: Path) -> None:
             assert len(low) < len(high)
 
     run(scene())
+
+
+@pytest.mark.parametrize("length", [30_000, 40_000])
+def test_parameters_are_carried_as_far_as_there_is_room(length: int) -> None:
+    texts = PngInfo()
+    texts.add_text("parameters", "x" * length)
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=texts)
+    jpeg = asyncio.run(converted(file.getvalue(), "jpeg"))
+    with Image.open(io.BytesIO(jpeg)) as image:
+        assert (0x9286 in image.getexif().get_ifd(0x8769)) == (length == 30_000)
+
+
+def test_a_picture_that_is_too_large_for_a_format_is_refused() -> None:
+    file = io.BytesIO()
+    Image.new("1", (16384, 8)).save(file, "PNG")
+    with pytest.raises(BadRequest, match="16383"):
+        asyncio.run(converted(file.getvalue(), "webp"))
 
 
 @pytest.mark.parametrize(("format", "kind"), [("jpeg", "JPEG"), ("png", "PNG")])

@@ -18,7 +18,7 @@ from server.outputs import Outputs
 from server.problems import Problem
 from server.store import StoreFailed, StoreUnusable
 from server.store.sqlite import SqliteStore
-from tests.server.queues import queue, request, run, settings_in
+from tests.server.queues import queue, request, run, settings_in, until
 
 
 class BrokenOutputs(Outputs):
@@ -69,6 +69,12 @@ class FailingStore(SqliteStore):
             raise StoreFailed("the database failed: disk I/O error")
         return await super().claim(**named)
 
+    async def requeue(self, *arguments: Any, **named: Any) -> Job | None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreFailed("the database failed: disk I/O error")
+        return await super().requeue(*arguments, **named)
+
 
 def test_a_database_that_fails_for_a_while_costs_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.finishing._PAUSE_SECONDS", 0.0)
@@ -85,6 +91,65 @@ def test_a_database_that_fails_for_a_while_costs_no_job(tmp_path: Path, monkeypa
             stores[0].failures = 5
             assert (await own.finish()).state == "succeeded"
             assert stores[0].failures == 0
+
+    run(scene())
+
+
+def test_a_cancel_is_told_although_the_database_fails_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.finishing._PAUSE_SECONDS", 0.0)
+
+    async def scene() -> None:
+        stores: list[FailingStore] = []
+
+        def make(settings: Any) -> FailingStore:
+            stores.append(FailingStore(settings.database))
+            return stores[-1]
+
+        async with queue(tmp_path, store=make, backend=InstantBackend(step_seconds=3600.0)) as own:
+            job = await own.submit()
+            await until(lambda: own.backend.started)
+            stores[0].failures = 3
+            await own.jobs.cancel(job.id)
+            assert (await own.end(job)).state == "cancelled"
+            assert stores[0].failures == 0
+
+    run(scene())
+
+
+def test_jobs_are_begun_whatever_went_wrong_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.runner._PAUSE_SECONDS", 0.0)
+
+    class Stumbling(SqliteStore):
+        stumbles = 2
+
+        async def claim(self, **named: Any) -> Any:
+            if self.stumbles:
+                self.stumbles -= 1
+                raise MemoryError
+            return await super().claim(**named)
+
+    async def scene() -> None:
+        async with queue(tmp_path, store=lambda settings: Stumbling(settings.database)) as own:
+            assert (await own.finish()).state == "succeeded"
+
+    run(scene())
+
+
+def test_a_job_that_would_not_be_accepted_any_more_fails_alone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=0.01)) as own:
+            await own.submit(request(steps=50))
+            old, later = await own.submit(), await own.submit()
+            with sqlite3.connect(own.settings.database) as database:
+                database.execute(
+                    "UPDATE jobs SET requests = replace(requests, '\"euler\"', '\"gone\"') WHERE id = ?", (old.id,)
+                )
+            database.close()
+            assert (await own.end(later)).state == "succeeded"
+            (found,) = await own.jobs.find(ids=[old.id])
+            assert found.requests[0].sampler == "gone"
 
     run(scene())
 

@@ -44,6 +44,7 @@ def test_outer_addresses_are_not(address: str) -> None:
     [
         "", "example.org", "ftp://example.org", "file:///etc/passwd", "http://", "http:///x", "http://user:pw@example.org",
         "http://example.org:99999", "http://exa mple.org", "http://e.org/\r\nX: y", "https://example.org/" + "x" * 2048,
+        "http://☃☃.example/", "http://１２７.0.0.1/", "http://localhost\u3002/", "http://" + "ü" * 70 + ".example/",
         "http://[::1", "javascript:alert(1)", "http://localhost/", "http://LOCALHOST./", "http://a.localhost/",
     ],
 )  # fmt: skip
@@ -72,6 +73,23 @@ def test_all_addresses_of_a_name_are_checked() -> None:
         assert (target.address, target.port, target.host) == ("8.8.8.8", 443, "example.org")
         with pytest.raises(OSError, match="no address"):
             await target_of(url, private=False, resolve=resolver([]))
+
+    run(scene())
+
+
+def test_an_internationalised_name_is_asked_for_as_idna_has_it() -> None:
+    asked: list[str] = []
+
+    async def resolve(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["8.8.8.8"]
+
+    async def scene() -> None:
+        url = "https://Bücher.example:8443/x"
+        check_url(url, private=False)
+        target = await target_of(url, private=False, resolve=resolve)
+        assert (target.host, target.url.netloc) == ("xn--bcher-kva.example", "xn--bcher-kva.example:8443")
+        assert asked == ["xn--bcher-kva.example"]
 
     run(scene())
 

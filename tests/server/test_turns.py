@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,73 @@ def test_no_more_runs_than_there_are_places(tmp_path: Path, pictures: int, runni
                 await own.jobs.cancel(first.id)
                 await own.end(first)
                 await until(lambda begun=begun: len(backend.started) > begun)
+
+    run(scene())
+
+
+def test_a_large_job_leaves_places_to_others_as_its_pictures_end(tmp_path: Path) -> None:
+    async def scene() -> None:
+        backend = InstantBackend(capacity=4, step_seconds=0.01)
+        async with queue(tmp_path, backend=backend) as own:
+            large = [await own.submit(*[request(seed=n) for n in range(64)], client="large") for _ in range(2)]
+            await until(lambda: len(backend.started) >= 4)
+            small = [await own.submit(request(seed=100 + n), client="small") for n in range(10)]
+            for job in small:
+                await own.end(job)
+            assert len(backend.started) < 64
+            for job in large:
+                assert len((await own.end(job)).pictures) == 64
+
+    run(scene())
+
+
+@pytest.mark.parametrize("clients", [("a",), ("a", "b")])
+def test_a_large_job_has_all_places_that_nobody_else_wants(tmp_path: Path, clients: tuple[str, ...]) -> None:
+    async def scene() -> None:
+        backend = InstantBackend(capacity=4, step_seconds=0.005)
+        async with queue(tmp_path, backend=backend) as own:
+            requests = [request(seed=n) for n in range(16)]
+            jobs = [await own.submit(*requests, client=client) for client in clients for _ in range(3)]
+            most = 0
+            while not (await own.jobs.get(jobs[-1].id)).done:  # type: ignore[union-attr]
+                most = max(most, backend.status()["in_flight"])
+                running = await own.jobs.find(states=["running"])
+                assert len([job for job in running if job.client == "a"]) <= 2  # one may be keeping its pictures
+                await asyncio.sleep(0)
+            assert most == 4
+            for job in jobs:
+                assert [each.seed for each in (await own.end(job)).pictures] == list(range(16))
+
+    run(scene())
+
+
+def test_a_large_job_ends_while_the_server_drains(tmp_path: Path) -> None:
+    async def scene() -> None:
+        backend = InstantBackend(capacity=2, step_seconds=0.005)
+        async with queue(tmp_path, backend=backend) as own:
+            job = await own.submit(*[request(seed=n) for n in range(12)])
+            await until(lambda: backend.started)
+        async with queue(tmp_path) as own:
+            ended = await own.jobs.get(job.id)
+            assert ended is not None
+            assert (ended.state, ended.attempt) == ("succeeded", 1)
+
+    run(scene())
+
+
+def test_a_large_job_that_fails_or_is_cancelled_leaves_no_place_taken(tmp_path: Path) -> None:
+    async def scene() -> None:
+        backend = InstantBackend(capacity=2)
+        async with queue(tmp_path, backend=backend) as own:
+            failing = await own.finish(request(), request(), request(prompt="fail"), *[request()] * 20)
+            assert failing.state == "failed"
+            backend.step_seconds = 3600
+            stopped = await own.submit(*[request()] * 20)
+            await until(lambda: backend.status()["in_flight"] == 2)
+            await own.jobs.cancel(stopped.id)
+            assert (await own.end(stopped)).state == "cancelled"
+            backend.step_seconds = 0
+            assert (await own.finish(*[request()] * 5)).state == "succeeded"
 
     run(scene())
 

@@ -16,10 +16,13 @@ import pytest
 from server.fake import InstantBackend
 from server.job import Job, Webhook
 from server.jobs import Jobs
-from server.webhooks import key_of, signed
+from server.settings import BadSettings, read_settings, webhook_key
+from server.store import Message
+from server.webhooks import signed
 from tests.server.queues import Queue, queue, request, run, until
 from tests.server.receiver import Receiver, endless, hang_up, receiving, status
 from tests.server.test_recovery import crash
+from tests.server.test_store import messages_in
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ....").decode()
 
@@ -41,8 +44,7 @@ def hook(receiver: Receiver, *events: str, **named: Any) -> Webhook:
 
 
 async def outbox(own: Queue) -> int:
-    messages = await own.jobs._store.due(now=1e12, limit=1000)
-    return len(messages)
+    return len(await messages_in(own.jobs._store))
 
 
 async def emptied(own: Queue) -> None:
@@ -85,11 +87,21 @@ def test_a_message_is_signed(tmp_path: Path, receiver: Receiver) -> None:
 
 def test_the_signature_is_that_of_standard_webhooks() -> None:
     """The example of the specification's own libraries."""
-    key = key_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    key = webhook_key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     headers = signed("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}', key)
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     assert "webhook-signature" not in signed("msg_1", 0, b"", None)
-    assert key_of("any other text") == b"any other text"
+    assert webhook_key("any other text") == b"any other text"
+
+
+@pytest.mark.parametrize(
+    "secret", ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS", "whsec_not base64 at all", "whsec_ääääääääääää"]
+)
+def test_a_mistyped_secret_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    monkeypatch.setenv("SD_WEBHOOK_SECRET", secret)
+    with pytest.raises(BadSettings, match=r"SD_WEBHOOK_SECRET: .*base64 after whsec_") as caught:
+        read_settings({"backend": "instant"})
+    assert secret not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -170,11 +182,14 @@ def test_one_who_does_not_answer_holds_up_nobody_else(tmp_path: Path, receiver: 
         deaf = await asyncio.start_server(lambda reader, writer: writers.append(writer), "127.0.0.1", 0)
         url = f"http://127.0.0.1:{deaf.sockets[0].getsockname()[1]}/"
         async with queue(tmp_path) as own:
-            for _ in range(20):
-                await own.finish(webhook=Webhook(url=url))
+            waiting = [
+                Message(id=f"m{n}", job=f"j{n}", moment="finished", url=url, body="{}", created=n, due=n)
+                for n in range(5000)
+            ]
+            await own.jobs._store.post(waiting)
             await own.finish(webhook=hook(receiver))
             await until(lambda: receiver.calls)
-            assert await outbox(own) >= 20
+            assert await outbox(own) >= len(waiting)
         for writer in writers:
             writer.close()
             await writer.wait_closed()
@@ -257,6 +272,18 @@ def test_the_address_that_was_checked_is_the_one_that_is_called(tmp_path: Path, 
             await own.finish(webhook=Webhook(url=f"http://nowhere.invalid:{port}/x"))
             await until(lambda: receiver.calls)
         assert receiver.calls[0].headers["host"] == f"nowhere.invalid:{port}"
+
+    run(scene())
+
+
+def test_an_internationalised_name_is_called_as_idna_has_it(tmp_path: Path, receiver: Receiver) -> None:
+    async def scene() -> None:
+        port = receiver.url.rpartition(":")[2]
+        async with queue(tmp_path) as own:
+            own.jobs._webhooks._resolve = resolver(["127.0.0.1"])
+            await own.finish(webhook=Webhook(url=f"http://bücher.example:{port}/straße"))
+            await until(lambda: receiver.calls)
+        assert receiver.calls[0].headers["host"] == f"xn--bcher-kva.example:{port}"
 
     run(scene())
 

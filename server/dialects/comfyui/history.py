@@ -21,6 +21,9 @@ STATUSES: Mapping[str, State] = {
 """ComfyUI's word for each state."""
 _STATUS_OF = {state: status for status, state in STATUSES.items()}
 
+MOST_BYTES = 16 * 2**20
+"""Of graphs and ``extra_data`` in one answer, about."""
+
 _FAILED_AT = {"unknown_checkpoint": "loading", "broken_checkpoint": "loading"}
 """Where a job stood when it failed, for failures that can only come from there; the others come from the sampler."""
 
@@ -48,9 +51,9 @@ def number_of(job: Job) -> float:
 
 
 def queue_item(job: Job) -> list[Any]:
-    """``[number, id, graph, extra_data, outputs]``."""
-    extra_data = {**job.extra["extra_data"], "create_time": milliseconds(job.created)}
-    return [number_of(job), job.id, job.extra["prompt"], extra_data, job.extra["outputs"]]
+    """``[number, id, graph, extra_data, outputs]``; without the graph and ``extra_data`` where they were not read."""
+    extra_data = {**job.extra.get("extra_data", {}), "create_time": milliseconds(job.created)}
+    return [number_of(job), job.id, job.extra.get("prompt", {}), extra_data, job.extra["outputs"]]
 
 
 def in_history(job: Job) -> bool:

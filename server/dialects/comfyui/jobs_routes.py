@@ -8,12 +8,12 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from server.dialects.comfyui.bodies import body_of, id_list, json_object
-from server.dialects.comfyui.history import DIALECT, STATUSES, job_item, workflow_id_of
-from server.job import Job, State
+from server.dialects.comfyui.history import DIALECT, MOST_BYTES, STATUSES, job_item
+from server.job import State
 from server.problems import bad_request
 from server.services import Services
+from server.store import Search
 
-_PAGE = 500
 _SORTS = ("created_at", "execution_duration")
 _ORDERS = ("desc", "asc")
 _SCHEMA = {
@@ -46,24 +46,22 @@ def _add_looking(router: APIRouter, services: Services) -> None:
         limit: _Limit = 200,
         offset: _Offset = 0,
     ) -> JSONResponse:
-        """Prompts, the newest first."""
-        states = _states(status)
-        by_duration = _choice("sort_by", sort_by, _SORTS) == "execution_duration"
-        newest_first = _choice("sort_order", sort_order, _ORDERS) == "desc"
-        if by_duration or workflow_id is not None:
-            jobs = await _all(services, states, newest_first)
-            if workflow_id is not None:
-                jobs = [job for job in jobs if workflow_id_of(job) == workflow_id]
-            if by_duration:
-                jobs.sort(key=_duration, reverse=newest_first)
-            total, jobs = len(jobs), jobs[offset : offset + limit]
-        else:
-            total = sum((await services.jobs.count(states=states, dialects=DIALECT)).values())
-            jobs = await services.jobs.find(
-                states=states, dialects=DIALECT, limit=limit, offset=offset, newest_first=newest_first
+        """Prompts, the newest first. A page ends before its limit where its graphs would have more than about 16 MiB;
+        `has_more` says so, and the next one begins after those that it has."""
+        found = await services.jobs.search(
+            Search(
+                states=_states(status),
+                dialects=DIALECT,
+                workflow=workflow_id,
+                by_duration=_choice("sort_by", sort_by, _SORTS) == "execution_duration",
+                newest_first=_choice("sort_order", sort_order, _ORDERS) == "desc",
+                limit=limit,
+                offset=offset,
             )
-        more = offset + len(jobs) < total
-        page = {"offset": offset, "limit": limit, "total": total, "has_more": more}
+        )
+        jobs = await services.jobs.read(found.ids, most_bytes=MOST_BYTES)
+        more = offset + len(jobs) < found.total
+        page = {"offset": offset, "limit": limit, "total": found.total, "has_more": more}
         return JSONResponse({"jobs": [job_item(job) for job in jobs], "pagination": page})
 
     @router.get("/jobs/{job_id}")
@@ -99,15 +97,6 @@ async def _cancel(services: Services, id: str) -> bool:
     return after is not None and (after.cancel_requested or after.state == "cancelled")
 
 
-async def _all(services: Services, states: set[State] | None, newest_first: bool) -> list[Job]:
-    jobs: list[Job] = []
-    while page := await services.jobs.find(
-        states=states, dialects=DIALECT, limit=_PAGE, offset=len(jobs), newest_first=newest_first
-    ):
-        jobs += page
-    return jobs
-
-
 def _states(status: str) -> set[State] | None:
     words = [word.strip().lower() for word in status.split(",") if word.strip()]
     for word in words:
@@ -120,7 +109,3 @@ def _choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
     if value.lower() not in allowed:
         raise bad_request(name, value, f"one of {', '.join(allowed)}")
     return value.lower()
-
-
-def _duration(job: Job) -> float:
-    return job.finished - job.started if job.started and job.finished else 0.0

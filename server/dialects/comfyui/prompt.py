@@ -20,7 +20,7 @@ from server.problems import Problem, bad_request
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LONGEST_CLIENT = 200
-_LARGEST = 2**20
+_LARGEST = 128 * 2**10
 """Bytes of graph and ``extra_data`` together, which are kept with the job and sent with every look at the queue."""
 
 _MOST_NODES = 1000
@@ -193,5 +193,5 @@ def _too_large() -> Problem:
         status=413,
         kind="prompt_too_large",
         title="Prompt too large",
-        detail=f"prompt and extra_data may have {_LARGEST} bytes together, because they are kept with the job",
+        detail=f"prompt and extra_data may have {_LARGEST // 2**10} KiB of JSON together: they are kept with the job",
     )

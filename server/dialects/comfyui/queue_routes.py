@@ -1,23 +1,27 @@
-"""The queue and the history: looking at them, and removing from them."""
+"""The queue and the history: looking at them, and removing from them.
+
+However much there is, an answer carries about 16 MiB of graphs: what was left out is said in the routes' descriptions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from server.dialects.comfyui.bodies import body_of, done, flag, id_list, json_object
-from server.dialects.comfyui.history import DIALECT, history_item, in_history, queue_item
+from server.dialects.comfyui.history import DIALECT, MOST_BYTES, history_item, in_history, queue_item
 from server.job import FINISHED, Job, State
 from server.services import Services
+from server.store import Search
 
 MOST = 10_000
 """Prompts in one answer: as many as ComfyUI remembers."""
 _HISTORY = 200
 """Prompts in a history that nobody limited: some clients ask for the whole of it ten times a second."""
-_PAGE = 500
+_FORGOTTEN_TOGETHER = 50
 
 _Items = Annotated[int, Query(ge=0, le=MOST, description="at most so many prompts")]
 _Offset = Annotated[int, Query(ge=-1, le=2**31, description="leave out so many of the oldest; -1: the newest ones")]
@@ -32,10 +36,12 @@ _EXAMPLE = {"delete": ["5f1b2a77-7d0c-4a1b-9f0e-1c2d3e4f5a6b"]}
 def add(router: APIRouter, services: Services) -> None:
     @router.get("/queue")
     async def get_queue() -> JSONResponse:
-        """The prompts that run, and those that wait in the order in which they will probably begin."""
-        running = [job async for job in _prompts(services, {"running"}, newest_first=False)]
-        queued = [job async for job in _prompts(services, {"queued"}, newest_first=False)]
-        waiting = sorted(queued, key=lambda job: (-job.priority, job.sequence))
+        """The prompts that run, and those that wait, by priority and then by their age. All of them are there; where
+        their graphs have more than about 16 MiB together, the youngest have `{}` for their graph and no `extra_data`
+        but `create_time`; `/api/jobs/{id}` has both."""
+        jobs = await _in_queue(services)
+        running = [job for job in jobs if job.state == "running"]
+        waiting = sorted((job for job in jobs if job.state == "queued"), key=lambda job: (-job.priority, job.sequence))
         return JSONResponse(
             {
                 "queue_running": [queue_item(job) for job in running],
@@ -46,14 +52,28 @@ def add(router: APIRouter, services: Services) -> None:
     @router.post("/queue", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
     async def post_queue(http: Request) -> JSONResponse:
         """Take prompts out of the queue: those of `delete`; with `clear`, all of the caller's."""
-        for job in await _named(services, http, {"queued"}):
-            await services.jobs.cancel(job.id)
+        for id in await _named(services, http, {"queued"}):
+            await services.jobs.cancel(id)
         return done()
 
     @router.get("/history")
     async def get_history(max_items: _Items = _HISTORY, offset: _Offset = -1) -> JSONResponse:
-        """Prompts that are done, the oldest first: the newest 200 where nothing else is asked for."""
-        return JSONResponse({job.id: history_item(job) for job in await _history(services, max_items, offset)})
+        """Prompts that are done, the oldest first: the newest 200 where nothing else is asked for. Fewer than
+        `max_items` where their graphs would have more than about 16 MiB: without an offset the oldest are left out,
+        with one the newest. `X-Total-Count` says how many there are."""
+        newest = offset < 0
+        search = Search(
+            states=FINISHED,
+            dialects=DIALECT,
+            begun=True,
+            newest_first=newest,
+            limit=max_items,
+            offset=0 if newest else offset,
+        )
+        found = await services.jobs.search(search)
+        jobs = await services.jobs.read(found.ids, most_bytes=MOST_BYTES)
+        told = {job.id: history_item(job) for job in (reversed(jobs) if newest else jobs)}
+        return JSONResponse(told, headers={"X-Total-Count": str(found.total)})
 
     @router.get("/history/{prompt_id}")
     async def get_history_of(prompt_id: str) -> JSONResponse:
@@ -65,46 +85,31 @@ def add(router: APIRouter, services: Services) -> None:
     @router.post("/history", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
     async def post_history(http: Request) -> JSONResponse:
         """Forget prompts that are done, with their pictures: those of `delete`; with `clear`, all of the caller's."""
-        jobs = await _named(services, http, FINISHED)
-        await services.jobs.forget([job.id for job in jobs])
+        ids = await _named(services, http, FINISHED)
+        for start in range(0, len(ids), _FORGOTTEN_TOGETHER):
+            await services.jobs.forget(ids[start : start + _FORGOTTEN_TOGETHER])
         return done()
 
 
-async def _named(services: Services, http: Request, states: Collection[State]) -> list[Job]:
-    """The prompts in one of ``states`` that a body of ``clear`` and ``delete`` names."""
+async def _named(services: Services, http: Request, states: Collection[State]) -> list[str]:
+    """The ids of the prompts in one of ``states`` that a body of ``clear`` and ``delete`` names."""
     body = await json_object(http)
-    found: list[Job] = []
-    if ids := id_list(body, "delete"):
-        found += await services.jobs.find(states=states, dialects=DIALECT, ids=ids, limit=len(ids))
+    found: list[str] = []
+    if named := set(id_list(body, "delete")):
+        there = await services.jobs.search(Search(states=states, dialects=DIALECT, ids=named))
+        found += there.ids
     if flag(body, "clear"):
-        client = services.client_of(http)
-        found += [job async for job in _prompts(services, states, newest_first=False) if job.client == client]
+        there = await services.jobs.search(
+            Search(states=states, dialects=DIALECT, client=services.client_of(http), newest_first=False)
+        )
+        found += there.ids
     return found
 
 
-async def _history(services: Services, most: int, offset: int) -> list[Job]:
-    newest = offset < 0
-    skip = 0 if newest else offset
-    found: list[Job] = []
-    if most:
-        async for job in _prompts(services, FINISHED, newest_first=newest):
-            if not in_history(job):
-                continue
-            if skip:
-                skip -= 1
-                continue
-            found.append(job)
-            if len(found) == most:
-                break
-    return found[::-1] if newest else found
-
-
-async def _prompts(services: Services, states: Collection[State], *, newest_first: bool) -> AsyncIterator[Job]:
-    """All prompts in one of ``states``, read in pages."""
-    offset = 0
-    while page := await services.jobs.find(
-        states=states, dialects=DIALECT, limit=_PAGE, offset=offset, newest_first=newest_first
-    ):
-        for job in page:
-            yield job
-        offset += len(page)
+async def _in_queue(services: Services) -> list[Job]:
+    """All prompts that are not done, in the order of acceptance; the youngest without their graphs if need be."""
+    found = await services.jobs.search(Search(states=("queued", "running"), dialects=DIALECT, newest_first=False))
+    jobs = await services.jobs.read(found.ids, most_bytes=MOST_BYTES)
+    read = {job.id for job in jobs}
+    rest = [id for id in found.ids if id not in read]
+    return jobs + await services.jobs.read(rest, leave_out=("prompt", "extra_data")) if rest else jobs

@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from server.job import PICTURE_NAME
 from server.pictures import Format, converted
 from server.problems import Problem, bad_request, not_found, unsupported
 from server.services import Services
 
 _TYPES = ("output", "temp", "input")
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}\.png")
+_SHOWN = 200
 _PREVIEW = re.compile(r"(webp|jpeg)(?:;([0-9]{1,3}))?")
 
 _Name = Annotated[str, Query(description="as the history names it")]
@@ -60,10 +61,10 @@ def _name(filename: str, type: str, subfolder: str) -> str:
         filename = filename.removesuffix(f" [{each}]")
     if type not in _TYPES:
         raise bad_request("type", type, f"one of {', '.join(_TYPES)}")
-    if not _NAME.fullmatch(filename):
-        raise not_found("picture", filename)
+    if not PICTURE_NAME.fullmatch(filename):
+        raise not_found("picture", filename[:_SHOWN])
     if subfolder or type == "input":
-        raise not_found("picture", "/".join((type, subfolder, filename)))
+        raise not_found("picture", "/".join((type, subfolder[:_SHOWN], filename)))
     return filename
 
 

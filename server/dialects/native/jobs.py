@@ -8,19 +8,24 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from engine import BadRequest
 from server.dialects.calls import with_heartbeats
 from server.dialects.native.answers import JobAnswer, JobsAnswer, job_json
 from server.dialects.native.describe import problems
-from server.events import Event, Kind
+from server.events import Event, Kind, nothing_follows
 from server.job import Job, State
 from server.pictures import preview_bytes
 from server.problems import not_found
 from server.services import Services
+from server.settings import DIALECTS
+from server.store import Search
 
 _STATES = get_args(State)
+_DIALECTS = ("native", *DIALECTS)
+_UNSHOWN = ("prompt", "extra_data", "input")
+"""What other dialects remember of a job, and may be large."""
 
 _JOB: dict[int | str, dict[str, Any]] = {200: {"model": JobAnswer}, **problems(400, 401, 403, 404)}
 _EVENT = {
@@ -53,15 +58,14 @@ def _add_looking(router: APIRouter, services: Services) -> None:
         order: Annotated[Literal["newest", "oldest"], Query()] = "newest",
     ) -> JSONResponse:
         """The jobs of everybody who may use this server, by the order in which they were accepted."""
-        states, dialects = _some("state", state, _STATES), _some("dialect", dialect, None)
-        found = await services.jobs.find(
-            states=states, dialects=dialects, limit=limit, offset=offset, newest_first=order == "newest"
+        states, dialects = _some("state", state, _STATES), _some("dialect", dialect, _DIALECTS)
+        found = await services.jobs.search(
+            Search(states=states, dialects=dialects, limit=limit, offset=offset, newest_first=order == "newest")
         )
-        counts = await services.jobs.count()
-        total = sum((await services.jobs.count(states=states, dialects=dialects)).values())
-        return JSONResponse(
-            {"jobs": [await _answer(services, http, job) for job in found], "total": total, "counts": counts}
-        )
+        jobs = await services.jobs.read(found.ids, leave_out=_UNSHOWN)
+        places, base_url = await services.jobs.places(jobs), services.access.base_url(http)
+        told = [job_json(job, base_url, places[job.id], services.jobs.latest(job.id)) for job in jobs]
+        return JSONResponse({"jobs": told, "total": found.total, "counts": await services.jobs.count()})
 
     @router.get("/jobs/{job_id}", responses=_JOB, response_model=None)
     async def get_job(http: Request, job_id: str) -> JSONResponse:
@@ -93,7 +97,11 @@ def _add_cancelling(router: APIRouter, services: Services) -> None:
 def _add_following(router: APIRouter, services: Services) -> None:
     @router.get(
         "/jobs/{job_id}/events",
-        responses={200: {"description": "server-sent events", "content": _STREAM}, **problems(400, 401, 403, 404)},
+        responses={
+            200: {"description": "server-sent events", "content": _STREAM},
+            204: {"description": "nothing happened after that event, and nothing will"},
+            **problems(400, 401, 403, 404),
+        },
         response_model=None,
     )
     async def job_events(
@@ -101,12 +109,15 @@ def _add_following(router: APIRouter, services: Services) -> None:
         job_id: str,
         previews: Annotated[bool, Query(description="with rough pictures on the way, as base64 JPEG")] = False,
         last_event_id: Annotated[str | None, Header(description="go on after this event")] = None,
-    ) -> StreamingResponse:
+    ) -> Response:
         """What happens to a job until its end, as `queued`, `started`, `progress`, `preview` and `finished`; first of
-        all how it stands. `finished` carries the whole job."""
+        all how it stands. `finished` carries the whole job. 204 where that has been seen: browsers ask no more then."""
         after = _event_number(last_event_id)
-        if await services.jobs.get(job_id) is None:
+        job = await services.jobs.get(job_id)
+        if job is None:
             raise not_found("job", job_id)
+        if nothing_follows(job, after):
+            return Response(status_code=204)
         events = services.jobs.events(job_id, after)
         stream = _stream(services, services.access.base_url(http), events, previews)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -117,15 +128,15 @@ async def _answer(services: Services, http: Request, job: Job) -> dict[str, Any]
     return job_json(job, services.access.base_url(http), place, services.jobs.latest(job.id))
 
 
-def _some(name: str, text: str | None, known: tuple[str, ...] | None) -> list[Any] | None:
-    """The parts of a list that commas separate."""
+def _some(name: str, text: str | None, known: tuple[str, ...]) -> list[Any] | None:
+    """The parts of a list that commas separate, each once."""
     if text is None:
         return None
-    parts = [part.strip() for part in text.split(",")]
+    parts = {part.strip(): None for part in text.split(",")}
     for part in parts:
-        if known is not None and part not in known:
+        if part not in known:
             raise BadRequest(name, part, f"some of {', '.join(known)}, separated by commas")
-    return parts
+    return list(parts)
 
 
 def _event_number(text: str | None) -> int:

@@ -21,6 +21,8 @@ _PRIORITY = WholeNumber(-10, 10)
 _FIELDS = {field.name: field for field in dataclasses.fields(GenerationRequest)}
 _DIGITS = 20
 """Of the largest seed."""
+_SHOWN = 80
+"""Characters of a name that is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class Asked:
         first = self.request.with_seed().seed
         assert first is not None
         seeds = [(first + number) % (MAX_SEED + 1) for number in range(self.count)]
+        webhook = self.webhook
         return NewJob(
             requests=tuple(dataclasses.replace(self.request, seed=seed) for seed in seeds),
             dialect="native",
@@ -52,8 +55,8 @@ class Asked:
             id=id,
             priority=self.priority,
             idempotency_key=self.idempotency_key,
-            asked={"request": parameters(self.request), "count": self.count},
-            webhook=self.webhook,
+            asked=[parameters(self.request), self.count, self.priority, None if webhook is None else vars(webhook)],
+            webhook=webhook,
             extra={"base_url": base_url},
         )
 
@@ -63,7 +66,7 @@ def asked(values: Mapping[str, Any], *, most: int, key: str | None, base: Genera
     Idempotency-Key header. Raises ``BadRequest``."""
     for name in values:
         if name not in _FIELDS and name not in EXTRAS:
-            raise BadRequest(name, values[name], f"only known parameters{_nearest(name)}")
+            raise BadRequest(name[:_SHOWN], values[name], f"only known parameters{_nearest(name[:_SHOWN])}")
     given = {name: value for name, value in values.items() if name in _FIELDS}
     if "seed" in given:
         given["seed"] = _seed(given["seed"])

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from server.dialects.native.describe import problems
+from server.job import PICTURE_NAME
 from server.pictures import converted
 from server.problems import bad_request, not_found
 from server.services import Services
 
-_NAME = re.compile(r"([A-Za-z0-9_-]{1,128})\.(png|jpeg|jpg|webp)")
+_SHOWN = 200
 _KINDS: dict[str, Literal["png", "jpeg", "webp"]] = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
 _CONTENT: dict[str, Any] = {f"image/{kind}": {"schema": {"type": "string", "format": "binary"}} for kind in _KINDS}
 _CONTENT.pop("image/jpg")
@@ -25,21 +25,21 @@ def add_routes(router: APIRouter, services: Services) -> None:
     async def picture(
         http: Request,
         name: str,
-        quality: Annotated[int | None, Query(ge=1, le=100, description="of a JPEG or WebP; 90 unless told")] = None,
+        quality: Annotated[int | None, Query(ge=0, le=100, description="of a JPEG or WebP; 90 unless told")] = None,
     ) -> Response:
         """A picture by its name. Every PNG carries its parameters; the same name with `.jpeg` or `.webp` gives it
-        converted, without them. Needs no key, and never changes."""
-        match = _NAME.fullmatch(name)
-        if match is None:
-            raise not_found("picture", name)
-        kind = _KINDS[match[2]]
+        converted, and carries them as EXIF. Needs no key, and never changes."""
+        stem, _, ending = name.rpartition(".")
+        if ending not in _KINDS or not PICTURE_NAME.fullmatch(f"{stem}.png"):
+            raise not_found("picture", name[:_SHOWN])
+        kind = _KINDS[ending]
         if kind == "png" and quality is not None:
             raise bad_request("quality", quality, "nothing for a PNG, which loses nothing")
         try:
-            png = await services.outputs.read(f"{match[1]}.png")
+            png = await services.outputs.read(f"{stem}.png")
         except KeyError:
             raise not_found("picture", name) from None
-        etag = f'"{match[1]}-{kind}-{quality or ""}"'
+        etag = f'"{stem}-{kind}-{"" if quality is None else quality}"'
         headers = {"ETag": etag, "Cache-Control": "public, max-age=31536000, immutable"}
         if etag in [tag.strip().removeprefix("W/") for tag in http.headers.get("if-none-match", "").split(",")]:
             return Response(status_code=304, headers=headers)

@@ -52,7 +52,8 @@ async def images_json(services: Services, job: Job, asked: Asked, base_url: str)
     data: list[dict[str, Any]] = []
     for picture in job.pictures:
         if asked.response_format == "url":
-            stem, quality = picture.name.removesuffix(".png"), f"?quality={asked.quality}" if asked.quality else ""
+            stem = picture.name.removesuffix(".png")
+            quality = "" if asked.quality is None else f"?quality={asked.quality}"
             told = {"url": f"{base_url}/api/v1/images/{stem}.{asked.output_format}{quality}"}
         else:
             told = {"b64_json": await _encoded(await read_picture(services, picture.name), asked)}

@@ -48,7 +48,7 @@ class Asked:
     response_format: str
     output_format: Format
     quality: int | None
-    """Of JPEG and WebP."""
+    """Of JPEG and WebP, 0 … 100; JPEG's lowest is 1, which 0 gives too."""
     stream: bool
     partial_images: int
     user: str | None
@@ -121,7 +121,7 @@ def _output_format(given: Mapping[str, Any]) -> Format:
 def _quality(given: Mapping[str, Any], output_format: Format) -> int | None:
     compression = _COMPRESSION("output_compression", given.get("output_compression", 100))
     if output_format != "png":
-        return max(compression, 1)  # JPEG has nothing below 1
+        return compression
     if compression != 100:
         raise BadRequest("output_compression", compression, "100 for a PNG, which loses nothing; or jpeg or webp")
     return None
@@ -180,7 +180,7 @@ CONTROLS: dict[str, dict[str, Any]] = {
     "style": {"type": "null", "description": "not supported"},
     "response_format": _choice("b64_json", "url", default="b64_json", description="url needs no key to be read"),
     "output_format": _choice("png", "jpeg", "webp", default="png", description="a PNG carries its parameters"),
-    "output_compression": _number(0, 100, 100, "quality of JPEG and WebP; 100 for PNG"),
+    "output_compression": _number(0, 100, 100, "quality of JPEG and WebP, JPEG's 0 being its 1; 100 for PNG"),
     "background": _choice("auto", "opaque", default="auto", description="transparent is not supported"),
     "moderation": _choice("auto", "low", default="auto", description="without effect: nothing is moderated"),
     "stream": {"type": ["boolean", "null"], "default": False, "description": "server-sent events; n must be 1"},

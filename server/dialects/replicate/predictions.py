@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel
 
 from engine import BadRequest
@@ -16,6 +16,7 @@ from server.dialects.replicate.input import asked, body_schema, model_of_path
 from server.dialects.replicate.prediction import PredictionAnswer, prediction
 from server.dialects.replicate.stream import read_event_id, stream
 from server.dialects.words import in_a_row, worded
+from server.events import nothing_follows
 from server.job import Job, NewJob
 from server.problems import not_found
 from server.services import Services
@@ -101,14 +102,17 @@ def _add_following(router: APIRouter, services: Services) -> None:
 
     @router.get(
         "/predictions/{id}/stream",
-        responses={200: _EVENTS, **errors(400, 401, 403, 404)},
+        responses={200: _EVENTS, 204: {"description": "nothing more will come"}, **errors(400, 401, 403, 404)},
         response_model=None,
     )
-    async def events(id: str, last_event_id: Annotated[str | None, Header()] = None) -> StreamingResponse:
+    async def events(id: str, last_event_id: Annotated[str | None, Header()] = None) -> Response:
         """`logs` with the progress, `output` with rough pictures on the way (as data URLs) and then the pictures'
-        URLs, `error` where it failed, `done`. Closing the stream cancels nothing."""
+        URLs, `error` where it failed, `done`; 204 where that has been seen. Closing the stream cancels nothing."""
         after = read_event_id(last_event_id)
-        parts = stream(services.jobs.events((await _job(services, id)).id, after))
+        job = await _job(services, id)
+        if nothing_follows(job, after):
+            return Response(status_code=204)
+        parts = stream(services.jobs.events(job.id, after))
         return StreamingResponse(parts, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 

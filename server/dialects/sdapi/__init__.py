@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request, Response
 
+from server.dialects.calls import HEADERS, chosen_id, idempotency_key
 from server.dialects.sdapi.answer import answer_of
 from server.dialects.sdapi.body import Txt2Img
 from server.dialects.sdapi.calls import Calls
@@ -64,10 +65,12 @@ def create_router(services: Services) -> APIRouter:
 
 
 def _add_txt2img(router: APIRouter, services: Services, options: Options, calls: Calls) -> None:
-    @router.post("/sdapi/v1/txt2img", summary="Make pictures from text, and wait for them")
+    headers = {"parameters": HEADERS}
+
+    @router.post("/sdapi/v1/txt2img", summary="Make pictures from text, and wait for them", openapi_extra=headers)
     async def txt2img(http: Request, body: Txt2Img) -> Response:
         override = options.read(body.override_settings or {}, "override_settings.")
-        job = await services.jobs.accept(await _new_job(services, options, override, services.client_of(http), body))
+        job = await services.jobs.accept(await _new_job(services, options, override, http, body))
         if body.override_settings_restore_afterwards is False:
             options.keep(*override)
         async with calls.under_way(job, body.force_task_id):
@@ -76,12 +79,13 @@ def _add_txt2img(router: APIRouter, services: Services, options: Options, calls:
             raise problem_of_failure(job.failure)
         if job.state != "succeeded":
             raise _cancelled(job)
-        return _json(await answer_of(job, body, services.outputs, services.backend.models()))
+        return _json(await answer_of(job, body, services))
 
 
 async def _new_job(
-    services: Services, options: Options, override: tuple[str | None, int | None], client: str, body: Txt2Img
+    services: Services, options: Options, override: tuple[str | None, int | None], http: Request, body: Txt2Img
 ) -> NewJob:
+    key, id = idempotency_key(http), chosen_id(http)
     requests = await asyncio.to_thread(  # a prompt may be long
         requests_of,
         body,
@@ -90,7 +94,15 @@ async def _new_job(
         most=services.settings.max_pictures,
     )
     extra = {"id_task": body.force_task_id} if body.force_task_id else {}
-    return NewJob(requests=requests, dialect=NAME, client=client, extra=extra)
+    return NewJob(
+        requests=requests,
+        dialect=NAME,
+        client=services.client_of(http),
+        id=id,
+        idempotency_key=key,
+        asked=[body.model_dump(), override],
+        extra=extra,
+    )
 
 
 def _cancelled(job: Job) -> Problem:

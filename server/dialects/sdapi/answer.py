@@ -12,17 +12,18 @@ from engine import __version__
 from engine.infotext import SAMPLER_LABELS, SCHEDULER_LABELS
 from engine.png import text_chunks
 from server.backend import ModelInfo
+from server.dialects.calls import read_picture
 from server.dialects.sdapi.body import Txt2Img
 from server.job import Job
-from server.outputs import Outputs
+from server.services import Services
 
 
-async def answer_of(job: Job, body: Txt2Img, outputs: Outputs, models: list[ModelInfo]) -> dict[str, Any]:
-    """What ``POST txt2img`` answers for a job that succeeded."""
-    pictures = [await outputs.read(picture.name) for picture in job.pictures]
+async def answer_of(job: Job, body: Txt2Img, services: Services) -> dict[str, Any]:
+    """What ``POST txt2img`` answers for a job that succeeded. Raises a ``Problem`` where a picture is gone."""
+    pictures = [await read_picture(services, picture.name) for picture in job.pictures]
     infotexts = [text_chunks(picture).get("parameters", "") for picture in pictures]
     wanted = body.send_images is not False
-    model = next((info for info in models if info.name == job.model), None)
+    model = next((info for info in services.backend.models() if info.name == job.model), None)
     return {
         "images": [base64.b64encode(picture).decode() for picture in pictures] if wanted else [],
         "parameters": _parameters(body),

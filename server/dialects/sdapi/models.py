@@ -10,7 +10,7 @@ from typing import Any
 from engine import UnknownCheckpoint
 from server.backend import ModelInfo
 
-_TITLE = re.compile(r"(.+?)\s*\[([0-9a-fA-F]{4,64})\]", re.DOTALL)
+_HASH = re.compile(r"[0-9a-fA-F]{4,64}")
 
 
 def title(info: ModelInfo) -> str:
@@ -27,8 +27,9 @@ def model_titled(wanted: object, models: Sequence[ModelInfo], place: str) -> Mod
         for info in models:
             if wanted in _names(info):
                 return info
-        if parts := _TITLE.fullmatch(wanted):
-            name, digest = parts[1], parts[2].lower()
+        name, _, rest = wanted.rpartition("[")
+        name, digest = name.rstrip(), rest.removesuffix("]").lower()
+        if rest.endswith("]") and _HASH.fullmatch(digest):
             for info in models:
                 if name in (info.file, info.name) and _may_have(info, digest):
                     return info

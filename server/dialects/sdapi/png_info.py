@@ -17,7 +17,7 @@ from engine import BadRequest
 from engine.png import text_chunks
 from server.problems import bad_request
 
-_PAIR = re.compile(r'([^:,"]+):\s*("(?:[^"\\]|\\.)*"|[^,]*)')
+_PAIR = re.compile(r'(?:^|,)([^:,"]+):\s*("(?:[^"\\]|\\.)*"|[^,]*)')
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _NEGATIVE = "Negative prompt:"
 

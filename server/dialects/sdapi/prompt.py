@@ -69,7 +69,9 @@ def _refuse_whole(prompt: str, field: str) -> None:
     if field == "prompt":
         if found := _AND.search(prompt):
             raise unsupported(field, found[0], "a prompt without AND (write it in small letters to mean the word)")
-        if found := _NETWORK.search(prompt):
+        if found := _NETWORK.search(
+            prompt, 0, prompt.rfind(">") + 1
+        ):  # beyond the last > each < would be tried in vain
             raise unsupported(field, found[0], "a prompt without <lora:…> and other extra networks")
 
 

@@ -79,6 +79,17 @@ def test_jobs_by_duration(server: RunningServer, comfy: Comfy) -> None:
         assert [job["id"] for job in answer["jobs"]] == expected
 
 
+def test_a_page_of_jobs_ends_where_it_grows_too_large(comfy: Comfy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.dialects.comfyui.jobs_routes.MOST_BYTES", 25_000)
+    ids = [comfy.queue(graph_of(), extra_data={"note": "x" * 10_000}) for _ in range(3)]
+    wait_until_done(comfy, *ids)
+    first = comfy.get("/api/jobs", sort_order="asc")
+    assert [job["id"] for job in first["jobs"]] == ids[:2]
+    assert (first["pagination"]["has_more"], first["pagination"]["total"]) == (True, 3)
+    second = comfy.get("/api/jobs", sort_order="asc", offset=2)
+    assert ([job["id"] for job in second["jobs"]], second["pagination"]["has_more"]) == (ids[2:], False)
+
+
 @pytest.mark.parametrize(
     "query",
     [{"status": "done"}, {"sort_by": "name"}, {"sort_order": "up"}, {"limit": "0"}, {"limit": "x"}, {"offset": "-1"}],

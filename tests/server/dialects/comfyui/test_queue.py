@@ -148,7 +148,39 @@ def test_the_history_page_by_page(comfy: Comfy) -> None:
         assert httpx.get(f"{comfy.url}/history", params=bad).status_code == 400
 
 
-def test_forgetting_takes_the_pictures_along(comfy: Comfy) -> None:
+def test_a_large_history_is_cut_and_says_so(comfy: Comfy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.dialects.comfyui.queue_routes.MOST_BYTES", 25_000)
+    ids = []
+    for _ in range(3):
+        ids.append(comfy.queue(graph_of(), extra_data={"note": "x" * 10_000}))
+        wait_until_done(comfy, ids[-1])
+    for query, expected in (({}, ids[1:]), ({"offset": 0}, ids[:2]), ({"offset": 2}, ids[2:])):
+        answer = httpx.get(f"{comfy.url}/history", params=query)
+        assert list(answer.json()) == expected
+        assert answer.headers["X-Total-Count"] == "3"
+
+
+def test_a_large_queue_lists_all_prompts_the_youngest_without_their_graphs(
+    narrow: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.dialects.comfyui.queue_routes.MOST_BYTES", 25_000)
+    comfy, first = blocked(narrow)
+    ids = [comfy.queue(graph_of(), extra_data={"note": "x" * 10_000}) for _ in range(4)]
+    pending = comfy.get("/queue")["queue_pending"]
+    assert [item[1] for item in pending] == ids
+    assert [bool(item[2]) for item in pending] == [True, True, False, False]
+    assert [("note" in item[3], "create_time" in item[3], item[4]) for item in pending] == [
+        (True, True, ["9"]),
+        (True, True, ["9"]),
+        (False, True, ["9"]),
+        (False, True, ["9"]),
+    ]
+    assert comfy.get(f"/api/jobs/{ids[3]}")["workflow"]["prompt"] == graph_of()
+    comfy.send("/queue", clear=True)
+    comfy.send("/interrupt", prompt_id=first)
+
+
+def test_forgetting_takes_the_pictures_along(comfy: Comfy, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [comfy.queue(graph_of(seed=seed)) for seed in range(3)]
     wait_until_done(comfy, *ids)
     pictures = [comfy.history(id)["outputs"]["9"]["images"][0] for id in ids]
@@ -156,6 +188,11 @@ def test_forgetting_takes_the_pictures_along(comfy: Comfy) -> None:
     assert set(comfy.get("/history")) == {ids[0], ids[2]}
     found = [httpx.get(f"{comfy.url}/view", params=picture).status_code for picture in pictures]
     assert found == [200, 404, 200]
+    comfy.send("/history", clear=True)
+    assert comfy.get("/history") == {}
+    monkeypatch.setattr("server.dialects.comfyui.queue_routes._FORGOTTEN_TOGETHER", 2)
+    ids = [comfy.queue(graph_of(seed=seed)) for seed in range(5)]
+    wait_until_done(comfy, *ids)
     comfy.send("/history", clear=True)
     assert comfy.get("/history") == {}
 

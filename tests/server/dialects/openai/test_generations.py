@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 import threading
@@ -93,8 +94,28 @@ def test_compression_is_the_quality(server: RunningServer) -> None:
     def settings(**body: Any) -> int | None:
         return asked({"prompt": "a", **body}, []).quality
 
-    assert [settings(output_format="jpeg", output_compression=each) for each in (0, 1, 60, None)] == [1, 1, 60, 100]
+    assert [settings(output_format="jpeg", output_compression=each) for each in (0, 1, 60, None)] == [0, 1, 60, 100]
     assert settings(output_compression=100) is None
+
+
+@pytest.mark.parametrize("format", ["jpeg", "webp"])
+def test_compression_0_is_the_least_there_is(client: OpenAI, format: Any) -> None:
+    def made(how: Any) -> bytes:
+        answer = client.images.generate(
+            prompt="a",
+            output_format=format,
+            output_compression=0,
+            size="64x64",
+            response_format=how,
+            extra_body={"seed": 5},
+        )
+        assert answer.data is not None
+        one = answer.data[0]
+        return base64.b64decode(one.b64_json) if one.b64_json else get(str(one.url)).content
+
+    quantization = getattr(Image.open(io.BytesIO(made("b64_json"))), "quantization", None)
+    assert quantization is None or {255} == set(quantization[0])
+    assert made("url") == made("b64_json")
 
 
 def test_null_is_not_given(server: RunningServer) -> None:

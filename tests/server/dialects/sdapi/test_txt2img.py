@@ -11,7 +11,9 @@ from PIL import Image
 
 from engine import GenerationRequest
 from engine.png import request_from_png
+from tests.server.conftest import RunningServer
 from tests.server.dialects.sdapi.calls import txt2img
+from tests.server.following import all_jobs
 
 
 def test_the_answer_has_what_clients_read(client: httpx.Client) -> None:
@@ -95,3 +97,16 @@ def test_a_model_from_this_call_on(client: httpx.Client) -> None:
 
 def test_what_callers_send_by_mistake_is_not_sent_back(client: httpx.Client) -> None:
     assert "secret" not in json.dumps(txt2img(client, auth="user:secret", url="http://secret"))
+
+
+def test_a_call_that_comes_again_with_its_key_gets_the_same_pictures(
+    client: httpx.Client, server: RunningServer
+) -> None:
+    client.headers["Idempotency-Key"] = "once"
+    first, again = txt2img(client, prompt="a"), txt2img(client, prompt="a")
+    assert first["images"] == again["images"]
+    assert len(all_jobs(server)) == 1
+    assert client.post("/sdapi/v1/txt2img", json={"prompt": "b"}).status_code == 409
+    client.headers = {"X-Job-Id": "mine"}
+    txt2img(client)
+    assert client.get("/api/v1/jobs/mine").json()["state"] == "succeeded"

@@ -1,0 +1,71 @@
+"""The messages that wait to be delivered. Each function runs within somebody's transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+
+from server.store import Message
+from server.store.rows import message_of
+
+_LOOKED_THROUGH = 500
+"""Messages among which the hosts' shares are counted."""
+
+
+def post(database: sqlite3.Connection, messages: Sequence[Message]) -> None:
+    database.executemany(
+        "INSERT INTO outbox (id, job, moment, url, host, body, created, due, attempts)"
+        " VALUES (:id, :job, :moment, :url, :host, :body, :created, :due, :attempts)",
+        [{**vars(message), "host": message.host} for message in messages],
+    )
+
+
+def due(
+    database: sqlite3.Connection,
+    now: float,
+    limit: int,
+    per_host: int,
+    hosts: Mapping[str, int],
+    jobs: Collection[str],
+) -> list[Message]:
+    """Hosts that are full are left out first, so that however many wait for them, the others are looked at."""
+    rows = database.execute(
+        """
+        WITH busy AS (SELECT key AS host, value AS number FROM json_each(:hosts)),
+        near AS (
+            SELECT id, host, job, due FROM outbox
+            WHERE due <= :now AND host NOT IN (SELECT host FROM busy WHERE number >= :per_host)
+                AND job NOT IN (SELECT value FROM json_each(:jobs))
+            ORDER BY due LIMIT :looked
+        ),
+        first AS (SELECT *, ROW_NUMBER() OVER (PARTITION BY job ORDER BY due) AS of_job FROM near),
+        shared AS (
+            SELECT id, COALESCE(number, 0) + ROW_NUMBER() OVER (PARTITION BY first.host ORDER BY due) AS of_host
+            FROM first LEFT JOIN busy USING (host) WHERE of_job = 1
+        )
+        SELECT outbox.* FROM shared JOIN outbox USING (id) WHERE of_host <= :per_host ORDER BY due LIMIT :limit
+        """,
+        {
+            "now": now,
+            "hosts": json.dumps(dict(hosts)),
+            "jobs": json.dumps(list(jobs)),
+            "per_host": per_host,
+            "looked": _LOOKED_THROUGH,
+            "limit": limit,
+        },
+    )
+    return [message_of(row) for row in rows]
+
+
+def next_due(database: sqlite3.Connection) -> float | None:
+    (when,) = database.execute("SELECT MIN(due) FROM outbox").fetchone()
+    return None if when is None else float(when)
+
+
+def delivered(database: sqlite3.Connection, id: str) -> None:
+    database.execute("DELETE FROM outbox WHERE id = ?", (id,))
+
+
+def postpone(database: sqlite3.Connection, id: str, due: float) -> None:
+    database.execute("UPDATE outbox SET due = ?, attempts = attempts + 1 WHERE id = ?", (due, id))
