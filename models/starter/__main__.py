@@ -10,6 +10,7 @@ from models.starter.plan import plan_for
 from models.starter.train import train
 
 HERE = Path(__file__).resolve().parent
+INTERRUPTED = 130
 
 
 def main() -> int:
@@ -25,7 +26,11 @@ def main() -> int:
     device = torch.device(options.device)
     plan = plan_for(device, options.tiny)
     print(f"Training on {device} takes {plan.cost}. State and grids: {options.folder}/", flush=True)
-    done = train(plan, options.folder, options.out, device, options.minutes)
+    try:
+        done = train(plan, options.folder, options.out, device, options.minutes)
+    except KeyboardInterrupt:
+        print("\nStopped; the same command goes on from here, but for the last minute.", flush=True)
+        return INTERRUPTED
     print("All stages are done." if done else "Time is up; the same command goes on from here.", flush=True)
     return 0
 
