@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Before torch is imported. Tiny networks run slower on several threads, which wait for each other by spinning.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -17,6 +18,9 @@ from hypothesis import HealthCheck, settings
 
 from engine import Engine, EngineConfig
 from tests.checkpoints import write_tiny_checkpoint
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what is to run in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # programs that the tests interrupt inherit it
 
 # A busy machine is slow, not wrong.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
