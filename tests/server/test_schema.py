@@ -1,0 +1,85 @@
+"""Database files: of earlier and later versions, and behind a link."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+
+from server.estimate import work_of
+from server.store import (
+    StoreUnusable,
+)
+from server.store.sqlite import SqliteStore
+from tests.server.queues import request, run
+from tests.server.stores import add, claim, database_of_version, ids_of, job, messages_in, opened
+
+
+def test_a_database_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+    requests = [{**vars(request(seed=7, steps=9, width=512, height=512, batch_size=2, model="instant")), "seed": "7"}]
+    with contextlib.closing(database_of_version(tmp_path, 1)) as database:
+        for number, state in enumerate(("queued", "running", "succeeded")):
+            row = {"id": state, "state": state, "client": "ann", "dialect": "comfyui", "model": "instant"}
+            row |= {"pictures_asked": 2, "priority": 0, "created": 1.0, "attempt": 1, "excused": 0}
+            row |= {"cancel_requested": 0, "token": str(number), "fingerprint": "", "requests": json.dumps(requests)}
+            row |= {"extra": json.dumps({"extra_data": {"extra_pnginfo": {"workflow": {"id": "w"}}}})}
+            row |= {"pictures": "[]", "timings": "{}", "record": "{}"}
+            database.execute(f"INSERT INTO jobs ({','.join(row)}) VALUES ({','.join('?' * len(row))})", [*row.values()])
+        database.execute("INSERT INTO turns VALUES ('ann', 17)")
+        urls = ["https://A.example:81/x/y?a=http://b/", "http://b.example?c/d", "http://[::1]#e"]
+        for number, url in enumerate(urls):
+            database.execute(
+                "INSERT INTO outbox VALUES (?, 'j', 'finished', ?, '', 1, ?, 0)", (str(number), url, number)
+            )
+
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            assert await ids_of(store, states=None, workflow="w") == ["queued", "running", "succeeded"]
+            recovered = await store.recover(max_attempts=9, now=2.0)
+            assert [each.id for each in recovered.queued] == ["queued", "running"]
+            works = await store._thread.do(
+                lambda db: [w for (w,) in db.execute("SELECT work FROM jobs ORDER BY sequence")]
+            )
+            assert works == [work_of(recovered.queued[0])] * 2 + [0]
+            messages = await messages_in(store)
+            hosts = await store._thread.do(
+                lambda db: [h for (h,) in db.execute("SELECT host FROM outbox ORDER BY due")]
+            )
+            assert hosts == [each.host for each in messages] == ["a.example:81", "b.example", "[::1]"]
+            await add(store, job(client="ben"))
+            assert [each.client for each in await claim(store, 3)] == ["ann", "ben"]
+
+    run(scene())
+
+
+def test_a_database_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
+    with contextlib.closing(database_of_version(tmp_path, 1)) as database:
+        database.execute("PRAGMA user_version = 99")
+
+    async def scene() -> None:
+        with pytest.raises(StoreUnusable, match="later version"):
+            await SqliteStore(tmp_path / "jobs.sqlite").open()
+
+    run(scene())
+
+
+def test_a_link_to_a_database_is_that_database(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link.sqlite"
+    link.symlink_to(tmp_path / "jobs.sqlite")
+
+    async def scene() -> None:
+        async with opened(tmp_path):
+            with pytest.raises(StoreUnusable, match="in use by another server"):
+                await SqliteStore(link).open()
+        linked = SqliteStore(link)
+        await linked.open()
+        try:
+            with pytest.raises(StoreUnusable, match="in use by another server"):
+                await SqliteStore(tmp_path / "jobs.sqlite").open()
+        finally:
+            await linked.close()
+
+    run(scene())
