@@ -16,6 +16,7 @@ from server.fake import InstantBackend
 from server.job import Job
 from server.outputs import Outputs
 from server.problems import Problem
+from server.settings import Settings
 from server.store import StoreFailed, StoreUnusable
 from server.store.sqlite import SqliteStore
 from tests.server.queues import queue, request, run, settings_in, until
@@ -76,18 +77,23 @@ class FailingStore(SqliteStore):
         return await super().requeue(*arguments, **named)
 
 
+def failing(stores: list[FailingStore]) -> Callable[[Settings], FailingStore]:
+    """Makes a store, and puts it into ``stores``."""
+
+    def make(settings: Settings) -> FailingStore:
+        stores.append(FailingStore(settings.database))
+        return stores[-1]
+
+    return make
+
+
 def test_a_database_that_fails_for_a_while_costs_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.finishing._PAUSE_SECONDS", 0.0)
     monkeypatch.setattr("server.runner._PAUSE_SECONDS", 0.0)
 
     async def scene() -> None:
         stores: list[FailingStore] = []
-
-        def make(settings: Any) -> FailingStore:
-            stores.append(FailingStore(settings.database))
-            return stores[-1]
-
-        async with queue(tmp_path, store=make) as own:
+        async with queue(tmp_path, store=failing(stores)) as own:
             stores[0].failures = 5
             assert (await own.finish()).state == "succeeded"
             assert stores[0].failures == 0
@@ -102,12 +108,7 @@ def test_a_cancel_is_told_although_the_database_fails_for_a_while(
 
     async def scene() -> None:
         stores: list[FailingStore] = []
-
-        def make(settings: Any) -> FailingStore:
-            stores.append(FailingStore(settings.database))
-            return stores[-1]
-
-        async with queue(tmp_path, store=make, backend=InstantBackend(step_seconds=3600.0)) as own:
+        async with queue(tmp_path, store=failing(stores), backend=InstantBackend(step_seconds=3600.0)) as own:
             job = await own.submit()
             await until(lambda: own.backend.started)
             stores[0].failures = 3

@@ -34,6 +34,11 @@ _EXAMPLE = {"delete": ["5f1b2a77-7d0c-4a1b-9f0e-1c2d3e4f5a6b"]}
 
 
 def add(router: APIRouter, services: Services) -> None:
+    _add_queue(router, services)
+    _add_history(router, services)
+
+
+def _add_queue(router: APIRouter, services: Services) -> None:
     @router.get("/queue")
     async def get_queue() -> JSONResponse:
         """The prompts that run, and those that wait, by priority and then by their age. All of them are there; where
@@ -56,6 +61,8 @@ def add(router: APIRouter, services: Services) -> None:
             await services.jobs.cancel(id)
         return done()
 
+
+def _add_history(router: APIRouter, services: Services) -> None:
     @router.get("/history")
     async def get_history(max_items: _Items = _HISTORY, offset: _Offset = -1) -> JSONResponse:
         """Prompts that are done, the oldest first: the newest 200 where nothing else is asked for. Fewer than
