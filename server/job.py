@@ -43,7 +43,7 @@ class Failure:
 
     kind: str
     """``bad_request``, ``unknown_checkpoint``, ``broken_checkpoint``, ``out_of_memory``, ``generation_failed``,
-    ``attempts_exhausted``, ``storage_failed``, ``timed_out``."""
+    ``attempts_exhausted``, ``storage_failed``."""
     message: str
     field: str | None = None
     """The parameter at fault, where there is one."""

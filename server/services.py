@@ -33,10 +33,6 @@ class Services:
         """Who asks: the name of the key, else the peer's address."""
         return self.access.client_of(http)
 
-    def picture_url(self, http: Request, name: str) -> str:
-        """The absolute URL of a picture: under the public URL of the settings, else under the host that was asked."""
-        return f"{self.access.base_url(http)}/api/v1/images/{name}"
-
     async def wait_connected(self, http: Request, job: Job, timeout: float | None = None) -> Job:
         """The job once it is done, or as it is after ``timeout``. If the caller hangs up, the job is cancelled, unless
         it has an idempotency key or the server is closing: then it raises ``Problem`` 503."""

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -82,7 +81,3 @@ def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     """The inverse; what it gives may overstep [0, 1] a little."""
     pictures: Tensor = vae.decoder(vae.post_quant_conv(latents))
     return pictures / 2 + 0.5
-
-
-def parameters_of(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())

@@ -9,7 +9,6 @@ SUBJECTS = ("none", "bottle", "lighthouse", "boat", "house", "tree")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
 PLACES = ("left", "centre", "right")
 CONTENTS = ("galaxy", "sea", "mountains", "forest", "sunset", "empty")
-LIGHTS = ("none", "sun", "moon")
 MAX_COUNT = 3
 
 DARK_SKIES = ("night", "aurora", "galaxy")

@@ -11,14 +11,14 @@ _WHEN = {
     401: "an API key is needed",
     403: "the Host or the Origin is not allowed",
     404: "there is no such thing",
-    409: "the idempotency key came with another request before, or the job was cancelled",
+    409: "the idempotency key came with another request before, the id is taken, or the job was cancelled",
     410: "the pictures are no longer kept",
-    413: "the body, the picture or the job is larger than the settings allow",
+    413: "the body is larger than the settings allow",
     422: "the checkpoint's file cannot be used",
     429: "the queue is full; Retry-After says when to come back",
     500: "this request could not be computed",
     503: "the server is shutting down, or not ready yet",
-    507: "the device's memory does not suffice",
+    507: "the device's memory or the server's disk does not suffice",
 }
 
 
