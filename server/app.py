@@ -31,7 +31,7 @@ from server.outputs import Outputs
 from server.services import Services
 from server.settings import Settings
 from server.telemetry import TelemetryMiddleware
-from server.watch import watch
+from server.watch import watcher
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +47,10 @@ DIALECTS: tuple[Any, ...] = (comfyui, sdapi, openai, replicate, huggingface, nat
 def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
     """The whole server as an ASGI application. ``backend`` stands in for the one that the settings name."""
     page = {"/" + file.relative_to(PAGE).as_posix() for file in PAGE.rglob("*") if file.is_file()} | {"/"}
-    services = _services(settings, backend, page)
+    metrics = Metrics()
+    services = _services(settings, backend, page, metrics)
     dialects = [each for each in DIALECTS if each.NAME == "native" or each.NAME in settings.dialects]
-    answer, metrics = answer_with(dialects), Metrics()
+    answer = answer_with(dialects)
     app = FastAPI(
         title="Stable Diffusion engine",
         version=__version__,
@@ -58,7 +59,7 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.services, app.state.metrics, app.state.give_up = services, metrics, None
+    app.state.services, app.state.give_up = services, None
     others, own = [each.create_router(services) for each in dialects[:-1]], native.create_router(services)
     _add_routes(app, [probes.create_router(services, metrics), own, *others])
     for path in page:
@@ -94,14 +95,14 @@ def _add_middleware(app: FastAPI, services: Services, metrics: Metrics, answer: 
     app.add_middleware(TelemetryMiddleware, metrics=metrics, answer=answer)
 
 
-def _services(settings: Settings, backend: Backend | None, page: set[str]) -> Services:
+def _services(settings: Settings, backend: Backend | None, page: set[str], metrics: Metrics) -> Services:
     if backend is None:
         backend = _backend(settings)
     outputs = Outputs(settings.outputs)
     bodies = {each.NAME: each.webhook_body for each in DIALECTS if hasattr(each, "webhook_body")}
     return Services(
         settings=settings,
-        jobs=Jobs(settings, backend, outputs, bodies),
+        jobs=Jobs(settings, backend, outputs, bodies, watch=watcher(metrics)),
         backend=backend,
         outputs=outputs,
         access=Access(settings, page),
@@ -127,17 +128,13 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
     """
     services: Services = app.state.services
     await services.jobs.start()
-    tasks = [
-        asyncio.create_task(_see_to_backend(services, app.state.give_up)),
-        asyncio.create_task(watch(services.jobs, app.state.metrics)),
-    ]
+    seeing = asyncio.create_task(_see_to_backend(services, app.state.give_up))
     try:
         yield
     finally:
         await drain(services)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        seeing.cancel()
+        await asyncio.gather(seeing, return_exceptions=True)
         await services.backend.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -164,6 +165,7 @@ class EngineBackend:
     def _make(self) -> Engine:
         from engine import Engine
 
+        gc.freeze()  # modules stay; to look through torch's takes the collector, and all who wait, a tenth of a second
         return Engine(dataclasses.replace(self._config, checkpoint=None))
 
     def _running_engine(self) -> Engine:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,8 @@ from server.job import Job, Stage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_log = logging.getLogger(__name__)
 
 Kind = Literal["queued", "started", "progress", "preview", "finished"]
 
@@ -100,7 +103,9 @@ class _Channel:
 class Hub:
     """Tells readers what happens to jobs."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Callable[[Event], None] | None = None) -> None:
+        """``watch`` is called with every event, when it happens."""
+        self._watch = watch
         self._channels: dict[str, _Channel] = {}
         self._all: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._closed = False
@@ -230,13 +235,20 @@ class Hub:
         if event.kind != "preview":
             channel.latest = event
         channel.standing[(event.job.id, event.kind, event.request)] = event
-        for reader in list(channel.readers):
-            reader.put(event)
-        for reader in list(self._all):
-            reader.put(event)
-            if reader.pending > MAX_PENDING:
-                reader.end()
-                self._all.discard(reader)
+        if channel.readers:
+            for reader in list(channel.readers):
+                reader.put(event)
+        if self._all:
+            for reader in list(self._all):
+                reader.put(event)
+                if reader.pending > MAX_PENDING:
+                    reader.end()
+                    self._all.discard(reader)
+        if self._watch is not None:
+            try:
+                self._watch(event)
+            except Exception:  # whoever watches must not stop what is watched
+                _log.exception("an event could not be told", extra={"job": event.job.id})
 
 
 def _let_go(channel: _Channel) -> None:

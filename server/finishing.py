@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from engine import EngineError, GenerationFailed
@@ -17,8 +18,8 @@ from server.backend import Backend
 from server.estimate import Estimate
 from server.events import Hub
 from server.job import Failure, Job, Picture
-from server.outputs import Outputs
-from server.pictures import encoded
+from server.outputs import NotWritten, Outputs
+from server.pictures import encoders
 from server.problems import failure_of
 from server.store import Outcome, Store, StoreFailed
 from server.webhooks import Webhooks
@@ -65,17 +66,18 @@ class Finishing:
 
     async def keep(self, job: Job, results: Sequence[GenerationResult], together: int) -> None:
         """Encode and write the pictures, then say so in the row; ``together``: jobs that shared the device."""
-        begun = time.perf_counter()
         known = {info.file: info.short_hash for info in self._backend.models() if info.short_hash is not None}
-        files = await encoded(results, known)
-        encoding = time.perf_counter() - begun
         pictures = _pictures(job, results)
         names = [picture.name for picture in pictures]
+        spent: list[float] = []
+        timed = [partial(_timed, encoder, spent) for encoder in encoders(results, known)]
         try:
-            await self._write(dict(zip(names, files, strict=True)))
+            await self._write(dict(zip(names, timed, strict=True)))
         except Exception as error:
-            _log.error("pictures could not be written: %s", error, extra={"job": job.id})
             await self._discard(names)
+            if not isinstance(error, NotWritten):
+                raise
+            _log.error("pictures could not be written: %s", error, extra={"job": job.id})
             failure = Failure(kind="storage_failed", message=f"the pictures could not be written ({error})")
             await self._settle(job, Outcome(state="failed", finished=time.time(), failure=failure))
             return
@@ -83,7 +85,7 @@ class Finishing:
             state="succeeded",
             finished=time.time(),
             pictures=pictures,
-            timings=_timings(job, results) | {"encode_png": encoding},
+            timings=_timings(job, results) | {"encode_png": max(spent)},
             record=dict(results[0].record),
         )
         settled = await self._settle(job, outcome)
@@ -92,17 +94,18 @@ class Finishing:
         else:
             await self._discard(names)
 
-    async def _write(self, files: dict[str, bytes]) -> None:
-        """All of them, whole. Raises what the storage raises when it goes on."""
+    async def _write(self, files: dict[str, Callable[[], bytes]]) -> None:
+        """All of them, whole. Raises ``NotWritten`` when the storage goes on to fail, and what their making raises."""
         for pause in (*_WRITE_PAUSES, None):
             done = await asyncio.gather(
-                *(self._outputs.write(name, data) for name, data in files.items()), return_exceptions=True
+                *(self._outputs.write(name, make) for name, make in files.items()), return_exceptions=True
             )
             failed = [error for error in done if error is not None]
             if not failed:
                 return
-            if pause is None:
-                raise failed[0]
+            worst = next((error for error in failed if not isinstance(error, NotWritten)), None)
+            if worst is not None or pause is None:
+                raise worst or failed[0]
             await asyncio.sleep(pause)
 
     async def _discard(self, names: Sequence[str]) -> None:
@@ -167,6 +170,13 @@ def _pictures(job: Job, results: Sequence[GenerationResult]) -> tuple[Picture, .
                 )
             )
     return tuple(pictures)
+
+
+def _timed(make: Callable[[], bytes], spent: list[float]) -> bytes:
+    begun = time.perf_counter()
+    data = make()
+    spent.append(time.perf_counter() - begun)
+    return data
 
 
 def _timings(job: Job, results: Sequence[GenerationResult]) -> dict[str, float]:

@@ -44,13 +44,15 @@ class Jobs:
         bodies: Mapping[str, Callable[[Job, str], dict[str, Any]]] | None = None,
         *,
         store: Store | None = None,
+        watch: Callable[[Event], None] | None = None,
     ) -> None:
-        """``bodies``: what a webhook says of a job and a moment, by ``Webhook.form``."""
+        """``bodies``: what a webhook says of a job and a moment, by ``Webhook.form``; ``watch`` is called with every
+        event of every job, when it happens."""
         self._settings = settings
         self._backend = backend
         composer = Composer(bodies or {})
         self._store: Store = store or SqliteStore(settings.database, compose=composer)
-        self._hub = Hub()
+        self._hub = Hub(watch)
         self._estimate = Estimate()
         self._webhooks = Webhooks(self._store, settings, composer)
         self._housekeeping = Housekeeping(self._store, outputs, settings)

@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +23,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}(\.[a-z]{1,9})?")
 _PART = ".part"
 _SYNCS_AT_ONCE = 8
 _PROBE_SECONDS = 2.0
+
+
+class NotWritten(Exception):
+    """The storage did not take a picture."""
 
 
 class Outputs:
@@ -44,10 +48,11 @@ class Outputs:
             raise KeyError(name)
         return await asyncio.to_thread(self._read, name)
 
-    async def write(self, name: str, data: bytes) -> None:
-        """It is on disk, whole, when this returns, in place of what had the name; where this fails nothing has it."""
+    async def write(self, name: str, make: Callable[[], bytes]) -> None:
+        """What ``make`` returns is on disk, whole, when this returns, in place of what had the name; where this fails
+        nothing has it. Raises ``NotWritten`` and what ``make`` raises, which is called off the event loop."""
         assert _NAME.fullmatch(name), name
-        await asyncio.to_thread(self._write, name, data)
+        await asyncio.to_thread(self._make, name, make)
 
     async def remove(self, names: Collection[str]) -> None:
         """Those that are not there are not missed."""
@@ -79,6 +84,13 @@ class Outputs:
         except (FileNotFoundError, IsADirectoryError):
             raise KeyError(name) from None
         return data
+
+    def _make(self, name: str, make: Callable[[], bytes]) -> None:
+        data = make()  # here, so that no other thread has to be woken
+        try:
+            self._write(name, data)
+        except Exception as error:  # whatever the storage's library raises
+            raise NotWritten(str(error)) from error
 
     def _write(self, name: str, data: bytes) -> None:
         if not self._local:

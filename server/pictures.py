@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from engine import BadRequest, GenerationResult, __version__
@@ -24,15 +25,10 @@ _MOST_EXIF = 65_000
 """Bytes: a JPEG's segments have 65,535, some of which are EXIF's own."""
 
 
-async def encoded(results: Sequence[GenerationResult], short_hashes: dict[str, str]) -> list[bytes]:
-    """All pictures of ``results`` as PNGs, in their order. ``short_hashes``: those known, by checkpoint file."""
-    return await asyncio.gather(
-        *(
-            asyncio.to_thread(_png, result, index, short_hashes)
-            for result in results
-            for index in range(len(result.images))
-        )
-    )
+def encoders(results: Sequence[GenerationResult], short_hashes: dict[str, str]) -> list[Callable[[], bytes]]:
+    """What makes the pictures of ``results`` into PNGs, in their order; takes milliseconds, so not on the event loop.
+    ``short_hashes``: those known, by checkpoint file."""
+    return [partial(_png, result, index, short_hashes) for result in results for index in range(len(result.images))]
 
 
 async def converted(png: bytes, format: Format, quality: int | None = None) -> bytes:

@@ -78,11 +78,12 @@ class Run:
 def next_run(runs: Collection[Run], waiting: Collection[str]) -> Run | None:
     """Whose request is given a place that is free: of the client that holds fewest places. None where nobody has one
     to give, or one of the clients that wait with a queued job holds fewer."""
+    wanting = [run for run in runs if run.wants]
+    if not wanting:
+        return None
     held: Counter[str] = Counter()
     for run in runs:
         held[run.job.client] += run.places
-    chosen = min((run for run in runs if run.wants), key=lambda run: held[run.job.client], default=None)
-    if chosen is None:
-        return None
+    chosen = min(wanting, key=lambda run: held[run.job.client])
     client = chosen.job.client
     return None if any(held[each] < held[client] for each in waiting if each != client) else chosen

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from server.events import Event
-from server.jobs import Jobs
 from server.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 
-async def watch(jobs: Jobs, metrics: Metrics) -> None:
-    """Tell of every event until cancelled, or until the jobs are closed."""
-    while True:
-        async for event in jobs.all_events():
-            metrics.event(event)
-            tell(event)
-        await asyncio.sleep(1)  # let go of for being too slow: some steps are missing, and the next events count again
+def watcher(metrics: Metrics) -> Callable[[Event], None]:
+    """What is to be called with every event."""
+
+    def watch(event: Event) -> None:
+        metrics.event(event)
+        tell(event)
+
+    return watch
 
 
 def tell(event: Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -150,8 +151,8 @@ def test_listening_ends_with_the_server(tmp_path: Path) -> None:
 class HubScene:
     """A hub with jobs that the test moves by hand."""
 
-    def __init__(self) -> None:
-        self.hub = Hub()
+    def __init__(self, watch: Callable[[Event], None] | None = None) -> None:
+        self.hub = Hub(watch)
 
     def accepted(self, id: str) -> Job:
         made = Job(
@@ -246,3 +247,23 @@ def test_a_job_begun_before_its_acceptance_was_told_is_told_in_order() -> None:
         assert own.hub.latest("one") is None
 
     run(scene())
+
+
+def test_who_watches_sees_every_event_and_stops_none(caplog: pytest.LogCaptureFixture) -> None:
+    watched: list[str] = []
+
+    def watch(event: Event) -> None:
+        watched.append(event.kind)
+        raise RuntimeError("a full disk, say")
+
+    async def scene() -> None:
+        own = HubScene(watch)
+        reader = own.hub.subscribe_all()
+        running = own.begun(own.accepted("one"))
+        own.hub.progressed(running, 0, "sampling", step=1, steps=2)
+        own.ended(running)
+        assert [(await anext(reader)).kind for _ in range(reader.pending)] == watched
+
+    run(scene())
+    assert watched == ["queued", "started", "progress", "finished"]
+    assert "a full disk, say" in caplog.text

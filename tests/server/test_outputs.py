@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from server.outputs import Outputs
+from server.outputs import NotWritten, Outputs
 from tests.server.queues import queue, run
 
 
@@ -25,9 +26,9 @@ def test_what_is_written_is_read(outputs: Outputs) -> None:
     async def scene() -> None:
         assert await outputs.find("") == []
         for name in ("a-1-0.png", "a-1-1.png", "b.png"):
-            await outputs.write(name, name.encode() * 1000)
+            await outputs.write(name, partial(bytes, name.encode() * 1000))
         assert await outputs.read("a-1-0.png") == b"a-1-0.png" * 1000
-        await outputs.write("b.png", b"")
+        await outputs.write("b.png", bytes)
         assert await outputs.read("b.png") == b""
         assert await outputs.find("a-1-") == ["a-1-0.png", "a-1-1.png"]
         await outputs.remove(["a-1-0.png", "never-there.png"])
@@ -51,12 +52,12 @@ def test_no_name_leads_elsewhere(outputs: Outputs, tmp_path: Path, name: str) ->
     (tmp_path / "made" / "secret.png").write_bytes(b"secret")
 
     async def scene() -> None:
-        await outputs.write("x.png", b"")
+        await outputs.write("x.png", bytes)
         with pytest.raises(KeyError):
             await outputs.read(name)
         assert outputs.path(name) is None
         with pytest.raises(AssertionError):
-            await outputs.write(name, b"")
+            await outputs.write(name, bytes)
 
     run(scene())
 
@@ -75,8 +76,8 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     async def scene() -> None:
         with monkeypatch.context() as patched:
             patched.setattr(os, "fsync", full)
-            with pytest.raises(OSError, match="No space"):
-                await outputs.write("x.png", b"a")
+            with pytest.raises(NotWritten, match="No space"):
+                await outputs.write("x.png", partial(bytes, b"a"))
             assert not await outputs.writable()
         assert list(tmp_path.iterdir()) == []
 

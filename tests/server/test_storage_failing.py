@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from engine import EngineClosed, GenerationResult
+from engine.png import encode_png
 from server.backend import Listener
 from server.fake import InstantBackend
 from server.job import Job
@@ -28,12 +32,15 @@ class BrokenOutputs(Outputs):
     def __init__(self, url: str, failures: int) -> None:
         super().__init__(url)
         self.failures = failures
+        self._counting = threading.Lock()
 
-    async def write(self, name: str, data: bytes) -> None:
-        if self.failures:
-            self.failures -= 1
+    def _write(self, name: str, data: bytes) -> None:
+        with self._counting:
+            fails = self.failures > 0
+            self.failures -= fails
+        if fails:
             raise OSError(28, "No space left on device")
-        await super().write(name, data)
+        super()._write(name, data)
 
 
 def test_a_full_disk_fails_the_job_and_the_server_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,16 +211,22 @@ def test_an_engine_that_dies_costs_an_attempt(tmp_path: Path, deaths: int, end: 
 
 
 def test_an_error_of_any_kind_settles_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(*_: object) -> list[bytes]:
-        raise MemoryError("no room for the picture")
+    def broken(image: Image.Image, *rest: Any) -> bytes:
+        if next(numbers):
+            raise MemoryError("no room for the picture")
+        return encode_png(image, *rest)
+
+    numbers = itertools.count()
 
     async def scene() -> None:
-        async with queue(tmp_path) as own:
+        outputs = Outputs(str(tmp_path / "outputs"))
+        async with queue(tmp_path, outputs=outputs) as own:
             with monkeypatch.context() as patched:
-                patched.setattr("server.finishing.encoded", broken)
-                failed = await own.finish()
+                patched.setattr("server.pictures.encode_png", broken)
+                failed = await own.finish(request(batch_size=2))
             assert failed.failure is not None
             assert failed.failure.kind == "generation_failed"
+            assert await outputs.find("") == []  # nor the picture that there was room for
             assert (await own.finish()).state == "succeeded"
 
     run(scene())
