@@ -18,6 +18,7 @@ from server.housekeeping import Housekeeping
 from server.intake import fingerprint, job_for
 from server.job import Job, NewJob, Place, State
 from server.outputs import Outputs
+from server.places import Places
 from server.problems import not_found
 from server.refusals import conflict, queue_full, shutting_down, stored
 from server.runner import Runner
@@ -54,6 +55,7 @@ class Jobs:
         self._store: Store = store or SqliteStore(settings.database, compose=composer)
         self._hub = Hub(watch)
         self._estimate = Estimate()
+        self._places = Places(self._store, self._hub, self._estimate)
         self._webhooks = Webhooks(self._store, settings, composer)
         self._housekeeping = Housekeeping(self._store, outputs, settings)
         shared: dict[str, Any] = {
@@ -200,21 +202,7 @@ class Jobs:
 
     async def places(self, jobs: Collection[Job]) -> dict[str, Place | None]:
         """``place`` of each."""
-        queued = [job.id for job in jobs if job.state == "queued"]
-        aheads = await stored(self._store.aheads(queued)) if queued else {}
-        return {job.id: self._place(job, aheads.get(job.id, 0)) for job in jobs}
-
-    def _place(self, job: Job, ahead: int) -> Place | None:
-        if job.done:
-            return None
-        seconds, between = self._estimate.seconds(job), self._estimate.between()
-        if job.state == "running":
-            latest = self._hub.latest(job.id)
-            share = latest.progress if latest is not None else 0.0
-            return Place(ahead=0, wait=None if seconds is None else seconds * (1 - share))
-        if seconds is None or between is None:
-            return Place(ahead=ahead, wait=None)
-        return Place(ahead=ahead, wait=seconds + ahead * between)
+        return await self._places.of(jobs)
 
     async def _accept(self, job: Job, print_: str) -> Job:
         ours = self._hub.reserve(job.id)

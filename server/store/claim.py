@@ -7,9 +7,22 @@ the more work it was given, and who asked for nothing meanwhile saves nothing up
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+
+_CLIENTS = """
+    WITH RECURSIVE clients (client) AS (
+        SELECT MIN(client) FROM jobs INDEXED BY queue WHERE state = 'queued' AND priority = :priority
+        UNION ALL
+        SELECT (
+            SELECT MIN(client) FROM jobs INDEXED BY queue
+            WHERE state = 'queued' AND priority = :priority AND client > clients.client
+        ) FROM clients WHERE client IS NOT NULL
+    )
+"""
+"""Who has a queued job of a priority, and a NULL: one step in the index for each, however many jobs there are."""
 
 
 @dataclass(eq=False)
@@ -27,9 +40,7 @@ def claim(
     """The ids of ``Store.claim``; the clients' turns are noted."""
     chosen: list[sqlite3.Row] = []
     room = pictures
-    for (priority,) in database.execute(
-        "SELECT DISTINCT priority FROM jobs WHERE state = 'queued' ORDER BY priority DESC"
-    ).fetchall():
+    for priority in _priorities(database):
         queues = _queues(database, priority, room, not_models)
         while queues and room > 0:
             queue = min(queues, key=lambda each: (each.turn, each.jobs[0]["sequence"]))
@@ -49,30 +60,53 @@ def claim(
     return [each["id"] for each in chosen]
 
 
+def waiting(database: sqlite3.Connection) -> frozenset[str]:
+    """The clients that have a queued job."""
+    return frozenset(
+        client
+        for priority in _priorities(database)
+        for (client,) in database.execute(
+            f"{_CLIENTS} SELECT client FROM clients WHERE client IS NOT NULL", {"priority": priority}
+        )
+    )
+
+
+def _priorities(database: sqlite3.Connection) -> Iterator[int]:
+    """Those of queued jobs, the highest first."""
+    highest = "SELECT MAX(priority) FROM jobs INDEXED BY queue WHERE state = 'queued' AND priority < ?"
+    priority = math.inf
+    while (priority := database.execute(highest, (priority,)).fetchone()[0]) is not None:
+        yield priority
+
+
 def _queues(database: sqlite3.Connection, priority: int, room: int, not_models: Collection[str]) -> list[_Queue]:
     """As many clients as there is room for: none comes twice before those that are before a further one."""
     if room <= 0:
         return []
-    among = "state = 'queued' AND priority = ?"
-    if not_models:
-        among += " AND model NOT IN (SELECT value FROM json_each(?))"
-    passed_over = [json.dumps(list(not_models))] if not_models else []
+    passing = "AND model NOT IN (SELECT value FROM json_each(:not_models))" if not_models else ""
+    values = {"priority": priority, "room": room, "not_models": json.dumps(list(not_models))}
     clients = database.execute(
         f"""
-        SELECT client, MAX(COALESCE(turn, 0), COALESCE((SELECT MAX(began) FROM turns), 0)) AS turn FROM
-            (SELECT client, MIN(sequence) AS first FROM jobs INDEXED BY queue WHERE {among} GROUP BY client)
-            LEFT JOIN turns USING (client)
-        ORDER BY turn, first LIMIT ?
+        {_CLIENTS}
+        SELECT
+            client,
+            MAX(COALESCE(turn, 0), COALESCE((SELECT MAX(began) FROM turns), 0)) AS turn,
+            (
+                SELECT sequence FROM jobs INDEXED BY queue
+                WHERE state = 'queued' AND priority = :priority AND client = clients.client {passing}
+                ORDER BY sequence LIMIT 1
+            ) AS first
+        FROM clients LEFT JOIN turns USING (client) WHERE first IS NOT NULL ORDER BY turn, first LIMIT :room
         """,
-        (priority, *passed_over, room),
+        values,
     ).fetchall()
     oldest = f"""
         SELECT id, sequence, pictures_asked, work, attempt, excused FROM jobs INDEXED BY queue
-        WHERE {among} AND client = ? ORDER BY sequence LIMIT ?
+        WHERE state = 'queued' AND priority = :priority AND client = :client {passing} ORDER BY sequence LIMIT :room
     """
     return [
-        _Queue(client, turn, database.execute(oldest, (priority, *passed_over, client, room)).fetchall())
-        for client, turn in clients
+        _Queue(client, turn, database.execute(oldest, values | {"client": client}).fetchall())
+        for client, turn, _ in clients
     ]
 
 

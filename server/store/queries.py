@@ -91,12 +91,6 @@ def read(
     return jobs
 
 
-def waiting(database: sqlite3.Connection) -> frozenset[str]:
-    return frozenset(
-        client for (client,) in database.execute("SELECT DISTINCT client FROM jobs WHERE state = 'queued'")
-    )
-
-
 def aheads(database: sqlite3.Connection, ids: Collection[str]) -> dict[str, int]:
     """In the order of ``claim``: a job begins its client's turn when the work before it is done."""
     rows = database.execute(

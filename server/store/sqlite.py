@@ -14,7 +14,7 @@ from typing import IO
 from server.job import Job, State
 from server.store import Claimed, Compose, Found, Message, Outcome, Recovered, Search, StoreUnusable, outbox, queries
 from server.store.changes import Changes
-from server.store.claim import claim
+from server.store.claim import claim, waiting
 from server.store.schema import migrate
 from server.store.thread import DatabaseThread
 
@@ -54,8 +54,8 @@ class SqliteStore:
         def operation(db: sqlite3.Connection) -> Claimed:
             ids = claim(db, pictures=pictures, alone=alone, max_attempts=max_attempts, not_models=not_models)
             jobs = [self._changes.start(db, id, now) for id in ids]
-            waiting = queries.waiting(db)
-            return Claimed(jobs=jobs, left=bool(waiting), waiting=waiting)
+            left = waiting(db)
+            return Claimed(jobs=jobs, left=bool(left), waiting=left)
 
         return await self._thread.do(operation)
 
