@@ -30,3 +30,8 @@ def sha256(content: bytes) -> str:
 def server(content: bytes) -> Iterator[Server]:
     with serving(Site(content)) as server:
         yield server
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "models" / "tiny.safetensors"

@@ -1,0 +1,148 @@
+"""Messages to clients that are slow, early or away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+
+from server.dialects.comfyui.broadcast import Broadcast
+from server.dialects.comfyui.sockets import Socket, Sockets
+from server.events import Hub
+from server.job import Job, State
+from tests.server.dialects.comfyui.jobs import job_of, picture
+
+
+class _Websocket:
+    """Takes messages only while the test lets it."""
+
+    query_params: ClassVar = {"clientId": "c"}
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.sent: list[str | bytes] = []
+        self.closed: int | None = None
+        self._gone = asyncio.Event()
+
+    async def accept(self) -> None: ...
+
+    async def send_text(self, text: str) -> None:
+        await self.open.wait()
+        self.sent.append(text)
+
+    async def close(self, code: int, reason: str) -> None:
+        self.closed = code
+        self._gone.set()
+
+    async def receive(self) -> dict[str, Any]:
+        await self._gone.wait()
+        return {"type": "websocket.disconnect"}
+
+
+def test_a_slow_client_misses_steps_but_no_ends_and_is_let_go_of_in_the_end() -> None:
+    async def carry(ends: int) -> _Websocket:
+        websocket = _Websocket()
+        socket = Socket(websocket, "c")  # type: ignore[arg-type]
+        sockets = Sockets()
+        sockets.join(socket)
+        carrying = asyncio.create_task(socket.carry())
+        for number in range(ends):
+            for _ in range(5):
+                sockets.send("c", "progress", number)
+            sockets.send("c", "executed", number)
+            await asyncio.sleep(0)
+        websocket.open.set()
+        while len(websocket.sent) < ends and websocket.closed is None:
+            await asyncio.sleep(0)
+        if websocket.closed is None:
+            await websocket.close(1000, "")
+        await carrying
+        return websocket
+
+    patient = asyncio.run(carry(500))
+    told = [json.loads(text) for text in patient.sent]
+    assert [each["data"] for each in told if each["type"] == "executed"] == list(range(500))
+    assert len(told) < 700
+    assert asyncio.run(carry(6000)).closed == 1013
+
+
+class _Jobs:
+    """As much of the queue as messages need."""
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+        self.all_events = self.hub.subscribe_all
+
+    async def find(self, **_: object) -> list[Job]:
+        return []
+
+    async def count(self, **_: object) -> dict[State, int]:
+        return {}
+
+
+def test_no_client_hears_of_its_prompt_before_it_is_answered() -> None:
+    async def hear() -> tuple[list[str], list[str]]:
+        jobs, websocket = _Jobs(), _Websocket()
+        services: Any = SimpleNamespace(jobs=jobs, closing=False)
+        broadcast = Broadcast(services)
+        websocket.open.set()
+        serving = asyncio.create_task(broadcast.serve(websocket))  # type: ignore[arg-type]
+
+        def heard() -> list[str]:
+            return [kind for text in websocket.sent if (kind := json.loads(text)["type"]) != "status"]
+
+        async def until(count: int) -> None:
+            while len(websocket.sent) < count:
+                await asyncio.sleep(0)
+
+        await until(1)
+        job = job_of("succeeded", pictures=(picture(),))
+        with broadcast.answering("j", "c"):
+            jobs.hub.started(job)
+            jobs.hub.finished(job)
+            for _ in range(200):  # turns of the loop: telling takes no more than a few
+                await asyncio.sleep(0)
+            before = heard()
+        while "executed" not in heard():
+            await asyncio.sleep(0.001)
+        services.closing = True
+        jobs.hub.close()
+        await websocket.close(1000, "")
+        await serving
+        return before, heard()
+
+    before, after = asyncio.run(hear())
+    assert before == []
+    assert after[:3] == ["execution_start", "execution_cached", "executing"]
+
+
+def test_what_is_kept_for_a_client_that_is_away_does_not_grow_for_ever() -> None:
+    now = 0.0
+    sockets = Sockets(clock=lambda: now)
+    for client in range(1500):
+        sockets.send(str(client), "executed", 1, keep=True)
+    for number in range(1500):
+        sockets.send("busy", "executed", number, keep=True)
+    sockets.send("busy", "progress", 0)
+    assert list(sockets.missed("0")) == []
+    assert len(list(sockets.missed("1499"))) == 1
+    assert list(sockets.missed("1499")) == []
+    kept = [json.loads(text)["data"] for text in sockets.missed("busy")]
+    assert kept == list(range(500, 1500))
+    now = 601.0
+    assert list(sockets.missed("1498")) == []
+
+
+def test_nor_for_all_of_them_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.dialects.comfyui.sockets._MOST_MISSED_TOGETHER", 5)
+    sockets = Sockets()
+    for client in ("first", "second", "first", "third"):
+        for number in range(2):
+            sockets.send(client, "executed", number, keep=True)
+    assert [len(sockets.missed(client)) for client in ("second", "first", "third")] == [0, 0, 2]
+    for number in range(5):
+        sockets.send("second", "executed", number, keep=True)
+    assert len(sockets.missed("second")) == 5

@@ -1,0 +1,113 @@
+"""The course of a graph: its nodes in order, and which of them a job has come to."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.workflow import request_from_workflow
+from engine.workflow.reader import PARAMETER_INPUTS
+from server.dialects.comfyui.stream import Stream
+from tests.server.dialects.comfyui.client import graph_of
+from tests.server.dialects.comfyui.jobs import course, job_of, picture, progress
+
+
+def test_each_node_comes_behind_those_it_depends_on() -> None:
+    graph = graph_of(clip_skip=2)
+    order = course(graph).order
+    assert sorted(order) == sorted(graph)
+    for id in order:
+        for value in graph[id]["inputs"].values():
+            if isinstance(value, list):
+                assert order.index(value[0]) < order.index(id)
+
+
+@given(st.permutations(list(graph_of(clip_skip=2))))
+def test_the_order_in_which_a_graph_is_written_does_not_matter(ids: list[str]) -> None:
+    graph = graph_of(clip_skip=2)
+    assert course({id: graph[id] for id in ids}).order == course(graph).order
+
+
+def test_idle_and_unconnected_nodes_are_not_run() -> None:
+    graph = graph_of()
+    graph["11"] = {"class_type": "PreviewImage", "inputs": {}}
+    graph["12"] = {"class_type": "EmptyLatentImage", "inputs": {}}
+    assert not {"11", "12"} & set(course(graph).order)
+
+
+def test_graphs_that_no_stack_could_hold() -> None:
+    graph: dict[str, Any] = {
+        str(n): {"class_type": "CLIPSetLastLayer", "inputs": {"clip": [n + 1, 0]}} for n in range(5000)
+    }
+    graph["out"] = {"class_type": "SaveImage", "inputs": {"images": ["0", 0]}}
+    assert course(graph).order[-1] == "out"
+    graph["4999"]["inputs"]["clip"] = ["0", 0]  # a circle
+    assert len(course(graph).order) == 5001
+
+
+OTHERS: dict[str, Any] = {
+    "prompt": "a",
+    "negative_prompt": "a",
+    "sampler": "heun",
+    "scheduler": "karras",
+    "denoise": 0.5,
+    "clip_skip": -3,
+    "model": "another",
+}
+"""Values that ``graph_of`` does not have; 16 for the other inputs."""
+
+
+@pytest.mark.parametrize("parameter", list(PARAMETER_INPUTS))
+def test_every_parameter_has_its_node(parameter: str) -> None:
+    graph = graph_of(clip_skip=2)
+    before = request_from_workflow(graph)
+    at = course(graph).node_of(parameter)
+    assert at is not None
+    graph[at[0]]["inputs"][at[1]] = OTHERS.get(parameter, 16)
+    after = request_from_workflow(graph)
+    names = [field.name for field in dataclasses.fields(before)]
+    assert [name for name in names if getattr(before, name) != getattr(after, name)] == [parameter]
+
+
+def test_stages_follow_the_course() -> None:
+    one = course(graph_of())
+    assert [one.class_of(one.order[one.place(stage)]) for stage in ("loading", "sampling", "decoding")] == [
+        "CheckpointLoaderSimple",
+        "KSampler",
+        "VAEDecode",
+    ]
+    assert one.place("loading") <= one.place("waiting") < one.place("sampling") < one.place("decoding")
+
+
+def test_a_stream_leaves_no_node_out_and_tells_none_twice() -> None:
+    job = job_of()
+    stream = Stream(job)
+    messages = list(stream.begin())
+    for event in (progress(job, "sampling", 2), progress(job, "loading"), progress(job, "sampling", 3)):
+        messages += stream.advance(event)
+    stream.job = dataclasses.replace(job, state="succeeded", pictures=(picture(),))
+    messages += stream.finish()
+    told = [data["node"] for kind, data in messages if kind == "executing"]
+    assert told == [*course(job.extra["prompt"]).order, None]
+    assert all(data["prompt_id"] == "j" for _, data in messages)
+
+
+def test_a_stream_that_was_held_back_catches_up() -> None:
+    job = job_of()
+    stream = Stream(job)
+    stream.note(progress(job, "sampling", 1))
+    stream.note(progress(job, "sampling", 3))
+    messages = list(stream.begin())
+    assert stream.begun
+    assert [kind for kind, _ in messages][:2] == ["execution_start", "execution_cached"]
+    assert [data["value"] for kind, data in messages if kind == "progress"] == [3]
+
+
+def test_a_sampler_that_does_not_know_its_steps() -> None:
+    job = job_of()
+    told = [data for kind, data in Stream(job).advance(progress(job, "sampling", 7, None)) if kind == "progress"]
+    assert [(each["value"], each["max"]) for each in told] == [(7, 8)]

@@ -1,0 +1,42 @@
+"""What the history and the list of jobs say of a job."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from server.dialects.comfyui.history import ending, history_item, in_history, job_item
+from server.dialects.comfyui.stream import Stream
+from server.job import Failure
+from tests.server.dialects.comfyui.jobs import course, job_of, picture
+
+
+@pytest.mark.parametrize(
+    ("kind", "node"), [("generation_failed", "KSampler"), ("broken_checkpoint", "CheckpointLoaderSimple")]
+)
+def test_a_failure_is_laid_at_its_node(kind: str, node: str) -> None:
+    job = job_of("failed", failure=Failure(kind=kind, message="why"))
+    word, told = ending(job, course(job.extra["prompt"]))
+    assert (word, told["node_type"], told["exception_type"], told["exception_message"]) == (
+        "execution_error",
+        node,
+        kind,
+        "why",
+    )
+    assert told["timestamp"] == 13250
+    assert next(Stream(job).finish()) == (word, told)
+
+
+def test_what_was_taken_out_of_the_queue_is_no_history() -> None:
+    assert not in_history(job_of("cancelled", started=None))
+    assert in_history(job_of("cancelled"))
+    assert not in_history(job_of("running"))
+    assert job_item(job_of("cancelled", started=None), detailed=True)["status"] == "cancelled"
+
+
+def test_numbers() -> None:
+    job = job_of("succeeded", pictures=(picture(),))
+    assert history_item(job)["prompt"][0] == 4
+    assert history_item(dataclasses.replace(job, extra={**job.extra, "front": True}))["prompt"][0] == -4
+    assert history_item(dataclasses.replace(job, extra={**job.extra, "number": 0.5}))["prompt"][0] == 0.5

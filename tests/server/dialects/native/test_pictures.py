@@ -1,0 +1,45 @@
+"""Pictures over HTTP: kept, converted, and nothing else served in their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from server.settings import Settings
+from tests.server.dialects.native.client import generate, picture
+
+
+def test_pictures_are_served_for_ever_and_converted_on_the_way(client: httpx.Client) -> None:
+    url = generate(client, width=64, height=64)["output_url"]
+    png = httpx.get(url)
+    assert "immutable" in png.headers["cache-control"]
+    assert httpx.get(url, headers={"If-None-Match": png.headers["etag"]}).status_code == 304
+    assert httpx.head(url).status_code == 200
+    tags = {png.headers["etag"]}
+    for suffix, form in ((".jpeg", "JPEG"), (".jpg", "JPEG"), (".webp", "WEBP"), (".jpeg?quality=10", "JPEG")):
+        answer = httpx.get(url.removesuffix(".png") + suffix)
+        assert (picture(answer).format, picture(answer).size) == (form, (64, 64))
+        assert answer.headers["content-type"] == f"image/{form.lower()}"
+        tags.add(answer.headers["etag"])
+    assert len(tags) == 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nothing.png",
+        "cat.png",
+        "x.gif",
+        "jobs.sqlite",
+        "..%2Fjobs.sqlite",
+        "%2e%2e%2fjobs.sqlite",
+        ".png",
+        "a" * 300 + ".png",
+    ],
+)
+def test_nothing_but_pictures_is_served(client: httpx.Client, name: str, settings: Settings) -> None:
+    generate(client)
+    (Path(settings.outputs) / "cat.png").write_bytes(b"somebody's own")
+    assert client.get(f"/images/{name}").status_code == 404
