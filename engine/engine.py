@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import weakref
+from collections.abc import Hashable
 from pathlib import Path
 from types import TracebackType
 
@@ -63,10 +64,18 @@ class Engine:
             handle.cancel()
             raise
 
-    def submit(self, request: GenerationRequest, *, previews: bool = False, listen: Listener | None = None) -> Handle:
+    def submit(
+        self,
+        request: GenerationRequest,
+        *,
+        previews: bool = False,
+        listen: Listener | None = None,
+        owner: Hashable = None,
+    ) -> Handle:
         """Accept ``request`` and return at once; requests in flight share the device's work.
 
         A seed of None is drawn now. With ``previews``, every step's ``Progress`` shows a small picture.
+        ``owner``: whose request it is; owners get equal shares of the steps, however many requests each has in flight.
         ``listen`` is called for each progress, and for the end, on the thread that brings the news.
 
         Raises ``BadRequest`` for what can be told without the checkpoint (its prompts' syntax, its schedule),
@@ -77,7 +86,7 @@ class Engine:
         lease = self._pool.acquire(path)
         accepted = dataclasses.replace(request.with_seed(), model=catalog.name_of(path, self.config.models_folder))
         handle = Handle(accepted, self._cancel, listen)
-        self._loop.submit(Job(handle=handle, lease=lease, previews=previews))
+        self._loop.submit(Job(handle=handle, lease=lease, previews=previews, owner=owner))
         return handle
 
     def checkpoint_file(self, request: GenerationRequest) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,7 @@ class Job:
     handle: Handle
     lease: Lease[Model]
     previews: bool
+    owner: Hashable = None
     marks: list[float] = field(default_factory=lambda: [time.perf_counter()])
     """When it was submitted, loaded, encoded, admitted, sampled and decoded."""
     trajectory: Trajectory | None = None

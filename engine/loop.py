@@ -199,7 +199,7 @@ class Loop:
             negative = conditioning
             if request.cfg_scale != 1:
                 negative = model.conditioner.encode(request.negative_prompt, request.clip_skip, "negative_prompt")
-            job.trajectory = Trajectory(request, model.denoiser, conditioning, negative)
+            job.trajectory = Trajectory(request, model.denoiser, conditioning, negative, job.owner)
         except Exception as error:
             self._fail(job, error)
             return

@@ -25,11 +25,17 @@ from engine.vae import PIXELS_PER_CELL
 class Trajectory:
     """A sampler at work on one request's x, which is its whole batch: float32 (B, 4, h, w).
 
-    ``denoiser`` is who evaluates it; trajectories of one ``group`` may be evaluated together.
+    ``denoiser`` is who evaluates it; trajectories of one ``group`` may be evaluated together, and the ``owner`` s of
+    those in flight take turns.
     """
 
     def __init__(
-        self, request: GenerationRequest, denoiser: Denoiser, conditioning: Tensor, negative_conditioning: Tensor
+        self,
+        request: GenerationRequest,
+        denoiser: Denoiser,
+        conditioning: Tensor,
+        negative_conditioning: Tensor,
+        owner: Hashable = None,
     ) -> None:
         assert request.seed is not None, "a trajectory's seed is fixed when its request is accepted"
         shape = (request.batch_size, 4, request.height // PIXELS_PER_CELL, request.width // PIXELS_PER_CELL)
@@ -37,6 +43,7 @@ class Trajectory:
         device = conditioning.device
         x = to_device(start(start_noise(request.seed, shape), schedule[0]), device)
         self.denoiser = denoiser
+        self.owner = owner
         self.pictures = request.batch_size
         self.steps: int | None = None if request.sampler == "dpm_adaptive" else len(schedule) - 1
         self._total = evaluation_count(request.sampler, len(schedule)) if self.steps is not None else None

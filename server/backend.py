@@ -50,9 +50,13 @@ class Backend(Protocol):
         A model is looked for by its name, in the models folder alone.
         """
 
-    async def run(self, requests: Sequence[GenerationRequest], listen: Listener) -> list[GenerationResult]:
-        """Carry all out, together with what else is running. Raises what the first one that failed raised, having
-        cancelled the others; cancelling the calling task cancels them all and frees their places within a step."""
+    async def run(
+        self, requests: Sequence[GenerationRequest], listen: Listener, client: str | None = None
+    ) -> list[GenerationResult]:
+        """Carry all out, together with what else is running; the clients of what runs get equal shares of the steps.
+
+        Raises what the first one that failed raised, having cancelled the others; cancelling the calling task cancels
+        them all and frees their places within a step."""
 
     def models(self) -> list[ModelInfo]:
         """What lies in the models folder, the default first."""
@@ -107,7 +111,9 @@ class EngineBackend:
         check(request)
         return dataclasses.replace(request, model=self._shelf.name_of(request.model))
 
-    async def run(self, requests: Sequence[GenerationRequest], listen: Listener) -> list[GenerationResult]:
+    async def run(
+        self, requests: Sequence[GenerationRequest], listen: Listener, client: str | None = None
+    ) -> list[GenerationResult]:
         engine = self._running_engine()
         ends: list[asyncio.Future[None]] = []
         handles: list[Handle] = []
@@ -117,7 +123,7 @@ class EngineBackend:
                 ends.append(asyncio.get_running_loop().create_future())
                 hear = _bridge(number, listen, ends[-1], resident=path in engine.resident())
                 named = dataclasses.replace(request, model=str(path))
-                handles.append(engine.submit(named, previews=True, listen=hear))
+                handles.append(engine.submit(named, previews=True, listen=hear, owner=client))
             await self._first_failure(engine, handles, ends)
             results = [handle.result(timeout=0) for handle in handles]
         finally:

@@ -67,7 +67,9 @@ class InstantBackend:
             raise BadRequest("prompt", request.prompt, "at most 100 brackets within each other")
         return GenerationRequest(**parameters(request) | {"model": name})
 
-    async def run(self, requests: Sequence[GenerationRequest], listen: Listener) -> list[GenerationResult]:
+    async def run(
+        self, requests: Sequence[GenerationRequest], listen: Listener, client: str | None = None
+    ) -> list[GenerationResult]:
         tasks = [asyncio.create_task(self._one(number, each, listen)) for number, each in enumerate(requests)]
         try:
             return await asyncio.gather(*tasks)

@@ -67,7 +67,7 @@ class Run:
         await self._doors[number].wait()
         try:
             request = self.job.requests[number]
-            (result,) = await backend.run([request], lambda _, progress: listen(number, progress))
+            (result,) = await backend.run([request], lambda _, progress: listen(number, progress), self.job.client)
             return result
         finally:
             self._given.discard(number)

@@ -18,6 +18,7 @@ class Counter:
     name: str
     length: int
     group: Hashable = "same"
+    owner: Hashable = None
     pictures: int = 1
     rows: int = 2
     raises_at: int | None = None
@@ -104,6 +105,39 @@ def test_those_who_do_not_fit_into_a_tick_take_turns(rows: int) -> None:
         step(batcher)
         progress = [len(member.seen) for member in members]
         assert max(progress) - min(progress) <= 1
+
+
+@pytest.mark.parametrize("rows", [2, 4, 6, 16])
+@pytest.mark.parametrize("late", [0, 7])
+def test_nobody_is_the_slower_for_how_much_another_asks_for(rows: int, late: int) -> None:
+    batcher = Batcher(Clock(), capacity=16, rows=rows)
+    crowd = [Counter(str(number), 50, owner="many") for number in range(12)]
+    for member in crowd:
+        batcher.add(member)
+    for _ in range(late):
+        step(batcher)
+    alone = Counter("alone", 20, owner="one")
+    batcher.add(alone)
+    before = sum(len(member.seen) for member in crowd)
+    ticks = 0
+    while alone.x is None:
+        step(batcher)
+        ticks += 1
+    assert ticks <= (2 * 20 if rows == 2 else 20) + 1
+    others = sum(len(member.seen) for member in crowd) - before
+    assert others == ticks * (rows // 2) - 20  # the rest of every call is theirs
+    progress = [len(member.seen) for member in crowd]
+    assert max(progress) - min(progress) <= 1
+
+
+def test_owners_of_several_groups_take_turns() -> None:
+    clock = Clock()
+    batcher = Batcher(clock, capacity=16, rows=16)
+    for name, group, owner in (("a", "wide", 1), ("b", "tall", 1), ("c", "wide", 1), ("d", "square", 2)):
+        batcher.add(Counter(name, 4, group=group, owner=owner))
+    run(batcher)
+    assert [call[0] for call in clock.calls[:8]].count("d") == 4
+    assert all({*call} <= {"a", "c"} or len(call) == 1 for call in clock.calls)
 
 
 def test_groups_take_turns_and_are_never_mixed() -> None:

@@ -133,6 +133,24 @@ def test_one_failure_cancels_the_others(models_folder: Path) -> None:
     run(scene())
 
 
+def test_a_client_is_not_the_slower_for_how_much_another_asks_for(models_folder: Path) -> None:
+    async def scene() -> None:
+        async with backend(models_folder) as own:
+            steps: dict[int, int] = {}
+            wanted = [own.check(request(steps=900, seed=seed)) for seed in range(8)]
+            crowd = asyncio.create_task(
+                own.run(wanted, lambda number, progress: steps.update({number: progress.step}), "many")
+            )
+            await until(lambda: len(steps) == 8 and min(steps.values()) >= 1)
+            before = sum(steps.values())
+            await own.run([own.check(request(steps=20))], silent, "one")
+            assert sum(steps.values()) - before <= 60  # in turn with each of the eight it would be 160
+            crowd.cancel()
+            await asyncio.gather(crowd, return_exceptions=True)
+
+    run(scene())
+
+
 def test_cancelling_frees_the_places(models_folder: Path) -> None:
     async def scene() -> None:
         async with backend(models_folder) as own:

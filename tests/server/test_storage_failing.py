@@ -189,11 +189,11 @@ class DyingBackend(InstantBackend):
 
     dead = 0
 
-    async def run(self, requests: Any, listen: Listener) -> list[GenerationResult]:
+    async def run(self, requests: Any, listen: Listener, client: str | None = None) -> list[GenerationResult]:
         if self.dead:
             self.dead -= 1
             raise EngineClosed("the engine's thread has ended")
-        return await super().run(requests, listen)
+        return await super().run(requests, listen, client)
 
 
 @pytest.mark.parametrize(("deaths", "end"), [(2, "succeeded"), (3, "failed")])
