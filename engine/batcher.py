@@ -5,6 +5,7 @@ Pure Python: it moves trajectories, and knows no tensors, no models and no threa
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -38,13 +39,22 @@ class Tick(Generic[M]):
     failed: list[tuple[M, Exception]] = field(default_factory=list)
 
 
+@dataclass
+class _Turn:
+    """When an owner's member last led a tick, and when one was last evaluated; in no unit, only growing."""
+
+    led: int
+    served: int
+
+
 class Batcher(Generic[M]):
     """Advances the trajectories of many requests together. Not thread-safe: the device's thread owns it.
 
     ``evaluate`` takes members of one group and returns their predictions; where it raises for several, they are
     evaluated again in halves, so that an error meets only those who cause it. ``capacity`` pictures advance together;
     a tick takes as many of them as fill ``rows`` rows, so that it is short and those who wait take turns: the owners
-    of members first, then each owner's members, so that nobody is the slower for how much another asks for.
+    of members take turns at leading a tick, each with its member that was evaluated longest ago, and the rows that are
+    left are shared out in turn too. So nobody is the slower for how much another asks for.
     """
 
     def __init__(self, evaluate: Callable[[Sequence[M]], Sequence[Any]], *, capacity: int, rows: int) -> None:
@@ -52,7 +62,9 @@ class Batcher(Generic[M]):
         self._capacity = capacity
         self._rows = rows
         self._waiting: deque[M] = deque()
-        self._flying: list[M] = []  # who was evaluated longest ago comes first
+        self._flying: list[M] = []  # who was evaluated, or admitted, longest ago comes first
+        self._turns: dict[Hashable, _Turn] = {}  # of the owners of those in flight
+        self._count = itertools.count()
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._flying)
@@ -95,30 +107,38 @@ class Batcher(Generic[M]):
         return tick
 
     def _choose(self, tick: Tick[M]) -> list[M]:
-        """The member whose turn it is and those of its group, by their turns, until the rows are filled."""
+        """Who leads the tick, and those of its group that fill the rows."""
         ready = [member for member in list(self._flying) if self._ready(member, tick)]
         if not ready and self._flying:
             ready = [member for member in self._flying[:1] if self._ready(member, tick, wait=True)]
-        ready = self._by_turns(ready)
-        chosen: list[M] = []
-        rows = 0
-        for member in ready:
-            if member.group == ready[0].group and (not chosen or rows + member.rows <= self._rows):
+        if not ready:
+            return []
+        turns = self._turns = {member.owner: self._turns.get(member.owner) or self._new() for member in self._flying}
+        leader = min(ready, key=lambda member: turns[member.owner].led)  # of its owner's, the first in ``ready``
+        chosen = [leader]
+        rows = leader.rows
+        for member in self._riders(leader, ready):
+            if rows + member.rows <= self._rows:
                 chosen.append(member)
                 rows += member.rows
+        turns[leader.owner].led = next(self._count)
+        for member in chosen:
+            turns[member.owner].served = next(self._count)
         return chosen
 
-    def _by_turns(self, ready: Sequence[M]) -> list[M]:
-        """One member of each owner, then a second one of each, and so on: an owner's by who was evaluated longest ago,
-        as in ``ready``, and so the owners."""
-        served = {member.owner: place for place, member in enumerate(self._flying)}
-        before: Counter[Hashable] = Counter()
-        turns: list[tuple[int, int]] = []
+    def _riders(self, leader: M, ready: Sequence[M]) -> list[M]:
+        """Who may share ``leader`` 's tick: one of each owner, by who was served longest ago, then a second one …"""
+        before: Counter[Hashable] = Counter([leader.owner])
+        turns: list[tuple[int, int, M]] = []
         for member in ready:
-            turns.append((before[member.owner], served[member.owner]))
-            before[member.owner] += 1
-        order = sorted(range(len(ready)), key=turns.__getitem__)
-        return [ready[number] for number in order]
+            if member is not leader and member.group == leader.group:
+                turns.append((before[member.owner], self._turns[member.owner].served, member))
+                before[member.owner] += 1
+        return [member for _, _, member in sorted(turns, key=lambda turn: turn[:2])]
+
+    def _new(self) -> _Turn:
+        """Of an owner with nothing else in flight: behind all others."""
+        return _Turn(led=next(self._count), served=next(self._count))
 
     def _ready(self, member: M, tick: Tick[M], *, wait: bool = False) -> bool:
         """Whether ``member`` has something to evaluate; not so while its sampler waits for a number from the device."""

@@ -75,7 +75,7 @@ class Engine:
         """Accept ``request`` and return at once; requests in flight share the device's work.
 
         A seed of None is drawn now. With ``previews``, every step's ``Progress`` shows a small picture.
-        ``owner``: whose request it is; owners get equal shares of the steps, however many requests each has in flight.
+        ``owner``: whose request it is; owners take turns at the device, however many requests each has in flight.
         ``listen`` is called for each progress, and for the end, on the thread that brings the news.
 
         Raises ``BadRequest`` for what can be told without the checkpoint (its prompts' syntax, its schedule),

@@ -53,7 +53,7 @@ class Backend(Protocol):
     async def run(
         self, requests: Sequence[GenerationRequest], listen: Listener, client: str | None = None
     ) -> list[GenerationResult]:
-        """Carry all out, together with what else is running; the clients of what runs get equal shares of the steps.
+        """Carry all out, together with what else is running; the clients take turns at the device.
 
         Raises what the first one that failed raised, having cancelled the others; cancelling the calling task cancels
         them all and frees their places within a step."""
@@ -171,7 +171,7 @@ class EngineBackend:
     def _make(self) -> Engine:
         from engine import Engine
 
-        gc.freeze()  # modules stay; to look through torch's takes the collector, and all who wait, a tenth of a second
+        gc.freeze()  # modules, nearly all, which stay: to look through them takes all who wait a tenth of a second
         return Engine(dataclasses.replace(self._config, checkpoint=None))
 
     def _running_engine(self) -> Engine:

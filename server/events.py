@@ -103,9 +103,9 @@ class _Channel:
 class Hub:
     """Tells readers what happens to jobs."""
 
-    def __init__(self, watch: Callable[[Event], None] | None = None) -> None:
-        """``watch`` is called with every event, when it happens."""
-        self._watch = watch
+    def __init__(self) -> None:
+        self.watch: Callable[[Event], None] | None = None
+        """Called with every event, when it happens."""
         self._channels: dict[str, _Channel] = {}
         self._all: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._closed = False
@@ -244,9 +244,9 @@ class Hub:
                 if reader.pending > MAX_PENDING:
                     reader.end()
                     self._all.discard(reader)
-        if self._watch is not None:
+        if self.watch is not None:
             try:
-                self._watch(event)
+                self.watch(event)
             except Exception:  # whoever watches must not stop what is watched
                 _log.exception("an event could not be told", extra={"job": event.job.id})
 

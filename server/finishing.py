@@ -100,12 +100,13 @@ class Finishing:
             done = await asyncio.gather(
                 *(self._outputs.write(name, make) for name, make in files.items()), return_exceptions=True
             )
-            failed = [error for error in done if error is not None]
+            failed = {name: error for name, error in zip(files, done, strict=True) if error is not None}
             if not failed:
                 return
-            worst = next((error for error in failed if not isinstance(error, NotWritten)), None)
+            worst = next((error for error in failed.values() if not isinstance(error, NotWritten)), None)
             if worst is not None or pause is None:
-                raise worst or failed[0]
+                raise worst or next(iter(failed.values()))
+            files = {name: files[name] for name in failed}
             await asyncio.sleep(pause)
 
     async def _discard(self, names: Sequence[str]) -> None:

@@ -53,7 +53,8 @@ class Jobs:
         self._backend = backend
         composer = Composer(bodies or {})
         self._store: Store = store or SqliteStore(settings.database, compose=composer)
-        self._hub = Hub(watch)
+        self._hub = Hub()
+        self._watch = watch
         self._estimate = Estimate()
         self._places = Places(self._store, self._hub, self._estimate)
         self._webhooks = Webhooks(self._store, settings, composer)
@@ -79,6 +80,7 @@ class Jobs:
         for job in found.queued:
             self._hub.reserve(job.id)
             self._hub.queued(job)
+        self._hub.watch = self._watch  # those that waited before were told of then
         for job in found.ended:  # nobody listens yet
             _log.warning("a job that a crash interrupted ended as %s", job.state, extra={"job": job.id})
         await self._housekeeping.start()

@@ -25,7 +25,7 @@ _SYNCS_AT_ONCE = 8
 _PROBE_SECONDS = 2.0
 
 
-class NotWritten(Exception):
+class NotWritten(OSError):
     """The storage did not take a picture."""
 
 
@@ -52,7 +52,7 @@ class Outputs:
         """What ``make`` returns is on disk, whole, when this returns, in place of what had the name; where this fails
         nothing has it. Raises ``NotWritten`` and what ``make`` raises, which is called off the event loop."""
         assert _NAME.fullmatch(name), name
-        await asyncio.to_thread(self._make, name, make)
+        await asyncio.to_thread(self._make_and_write, name, make)
 
     async def remove(self, names: Collection[str]) -> None:
         """Those that are not there are not missed."""
@@ -85,8 +85,8 @@ class Outputs:
             raise KeyError(name) from None
         return data
 
-    def _make(self, name: str, make: Callable[[], bytes]) -> None:
-        data = make()  # here, so that no other thread has to be woken
+    def _make_and_write(self, name: str, make: Callable[[], bytes]) -> None:
+        data = make()  # here, where it needs no thread of its own
         try:
             self._write(name, data)
         except Exception as error:  # whatever the storage's library raises

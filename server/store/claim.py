@@ -22,7 +22,7 @@ _CLIENTS = """
         ) FROM clients WHERE client IS NOT NULL
     )
 """
-"""Who has a queued job of a priority, and a NULL: one step in the index for each, however many jobs there are."""
+"""Who has a queued job of a priority, and a NULL: one step in the index for each client, however many jobs it has."""
 
 
 @dataclass(eq=False)

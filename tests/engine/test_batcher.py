@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -130,14 +131,36 @@ def test_nobody_is_the_slower_for_how_much_another_asks_for(rows: int, late: int
     assert max(progress) - min(progress) <= 1
 
 
-def test_owners_of_several_groups_take_turns() -> None:
-    clock = Clock()
-    batcher = Batcher(clock, capacity=16, rows=16)
-    for name, group, owner in (("a", "wide", 1), ("b", "tall", 1), ("c", "wide", 1), ("d", "square", 2)):
-        batcher.add(Counter(name, 4, group=group, owner=owner))
-    run(batcher)
-    assert [call[0] for call in clock.calls[:8]].count("d") == 4
-    assert all({*call} <= {"a", "c"} or len(call) == 1 for call in clock.calls)
+@pytest.mark.parametrize("order", list(itertools.permutations(["a1", "a2", "b1"])))
+@pytest.mark.parametrize("other", [{"group": "tall"}, {"rows": 8}], ids=["group", "size"])
+def test_nobody_starves_while_another_of_the_same_owner_rides_along(order: list[str], other: dict[str, Any]) -> None:
+    batcher = Batcher(Clock(), capacity=16, rows=8)
+    kinds: dict[str, dict[str, Any]] = {"a1": {"owner": "a"}, "a2": {"owner": "a"} | other, "b1": {"owner": "b"}}
+    members = [Counter(name, 1000, **kinds[name]) for name in order]
+    for member in members:
+        batcher.add(member)
+    for _ in range(200):
+        step(batcher)
+    assert min(len(member.seen) for member in members) >= 95
+
+
+@pytest.mark.parametrize("rows", [2, 4])
+def test_owners_have_equal_shares_whatever_their_requests_are_like(rows: int) -> None:
+    batcher = Batcher(Clock(), capacity=16, rows=rows)
+    asked = {"a": (1, 1), "b": (3, 50), "c": (10, 2)}  # at a time, and evaluations of each
+    shares = dict.fromkeys(asked, 0)
+    flying = dict.fromkeys(asked, 0)
+    for _ in range(900):
+        for owner, (most, length) in asked.items():
+            for _ in range(most - flying[owner]):
+                batcher.add(Counter(owner, length, owner=owner))
+            flying[owner] = most
+        tick = step(batcher)
+        for member in tick.advanced:
+            shares[member.name] += 1
+        for member in tick.finished:
+            flying[member.name] -= 1
+    assert max(shares.values()) - min(shares.values()) <= 2
 
 
 def test_groups_take_turns_and_are_never_mixed() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import GenerationRequest
+from server.events import Event
 from server.fake import InstantBackend
 from server.job import Job, NewJob
 from server.jobs import Jobs
@@ -62,6 +63,7 @@ async def queue(
     backend: InstantBackend | None = None,
     outputs: Outputs | None = None,
     store: Callable[[Settings], Store] | None = None,
+    watch: Callable[[Event], None] | None = None,
     drain: float = PATIENCE,
     **values: Any,
 ) -> AsyncIterator[Queue]:
@@ -69,7 +71,7 @@ async def queue(
     settings = settings_in(folder, **values)
     made = backend or InstantBackend()
     kept = outputs or Outputs(settings.outputs)
-    jobs = Jobs(settings, made, kept, store=store(settings) if store else None)
+    jobs = Jobs(settings, made, kept, store=store(settings) if store else None, watch=watch)
     await jobs.start()
     try:
         await made.start()

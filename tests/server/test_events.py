@@ -152,7 +152,8 @@ class HubScene:
     """A hub with jobs that the test moves by hand."""
 
     def __init__(self, watch: Callable[[Event], None] | None = None) -> None:
-        self.hub = Hub(watch)
+        self.hub = Hub()
+        self.hub.watch = watch
 
     def accepted(self, id: str) -> Job:
         made = Job(

@@ -48,6 +48,23 @@ def test_closing_lets_running_jobs_end(tmp_path: Path) -> None:
     run(scene())
 
 
+def test_what_waited_before_a_restart_is_not_accepted_again(tmp_path: Path) -> None:
+    async def scene() -> None:
+        backend = InstantBackend(capacity=1, step_seconds=3600)
+        before: list[str] = []
+        async with queue(tmp_path, backend=backend, drain=0, watch=lambda event: before.append(event.kind)) as own:
+            jobs = [await own.submit() for _ in range(3)]
+            await until(lambda: len(backend.started) == 1)
+        assert before.count("queued") >= 3
+        after: list[str] = []
+        async with queue(tmp_path, watch=lambda event: after.append(event.kind)) as own:
+            for job in jobs:
+                await own.end(job)
+        assert (after.count("queued"), after.count("started"), after.count("finished")) == (0, 3, 3)
+
+    run(scene())
+
+
 def test_closing_puts_what_does_not_end_back_and_counts_no_attempt(tmp_path: Path) -> None:
     async def scene() -> None:
         for _ in range(5):  # more often than a job may be attempted

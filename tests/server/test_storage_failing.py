@@ -60,6 +60,25 @@ def test_a_full_disk_fails_the_job_and_the_server_goes_on(tmp_path: Path, monkey
     run(scene())
 
 
+def test_what_is_written_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.finishing._WRITE_PAUSES", (0.0, 0.0))
+    made = itertools.count()
+
+    def counting(*arguments: Any) -> bytes:
+        next(made)
+        return encode_png(*arguments)
+
+    monkeypatch.setattr("server.pictures.encode_png", counting)
+
+    async def scene() -> None:
+        outputs = BrokenOutputs(str(tmp_path / "outputs"), failures=1)
+        async with queue(tmp_path, outputs=outputs) as own:
+            assert (await own.finish(request(batch_size=4))).state == "succeeded"
+        assert next(made) == 5
+
+    run(scene())
+
+
 class FailingStore(SqliteStore):
     """Its ends of jobs fail as often as the test says."""
 
