@@ -29,7 +29,7 @@ import uvloop
 from benchmarks.load_audit import Row, audit, audit_files, read_rows, settled
 from benchmarks.load_dialects import Caller
 from benchmarks.load_plan import DIALECTS, MOST_PICTURES, Call, Habits, plan, read_mix
-from benchmarks.load_report import Report, memory, report, text
+from benchmarks.load_report import Report, memory, report, spread, text
 from benchmarks.load_server import NoServer, OwnServer, own_server
 from benchmarks.load_visits import Clock, Visit, drive, make
 from benchmarks.workloads import Scale
@@ -40,6 +40,7 @@ _KEEP_ALIVE = 30.0
 """Seconds after which an idle connection is not used again: fewer than the server keeps it."""
 _MOST_CLIENTS = 200
 _LOOKS, _PAUSE = 8, 0.5
+_EMPTY_CALLS, _EMPTY_PAUSE = 20, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +147,18 @@ async def run(options: argparse.Namespace) -> Report:
     return told
 
 
+async def _empty(target: Target) -> list[float]:
+    """Seconds of calls that ask for nothing, from the same kind of client: what of a call is not the job's."""
+    seconds: list[float] = []
+    async with _http(target) as http:
+        for _ in range(_EMPTY_CALLS + 1):
+            await asyncio.sleep(_EMPTY_PAUSE)
+            begun = time.perf_counter()
+            (await http.get("/healthz")).raise_for_status()
+            seconds.append(time.perf_counter() - begun)
+    return seconds[1:]  # the first one connects
+
+
 def _target(options: argparse.Namespace, url: str, outputs: Path | None = None) -> Target:
     return Target(url=url, key=options.key, fetches=options.fetch, patience=options.patience, outputs=outputs)
 
@@ -160,7 +173,7 @@ async def _measured(target: Target, calls: Sequence[Call], server: OwnServer | N
     seconds, own = time.monotonic() - begun, time.process_time() - own
     spent = 0.0 if server is None else server.cpu_seconds() - spent
     rows, wrong = await audited(target, visits)
-    told = report(visits, rows, wrong) | {"generator_busy": own / seconds}
+    told = report(visits, rows, wrong) | {"generator_busy": own / seconds, "empty_call": spread(await _empty(target))}
     if server is not None and watching is not None:
         watching.cancel()
         told["cpu_ms_per_call"] = 1000 * spent / max(1, len(calls))

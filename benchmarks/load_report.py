@@ -76,6 +76,7 @@ def text(told: Report) -> str:
         _line("all", told["latency"]),
         _line("in the server", told["in_the_server"]),
         _line("begun late", told["generator_late"]),
+        _line("an empty call", told["empty_call"]),
     ]
     if "cpu_ms_per_call" in told:
         lines.append(

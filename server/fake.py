@@ -147,7 +147,8 @@ class InstantBackend:
         self._in_flight += 1
         try:
             listen(number, Progress(stage="waiting", steps=request.steps))
-            shown = _picture(request, 0, 8)
+            colours = [_colour(request, index) for index in range(request.batch_size)]
+            shown = Image.new("RGB", (request.width // 8, request.height // 8), colours[0])
             for step in range(request.steps + 1):
                 if step:
                     await asyncio.sleep(self.step_seconds)
@@ -161,7 +162,7 @@ class InstantBackend:
             self._in_flight -= 1
         sampled = clock()
         return GenerationResult(
-            images=[_picture(request, index, 1) for index in range(request.batch_size)],
+            images=[Image.new("RGB", (request.width, request.height), colour) for colour in colours],
             latents=cast(Any, None),  # a tensor needs torch, and nobody in the server looks at it
             request=request,
             timings=Timings(
@@ -171,8 +172,8 @@ class InstantBackend:
         )
 
 
-def _picture(request: GenerationRequest, index: int, shrunk: int) -> Image.Image:
-    """One colour, by the request and the place in its batch."""
+def _colour(request: GenerationRequest, index: int) -> tuple[int, int, int]:
+    """By the request and the place in its batch."""
     text = json.dumps([parameters(request), index], sort_keys=True)
     red, green, blue = hashlib.sha256(text.encode()).digest()[:3]
-    return Image.new("RGB", (request.width // shrunk, request.height // shrunk), (red, green, blue))
+    return red, green, blue

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -28,6 +27,9 @@ _HEADERS = {
         "frame-ancestors 'none'"
     ),
 }
+
+
+_RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
 
 
 class AccessMiddleware:
@@ -61,9 +63,9 @@ class HeadersMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                there = {name for name, _ in message["headers"]}
+                own = [header for header in _RAW_HEADERS if header[0] not in there]
+                message = {**message, "headers": [*message["headers"], *own]}
             await send(message)
 
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)

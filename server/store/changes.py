@@ -20,18 +20,21 @@ class Changes:
         before = _under_key(database, job, fingerprint)
         if before is not None:
             return before
-        (queued,) = database.execute("SELECT COUNT(*) FROM jobs WHERE state = 'queued'").fetchone()
-        if queued >= max_queued:
-            raise QueueFull
         columns = columns_of(job, fingerprint)
         names = ", ".join(columns)
         marks = ", ".join(f":{name}" for name in columns)
+        room = "(SELECT COUNT(*) FROM jobs WHERE state = 'queued') < :max_queued"
         try:
-            row = database.execute(f"INSERT INTO jobs ({names}) VALUES ({marks}) RETURNING *", columns).fetchone()
+            row = database.execute(
+                f"INSERT INTO jobs ({names}) SELECT {marks} WHERE {room} RETURNING *",
+                columns | {"max_queued": max_queued},
+            ).fetchone()
         except sqlite3.IntegrityError as error:
             if "jobs.id" not in str(error):
                 raise
             raise IdTaken from None
+        if row is None:
+            raise QueueFull
         return job_of(row)
 
     def start(self, database: sqlite3.Connection, id: str, now: float) -> Job:

@@ -87,7 +87,7 @@ class DatabaseThread:
             database.execute("BEGIN")
             while True:
                 orders.append(order)
-                _one(database, order)
+                (_first if len(orders) == 1 else _further)(database, order)
                 following = self._next() if len(orders) < _MOST_TOGETHER else None
                 if following is None:
                     break
@@ -116,15 +116,30 @@ class DatabaseThread:
             self._loop.call_soon_threadsafe(callback, *arguments)
 
 
-def _one(database: sqlite3.Connection, order: _Order) -> None:
-    """Carry one out; what it raises undoes it and leaves the others alone."""
+def _first(database: sqlite3.Connection, order: _Order) -> None:
+    """Carry out a transaction's first, mostly its only one; what it raises undoes it."""
+    try:
+        order.result = order.operation(database)
+    except Exception as error:
+        if database.in_transaction:  # SQLite may have undone it itself
+            database.execute("ROLLBACK")
+        database.execute("BEGIN")
+        order.error = _told(error)
+
+
+def _further(database: sqlite3.Connection, order: _Order) -> None:
+    """Carry one out after others; what it raises undoes it and leaves them alone."""
     database.execute("SAVEPOINT one")
     try:
         order.result = order.operation(database)
     except Exception as error:
         database.execute("ROLLBACK TO one")  # fails where SQLite undid everything itself: then all have failed
-        order.error = StoreFailed(f"the database failed: {error}") if isinstance(error, sqlite3.Error) else error
+        order.error = _told(error)
     database.execute("RELEASE one")
+
+
+def _told(error: Exception) -> Exception:
+    return StoreFailed(f"the database failed: {error}") if isinstance(error, sqlite3.Error) else error
 
 
 def _settle(orders: list[_Order]) -> None:

@@ -17,7 +17,7 @@ from benchmarks.load import main
 from benchmarks.load_audit import Row, audit, audit_files
 from benchmarks.load_dialects import Caller
 from benchmarks.load_plan import DIALECTS, Call, Dialect, Habits, plan, read_mix
-from benchmarks.load_report import memory, report, text
+from benchmarks.load_report import memory, report, spread, text
 from benchmarks.load_visits import Clock, Visit, drive, make
 from benchmarks.workloads import Scale
 from engine import GenerationRequest
@@ -259,7 +259,7 @@ def test_the_report_counts_patient_callers_alone() -> None:
     told = report(visits, [a_row("succeeded")], ["all is lost"])
     assert told["latency"] == {"count": 101, "p50": 51, "p90": 91, "p99": 100, "max": 101}
     assert told["errors"] == {"500 boom": 1}
-    shown = text(told | {"generator_busy": 0.5})
+    shown = text(told | {"generator_busy": 0.5, "empty_call": spread([0.001])})
     assert "500 boom" in shown
     assert "WRONG: all is lost" in shown
 
@@ -275,6 +275,7 @@ def test_a_load_on_a_server_of_its_own(capsys: pytest.CaptureFixture[str]) -> No
     assert told["memory_mib"]["start"] > 1
     assert told["cpu_ms_per_call"] > 0
     assert told["disk_ms"]["commit"] > 0
+    assert told["empty_call"]["count"] == 20
     assert told["server_log"] == []
 
 
