@@ -124,7 +124,7 @@ def _first(database: sqlite3.Connection, order: _Order) -> None:
         if database.in_transaction:  # SQLite may have undone it itself
             database.execute("ROLLBACK")
         database.execute("BEGIN")
-        order.error = _told(error)
+        order.error = _as_ours(error)
 
 
 def _further(database: sqlite3.Connection, order: _Order) -> None:
@@ -134,11 +134,11 @@ def _further(database: sqlite3.Connection, order: _Order) -> None:
         order.result = order.operation(database)
     except Exception as error:
         database.execute("ROLLBACK TO one")  # fails where SQLite undid everything itself: then all have failed
-        order.error = _told(error)
+        order.error = _as_ours(error)
     database.execute("RELEASE one")
 
 
-def _told(error: Exception) -> Exception:
+def _as_ours(error: Exception) -> Exception:
     return StoreFailed(f"the database failed: {error}") if isinstance(error, sqlite3.Error) else error
 
 
