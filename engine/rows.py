@@ -25,7 +25,7 @@ class Row:
 
     owner: int  # the evaluation's number in the batch
     x: Tensor  # (1, 4, h, w) in the UNet's dtype, scaled
-    time: float
+    time: float  # 0 … 999
     conditioning: Tensor  # (1, L, width)
 
 
@@ -56,7 +56,7 @@ def inputs_of(rows: Sequence[Row], size: int) -> tuple[Tensor, Tensor, Tensor]:
     padded = [*rows, *[rows[0]] * (size - len(rows))]
     length = math.lcm(*(row.conditioning.shape[1] for row in rows))
     x = torch.cat([row.x for row in padded])
-    times = to_device(torch.tensor([row.time for row in padded]), x.device)
+    times = to_device(torch.tensor([row.time for row in padded], dtype=torch.float32), x.device)
     context = torch.cat([repeated(row.conditioning, length) for row in padded])
     return x, times, context.to(x.dtype)
 

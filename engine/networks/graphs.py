@@ -33,7 +33,7 @@ _CALLS_AFTER_NO_MEMORY = 100
 """The same once memory ran out while it was recorded."""
 
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
-_Shapes: TypeAlias = tuple[torch.Size, ...]
+_Kind: TypeAlias = tuple[tuple[torch.Size, torch.dtype], ...]
 T = TypeVar("T")
 
 
@@ -95,26 +95,26 @@ class Graphs:
         self._function = function
         self._recorder = recorder
         self._tally = tally or Tally()
-        self._graphs: OrderedDict[_Shapes, _Graph] = OrderedDict()
-        self._waits: OrderedDict[_Shapes, float] = OrderedDict()  # the call to be recorded: 1 is the next, inf is none
+        self._graphs: OrderedDict[_Kind, _Graph] = OrderedDict()
+        self._waits: OrderedDict[_Kind, float] = OrderedDict()  # the call to be recorded: 1 is the next, inf is none
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """What ``function`` returns. It may be overwritten by the next call: the device is to be done with it by then.
 
-        Inputs of one place have the same dtype, device and strides each time.
+        Inputs of one place are on the same device each time.
         """
-        shapes = tuple(given.shape for given in inputs)
-        graph = self._graphs.get(shapes)
+        kind = tuple((given.shape, given.dtype) for given in inputs)
+        graph = self._graphs.get(kind)
         if graph is not None:
-            self._graphs.move_to_end(shapes)
+            self._graphs.move_to_end(kind)
             return graph.run(inputs)
-        wait = self._waits.get(shapes, _CALLS_TO_RECORD)
+        wait = self._waits.get(kind, _CALLS_TO_RECORD)
         if wait <= _CALLS_TO_RECORD_AGAIN:
             self._tally.count += 1
         if self._recorder is not None and wait == 1:
-            return self._record(shapes, inputs, self._recorder)
+            return self._record(kind, inputs, self._recorder)
         outputs = self._function(*inputs)
-        self._waits[shapes] = wait - 1 if self._recorder is not None else math.inf
+        self._waits[kind] = wait - 1 if self._recorder is not None else math.inf
         _forget(self._waits, _MOST_SEEN)
         return outputs
 
@@ -133,15 +133,16 @@ class Graphs:
         if self._recorder is not None:
             self._recorder.reset()
 
-    def _record(self, shapes: _Shapes, inputs: tuple[Tensor, ...], recorder: Recorder) -> tuple[Tensor, ...]:
+    def _record(self, kind: _Kind, inputs: tuple[Tensor, ...], recorder: Recorder) -> tuple[Tensor, ...]:
         """What ``function`` returns, and its graph for later calls."""
         expected = self._function(*inputs)
         begin = time.perf_counter()
         graph, wait = self._recorded(inputs, expected, recorder)
-        self._waits[shapes] = wait
+        self._waits[kind] = wait
         if graph is not None:
-            _log.info("a CUDA graph for %s, in %.2f s", [tuple(shape) for shape in shapes], time.perf_counter() - begin)
-            self._graphs[shapes] = graph
+            shapes = [tuple(shape) for shape, _ in kind]
+            _log.info("a CUDA graph for %s, in %.2f s", shapes, time.perf_counter() - begin)
+            self._graphs[kind] = graph
             for evicted in _forget(self._graphs, _MOST_GRAPHS):
                 self._waits[evicted] = _CALLS_TO_RECORD_AGAIN
         elif wait == _CALLS_AFTER_NO_MEMORY:
@@ -194,6 +195,6 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8))
 
 
-def _forget(items: OrderedDict[_Shapes, T], most: int) -> list[_Shapes]:
+def _forget(items: OrderedDict[_Kind, T], most: int) -> list[_Kind]:
     """Remove the first of ``items`` beyond ``most``; which they were."""
     return [items.popitem(last=False)[0] for _ in range(len(items) - most)]

@@ -14,8 +14,11 @@ from torch import Tensor
 _SMALL = 256
 """Up to so many pixels, a group norm is one launch."""
 
-_CHUNK = 128
-"""Pixels that one program holds at a time. A larger picture's are cut into at most so many chunks of more."""
+_PIXELS, _PARTS = 16, 4
+"""Pixels that one program has at a time, and how often it asks for so many before it waits for them."""
+
+_MOST_CHUNKS = 512
+"""A picture's pixels are cut into chunks of ``_PIXELS * _PARTS``, or into so many of more."""
 
 _CHANNELS = 64
 """Channels that one program holds."""
@@ -74,32 +77,39 @@ def _moments_kernel(
     chunks: tl.tensor,
     turns: tl.tensor,
     PIXELS: tl.constexpr,
+    PARTS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ) -> None:
-    """Each channel's mean and summed squared deviation in one chunk of one row's pixels (Chan et al. 1983, eq. 2.1)."""
+    """Each channel's mean and summed squared deviation in one chunk of one row's pixels.
+
+    Of values from which about their mean was taken, the first pixels', so that the sums' difference keeps its digits
+    (Chan, Golub & LeVeque 1983, on shifted data).
+    """
     row, chunk = tl.program_id(0), tl.program_id(1)
     channel = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)  # (C,)
     known = channel < channels
-    first = chunk * PIXELS * turns
-    start = x + (row * pixels + first).to(tl.int64) * channels
-    count = tl.zeros((), tl.float32)
-    mean = tl.zeros((CHANNELS,), tl.float32)
-    square = tl.zeros((CHANNELS,), tl.float32)
+    size = PIXELS * PARTS * turns
+    left = pixels - chunk * size
+    start = x + (row * pixels + chunk * size).to(tl.int64) * channels
+    pixel = tl.arange(0, PIXELS)  # (P,)
+    there = (pixel < left)[:, None] & known[None, :]  # (P, C)
+    first = tl.load(start + pixel[:, None] * channels + channel[None, :], mask=there, other=0.0).to(tl.float32)
+    origin = tl.sum(first, 0) / tl.minimum(left, PIXELS).to(tl.float32)
+    total = tl.zeros((PIXELS, CHANNELS), tl.float32)
+    square = tl.zeros((PIXELS, CHANNELS), tl.float32)
     for turn in range(turns):
-        pixel = turn * PIXELS + tl.arange(0, PIXELS)  # (P,)
-        there = (first + pixel < pixels)[:, None] & known[None, :]  # (P, C)
-        value = tl.load(start + pixel[:, None] * channels + channel[None, :], mask=there, other=0.0).to(tl.float32)
-        n = tl.maximum(tl.minimum(pixels - first - turn * PIXELS, PIXELS), 0).to(tl.float32)
-        own = tl.sum(value, 0) / tl.maximum(n, 1.0)
-        deviation = tl.where(there, value - own[None, :], 0.0)
-        delta = own - mean
-        both = tl.maximum(count + n, 1.0)
-        square += tl.sum(deviation * deviation, 0) + delta * delta * (count * n / both)
-        mean += delta * (n / both)
-        count += n
+        for part in tl.static_range(PARTS):
+            place = (turn * PARTS + part) * PIXELS + pixel
+            there = (place < left)[:, None] & known[None, :]
+            value = tl.load(start + place[:, None] * channels + channel[None, :], mask=there, other=0.0).to(tl.float32)
+            value = tl.where(there, value - origin[None, :], 0.0)
+            total += value
+            square += value * value
+    n = tl.minimum(left, size).to(tl.float32)
+    delta = tl.sum(total, 0) / n
     out = (row * chunks + chunk) * channels + channel
-    tl.store(means + out, mean, mask=known)
-    tl.store(squares + out, square, mask=known)
+    tl.store(means + out, origin + delta, mask=known)
+    tl.store(squares + out, tl.maximum(tl.sum(square, 0) - delta * delta * n, 0.0), mask=known)
 
 
 @triton.jit(do_not_specialize=["shift_stride", "pixels", "chunks", "chunk"])
@@ -190,17 +200,17 @@ def group_norm(
             x, shift, weight, bias, y, stride, pixels, eps, SILU=silu, PIXELS=_SMALL, **sizes, num_warps=warps
         )
         return y
-    chunk = max(_CHUNK, triton.next_power_of_2(triton.cdiv(pixels, _CHUNK)))
+    chunk = max(_PIXELS * _PARTS, triton.next_power_of_2(triton.cdiv(pixels, _MOST_CHUNKS)))
     chunks = triton.cdiv(pixels, chunk)
     means, squares = torch.empty(2, rows, chunks, channels, dtype=torch.float32, device=x.device)
     factors, offsets = torch.empty(2, rows, channels, dtype=torch.float32, device=x.device)
     across = triton.cdiv(channels, _CHANNELS)
-    _moments_kernel[(rows, chunks, across)](
-        x, means, squares, pixels, channels, chunks, chunk // _CHUNK, PIXELS=_CHUNK, CHANNELS=_CHANNELS, num_warps=8
-    )
+    turns, tile = chunk // (_PIXELS * _PARTS), {"PIXELS": _PIXELS, "PARTS": _PARTS, "CHANNELS": _CHANNELS}
+    _moments_kernel[(rows, chunks, across)](x, means, squares, pixels, channels, chunks, turns, **tile, num_warps=1)
     counts = (stride, pixels, chunks, chunk)
+    held = triton.next_power_of_2(chunks)
     _scales_kernel[(rows, groups)](
-        means, squares, shift, weight, bias, factors, offsets, *counts, eps, CHUNKS=_CHUNK, **sizes, num_warps=16
+        means, squares, shift, weight, bias, factors, offsets, *counts, eps, CHUNKS=held, **sizes, num_warps=16
     )
     _apply_kernel[(triton.cdiv(pixels, 64), across, rows)](
         x, factors, offsets, y, pixels, channels, SILU=silu, PIXELS=64, CHANNELS=_CHANNELS, num_warps=8

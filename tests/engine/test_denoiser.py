@@ -125,6 +125,19 @@ def test_on_a_gpu_calls_are_the_largest_that_are_filled(batching: Batching) -> N
     assert [rows for rows, _ in unet.calls] == [8, 4, 2]
 
 
+def test_larger_exact_calls_are_used_also_where_the_smallest_was_recorded_before() -> None:
+    unet = LinearUnet()
+    denoiser = denoiser_of(unet, "exact", 8, gpu=True)
+    for _ in range(3):
+        denoiser.denoise([evaluation(0)])
+    four = [evaluation(seed) for seed in range(4)]
+    for _ in range(3):
+        denoiser.denoise(four)
+    unet.calls.clear()
+    denoiser.denoise(four)
+    assert [rows for rows, _ in unet.calls] == [8]
+
+
 def test_fast_calls_are_as_large_as_allowed() -> None:
     unet = LinearUnet()
     denoiser_of(unet, "fast", 16).denoise(MIXED[:4])  # 2 + 1 + 6 + 2 rows, the last two of two chunks

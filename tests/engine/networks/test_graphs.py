@@ -60,6 +60,14 @@ def test_the_second_call_of_a_shape_is_recorded_and_later_ones_replay_it() -> No
     assert graphs.form == "graph"
 
 
+def test_a_graph_serves_no_other_dtype() -> None:
+    graphs = Graphs(lambda x: (x * 2.0,), FakeRecorder())
+    for given in (torch.tensor([3]), torch.tensor([1.5])) * 3:
+        (found,) = graphs(given)
+        assert torch.equal(found, given * 2.0)
+    assert len(graphs) == 2
+
+
 def test_without_a_recorder_the_function_is_called() -> None:
     graphs = Graphs(double, None)
     for _ in range(3):
