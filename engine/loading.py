@@ -5,6 +5,7 @@ Runs on the pool's thread, beside the one that samples; knows nothing of request
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import weakref
 from collections.abc import Callable, Sequence
@@ -19,14 +20,17 @@ from engine.config import EngineConfig
 from engine.denoiser import Denoiser
 from engine.device import device_name, settle
 from engine.job import Model
+from engine.memory import out_of_memory, release_cached
+from engine.networks.compiling import compiled_ahead
 from engine.networks.decoder import VaeDecoder
 from engine.networks.graphs import CudaRecorder, Launcher, Recorder, Tally
 from engine.networks.hints import Hints, hints_file
 from engine.networks.operations import operations_for
 from engine.networks.unet import Unet
+from engine.prompt import CHUNK
 from engine.transfer import Aside
 from engine.vae import Decoder
-from engine.warm_up import Chore, chores
+from engine.warm_up import CELLS, Chore, chores
 
 _VERSIONED = ("torch", "diffusers", "transformers", "numpy")
 
@@ -53,6 +57,7 @@ class Loader:
         self._sizes = config.call_sizes(gpu=self._gpu)
         self._unit = self._sizes[0] if self._exact else None
         self._aside = Aside(device)
+        self._compiled: set[tuple[int, ...]] = set()
 
     def load(self, path: Path) -> Model:
         """The checkpoint in ``path``, ready to work. Raises what ``load_checkpoint`` raises."""
@@ -70,6 +75,8 @@ class Loader:
         device, dtype, fused = self._device, self._dtype, self._fast
         unet = Unet(checkpoint.unet, operations_for(device, dtype, fused=fused, unit=self._unit, hints=hints))
         decoder = VaeDecoder(checkpoint.vae, operations_for(device, dtype, fused=fused))
+        if fused:
+            self._compile_ahead(unet, decoder, checkpoint.text_encoder.config.hidden_size)
         launcher = Launcher(self._recorder, self.tally)
         denoiser = Denoiser(unet, exact=self._exact, sizes=self._sizes, launcher=launcher, hints=hints)
         return Model(
@@ -79,6 +86,25 @@ class Loader:
             decoder=Decoder(decoder, launcher),
             record=self._record(path) | {"form": denoiser.form},
         )
+
+    def _compile_ahead(self, unet: Unet, decoder: VaeDecoder, width: int) -> None:
+        """Have the kernels for pictures of 512 × 512 compiled, lest the first request waits for one after another.
+
+        Once for networks of the same widths. Where memory does not suffice, they are compiled when they are used.
+        """
+        widths = (unet.channels, decoder.channels, width)
+        if widths in self._compiled:
+            return
+        self._compiled.add(widths)
+        rows, zeros = self._sizes[0], functools.partial(torch.zeros, device=self._device, dtype=self._dtype)
+        try:
+            with torch.inference_mode(), compiled_ahead(self._device):
+                unet(zeros(rows, 4, CELLS, CELLS), zeros(rows, dtype=torch.float32), zeros(rows, CHUNK, width))
+                decoder(zeros(1, 4, CELLS, CELLS))
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        release_cached(self._device)
 
     def _recorder(self) -> Recorder | None:
         return CudaRecorder() if self._fast else None

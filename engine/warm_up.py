@@ -17,7 +17,7 @@ from engine.prompt import CHUNK
 
 Chore: TypeAlias = Callable[[Model], None]
 
-_CELLS = 64
+CELLS = 64
 """Height and width of the latents of the picture that most ask for, 512 × 512."""
 
 
@@ -28,7 +28,7 @@ def chores(sizes: Sequence[int], remembered: Sequence[Shape]) -> list[Chore]:
     first; then the calls that are ``remembered``. Each is made twice: the second call is the one that is recorded, and
     of a larger exact call the first is the trial.
     """
-    smallest, *larger = ((rows, _CELLS, _CELLS, CHUNK) for rows in sizes)
+    smallest, *larger = ((rows, CELLS, CELLS, CHUNK) for rows in sizes)
     others = [shape for shape in remembered if shape not in (smallest, *larger)]
     first, *calls = (functools.partial(_call, shape=shape) for shape in (smallest, *reversed(larger), *others))
     order: list[Chore] = [_encode, first, _decode, *calls]
@@ -46,4 +46,4 @@ def _call(model: Model, *, shape: Shape) -> None:
 
 
 def _decode(model: Model) -> None:
-    model.decoder.decode(torch.zeros(1, 4, _CELLS, _CELLS, device=model.checkpoint.device))
+    model.decoder.decode(torch.zeros(1, 4, CELLS, CELLS, device=model.checkpoint.device))

@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from engine.networks.compiling import Kernel
+
 _SMALL = 256
 """Up to so many pixels, a group norm is one launch."""
 
@@ -29,6 +31,7 @@ def _silu(x: tl.tensor) -> tl.tensor:
     return x / (1.0 + tl.exp(-x))
 
 
+@Kernel
 @triton.jit(do_not_specialize=["shift_stride", "pixels"])
 def _small_group_norm_kernel(
     x: tl.tensor,
@@ -67,6 +70,7 @@ def _small_group_norm_kernel(
     tl.store(y + place, value, mask=there)
 
 
+@Kernel
 @triton.jit(do_not_specialize=["pixels", "chunks", "turns"])
 def _moments_kernel(
     x: tl.tensor,
@@ -112,6 +116,7 @@ def _moments_kernel(
     tl.store(squares + out, tl.maximum(tl.sum(square, 0) - delta * delta * n, 0.0), mask=known)
 
 
+@Kernel
 @triton.jit(do_not_specialize=["shift_stride", "pixels", "chunks", "chunk"])
 def _scales_kernel(
     means: tl.tensor,
@@ -155,6 +160,7 @@ def _scales_kernel(
     tl.store(offsets + row * (GROUPS * WIDTH) + channel, offset, mask=known)
 
 
+@Kernel
 @triton.jit(do_not_specialize=["pixels"])
 def _apply_kernel(
     x: tl.tensor,
@@ -218,6 +224,7 @@ def group_norm(
     return y
 
 
+@Kernel
 @triton.jit
 def _layer_norm_kernel(
     x: tl.tensor,
@@ -259,6 +266,7 @@ def add_layer_norm(x: Tensor, y: Tensor | None, weight: Tensor, bias: Tensor, ep
     return total, normed
 
 
+@Kernel
 @triton.jit(do_not_specialize=["rows"])
 def _gated_kernel(
     x: tl.tensor, y: tl.tensor, rows: tl.tensor, width: tl.tensor, ROWS: tl.constexpr, COLUMNS: tl.constexpr
@@ -282,6 +290,7 @@ def gated(x: Tensor) -> Tensor:
     return y
 
 
+@Kernel
 @triton.jit(do_not_specialize=["rows"])
 def _add_kernel(
     x: tl.tensor,
@@ -316,6 +325,7 @@ def add(x: Tensor, y: Tensor | None, bias: Tensor) -> Tensor:
     return out
 
 
+@Kernel
 @triton.jit(do_not_specialize=["pixels", "breadth"])
 def _double_kernel(
     x: tl.tensor,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from engine import Engine
+from engine import Engine, OutOfMemory
 from engine import trials as trials_module
 from engine.checkpoint import load_checkpoint
 from engine.device import settle
+from engine.networks.compiling import Kernel
 from engine.networks.decoder import VaeDecoder
 from engine.networks.operations import Operations, operations_for
 from engine.networks.unet import Unet
@@ -128,6 +131,53 @@ def test_once_its_chores_are_done_an_engine_meets_nothing_new(open_engine: Calla
     for handle in [engine.submit(request) for _ in range(2)]:
         handle.result(120)
     assert engine.counts["shapes"] == warm > 0
+
+
+def test_larger_exact_calls_are_used_after_a_picture_was_made(
+    open_engine: Callable[..., Engine], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        engine = open_engine(device="cuda", unet_rows=4)
+        engine.generate(small(width=512, height=512))
+        settled(engine)
+    said = [record.getMessage() for record in caplog.records if "UNet calls of 4 rows" in record.getMessage()]
+    assert [", 77 tokens: used" in line for line in said] == [True]
+
+
+def test_every_kernel_of_the_first_picture_was_compiled_before(open_engine: Callable[..., Engine]) -> None:
+    kernels = importlib.import_module("engine.networks.kernels")
+    functions = [part.function for part in vars(kernels).values() if isinstance(part, Kernel)]
+
+    def compiled() -> int:
+        return sum(len(caches[0]) for function in functions for caches in function.device_caches.values())
+
+    for function in functions:
+        function.device_caches.clear()
+    engine = open_engine(device="cuda")
+    engine.load("tiny")
+    before = compiled()
+    engine.generate(small(width=512, height=512))
+    assert compiled() == before > len(functions)
+
+
+def test_without_memory_for_larger_calls_smaller_ones_have_the_same_bits(open_engine: Callable[..., Engine]) -> None:
+    engine = open_engine(device="cuda")
+    requests = [small(width=512, height=512, seed=seed) for seed in range(8)]
+    wanted = [engine.generate(request) for request in requests]
+    settled(engine)
+    total = torch.cuda.get_device_properties(GPU).total_memory
+    try:
+        for spare in (0, 2**24, 2**26, 2**28):
+            torch.cuda.empty_cache()
+            torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(GPU) + spare) / total)
+            for handle, one in zip([engine.submit(request) for request in requests], wanted, strict=True):
+                try:
+                    assert same(handle.result(120), one)
+                except OutOfMemory:
+                    assert spare == 0
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert same(engine.generate(requests[0]), wanted[0])
 
 
 def test_a_checkpoint_that_loads_while_another_one_works_changes_no_bit(open_engine: Callable[..., Engine]) -> None:

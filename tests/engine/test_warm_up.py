@@ -28,7 +28,7 @@ SMALL = 8
 def recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines on the CPU have recorders, as on a GPU."""
     monkeypatch.setattr(Loader, "_recorder", lambda self: FakeRecorder())
-    monkeypatch.setattr(warm_up_module, "_CELLS", SMALL)
+    monkeypatch.setattr(warm_up_module, "CELLS", SMALL)
 
 
 def settled(engine: Engine) -> int:
