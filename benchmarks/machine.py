@@ -26,13 +26,13 @@ _WARM, _TIMED = 3, 10
 
 
 def describe(device: torch.device, commit: str | None = None) -> dict[str, Any]:
-    """Hardware, driver, versions and commit. ``commit`` is taken where this is no git checkout."""
+    """Hardware, driver, versions and commit. ``commit`` is taken in place of the checkout's."""
     facts: dict[str, Any] = {
         "device": _name(device),
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: version for name in _VERSIONED if (version := _version(name)) is not None},
-        "commit": _commit() or commit or "unknown",
+        "commit": commit or _commit() or "unknown",
         "cpu": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     add("--clients", type=int, help="callers at once where the load is fixed (default: 16; 4 on a CPU)")
     add("--levels", type=int, nargs="+", help="callers at once, one load after the other")
     add("--out", type=Path, help=f"the report (default: {RESULTS.name}/TIME-DEVICE.json); the plot goes beside it")
-    add("--commit", help="what to record where this is no git checkout")
+    add("--commit", help="what to record in place of the git checkout's")
     return made
 
 
