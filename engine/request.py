@@ -183,10 +183,15 @@ class GenerationRequest:
     )
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = field.metadata["check"](field.name, getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
+        for name, check in _CHECKS:
+            given = getattr(self, name)
+            value = check(name, given)
+            if value is not given:
+                object.__setattr__(self, name, value)
 
     def with_seed(self) -> GenerationRequest:
         """This request with a seed: its own, or one drawn now from the system's entropy."""
         return self if self.seed is not None else dataclasses.replace(self, seed=secrets.randbelow(MAX_SEED + 1))
+
+
+_CHECKS = tuple((field.name, field.metadata["check"]) for field in dataclasses.fields(GenerationRequest))

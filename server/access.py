@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import hmac
 import ipaddress
@@ -77,7 +78,8 @@ class Access:
         """Where the caller reaches this server, without a slash at the end."""
         if self._settings.public_url:
             return self._settings.public_url
-        scheme = {"ws": "http", "wss": "https"}.get(connection.url.scheme, connection.url.scheme)
+        scheme = connection.scope.get("scheme", "http")
+        scheme = {"ws": "http", "wss": "https"}.get(scheme, scheme)
         return f"{scheme}://{connection.headers['host']}"  # checked before any route is reached
 
     def _check_host(self, connection: HTTPConnection) -> None:
@@ -99,9 +101,8 @@ class Access:
         )
 
     def _is_own_address(self, host: str) -> bool:
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
+        address = _address(host)
+        if address is None:
             return host == "localhost"
         return address.is_loopback or not self._settings.loopback
 
@@ -137,6 +138,14 @@ class Access:
                 if hmac.compare_digest(digest, expected):
                     found = name
         return found
+
+
+@functools.lru_cache(maxsize=64)
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
 
 
 def _candidates(connection: HTTPConnection) -> Iterator[str]:

@@ -6,6 +6,8 @@ Imports no torch. What a picture shows depends on its request alone, as with a r
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -65,7 +67,7 @@ class InstantBackend:
         name = self._find(request.model if request.model is not None else self.names[0])
         if "(" * 101 in request.prompt:
             raise BadRequest("prompt", request.prompt, "at most 100 brackets within each other")
-        return GenerationRequest(**parameters(request) | {"model": name})
+        return dataclasses.replace(request, model=name)
 
     async def run(
         self, requests: Sequence[GenerationRequest], listen: Listener, client: str | None = None
@@ -115,7 +117,7 @@ class InstantBackend:
         raise UnknownCheckpoint("model", name, f"one of {', '.join(self.names)}")
 
     def _info(self, name: str) -> ModelInfo:
-        digest = hashlib.sha256(name.encode()).hexdigest()
+        digest = _digest(name)
         return ModelInfo(
             name=name,
             file=f"{name}.safetensors",
@@ -170,6 +172,11 @@ class InstantBackend:
             ),
             record={"checkpoint": f"{request.model}.safetensors", "device": "none", "backend": "instant"},
         )
+
+
+@functools.cache
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _colour(request: GenerationRequest, index: int) -> tuple[int, int, int]:

@@ -6,7 +6,6 @@ Knows no queue: which job is begun when, ``runner`` says.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -182,6 +181,6 @@ def _timed(make: Callable[[], bytes], spent: list[float]) -> bytes:
 
 def _timings(job: Job, results: Sequence[GenerationResult]) -> dict[str, float]:
     """Of each stage the longest among the requests, which run side by side."""
-    each = [dataclasses.asdict(result.timings) for result in results]
+    each = [vars(result.timings) for result in results]
     longest = {stage: max(timings[stage] for timings in each) for stage in each[0]}
     return {"queued": max(0.0, (job.started or job.created) - job.created)} | longest

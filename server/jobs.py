@@ -116,7 +116,8 @@ class Jobs:
         slow = not self._backend.ready or longest > _LONG
         arguments = (new, self._settings, self._backend)
         job = await asyncio.to_thread(job_for, *arguments) if slow else job_for(*arguments)
-        return await _whole(self._accept(job, fingerprint(new)))
+        print_ = fingerprint(new) if new.idempotency_key is not None else ""
+        return await _whole(self._accept(job, print_))
 
     async def get(self, id: str) -> Job | None:
         return await stored(self._store.get(id))

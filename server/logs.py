@@ -5,6 +5,7 @@ Anything passed as ``extra`` to a logger becomes a named value: ``log.info("job 
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import sys
@@ -20,6 +21,7 @@ _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color
 
 def configure(form: Literal["text", "json"], level: str) -> None:
     """Send all log lines to standard error. Called once, by the process that serves."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # nobody is told, nobody need look
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.root.handlers[:] = [handler]
@@ -54,7 +56,12 @@ class TextFormatter(logging.Formatter):
 
 
 def _time(record: logging.LogRecord) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z"
+    return f"{_second(int(record.created))}.{int(record.msecs):03}Z"
+
+
+@functools.lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _values(record: logging.LogRecord) -> dict[str, Any]:

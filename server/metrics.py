@@ -5,7 +5,8 @@ Has a registry of its own, so that two servers in one process do not mix. Counts
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,11 +65,12 @@ class Metrics:
         self._http = Histogram(
             "sd_http_seconds", "HTTP requests", ["method", "route", "status"], buckets=_SECONDS, registry=registry
         )
+        self._of: Callable[..., Any] = functools.cache(lambda metric, *labels: metric.labels(*labels))
         self._done: dict[str, dict[int, int]] = {}
 
     def http(self, method: str, route: str, status: int, seconds: float) -> None:
         """An HTTP request was answered; ``route`` is the path's pattern, of which there are few."""
-        self._http.labels(method, route, str(status)).observe(seconds)
+        self._of(self._http, method, route, str(status)).observe(seconds)
 
     def event(self, event: Event) -> None:
         """Something happened to a job."""
@@ -76,7 +78,7 @@ class Metrics:
         labels = (job.dialect, job.model)
         if event.kind in ("progress", "preview"):
             done = self._done.setdefault(job.id, {})
-            self._steps.labels(*labels).inc(max(0, event.step - done.get(event.request, 0)))
+            self._of(self._steps, *labels).inc(max(0, event.step - done.get(event.request, 0)))
             done[event.request] = max(event.step, done.get(event.request, 0))
         elif event.kind in ("queued", "started"):
             self._done.pop(job.id, None)  # a second attempt begins anew
@@ -90,16 +92,16 @@ class Metrics:
 
     def _finished(self, job: Job, labels: tuple[str, str]) -> None:
         done = self._done.pop(job.id, {})
-        self._jobs.labels(*labels, job.state).inc()
+        self._of(self._jobs, *labels, job.state).inc()
         if job.state == "succeeded":
-            self._images.labels(*labels).inc(len(job.pictures))
+            self._of(self._images, *labels).inc(len(job.pictures))
             untold = [request.steps for number, request in enumerate(job.requests) if number not in done]
-            self._steps.labels(*labels).inc(sum(untold))  # too quick for their steps to be told of
+            self._of(self._steps, *labels).inc(sum(untold))  # too quick for their steps to be told of
         for stage, seconds in job.timings.items():
             if stage == "queued":
-                self._wait.labels(*labels).observe(seconds)
+                self._of(self._wait, *labels).observe(seconds)
             else:
-                self._stages.labels(*labels, stage).observe(seconds)
+                self._of(self._stages, *labels, stage).observe(seconds)
 
 
 class _NowCollector(Collector):

@@ -7,12 +7,13 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from server.metrics import Metrics, Now
+from server.routing import DirectRoute
 from server.services import Services
 
 
 def create_router(services: Services, metrics: Metrics) -> APIRouter:
     """``/healthz``, ``/readyz`` and ``/metrics``."""
-    router = APIRouter(tags=["Operation"])
+    router = APIRouter(tags=["Operation"], route_class=DirectRoute)
 
     @router.get("/healthz", response_class=PlainTextResponse, summary="Whether the process answers")
     async def healthz() -> str:

@@ -30,6 +30,7 @@ from server.dialects.words import Found, ensure_known, in_a_row, request_from, u
 from server.job import NewJob
 from server.pictures import converted
 from server.problems import Problem
+from server.routing import DirectRoute
 from server.services import Services
 
 NAME = "huggingface"
@@ -56,7 +57,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 
 
 def create_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/hf", tags=["Hugging Face"])
+    router = APIRouter(prefix="/hf", tags=["Hugging Face"], route_class=DirectRoute)
     settings: dict[str, Any] = {"responses": _ANSWERS, "response_class": Response, "response_model": None}
     settings["openapi_extra"] = _body()
 

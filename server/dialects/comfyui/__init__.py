@@ -13,6 +13,7 @@ from fastapi import APIRouter, WebSocket
 from server.dialects.comfyui import jobs_routes, prompt_routes, queue_routes, system_routes, view_routes
 from server.dialects.comfyui.broadcast import Broadcast
 from server.dialects.comfyui.errors import error_response
+from server.routing import DirectRoute
 from server.services import Services
 
 __all__ = ["NAME", "create_router", "error_response", "owns"]
@@ -33,12 +34,12 @@ def owns(path: str) -> bool:
 
 def create_router(services: Services) -> APIRouter:
     broadcast = Broadcast(services)
-    router = APIRouter()
+    router = APIRouter(route_class=DirectRoute)
     for prefix, shown in (("", True), ("/api", False)):
-        part = APIRouter(prefix=prefix, include_in_schema=shown, tags=["ComfyUI"])
+        part = APIRouter(prefix=prefix, include_in_schema=shown, tags=["ComfyUI"], route_class=DirectRoute)
         _add_routes(part, services, broadcast)
         router.routes += part.routes  # flat: a router within a router is gone through several times for each request
-    jobs = APIRouter(prefix="/api", tags=["ComfyUI"])
+    jobs = APIRouter(prefix="/api", tags=["ComfyUI"], route_class=DirectRoute)
     jobs_routes.add(jobs, services)
     router.routes += jobs.routes
     return router

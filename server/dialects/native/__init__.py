@@ -14,13 +14,14 @@ from server.dialects.native import generate, jobs, models, pictures
 from server.dialects.native.answers import job_json
 from server.job import Job
 from server.problems import Problem
+from server.routing import DirectRoute
 from server.services import Services
 
 NAME = "native"
 
 
 def create_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/api/v1", tags=["Native"])
+    router = APIRouter(prefix="/api/v1", tags=["Native"], route_class=DirectRoute)
     for part in (generate, jobs, pictures, models):
         part.add_routes(router, services)
     return router

@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from engine import BadRequest, GenerationRequest
 from engine.request import MAX_SEED, Number, OneOf, WholeNumber
+from server.dialects.words import in_a_row
 from server.job import NewJob, Webhook, parameters
 
 _FORMATS = OneOf(("url", "base64", "path", "png"))
@@ -44,12 +45,9 @@ class Asked:
 
     def job(self, *, id: str | None, client: str, base_url: str) -> NewJob:
         """The job for it. A fresh seed is drawn here, where the others count on from it."""
-        first = self.request.with_seed().seed
-        assert first is not None
-        seeds = [(first + number) % (MAX_SEED + 1) for number in range(self.count)]
         webhook = self.webhook
         return NewJob(
-            requests=tuple(dataclasses.replace(self.request, seed=seed) for seed in seeds),
+            requests=in_a_row(self.request, self.count),
             dialect="native",
             client=client,
             id=id,

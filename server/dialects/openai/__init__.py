@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from server.dialects.openai import generations, models
 from server.dialects.openai.errors import error_json
 from server.problems import Problem
+from server.routing import DirectRoute
 from server.services import Services
 
 NAME = "openai"
@@ -26,7 +27,7 @@ cancelled or a failed job here: the same again."""
 
 
 def create_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["OpenAI"])
+    router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=DirectRoute)
     generations.add_routes(router, services)
     models.add_routes(router, services)
     return router

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from server.dialects.replicate import models, predictions
 from server.dialects.replicate.prediction import webhook_body
 from server.problems import Problem
+from server.routing import DirectRoute
 from server.services import Services
 
 __all__ = ["NAME", "create_router", "error_response", "owns", "webhook_body"]
@@ -23,9 +24,9 @@ _TITLES = {"unauthorized": "Unauthenticated", "bad_request": "Input validation f
 
 
 def create_router(services: Services) -> APIRouter:
-    router = APIRouter(tags=["Replicate"])
+    router = APIRouter(tags=["Replicate"], route_class=DirectRoute)
     for prefix, shown in (("/v1", True), ("/replicate/v1", False)):
-        part = APIRouter(prefix=prefix, include_in_schema=shown, tags=["Replicate"])
+        part = APIRouter(prefix=prefix, include_in_schema=shown, tags=["Replicate"], route_class=DirectRoute)
         predictions.add_routes(part, services)
         models.add_routes(part, services)
         router.routes += part.routes  # flat: a router within a router is gone through several times for each request

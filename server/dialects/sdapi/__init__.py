@@ -28,6 +28,7 @@ from server.dialects.sdapi.progress import add_progress, add_stopping
 from server.dialects.sdapi.request import requests_of
 from server.job import Job, NewJob
 from server.problems import Problem, problem_of_failure
+from server.routing import DirectRoute
 from server.services import Services
 
 NAME = "sdapi"
@@ -52,7 +53,7 @@ def error_response(problem: Problem) -> Response:
 
 def create_router(services: Services) -> APIRouter:
     """All routes of the dialect."""
-    router = APIRouter(tags=["AUTOMATIC1111"])
+    router = APIRouter(tags=["AUTOMATIC1111"], route_class=DirectRoute)
     options, calls = Options(services.backend), Calls(services.jobs)
     _add_txt2img(router, services, options, calls)
     _add_options(router, options)

@@ -1,0 +1,83 @@
+"""Routes that are called directly, and those that FastAPI still has to look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.testclient import TestClient
+
+from server.dialects import native
+from server.errors import add_error_handlers, answer_with
+from server.problems import bad_request
+from server.routing import DirectRoute
+
+
+@pytest.fixture
+def client() -> TestClient:
+    """A server with routes of every kind; ``made`` notes that a dependency was called."""
+    router = APIRouter(route_class=DirectRoute)
+
+    @router.post("/direct", response_model=None)
+    async def direct(call: Request) -> Response:
+        return JSONResponse({"body": (await call.body()).decode(), "path": call.url.path}, 201)
+
+    @router.get("/refused", response_model=None)
+    async def refused(http: Request) -> Response:
+        raise bad_request("size", 7, "8")
+
+    @router.get("/path/{name}", response_model=None)
+    async def path(http: Request, name: str) -> Response:
+        return JSONResponse({"name": name})
+
+    @router.get("/query", response_model=None)
+    async def query(http: Request, number: int = Query(ge=3)) -> Response:
+        return JSONResponse({"number": number})
+
+    @router.get("/depends", response_model=None, dependencies=[Depends(lambda: made.append(1))])
+    async def depends(http: Request) -> Response:
+        return JSONResponse({})
+
+    @router.get("/model")
+    async def model(http: Request) -> dict[str, Any]:
+        return {"given": "as a dict"}
+
+    made: list[int] = []
+    app = FastAPI()
+    app.state.made = made
+    add_error_handlers(app, answer_with([native]))
+    app.router.routes += router.routes
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def test_a_function_that_wants_the_request_alone_is_handed_it(client: TestClient) -> None:
+    answered = client.post("/direct", content="as it is", headers={"Content-Type": "application/json"})
+    assert (answered.status_code, answered.json()) == (201, {"body": "as it is", "path": "/direct"})
+
+
+def test_what_it_raises_is_answered_as_everywhere(client: TestClient) -> None:
+    answered = client.get("/refused")
+    assert (answered.status_code, answered.headers["content-type"]) == (400, "application/problem+json")
+    assert answered.json()["field"] == "size"
+
+
+def test_others_are_called_by_fastapi(client: TestClient) -> None:
+    assert client.get("/path/a").json() == {"name": "a"}
+    assert client.get("/query", params={"number": 3}).json() == {"number": 3}
+    assert client.get("/query", params={"number": 2}).status_code == 400
+    assert client.get("/model").json() == {"given": "as a dict"}
+    assert client.get("/depends").json() == {}
+    assert client.app.state.made == [1]  # type: ignore[attr-defined]
+
+
+def test_the_document_tells_of_both(client: TestClient) -> None:
+    assert set(client.get("/openapi.json").json()["paths"]) == {
+        "/direct",
+        "/refused",
+        "/path/{name}",
+        "/query",
+        "/depends",
+        "/model",
+    }
