@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import logging
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,9 +29,12 @@ from engine.networks.hints import Hints, hints_file
 from engine.networks.operations import operations_for
 from engine.networks.unet import Unet
 from engine.prompt import CHUNK
+from engine.room import largest_side
 from engine.transfer import Aside
 from engine.vae import Decoder
 from engine.warm_up import CELLS, Chore, chores
+
+_log = logging.getLogger(__name__)
 
 _VERSIONED = ("torch", "diffusers", "transformers", "numpy")
 
@@ -67,6 +71,8 @@ class Loader:
             hints = self._hints(checkpoint)
             model = self._model(checkpoint, path, hints)
         weakref.finalize(model, hints.save_aside)
+        side = largest_side(model, self._device)
+        _log.info("%s is loaded; pictures of up to %d × %d fit into the memory that is left", path.name, side, side)
         if model.denoiser.form == "graph":
             self._offer(model, chores(self._sizes, hints.shapes))
         return model

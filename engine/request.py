@@ -20,6 +20,9 @@ from engine.errors import BadRequest
 
 MAX_SEED = 2**64 - 1
 
+MAX_SIDE = 16384
+"""Of a picture, in pixels."""
+
 SAMPLERS = (
     "euler",
     "euler_ancestral",
@@ -166,8 +169,8 @@ class GenerationRequest:
         "what the picture shows; (words:1.3) weigh more, any length",
     )
     negative_prompt: str = _parameter("text, watermark", _text, "what the picture must not show")
-    width: int = _parameter(512, WholeNumber(16, 16384, 8), "width in pixels, a multiple of 8")
-    height: int = _parameter(512, WholeNumber(16, 16384, 8), "height in pixels, a multiple of 8")
+    width: int = _parameter(512, WholeNumber(16, MAX_SIDE, 8), "width in pixels, a multiple of 8")
+    height: int = _parameter(512, WholeNumber(16, MAX_SIDE, 8), "height in pixels, a multiple of 8")
     batch_size: int = _parameter(1, WholeNumber(1, 4096), "pictures drawn from one noise tensor")
     steps: int = _parameter(20, WholeNumber(1, 10000), "sampling steps")
     cfg_scale: float = _parameter(8.0, Number(0, 100), "guidance scale; 1 ignores the negative prompt")

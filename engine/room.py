@@ -7,7 +7,7 @@ import torch
 from engine.errors import BadRequest
 from engine.job import Model
 from engine.memory import free_bytes, release_cached
-from engine.request import GenerationRequest
+from engine.request import MAX_SIDE, GenerationRequest
 from engine.vae import PIXELS_PER_CELL
 
 _LATENTS_AT_WORK = 12
@@ -38,6 +38,13 @@ def check_room(model: Model, request: GenerationRequest, device: torch.device) -
     if one + request.batch_size * picture > free:
         allowed = f"at most {(free - one) // picture} pictures of this size in {free / 2**30:.1f} GiB of memory"
         raise BadRequest("batch_size", request.batch_size, allowed)
+
+
+def largest_side(model: Model, device: torch.device) -> int:
+    """Width and height, in pixels, of the largest square picture that fits into the memory that is free now."""
+    known = GenerationRequest(width=512, height=512)
+    side = known.width * (free_bytes(device) / sum(_needs(model, known))) ** 0.5  # what it takes grows with its area
+    return min(int(side) // PIXELS_PER_CELL * PIXELS_PER_CELL, MAX_SIDE)
 
 
 def _needs(model: Model, request: GenerationRequest) -> tuple[int, int]:

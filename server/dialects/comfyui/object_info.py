@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.request import MAX_SEED, SAMPLERS, SCHEDULERS, GenerationRequest
+from engine.request import MAX_SEED, MAX_SIDE, SAMPLERS, SCHEDULERS, GenerationRequest
 from engine.workflow.nodes import CONTROL, NODE_CLASSES, OUTPUT_CLASSES
 from engine.workflow.reader import LOWEST_CLIP_LAYER
 from server.services import Services
@@ -18,8 +18,8 @@ from server.services import Services
 _DEFAULT = GenerationRequest()
 
 RANGES: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "width": ("INT", {"default": _DEFAULT.width, "min": 16, "max": 16384, "step": 8}),
-    "height": ("INT", {"default": _DEFAULT.height, "min": 16, "max": 16384, "step": 8}),
+    "width": ("INT", {"default": _DEFAULT.width, "min": 16, "max": MAX_SIDE, "step": 8}),
+    "height": ("INT", {"default": _DEFAULT.height, "min": 16, "max": MAX_SIDE, "step": 8}),
     "batch_size": ("INT", {"default": _DEFAULT.batch_size, "min": 1, "max": 4096}),
     "seed": ("INT", {"default": 0, "min": 0, "max": MAX_SEED, CONTROL: True}),
     "steps": ("INT", {"default": _DEFAULT.steps, "min": 1, "max": 10000}),

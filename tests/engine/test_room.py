@@ -1,0 +1,58 @@
+"""What fits into the memory that is free: told as a size, and refused by name."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from engine import BadRequest
+from engine.request import MAX_SIDE
+from engine.room import check_room, has_room, largest_side
+from tests.requests import small
+
+CPU = torch.device("cpu")
+
+
+def model(bytes_per_pixel: int) -> Any:
+    """One whose decoder takes so much, and whose UNet takes half of it."""
+    return SimpleNamespace(
+        decoder=SimpleNamespace(peak_bytes=lambda w, h: w * h * bytes_per_pixel, release=lambda: None),
+        denoiser=SimpleNamespace(peak_bytes=lambda w, h: w * h * bytes_per_pixel // 2),
+    )
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The bytes that are free, in a list of one."""
+    given = [2**30]
+    monkeypatch.setattr("engine.room.free_bytes", lambda device: given[0])
+    return given
+
+
+@pytest.mark.parametrize("bytes_free", [2**24, 10**9, 3 * 2**30])
+@pytest.mark.parametrize("bytes_per_pixel", [1000, 2560])
+def test_the_largest_side_fits_and_a_larger_one_does_not(
+    free: list[int], bytes_free: int, bytes_per_pixel: int
+) -> None:
+    free[0] = bytes_free
+    side = largest_side(model(bytes_per_pixel), CPU)
+    assert side % 8 == 0
+    assert has_room(model(bytes_per_pixel), small(width=side, height=side), CPU)
+    assert not has_room(model(bytes_per_pixel), small(width=side + 8, height=side + 8), CPU)
+    with pytest.raises(BadRequest, match="width"):
+        check_room(model(bytes_per_pixel), small(width=side + 16, height=side + 16), CPU)
+
+
+def test_no_size_is_told_that_no_request_may_have(free: list[int]) -> None:
+    free[0] = 2**60
+    assert largest_side(model(1000), CPU) == MAX_SIDE
+
+
+def test_too_large_a_batch_is_refused_with_what_fits(free: list[int]) -> None:
+    free[0] = 64 * 64 * (1000 + 10 * 6)
+    check_room(model(1000), small(batch_size=10), CPU)
+    with pytest.raises(BadRequest, match=r"batch_size.*at most 10 pictures"):
+        check_room(model(1000), small(batch_size=11), CPU)
