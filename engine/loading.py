@@ -21,7 +21,7 @@ from engine.config import EngineConfig
 from engine.denoiser import Denoiser
 from engine.device import device_name, settle
 from engine.job import Model
-from engine.memory import out_of_memory, release_cached
+from engine.memory import device_lost, release_cached
 from engine.networks.compiling import compiled_ahead
 from engine.networks.decoder import VaeDecoder
 from engine.networks.graphs import CudaRecorder, Launcher, Recorder, Tally
@@ -61,7 +61,7 @@ class Loader:
         self._sizes = config.call_sizes(gpu=self._gpu)
         self._unit = self._sizes[0] if self._exact else None
         self._aside = Aside(device)
-        self._compiled: set[tuple[int, ...]] = set()
+        self._compiled = False
 
     def load(self, path: Path) -> Model:
         """The checkpoint in ``path``, ready to work. Raises what ``load_checkpoint`` raises."""
@@ -79,9 +79,11 @@ class Loader:
 
     def _model(self, checkpoint: Checkpoint, path: Path, hints: Hints) -> Model:
         device, dtype, fused = self._device, self._dtype, self._fast
-        unet = Unet(checkpoint.unet, operations_for(device, dtype, fused=fused, unit=self._unit, hints=hints))
+        operations = operations_for(device, dtype, fused=fused, unit=self._unit, hints=hints)
+        unet = Unet(checkpoint.unet, operations)
         decoder = VaeDecoder(checkpoint.vae, operations_for(device, dtype, fused=fused))
-        if fused:
+        if operations.fused and not self._compiled:
+            self._compiled = True
             self._compile_ahead(unet, decoder, checkpoint.text_encoder.config.hidden_size)
         launcher = Launcher(self._recorder, self.tally)
         denoiser = Denoiser(unet, exact=self._exact, sizes=self._sizes, launcher=launcher, hints=hints)
@@ -96,20 +98,18 @@ class Loader:
     def _compile_ahead(self, unet: Unet, decoder: VaeDecoder, width: int) -> None:
         """Have the kernels for pictures of 512 × 512 compiled, lest the first request waits for one after another.
 
-        Once for networks of the same widths. Where memory does not suffice, they are compiled when they are used.
+        For the first checkpoint alone, while nobody else is at work. Where that fails, for want of memory say, they are
+        compiled when they are used.
         """
-        widths = (unet.channels, decoder.channels, width)
-        if widths in self._compiled:
-            return
-        self._compiled.add(widths)
         rows, zeros = self._sizes[0], functools.partial(torch.zeros, device=self._device, dtype=self._dtype)
         try:
             with torch.inference_mode(), compiled_ahead(self._device):
                 unet(zeros(rows, 4, CELLS, CELLS), zeros(rows, dtype=torch.float32), zeros(rows, CHUNK, width))
                 decoder(zeros(1, 4, CELLS, CELLS))
         except Exception as error:
-            if not out_of_memory(error):
+            if device_lost(error):
                 raise
+            _log.warning("no kernels are compiled ahead: %s: %s", type(error).__name__, error)
         release_cached(self._device)
 
     def _recorder(self) -> Recorder | None:

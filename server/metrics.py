@@ -5,10 +5,9 @@ Has a registry of its own, so that two servers in one process do not mix. Counts
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,6 +16,8 @@ from prometheus_client.registry import Collector
 from engine import __version__
 from server.events import Event
 from server.job import Job
+
+M = TypeVar("M", Counter, Histogram)
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000)
 _OF_JOB = ("dialect", "model")
@@ -65,8 +66,16 @@ class Metrics:
         self._http = Histogram(
             "sd_http_seconds", "HTTP requests", ["method", "route", "status"], buckets=_SECONDS, registry=registry
         )
-        self._of: Callable[..., Any] = functools.cache(lambda metric, *labels: metric.labels(*labels))
+        self._children: dict[tuple[str, ...], Any] = {}
         self._done: dict[str, dict[int, int]] = {}
+
+    def _of(self, metric: M, *labels: str) -> M:
+        """What counts for these labels; looked up once, since that takes longer than counting."""
+        name = (metric._name, *labels)
+        if name not in self._children:
+            self._children[name] = metric.labels(*labels)
+        found: M = self._children[name]
+        return found
 
     def http(self, method: str, route: str, status: int, seconds: float) -> None:
         """An HTTP request was answered; ``route`` is the path's pattern, of which there are few."""

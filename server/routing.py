@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -11,20 +12,30 @@ from starlette.responses import Response
 
 
 class DirectRoute(APIRoute):
-    """Calls its function at once where that wants nothing but the request, and so leaves FastAPI nothing to find out.
+    """Calls a coroutine function of the request alone at once, and so leaves FastAPI nothing to find out.
 
-    Such a function returns a ``Response``. All others are called as FastAPI calls them.
+    Such a function is declared to return a ``Response``. All others are called as FastAPI calls them; so is each where
+    its router is included in another, whose dependencies the route itself does not know.
     """
 
+    _made = False
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        wanted = self.dependant
-        others = (wanted.path_params, wanted.query_params, wanted.header_params, wanted.cookie_params)
-        name, function = wanted.request_param_name, self.endpoint
-        if name is None or self.response_field or any((*others, wanted.body_params, wanted.dependencies)):
+        first, self._made = not self._made, True
+        if not first or not self._wants_the_request_alone():
             return super().get_route_handler()
+        function = self.endpoint
 
         async def handle(request: Request) -> Response:
-            response: Response = await function(**{name: request})
+            response: Response = await function(request)
             return response
 
         return handle
+
+    def _wants_the_request_alone(self) -> bool:
+        if self.dependant.dependencies or not inspect.iscoroutinefunction(self.endpoint):
+            return False
+        signature = inspect.signature(self.endpoint, eval_str=True)
+        given = [parameter.annotation for parameter in signature.parameters.values()]
+        answered = signature.return_annotation
+        return given == [Request] and isinstance(answered, type) and issubclass(answered, Response)

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.container import processors
+
 _log = logging.getLogger(__name__)
 
 _MOST_THREADS = 16
@@ -53,17 +55,17 @@ class _Crew:
     """Threads that compile, each kernel once for each kind of arguments."""
 
     def __init__(self, device: torch.device) -> None:
-        threads = min(_MOST_THREADS, os.cpu_count() or 1)
+        threads = min(_MOST_THREADS, processors() or os.cpu_count() or 1)
         self._threads = ThreadPoolExecutor(threads, "compile", _use, (device,))
         self._compiled: dict[Hashable, Future[Any]] = {}
 
     def __enter__(self) -> _Crew:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._threads.shutdown()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=kind is not None)
         for compiled in self._compiled.values():
-            failure = compiled.exception()
+            failure = None if compiled.cancelled() else compiled.exception()
             if failure is not None:
                 _log.warning("a kernel is not compiled ahead: %s: %s", type(failure).__name__, failure)
 

@@ -1,4 +1,4 @@
-"""A function of tensors, launched as one: a CUDA graph for each set of shapes. Knows no network.
+"""A function of tensors, launched as one: a CUDA graph for each set of shapes and dtypes. Knows no network.
 
 On a GPU, a network that is run operation by operation waits for the host; a graph replays the same kernels at once.
 """
@@ -85,7 +85,7 @@ class Tally:
 
 
 class Graphs:
-    """``function``, whose second call with inputs of some shapes records a graph and whose later ones replay it.
+    """``function``, whose second call with inputs of some shapes and dtypes records a graph; later ones replay it.
 
     A graph is kept only if it gives the bits that ``function`` gives. Where none can be recorded, or memory does not
     suffice, ``function`` is called as it is. Not thread-safe: the device's thread owns it.
@@ -101,7 +101,7 @@ class Graphs:
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """What ``function`` returns. It may be overwritten by the next call: the device is to be done with it by then.
 
-        Inputs of one place are on the same device each time.
+        Inputs of one place have the same device and strides each time.
         """
         kind = tuple((given.shape, given.dtype) for given in inputs)
         graph = self._graphs.get(kind)

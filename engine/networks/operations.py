@@ -59,6 +59,11 @@ class Operations:
         self.pieces: dict[tuple[Any, ...], int] = {}
         """Rows that each operation is given at a time, where that was tried out."""
 
+    @property
+    def fused(self) -> bool:
+        """Whether kernels do what lies between convolutions and matrix products."""
+        return self._kernels is not None
+
     def lay_out(self, module: nn.Module) -> None:
         """Lay the layers' weights out as the operations have them; the module itself may not be able to run then."""
         for layer in module.modules():

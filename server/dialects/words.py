@@ -99,8 +99,8 @@ def in_a_row(request: GenerationRequest, count: int) -> tuple[GenerationRequest,
     """``count`` requests, number i with the seed + i; a seed that was not given is drawn."""
     first = request.with_seed()
     assert first.seed is not None
-    seeds = [(first.seed + number) % (MAX_SEED + 1) for number in range(1, count)]
-    return first, *(dataclasses.replace(first, seed=seed) for seed in seeds)
+    seeds = [(first.seed + number) % (MAX_SEED + 1) for number in range(count)]
+    return tuple(first if seed == first.seed else dataclasses.replace(first, seed=seed) for seed in seeds)
 
 
 def _seed(value: object) -> object:

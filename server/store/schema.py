@@ -25,7 +25,7 @@ _VERSIONS = (
         cancel_requested INTEGER NOT NULL,
         token TEXT NOT NULL UNIQUE,
         idempotency_key TEXT,
-        fingerprint TEXT NOT NULL,     -- of what the idempotency key stands for; empty without one
+        fingerprint TEXT NOT NULL,     -- of what the idempotency key stands for; not used without one
         requests TEXT NOT NULL,        -- this and the following are JSON; seeds in it are text, being up to 2^64 - 1
         webhook TEXT,
         extra TEXT NOT NULL,

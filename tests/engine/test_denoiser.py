@@ -19,6 +19,7 @@ from engine.denoiser import Denoiser, Evaluation
 from engine.networks.graphs import Launcher
 from engine.networks.operations import Operations
 from engine.networks.unet import Unet
+from engine.rows import Row, inputs_of
 from engine.schedules import timestep
 from tests.engine.networks.test_graphs import FakeRecorder
 
@@ -136,6 +137,14 @@ def test_larger_exact_calls_are_used_also_where_the_smallest_was_recorded_before
     unet.calls.clear()
     denoiser.denoise(four)
     assert [rows for rows, _ in unet.calls] == [8]
+
+
+@pytest.mark.parametrize("time", [999, 62.5])
+def test_times_are_float32_whatever_they_are_given_as(time: float) -> None:
+    row = Row(0, torch.zeros(1, 4, 8, 8), time, torch.zeros(1, 77, 64))
+    _, times, _ = inputs_of([row], 2)
+    assert times.dtype == torch.float32
+    assert times.tolist() == [time, time]
 
 
 def test_fast_calls_are_as_large_as_allowed() -> None:

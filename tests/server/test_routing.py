@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from server.dialects import native
@@ -36,6 +37,18 @@ def client() -> TestClient:
     async def query(http: Request, number: int = Query(ge=3)) -> Response:
         return JSONResponse({"number": number})
 
+    @router.get("/sync", response_model=None)
+    def sync(http: Request) -> Response:
+        return JSONResponse({"in": "a thread"})
+
+    @router.get("/headers", response_model=None)
+    async def headers(http: Request, response: Response) -> Response:
+        return JSONResponse({"status": response.status_code})
+
+    @router.get("/plain", response_model=None)
+    async def plain(http: Request):  # type: ignore[no-untyped-def]
+        return {"plain": "dict"}
+
     @router.get("/depends", response_model=None, dependencies=[Depends(lambda: made.append(1))])
     async def depends(http: Request) -> Response:
         return JSONResponse({})
@@ -52,9 +65,13 @@ def client() -> TestClient:
     return TestClient(app, raise_server_exceptions=False)
 
 
-def test_a_function_that_wants_the_request_alone_is_handed_it(client: TestClient) -> None:
+def test_a_function_that_wants_the_request_alone_is_handed_it(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("fastapi.routing.solve_dependencies")
     answered = client.post("/direct", content="as it is", headers={"Content-Type": "application/json"})
     assert (answered.status_code, answered.json()) == (201, {"body": "as it is", "path": "/direct"})
+    assert client.get("/path/a").status_code == 500
 
 
 def test_what_it_raises_is_answered_as_everywhere(client: TestClient) -> None:
@@ -68,16 +85,37 @@ def test_others_are_called_by_fastapi(client: TestClient) -> None:
     assert client.get("/query", params={"number": 3}).json() == {"number": 3}
     assert client.get("/query", params={"number": 2}).status_code == 400
     assert client.get("/model").json() == {"given": "as a dict"}
+    assert client.get("/sync").json() == {"in": "a thread"}
+    assert client.get("/headers").json() == {"status": None}
+    assert client.get("/plain").json() == {"plain": "dict"}
     assert client.get("/depends").json() == {}
     assert client.app.state.made == [1]  # type: ignore[attr-defined]
 
 
-def test_the_document_tells_of_both(client: TestClient) -> None:
-    assert set(client.get("/openapi.json").json()["paths"]) == {
-        "/direct",
-        "/refused",
-        "/path/{name}",
-        "/query",
-        "/depends",
-        "/model",
-    }
+def test_a_router_in_a_router_keeps_its_dependencies() -> None:
+    def guard() -> None:
+        raise bad_request("key", "none", "one")
+
+    router, app = APIRouter(route_class=DirectRoute), FastAPI()
+
+    @router.get("/direct", response_model=None)
+    async def direct(http: Request) -> Response:
+        return JSONResponse({})
+
+    add_error_handlers(app, answer_with([native]))
+    app.include_router(router, dependencies=[Depends(guard)])
+    assert TestClient(app).get("/direct").status_code == 400
+
+
+def test_the_document_is_the_same() -> None:
+    documents = []
+    for kind in (APIRoute, DirectRoute):
+        router, app = APIRouter(route_class=kind), FastAPI()
+
+        @router.post("/direct", summary="Does it", responses={404: {"description": "no such thing"}})
+        async def direct(http: Request) -> Response:
+            return JSONResponse({})
+
+        app.router.routes += router.routes
+        documents.append(app.openapi())
+    assert documents[0] == documents[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +57,36 @@ def test_each_kind_of_arguments_is_compiled_once() -> None:
         for given, count, width in alike + others:
             Kernel(function)[(2,)](given, count, WIDTH=width)
     assert len(function.compiled) == 7
+
+
+def test_kernels_are_compiled_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.networks.compiling.processors", lambda: 2)
+    both = threading.Barrier(2, timeout=30)
+    functions = [FakeFunction(), FakeFunction()]
+    for function in functions:
+        monkeypatch.setattr(function, "warmup", lambda *_, grid: both.wait())
+    with compiled_ahead(CPU):
+        for function in functions:
+            Kernel(function)[(1,)](5)
+    assert not both.broken
+
+
+def test_what_waits_is_not_compiled_once_something_went_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.networks.compiling.processors", lambda: 1)
+    begun = threading.Event()
+    first, second = FakeFunction(), FakeFunction()
+    monkeypatch.setattr(first, "warmup", lambda *_, grid: (begun.set(), time.sleep(0.2)))
+
+    def go_wrong() -> None:
+        with compiled_ahead(CPU):
+            Kernel(first)[(1,)](5)
+            Kernel(second)[(1,)](5)
+            assert begun.wait(30)
+            raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        go_wrong()
+    assert second.compiled == []
 
 
 def test_other_threads_start_theirs() -> None:

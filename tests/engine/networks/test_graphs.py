@@ -62,7 +62,7 @@ def test_the_second_call_of_a_shape_is_recorded_and_later_ones_replay_it() -> No
 
 def test_a_graph_serves_no_other_dtype() -> None:
     graphs = Graphs(lambda x: (x * 2.0,), FakeRecorder())
-    for given in (torch.tensor([3]), torch.tensor([1.5])) * 3:
+    for given in (torch.tensor([3]), torch.tensor([1.5])) * 3:  # 1.5 as a whole number would be 1
         (found,) = graphs(given)
         assert torch.equal(found, given * 2.0)
     assert len(graphs) == 2
