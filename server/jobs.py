@@ -211,10 +211,8 @@ class Jobs:
         ours = self._hub.reserve(job.id)
         accepted = None
         try:
-            adding = asyncio.ensure_future(
-                self._store.add(job, fingerprint=print_, max_queued=self._settings.max_queued)
-            )
-            self._runner.wake(job.client)  # so that it is begun in the same transaction, where there is a place for it
+            adding = self._store.add(job, fingerprint=print_, max_queued=self._settings.max_queued)
+            self._runner.begin(job.client)
             accepted = await stored(adding)
         except QueueFull:
             raise queue_full(self._settings.max_queued, self._estimate.between()) from None

@@ -17,7 +17,7 @@ from server.events import Hub
 from server.finishing import Finishing
 from server.job import Job
 from server.run import Run, next_run
-from server.store import Store, StoreFailed
+from server.store import Claimed, Store, StoreFailed
 from server.webhooks import Webhooks
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class Runner:
         self._queued = True  # as far as is known here
         self._waiting: set[str] = set()
         self._claiming = False
+        self._asked: tuple[asyncio.Future[Claimed], int] | None = None
+        """What the store was asked for, and for how many pictures, until somebody waits for it."""
         self._beginning: asyncio.Task[None] | None = None
         self._cancelled_early: set[tuple[str, int]] = set()
         self._hurried = asyncio.Event()
@@ -66,6 +68,13 @@ class Runner:
         if client is not None:
             self._waiting.add(client)
         self._wanted.set()
+
+    def begin(self, client: str) -> None:
+        """A job of ``client`` is being accepted: ask for it at once, so that one transaction accepts and begins it."""
+        self.wake(client)
+        if self._backend.ready and not self._finishing.closing:
+            self._hand_out()
+            self._ask()
 
     def cancel(self, job: Job) -> None:
         """The row of this running job says so: let the backend stop."""
@@ -85,6 +94,7 @@ class Runner:
         if self._beginning is not None:
             self._beginning.cancel()
             await asyncio.gather(self._beginning, return_exceptions=True)
+            await self._put_back()
         tasks = [run.task for run in self._runs.values() if run.task is not None]
         if tasks and drain > 0:
             hurried = asyncio.ensure_future(self._hurried.wait())
@@ -110,18 +120,41 @@ class Runner:
     async def _begin(self) -> None:
         """Begin what there are places for."""
         self._hand_out()
-        if not self._queued:
-            return
-        while not self._backend.ready:
+        while self._queued and self._asked is None and not self._backend.ready:
             await asyncio.sleep(_NOT_READY_SECONDS)
+        self._ask()
+        if self._asked is None:
+            return
+        claiming, places = self._asked
+        filled = False
+        try:
+            claimed = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            raise  # what was claimed meanwhile is put back by ``close``
+        except BaseException:
+            self._asked = None
+            raise
+        else:
+            self._asked = None
+            self._queued |= claimed.left
+            self._waiting |= claimed.waiting
+            filled = sum(job.pictures_asked for job in claimed.jobs) >= places
+            for job in claimed.jobs:
+                self._launch(job)
+        finally:
+            self._claiming = False
+            self._hand_out(to_all=not filled)
+
+    def _ask(self) -> None:
+        """Ask the store for as many queued jobs as there are places for, unless that is under way."""
         places = self._places()
-        if places <= 0 or self._one_is_solitary():
+        if not self._queued or self._claiming or places <= 0 or self._one_is_solitary():
             return
         loading = Counter(run.job.model for run in self._runs.values() if run.loading)
         held_up = [model for model, jobs in loading.items() if jobs >= self._backend.capacity]
         self._queued = False  # unless it turns out otherwise, or somebody says so meanwhile
         self._waiting.clear()
-        self._claiming, filled = True, False
+        self._claiming = True
         claiming = asyncio.ensure_future(
             self._store.claim(
                 pictures=places,
@@ -131,21 +164,20 @@ class Runner:
                 not_models=held_up,
             )
         )
+        self._asked = claiming, places
+
+    async def _put_back(self) -> None:
+        """Nobody begins any more what the store was asked for: back into the queue with it."""
+        if self._asked is None:
+            return
+        (claiming, _), self._asked = self._asked, None
         try:
-            claimed = await asyncio.shield(claiming)
-        except asyncio.CancelledError:  # what was claimed meanwhile must not be lost
-            for job in (await claiming).jobs:
-                await self._finishing.again(job, excused=True)
-            raise
-        else:
-            self._queued |= claimed.left
-            self._waiting |= claimed.waiting
-            filled = sum(job.pictures_asked for job in claimed.jobs) >= places
-            for job in claimed.jobs:
-                self._launch(job)
-        finally:
-            self._claiming = False
-            self._hand_out(to_all=not filled)
+            claimed = await claiming
+        except StoreFailed as error:
+            _log.error("no job could be begun: %s", error)
+            return
+        for job in claimed.jobs:
+            await self._finishing.again(job, excused=True)
 
     def _places(self) -> int:
         """Of the backend's, for pictures, that are free."""

@@ -6,7 +6,7 @@ they are carried out in the order in which they were asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
@@ -149,7 +149,10 @@ class Recovered:
 
 
 class Store(Protocol):
-    """The durable table. Times are Unix times in seconds, given by the caller."""
+    """The durable table. Times are Unix times in seconds, given by the caller.
+
+    What returns an ``Awaitable`` is under way at once, also before it is waited for.
+    """
 
     async def open(self) -> None:
         """Take it over for this process alone. Raises ``StoreUnusable``."""
@@ -160,15 +163,15 @@ class Store(Protocol):
         """End what dead attempts left running: back into the queue, cancelled where that was asked for, failed with
         ``attempts_exhausted`` where it was begun ``max_attempts`` times."""
 
-    async def add(self, job: Job, *, fingerprint: str, max_queued: int) -> Job:
+    def add(self, job: Job, *, fingerprint: str, max_queued: int) -> Awaitable[Job]:
         """Accept ``job``, its ``sequence`` filled in, or the job that its client's idempotency key gave before.
 
         Raises ``QueueFull``, ``IdTaken``, ``KeyConflict``.
         """
 
-    async def claim(
+    def claim(
         self, *, pictures: int, now: float, alone: bool, max_attempts: int, not_models: Collection[str] = ()
-    ) -> Claimed:
+    ) -> Awaitable[Claimed]:
         """Begin queued jobs of some ``pictures`` together, raising their ``attempt``: higher priority first, clients
         in turn by the work that they were given, each client's in the order of acceptance; none for ``not_models``.
 
@@ -176,7 +179,7 @@ class Store(Protocol):
         runs (``alone``), and then it is the only one.
         """
 
-    async def finish(self, id: str, attempt: int, outcome: Outcome) -> Job | None:
+    def finish(self, id: str, attempt: int, outcome: Outcome) -> Awaitable[Job | None]:
         """The end of an attempt, unless it is not the running one: then None. Where cancelling was asked for before,
         the job becomes cancelled whatever the outcome."""
 

@@ -7,7 +7,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -45,22 +45,22 @@ class SqliteStore:
     async def recover(self, *, max_attempts: int, now: float) -> Recovered:
         return await self._thread.do(lambda db: self._changes.recover(db, max_attempts, now))
 
-    async def add(self, job: Job, *, fingerprint: str, max_queued: int) -> Job:
-        return await self._thread.do(lambda db: self._changes.add(db, job, fingerprint, max_queued))
+    def add(self, job: Job, *, fingerprint: str, max_queued: int) -> Awaitable[Job]:
+        return self._thread.do(lambda db: self._changes.add(db, job, fingerprint, max_queued))
 
-    async def claim(
+    def claim(
         self, *, pictures: int, now: float, alone: bool, max_attempts: int, not_models: Collection[str] = ()
-    ) -> Claimed:
+    ) -> Awaitable[Claimed]:
         def operation(db: sqlite3.Connection) -> Claimed:
             ids = claim(db, pictures=pictures, alone=alone, max_attempts=max_attempts, not_models=not_models)
             jobs = [self._changes.start(db, id, now) for id in ids]
             left = waiting(db)
             return Claimed(jobs=jobs, left=bool(left), waiting=left)
 
-        return await self._thread.do(operation)
+        return self._thread.do(operation)
 
-    async def finish(self, id: str, attempt: int, outcome: Outcome) -> Job | None:
-        return await self._thread.do(lambda db: self._changes.finish(db, id, attempt, outcome))
+    def finish(self, id: str, attempt: int, outcome: Outcome) -> Awaitable[Job | None]:
+        return self._thread.do(lambda db: self._changes.finish(db, id, attempt, outcome))
 
     async def requeue(self, id: str, attempt: int, *, excused: bool, max_attempts: int, now: float) -> Job | None:
         return await self._thread.do(lambda db: self._changes.requeue(db, id, attempt, excused, max_attempts, now))

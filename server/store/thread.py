@@ -54,18 +54,18 @@ class DatabaseThread:
             self._orders.put(None)
             await asyncio.to_thread(thread.join)
 
-    async def do(self, operation: Operation[T]) -> T:
+    def do(self, operation: Operation[T]) -> asyncio.Future[T]:
         """Carry ``operation`` out within a transaction, together with others; the result is durable.
 
-        What it raises undoes it alone. Raises ``StoreFailed`` where the database does not play its part, and
-        ``StoreClosed``.
+        It is under way when this returns: what is asked for at once comes into one transaction. What it raises undoes
+        it alone. The future raises ``StoreFailed`` where the database does not play its part, and ``StoreClosed``.
         """
-        if self._thread is None or self._loop is None:
-            raise StoreClosed("the database is closed")
-        order = _Order(operation, self._loop.create_future())
-        self._orders.put(order)
-        result: T = await order.future
-        return result
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if self._thread is None:
+            future.set_exception(StoreClosed("the database is closed"))
+        else:
+            self._orders.put(_Order(operation, future))
+        return future
 
     def _run(self, opened: asyncio.Future[None]) -> None:
         assert self._loop is not None

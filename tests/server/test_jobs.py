@@ -14,6 +14,7 @@ from engine.png import request_from_png
 from server.fake import InstantBackend
 from server.job import Webhook
 from server.problems import Problem
+from server.store.thread import DatabaseThread
 from tests.server.queues import Queue, new, queue, request, run, until
 
 
@@ -237,5 +238,24 @@ def test_nothing_is_accepted_once_it_is_closed(tmp_path: Path) -> None:
         with pytest.raises(Problem) as caught:
             await own.jobs.count()
         assert caught.value.status == 503
+
+    run(scene())
+
+
+def test_one_transaction_accepts_a_job_and_begins_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    carried_out: list[int] = []
+    original = DatabaseThread._carry_out
+
+    def counted(self: DatabaseThread, *arguments: Any) -> Any:
+        orders = original(self, *arguments)
+        carried_out.append(len(orders))
+        return orders
+
+    async def scene() -> None:
+        async with queue(tmp_path) as own:
+            await own.finish()  # what is done at the start is over
+            monkeypatch.setattr(DatabaseThread, "_carry_out", counted)
+            await own.finish()
+            assert carried_out == [2, 1]
 
     run(scene())

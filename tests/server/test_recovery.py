@@ -168,3 +168,20 @@ def test_a_queue_from_before_is_carried_on_in_its_order(tmp_path: Path) -> None:
             assert [each.seed for each in own.backend.started] == list(range(10))
 
     run(scene())
+
+
+def test_a_job_that_was_asked_for_and_not_begun_is_put_back(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with queue(tmp_path) as own:
+            beginning = own.jobs._runner._beginning
+            assert beginning is not None
+            beginning.cancel()  # as when the server stops at this moment
+            job = await own.submit()
+            asked = await own.jobs.get(job.id)
+            assert asked is not None
+            assert asked.state == "running"
+        async with queue(tmp_path) as own:
+            job = await own.end(job)
+            assert (job.state, job.attempt, job.excused) == ("succeeded", 2, 1)
+
+    run(scene())
