@@ -242,20 +242,28 @@ def test_nothing_is_accepted_once_it_is_closed(tmp_path: Path) -> None:
     run(scene())
 
 
-def test_one_transaction_accepts_a_job_and_begins_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    carried_out: list[int] = []
-    original = DatabaseThread._carry_out
+def test_a_job_is_asked_for_before_the_database_can_have_accepted_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, asked = 0, list[int]()
+    original = DatabaseThread.do
 
-    def counted(self: DatabaseThread, *arguments: Any) -> Any:
-        orders = original(self, *arguments)
-        carried_out.append(len(orders))
-        return orders
+    def count() -> None:
+        nonlocal turns
+        turns += 1
+        asyncio.get_running_loop().call_soon(count)
+
+    def noted(self: DatabaseThread, operation: Any) -> Any:
+        asked.append(turns)
+        return original(self, operation)
 
     async def scene() -> None:
         async with queue(tmp_path) as own:
             await own.finish()  # what is done at the start is over
-            monkeypatch.setattr(DatabaseThread, "_carry_out", counted)
+            monkeypatch.setattr(DatabaseThread, "do", noted)
+            count()
             await own.finish()
-            assert carried_out == [2, 1]
+            accept, claim, finish = asked
+            assert accept == claim < finish  # so that one transaction takes both
 
     run(scene())
