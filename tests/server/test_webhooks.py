@@ -152,6 +152,7 @@ def test_an_answers_body_is_not_read(tmp_path: Path, receiver: Receiver) -> None
     assert len(receiver.calls) == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the dead leave their sockets open
 def test_nothing_is_lost_over_a_crash(tmp_path: Path, receiver: Receiver) -> None:
     receiver.script = [status(503)] * 1000
 
