@@ -81,6 +81,7 @@ class Webhooks:
         self._attempts = settings.webhook_attempts
         self._key = None if settings.webhook_secret is None else webhook_key(settings.webhook_secret)
         self._client: httpx.AsyncClient | None = None
+        self._opening = asyncio.Lock()
         self._changed = asyncio.Event()
         self._closed = False
         self._task: asyncio.Task[None] | None = None
@@ -193,11 +194,17 @@ class Webhooks:
             return None
         return "" if status == _GONE else f"status {status}"
 
+    async def _opened(self) -> httpx.AsyncClient:
+        """The client of all deliveries; a second one would never be closed."""
+        async with self._opening:
+            if self._client is None:
+                self._client = await asyncio.to_thread(_client)
+            return self._client
+
     async def _send(self, target: targets.Target, message: Message) -> int:
         """The status of the answer, whose body is not read. Goes to the address that was checked, whatever the name
         leads to by now, and follows nothing."""
-        if self._client is None:
-            self._client = await asyncio.to_thread(_client)
+        client = await self._opened()
         url = httpx.URL(message.url).copy_with(host=target.address, port=target.port)
         body = message.body.encode()
         headers = {
@@ -206,10 +213,10 @@ class Webhooks:
             "User-Agent": f"stable-diffusion-engine/{__version__}",
             **signed(message.id, int(time.time()), body, self._key),
         }
-        request = self._client.build_request(
+        request = client.build_request(
             "POST", url, content=body, headers=headers, extensions={"sni_hostname": target.host}
         )
-        response = await self._client.send(request, stream=True, follow_redirects=False)
+        response = await client.send(request, stream=True, follow_redirects=False)
         await response.aclose()
         return response.status_code
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from server import webhooks as webhooks_module
 from server.fake import InstantBackend
 from server.job import Job, Webhook
 from server.jobs import Jobs
@@ -152,7 +154,27 @@ def test_an_answers_body_is_not_read(tmp_path: Path, receiver: Receiver) -> None
     assert len(receiver.calls) == 1
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the dead leave their sockets open
+def test_deliveries_that_begin_together_share_one_client(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, original = list[Any](), webhooks_module._client
+
+    def slowly() -> Any:
+        time.sleep(0.2)
+        made.append(original())
+        return made[-1]
+
+    monkeypatch.setattr(webhooks_module, "_client", slowly)
+
+    async def scene() -> None:
+        async with queue(tmp_path) as own:
+            await asyncio.gather(*(own.finish(request(seed=n), webhook=hook(receiver)) for n in range(3)))
+            await emptied(own)
+
+    run(scene())
+    assert (len(receiver.calls), len(made)) == (3, 1)
+
+
 def test_nothing_is_lost_over_a_crash(tmp_path: Path, receiver: Receiver) -> None:
     receiver.script = [status(503)] * 1000
 
