@@ -86,7 +86,7 @@ def _run(options: argparse.Namespace) -> None:
         _check_latents_file(options.save_latents)
     then = record_from_png(options.from_image) if options.from_image is not None else {}
 
-    from engine.engine import Engine
+    from engine import Engine
 
     engine = Engine(config)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import gc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -171,7 +170,6 @@ class EngineBackend:
     def _make(self) -> Engine:
         from engine import Engine
 
-        gc.freeze()  # modules, nearly all, which stay: to look through them takes all who wait a tenth of a second
         return Engine(dataclasses.replace(self._config, checkpoint=None))
 
     def _running_engine(self) -> Engine:
