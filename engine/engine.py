@@ -21,6 +21,7 @@ from engine.memory import free_bytes
 from engine.pool import Pool
 from engine.request import GenerationRequest
 from engine.trajectory import check
+from engine.vocabulary import encoder
 
 _SHARE_OF_FREE_MEMORY = 0.75  # the rest is for activations, conditioning and pictures
 
@@ -29,14 +30,15 @@ class Engine:
     """Runs requests on one device. Thread-safe; ``with Engine(…) as engine:`` closes it.
 
     Where ``config.checkpoint`` names a checkpoint, it is loaded before the constructor returns; otherwise the first
-    request that needs one waits for it. Raises ``BadRequest`` for a device that is not there, ``UnknownCheckpoint``
-    and ``BrokenCheckpoint``.
+    request that needs one waits for it. Raises ``BadRequest`` for a device that is not there, ``UnknownCheckpoint``,
+    ``BrokenCheckpoint``, and ``EngineError`` where CLIP's vocabulary is out of reach.
     """
 
     def __init__(self, config: EngineConfig | None = None) -> None:
         self.config = config or EngineConfig()
         self.device = torch_device(self.config)
         self.dtype = torch_dtype(self.config, self.device)
+        encoder()
         settle(self.device)
         budget = self.config.memory_budget or int(free_bytes(self.device) * _SHARE_OF_FREE_MEMORY)
         named = self.config.checkpoint

@@ -1,6 +1,6 @@
 """Prompt text → weighted tokens → chunks of 77.
 
-Knows CLIP's vocabulary and ComfyUI's rules for weights and long prompts; knows no tensors and no network.
+Knows ComfyUI's rules for weights and long prompts; knows no tensors and no network.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import functools
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.errors import BadRequest, EngineError
+from engine.errors import BadRequest
+from engine.vocabulary import encoder
 
 START, END = 49406, 49407
 CHUNK = 77
@@ -129,35 +130,10 @@ def _unescaped(text: str) -> str:
 
 def token_ids(text: str) -> list[int]:
     """CLIP's token ids of ``text``, without start and end. Lower-cased and normalised to NFC, as CLIP does."""
-    ids: list[int] = []
+    encode, ids = encoder(), list[int]()
     for part in _SPECIAL.split(unicodedata.normalize("NFC", text)):
         if _SPECIAL.fullmatch(part):
             ids.append(START if "start" in part else END)
         elif part:
-            ids.extend(_encode()(part))
+            ids.extend(encode(part))
     return ids
-
-
-@functools.cache
-def _encode() -> Callable[[str], list[int]]:
-    """CLIP's byte-pair encoding: from the package that carries the vocabulary, else from the model hub."""
-    try:
-        from instant_clip_tokenizer import Tokenizer
-    except ImportError:
-        return _encode_with_hub_vocabulary()
-    encode: Callable[[str], list[int]] = Tokenizer().encode
-    return encode
-
-
-def _encode_with_hub_vocabulary() -> Callable[[str], list[int]]:
-    from transformers import CLIPTokenizer
-
-    name = "openai/clip-vit-large-patch14"
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(name)
-    except Exception as error:
-        raise EngineError(
-            "CLIP's vocabulary is out of reach: the package instant-clip-tokenizer, which carries it, has wheels for "
-            f"Python 3.10 to 3.12 only, and the model hub's {name} could not be loaded ({error})"
-        ) from error
-    return lambda text: list(tokenizer(text, add_special_tokens=False)["input_ids"])
