@@ -6,6 +6,7 @@ sigmas are float32 on the CPU, where a sampler reads them without waiting for th
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -31,7 +32,7 @@ SIGMA_MIN = TRAINING_SIGMAS[0].item()
 SIGMA_MAX = TRAINING_SIGMAS[-1].item()
 _LAST = len(TRAINING_SIGMAS) - 1
 
-MAX_SCHEDULE = 1_000_000
+MAX_SCHEDULE = 100_000
 """Most steps of a whole schedule, of which ``denoise`` below 1 runs the end."""
 
 _DISCARD_PENULTIMATE = frozenset({"dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2"})
@@ -44,11 +45,13 @@ _DIVIDE_BY_STEP = frozenset(
 """Have no finite answer where two neighbouring sigmas are equal."""
 
 
+@functools.lru_cache(maxsize=128)  # a job asks when it is checked, submitted and begun, for each of its pictures
 def sigmas(*, sampler: str, scheduler: str, steps: int, denoise: float) -> Tensor:
     """The noise levels that ``sampler`` passes through: (n+1,) float32 on the CPU, falling, ending at 0.
 
     n is ``steps``, but for ddim_uniform and beta, which may give another number. ``denoise`` (0, 1] runs the end of a
-    schedule of ``steps / denoise`` steps. Raises ``BadRequest`` for what has no finite answer.
+    schedule of ``steps / denoise`` steps. To be read only: the next one who asks gets the same tensor.
+    Raises ``BadRequest`` for what has no finite answer.
     """
     count = steps if denoise > 0.9999 else int(min(steps / denoise, 2 * MAX_SCHEDULE))
     if count > MAX_SCHEDULE:
@@ -137,6 +140,8 @@ def _ddim_uniform(n: int) -> Tensor:
 
 def _beta(n: int) -> Tensor:
     """Lee et al. 2024, arXiv 2407.12173: timesteps at the quantiles of Beta(0.6, 0.6), each of them once."""
+    if n > 2 * len(TRAINING_SIGMAS):  # then each timestep is a quantile's nearest
+        return TRAINING_SIGMAS.flip(0)
     quantiles = betaincinv(0.6, 0.6, 1 - np.linspace(0, 1, n, endpoint=False))
     timesteps = torch.from_numpy(np.rint(quantiles * _LAST)).long()
     return TRAINING_SIGMAS[torch.unique(timesteps).flip(0)]

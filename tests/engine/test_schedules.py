@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.special import betaincinv
 
+from engine import schedules
 from engine.errors import BadRequest
 from engine.request import SAMPLERS, SCHEDULERS
 from engine.schedules import MAX_SCHEDULE, is_full_noise, sigmas, start, timestep
@@ -118,6 +121,18 @@ def test_ten_thousand_steps(scheduler: str) -> None:
     counts = {"ddim_uniform": 1000, "beta": 1001}
     assert len(levels) == counts.get(scheduler, 10001)
     assert levels.isfinite().all()
+
+
+@pytest.mark.parametrize("count", [2001, 2002, 3000, 54_321])
+def test_a_long_beta_schedule_meets_each_timestep(count: int) -> None:
+    nearest = np.rint(betaincinv(0.6, 0.6, 1 - np.linspace(0, 1, count, endpoint=False)) * 999)
+    expected = np.append(schedules.TRAINING_SIGMAS.numpy()[np.unique(nearest).astype(int)[::-1]], 0)
+    assert sigmas(sampler="euler", scheduler="beta", steps=count, denoise=1.0).tolist() == expected.tolist()
+
+
+def test_the_same_question_is_not_computed_again() -> None:
+    first = sigmas(sampler="euler", scheduler="karras", steps=77, denoise=0.77)
+    assert sigmas(sampler="euler", scheduler="karras", steps=77, denoise=0.77) is first
 
 
 def test_repeated_sigmas_are_refused_for_those_who_divide_by_their_distance() -> None:
