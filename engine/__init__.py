@@ -52,7 +52,7 @@ __all__ = [
     "UnknownCheckpoint",
 ]
 
-_NEEDS_TORCH = {
+_IMPORTED_LATE = {
     "Engine": "engine.engine",
     "GenerationResult": "engine.handle",
     "Handle": "engine.handle",
@@ -62,11 +62,12 @@ _NEEDS_TORCH = {
 
 def __getattr__(name: str) -> object:
     """Import what needs torch when it is first used, so that a command line's mistakes are told without waiting."""
-    if name not in _NEEDS_TORCH:
+    if name not in _IMPORTED_LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with _kept_from_collector():
-        module = importlib.import_module(_NEEDS_TORCH[name])
-    return getattr(module, name)
+    with _kept_from_collector() if name == "Engine" else contextlib.nullcontext():
+        found: object = getattr(importlib.import_module(_IMPORTED_LATE[name]), name)
+    globals()[name] = found  # so that this is done once
+    return found
 
 
 @contextlib.contextmanager
@@ -75,7 +76,7 @@ def _kept_from_collector() -> Iterator[None]:
 
     It would look several times while torch, diffusers and transformers are imported, a quarter of the time that they
     take, and now and then afterwards, a third of a second in which neither engine nor server moves. What else exists
-    by then is left alone too, so what is garbage already is collected first.
+    by then is left alone too; what is garbage already is collected first.
     """
     enabled = gc.isenabled()
     gc.collect()

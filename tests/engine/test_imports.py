@@ -52,6 +52,29 @@ print(json.dumps({{
     assert told["leaves alone"] > 100 * told["looks through"]
 
 
+def test_what_exists_when_the_engine_is_used_again_can_be_collected() -> None:
+    told = _run(
+        """
+import gc, json, weakref, engine
+
+class Node: ...
+
+engine.Engine
+frozen = gc.get_freeze_count()
+mine = Node()
+mine.self = mine
+seen = weakref.ref(mine)
+engine.Engine, engine.GenerationResult, engine.Progress
+from engine import Engine, Handle
+del mine
+gc.collect()
+print(json.dumps({"collected": seen() is None, "frozen since": gc.get_freeze_count() - frozen}))
+"""
+    )
+    assert told["collected"]
+    assert told["frozen since"] <= 0
+
+
 def test_collector_is_as_it_was_after_an_import_that_fails() -> None:
     told = _run(
         """
