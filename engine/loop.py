@@ -180,8 +180,9 @@ class Loop:
         """Nobody can be served any more; whoever is not done may be by another process."""
         if not self._closing:
             _log.critical("the device fails, and the engine stops: %s", error)
-        self._reason = f"the device failed ({error}); it can be used again by a new process"
-        self._closing = True
+        with self._door:
+            self._reason = f"the device failed ({error}); it can be used again by a new process"
+            self._closing = True
 
     def _start(self, job: Job) -> None:
         """The checkpoint is there, or failed to load: encode the prompts and queue for a place."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine import Engine, GenerationFailed, OutOfMemory, loop, trajectory
+from engine import Engine, EngineClosed, GenerationFailed, OutOfMemory, loop, trajectory
 from engine.denoiser import Denoiser
 from engine.networks.unet import Unet
 from engine.vae import Decoder
@@ -116,3 +116,29 @@ def test_an_error_does_not_keep_tensors_alive(engine: Engine, monkeypatch: pytes
     while kept[0]() is not None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert kept[0]() is None
+
+
+def test_a_request_that_comes_while_the_device_fails_ends(open_engine: Callable[..., Engine]) -> None:
+    engine = open_engine()
+    device = engine._loop
+
+    class Inbox:
+        """Has the device fail just before the first job is in it."""
+
+        def __init__(self) -> None:
+            self._queue, self._intact = device._inbox, True
+
+        def put(self, item: Callable[[], None]) -> None:
+            if self._intact:
+                self._intact = False
+                self._queue.put(lambda: device._stop_for(RuntimeError("it fell off the bus")))
+                device._thread.join(0.5)
+            self._queue.put(item)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._queue, name)
+
+    device._inbox = Inbox()  # type: ignore[assignment]
+    with pytest.raises(EngineClosed, match="it fell off the bus"):
+        engine.submit(small()).result(60)
+    assert not engine.running
