@@ -4,7 +4,6 @@ engine have threads of their own. Knows no dialect."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
@@ -170,11 +169,12 @@ class Jobs:
         404."""
         end = self._hub.end_of(id)
         if end is not None:
-            with contextlib.suppress(asyncio.TimeoutError):
+            try:
                 done, _ = await asyncio.wait({end}, timeout=timeout)
                 if done and not end.cancelled():
                     return end.result()
-                end.cancel()
+            finally:
+                end.cancel()  # where it is not done: whoever waited has gone
         latest = self._hub.latest(id)
         return latest.job if latest is not None else await self._there(id)
 

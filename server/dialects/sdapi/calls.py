@@ -34,11 +34,11 @@ class Call:
 
 
 class Calls:
-    """What is under way, by job, in the order of acceptance."""
+    """What is under way, in the order of acceptance; several calls of one job, where an idempotency key came again."""
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[Call, None] = {}
         self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     @contextlib.asynccontextmanager
@@ -46,13 +46,13 @@ class Calls:
         """Have ``job`` known while somebody waits for it."""
         call = Call(job=job, task=task or job.id)
         self._finished.pop((job.client, call.task), None)
-        self._calls[job.id] = call
+        self._calls[call] = None
         follower = asyncio.create_task(self._follow(call))
         try:
             yield
         finally:
             follower.cancel()
-            del self._calls[job.id]
+            del self._calls[call]
             self._finished[job.client, call.task] = None
             while len(self._finished) > _REMEMBERED:
                 self._finished.popitem(last=False)
@@ -65,7 +65,7 @@ class Calls:
 
     def of(self, client: str) -> list[Call]:
         """The client's calls that are queued or running, in the order of acceptance."""
-        return [call for call in self._calls.values() if call.job.client == client and self.standing(call) is not None]
+        return [call for call in self._calls if call.job.client == client and self.standing(call) is not None]
 
     def asked_for(self, client: str, task: str | None) -> Call | None:
         """The client's call of that task id; without one, as ``newest``."""

@@ -188,3 +188,18 @@ class TestKeys:
         assert response.status_code == 401
         assert set(response.json()) == {"error", "detail", "body", "errors"}
         assert response.headers["www-authenticate"].startswith("Basic")
+
+
+def test_calls_of_one_job_come_and_go(server: Any, client: httpx.Client, pool: ThreadPoolExecutor) -> None:
+    server.backend.step_seconds = 0.05
+    client.headers["Idempotency-Key"] = "once"
+    calls = [start(pool, client, prompt="x", steps=1000)]
+    until(lambda: progress_of_running(client))
+    calls.append(start(pool, client, prompt="x", steps=1000))
+    body = {"prompt": "x", "width": 64, "height": 64, "steps": 1000}
+    with pytest.raises(httpx.ReadTimeout):
+        client.post("/sdapi/v1/txt2img", json=body, timeout=0.5)
+    assert progress_of_running(client)
+    server.backend.step_seconds = 0.0
+    assert [call.result(PATIENCE).status_code for call in calls] == [200, 200]
+    until(lambda: progress(client)["state"]["job_count"] == 0)
