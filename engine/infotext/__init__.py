@@ -19,9 +19,11 @@ from engine.infotext.labels import (
     sampler_from_label,
     scheduler_from_label,
 )
+from engine.json_text import read_json
 from engine.request import GenerationRequest
 
 __all__ = [
+    "LONGEST",
     "SAMPLER_LABELS",
     "SCHEDULER_LABELS",
     "automatic_scheduler",
@@ -30,6 +32,9 @@ __all__ = [
     "sampler_from_label",
     "scheduler_from_label",
 ]
+
+LONGEST = 2**18
+"""Characters of a text that is read."""
 
 _PROGRAM = "stable-diffusion-engine"
 _NEGATIVE = "Negative prompt:"
@@ -106,8 +111,8 @@ def request_from_infotext(text: str) -> GenerationRequest:
     Raises ``BadRequest``, whose field names the key (``infotext Steps``), for a text without parameters, for a value
     out of range, and for every key that is not known to leave the picture as it is (hires, LoRA, VAE, variations, …).
     """
-    if not isinstance(text, str):
-        raise BadRequest("infotext", text, "text")
+    if not isinstance(text, str) or len(text) > LONGEST:
+        raise BadRequest("infotext", text, f"text of at most {LONGEST} characters")
     head, _, line = text.rstrip().rpartition("\n")
     pairs = _pairs(line)
     ours = pairs.get("Version", "").startswith(_PROGRAM)
@@ -209,8 +214,8 @@ def _refuse_foreign(head: str, pairs: dict[str, str], ours: bool) -> None:
 
 def _names_model_only(hashes: str) -> bool:
     try:
-        names = json.loads(hashes)
-    except (ValueError, RecursionError):
+        names = read_json(hashes)
+    except ValueError:
         return False
     return isinstance(names, dict) and set(names) <= {"model"}
 

@@ -6,11 +6,11 @@ Knows no tensors and no models folder.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import BadRequest
+from engine.json_text import read_json
 from engine.request import GenerationRequest
 from engine.workflow.editor import api_from_editor
 from engine.workflow.layout import editor_from_api
@@ -70,10 +70,10 @@ def request_from_workflow(graph: object) -> GenerationRequest:
 
 
 def parse_json(field: str, text: str | bytes | bytearray) -> object:
-    """``text`` parsed. Raises ``BadRequest`` on ``field`` for what is not JSON, or too deep to be read."""
+    """``text`` parsed. Raises ``BadRequest`` on ``field`` for what ``read_json`` does not read."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return read_json(text)
+    except ValueError as error:
         raise BadRequest(field, text, f"JSON ({shown(str(error))})") from None
 
 

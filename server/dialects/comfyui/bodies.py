@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
+from engine.json_text import read_json
 from server.problems import Problem, bad_request
 
 _LONGEST_ID = 128
@@ -18,15 +19,15 @@ async def json_object(http: Request, *, may_be_empty: bool = False) -> dict[str,
     """The body, a JSON object that can be stored and sent back. Raises ``Problem``.
 
     What Python reads beyond the standard, and what no answer could hold, is refused here: NaN, infinity, half of a
-    surrogate pair, nesting without end.
+    surrogate pair, more layers or values than ``read_json`` takes.
     """
     text = await http.body()
     if may_be_empty and not text.strip():
         return {}
     try:
-        body = json.loads(text, parse_constant=_refuse_constant)
+        body = read_json(text, constant=_refuse_constant)
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _invalid(f"JSON ({str(error)[:200]})") from None
     if not isinstance(body, dict):
         raise _invalid(f"a JSON object, not {type(body).__name__}")

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from engine.json_text import read_json
+
 FEATURES = {"supports_preview_metadata": True}
 """What this server can do beyond the messages that all know."""
 
@@ -78,8 +80,8 @@ class Socket:
     def _hear(self, text: str | None) -> None:
         """Editors tell first what they can do; nothing else is expected from a client."""
         try:
-            message = json.loads(text or "null")
-        except (ValueError, RecursionError):
+            message = read_json(text or "null")
+        except ValueError:
             return
         if isinstance(message, dict) and message.get("type") == "feature_flags":
             flags = message.get("data")

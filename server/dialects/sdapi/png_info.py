@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 from engine import BadRequest
+from engine.infotext import LONGEST
 from engine.png import text_chunks
 from server.problems import bad_request
 
@@ -33,9 +34,16 @@ def add_png_info(router: APIRouter) -> None:
 
     @router.post("/sdapi/v1/png-info", summary="The parameters in a picture's file")
     async def png_info(body: PngInfo) -> dict[str, Any]:
-        texts = await asyncio.to_thread(_texts, body.image)
-        info = texts.pop("parameters", "")
-        return {"info": info, "items": texts, "parameters": parsed(info)}
+        return await asyncio.to_thread(_told, body.image)
+
+
+def _told(image: str) -> dict[str, Any]:
+    """Beside the event loop: a file of a few bytes may hold a text of many."""
+    texts = _texts(image)
+    info = texts.pop("parameters", "")
+    if len(info) > LONGEST:
+        raise bad_request("image", image[:40], f"a file whose parameters have at most {LONGEST} characters")
+    return {"info": info, "items": texts, "parameters": parsed(info)}
 
 
 def _texts(image: str) -> dict[str, str]:

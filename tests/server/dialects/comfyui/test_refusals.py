@@ -130,6 +130,7 @@ def test_a_field_beside_the_graph_is_refused_by_name(refusing: Comfy, fields: di
     "text",
     [
         *("", "{", "[]", "7", '"text"', "null", '{"prompt": NaN}', '{"prompt": 1e999}', '{"prompt": "\\ud800"}'),
+        *('{"prompt": {}, "extra_data": ' + "[" * 100 + "]" * 100 + "}", "[" * 955 + "]" * 955),
         *("[" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000, '{"prompt": ' + "9" * 5000 + "}", "\xff"),
     ],
 )
