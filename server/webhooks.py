@@ -17,7 +17,6 @@ import logging
 import random
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -36,6 +35,7 @@ Body = Callable[[Job, str], dict[str, Any]]
 
 _TOGETHER = 16
 _PER_HOST = 4
+_PER_CLIENT = 8
 _TIMEOUT_SECONDS = 15.0
 _LONGEST_PAUSE = 3600.0
 _BETWEEN_PROGRESS = 1.0
@@ -58,7 +58,10 @@ class Composer:
             _log.exception("no body for a webhook of form %r; the native one is sent", job.webhook.form)
             body = json.dumps(native_body(job, moment), separators=(",", ":"))
         id = f"msg_{secrets.token_hex(16)}"
-        return [Message(id=id, job=job.id, moment=moment, url=job.webhook.url, body=body, created=now, due=now)]
+        message = Message(
+            id=id, job=job.id, client=job.client, moment=moment, url=job.webhook.url, body=body, created=now, due=now
+        )
+        return [message]
 
 
 class Webhooks:
@@ -85,8 +88,7 @@ class Webhooks:
         self._changed = asyncio.Event()
         self._closed = False
         self._task: asyncio.Task[None] | None = None
-        self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._hosts: Counter[str] = Counter()
+        self._under_way: dict[Message, asyncio.Task[None]] = {}
         self._posting: set[asyncio.Task[None]] = set()
         self._progress: dict[str, float] = {}
 
@@ -142,11 +144,10 @@ class Webhooks:
         now = time.time()
         while (free := _TOGETHER - len(self._under_way)) > 0:
             messages = await self._store.due(
-                now=now, limit=free, per_host=_PER_HOST, hosts=self._hosts, jobs=self._under_way
+                now=now, limit=free, per_host=_PER_HOST, per_client=_PER_CLIENT, under_way=self._under_way
             )
             for message in messages:
-                self._hosts[message.host] += 1
-                self._under_way[message.job] = asyncio.create_task(self._deliver(message, message.host))
+                self._under_way[message] = asyncio.create_task(self._deliver(message))
             if not messages:
                 break
         if self._under_way:
@@ -154,7 +155,7 @@ class Webhooks:
         due = await self._store.next_due()
         return None if due is None else max(0.0, due - now)
 
-    async def _deliver(self, message: Message, host: str) -> None:
+    async def _deliver(self, message: Message) -> None:
         told = {"job": message.job, "webhook": message.id}
         try:
             answer = await self._attempt(message)
@@ -170,8 +171,7 @@ class Webhooks:
             _log.error("the outbox could not be written: %s", error, extra=told)
             await asyncio.sleep(_BETWEEN_PROGRESS)
         finally:
-            del self._under_way[message.job]
-            self._hosts -= Counter([host])
+            del self._under_way[message]
             self._changed.set()
 
     def _pause(self, attempts: int) -> float:
@@ -181,8 +181,7 @@ class Webhooks:
     async def _attempt(self, message: Message) -> str | None:
         """None where it was taken, the reason where not, "" where it must not be tried again."""
         try:
-            target = await targets.target_of(message.url, private=self._private, resolve=self._resolve)
-            status = await asyncio.wait_for(self._send(target, message), _TIMEOUT_SECONDS)
+            status = await asyncio.wait_for(self._send(message), _TIMEOUT_SECONDS)
         except targets.Refused as error:
             _log.error("a webhook was refused: %s", error, extra={"job": message.job})
             return ""
@@ -201,9 +200,10 @@ class Webhooks:
                 self._client = await asyncio.to_thread(_client)
             return self._client
 
-    async def _send(self, target: targets.Target, message: Message) -> int:
+    async def _send(self, message: Message) -> int:
         """The status of the answer, whose body is not read. Goes to the address that was checked, whatever the name
         leads to by now, and follows nothing."""
+        target = await targets.target_of(message.url, private=self._private, resolve=self._resolve)
         client = await self._opened()
         url = httpx.URL(message.url).copy_with(host=target.address, port=target.port)
         body = message.body.encode()

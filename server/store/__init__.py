@@ -6,7 +6,7 @@ they are carried out in the order in which they were asked for.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
@@ -67,6 +67,8 @@ class Message:
     id: str
     """The same over all attempts to deliver it."""
     job: str
+    client: str
+    """Whose job it is."""
     moment: Moment
     url: str
     body: str
@@ -231,13 +233,11 @@ class Store(Protocol):
         """Put messages into the outbox that tell of no change of state."""
 
     async def due(
-        self, *, now: float, limit: int, per_host: int, hosts: Mapping[str, int], jobs: Collection[str]
+        self, *, now: float, limit: int, per_host: int, per_client: int, under_way: Collection[Message]
     ) -> list[Message]:
-        """Messages to be delivered now, the longest due first: of each job one, to each host as many as ``per_host``
-        allows.
-
-        ``hosts`` and ``jobs``: how many are under way to each host, and of which jobs. Where there are very many, some
-        are left for the next question.
+        """Messages to be delivered now beside those ``under_way``, the longest due first: of each job one, to each
+        host and for each client no more than so many at once. Where there are very many, some are left for the next
+        question.
         """
 
     async def next_due(self) -> float | None:

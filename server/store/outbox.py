@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 from server.store import Message
 from server.store.rows import message_of
 
 _LOOKED_THROUGH = 500
-"""Messages among which the hosts' shares are counted."""
+"""Messages among which the hosts' and clients' shares are counted."""
 
 
 def post(database: sqlite3.Connection, messages: Sequence[Message]) -> None:
     database.executemany(
-        "INSERT INTO outbox (id, job, moment, url, host, body, created, due, attempts)"
-        " VALUES (:id, :job, :moment, :url, :host, :body, :created, :due, :attempts)",
+        "INSERT INTO outbox (id, job, client, moment, url, host, body, created, due, attempts)"
+        " VALUES (:id, :job, :client, :moment, :url, :host, :body, :created, :due, :attempts)",
         [{**vars(message), "host": message.host} for message in messages],
     )
 
@@ -26,31 +27,41 @@ def due(
     now: float,
     limit: int,
     per_host: int,
-    hosts: Mapping[str, int],
-    jobs: Collection[str],
+    per_client: int,
+    under_way: Sequence[Message],
 ) -> list[Message]:
-    """Hosts that are full are left out first, so that however many wait for them, the others are looked at."""
+    """Hosts and clients that are full are left out first, so that however many wait for them, the others are looked at.
+
+    Of those that are left, the one that is due longest is always taken.
+    """
     rows = database.execute(
         """
-        WITH busy AS (SELECT key AS host, value AS number FROM json_each(:hosts)),
+        WITH hosts AS (SELECT key AS host, value AS number FROM json_each(:hosts)),
+        clients AS (SELECT key AS client, value AS number FROM json_each(:clients)),
         near AS (
-            SELECT id, host, job, due FROM outbox
-            WHERE due <= :now AND host NOT IN (SELECT host FROM busy WHERE number >= :per_host)
+            SELECT id, host, client, job, due FROM outbox
+            WHERE due <= :now AND host NOT IN (SELECT host FROM hosts WHERE number >= :per_host)
+                AND client NOT IN (SELECT client FROM clients WHERE number >= :per_client)
                 AND job NOT IN (SELECT value FROM json_each(:jobs))
             ORDER BY due LIMIT :looked
         ),
         first AS (SELECT *, ROW_NUMBER() OVER (PARTITION BY job ORDER BY due) AS of_job FROM near),
         shared AS (
-            SELECT id, COALESCE(number, 0) + ROW_NUMBER() OVER (PARTITION BY first.host ORDER BY due) AS of_host
-            FROM first LEFT JOIN busy USING (host) WHERE of_job = 1
+            SELECT id,
+                COALESCE(hosts.number, 0) + ROW_NUMBER() OVER (PARTITION BY first.host ORDER BY due) AS of_host,
+                COALESCE(clients.number, 0) + ROW_NUMBER() OVER (PARTITION BY first.client ORDER BY due) AS of_client
+            FROM first LEFT JOIN hosts USING (host) LEFT JOIN clients USING (client) WHERE of_job = 1
         )
-        SELECT outbox.* FROM shared JOIN outbox USING (id) WHERE of_host <= :per_host ORDER BY due LIMIT :limit
+        SELECT outbox.* FROM shared JOIN outbox USING (id)
+        WHERE of_host <= :per_host AND of_client <= :per_client ORDER BY due LIMIT :limit
         """,
         {
             "now": now,
-            "hosts": json.dumps(dict(hosts)),
-            "jobs": json.dumps(list(jobs)),
+            "hosts": json.dumps(Counter(message.host for message in under_way)),
+            "clients": json.dumps(Counter(message.client for message in under_way)),
+            "jobs": json.dumps([message.job for message in under_way]),
             "per_host": per_host,
+            "per_client": per_client,
             "looked": _LOOKED_THROUGH,
             "limit": limit,
         },

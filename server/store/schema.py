@@ -83,6 +83,12 @@ _VERSIONS = (
     DROP INDEX post;
     CREATE INDEX post ON outbox (due, host, job);
     """,
+    """
+    ALTER TABLE outbox ADD COLUMN client TEXT NOT NULL DEFAULT '';
+    UPDATE outbox SET client = COALESCE((SELECT client FROM jobs WHERE jobs.id = outbox.job), '');
+    DROP INDEX post;
+    CREATE INDEX post ON outbox (due, host, client, job);
+    """,
 )
 """What leads from each version to the next; the first from an empty file. Never change one that was released."""
 

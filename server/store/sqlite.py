@@ -7,7 +7,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -114,10 +114,10 @@ class SqliteStore:
         await self._thread.do(lambda db: outbox.post(db, messages))
 
     async def due(
-        self, *, now: float, limit: int, per_host: int, hosts: Mapping[str, int], jobs: Collection[str]
+        self, *, now: float, limit: int, per_host: int, per_client: int, under_way: Collection[Message]
     ) -> list[Message]:
-        busy, under_way = dict(hosts), list(jobs)
-        return await self._thread.do(lambda db: outbox.due(db, now, limit, per_host, busy, under_way))
+        busy = list(under_way)
+        return await self._thread.do(lambda db: outbox.due(db, now, limit, per_host, per_client, busy))
 
     async def next_due(self) -> float | None:
         return await self._thread.do(outbox.next_due)

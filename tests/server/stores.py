@@ -29,7 +29,11 @@ def told(job: Job, moment: Moment) -> list[Message]:
     """One message that names the attempt."""
     text = f"{moment} {job.state} {job.attempt}"
     id = f"{job.id}-{job.attempt}-{moment}"
-    return [Message(id=id, job=job.id, moment=moment, url="http://e.org", body=text, created=1.0, due=1.0)]
+    return [
+        Message(
+            id=id, job=job.id, client=job.client, moment=moment, url="http://e.org", body=text, created=1.0, due=1.0
+        )
+    ]
 
 
 @contextlib.asynccontextmanager
@@ -65,7 +69,7 @@ async def messages_in(store: Any) -> list[Message]:
 
 
 async def due(store: SqliteStore, now: float = 1e9, **named: Any) -> list[Message]:
-    values: dict[str, Any] = {"limit": 16, "per_host": 4, "hosts": {}, "jobs": []} | named
+    values: dict[str, Any] = {"limit": 16, "per_host": 4, "per_client": 100, "under_way": []} | named
     return await store.due(now=now, **values)
 
 
@@ -77,9 +81,9 @@ async def ids_of(store: SqliteStore, **named: Any) -> list[str]:
     return (await store.search(Search(**({"states": ["queued"], "newest_first": False} | named)))).ids
 
 
-def message(n: int, host: str, job: str | None = None) -> Message:
-    url = f"http://{host}/hook"
-    return Message(id=f"m{n}", job=job or f"j{n}", moment="finished", url=url, body="{}", created=n, due=n)
+def message(n: int, host: str, job: str | None = None, client: str = "ann") -> Message:
+    url, job = f"http://{host}/hook", job or f"j{n}"
+    return Message(id=f"m{n}", job=job, client=client, moment="finished", url=url, body="{}", created=n, due=n)
 
 
 def database_of_version(folder: Path, version: int) -> sqlite3.Connection:

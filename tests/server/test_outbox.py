@@ -39,11 +39,28 @@ def test_a_host_has_its_share_of_what_is_due(tmp_path: Path) -> None:
             await store.post([message(n, "good.example:81") for n in range(6000, 6006)])
             await store.post([message(n, "one.example", "same") for n in range(7000, 7003)])
             assert [each.id for each in await due(store)] == ["m0", "m1", "m2", "m3"]
-            full = {"hosts": {"deaf.example": 4}}
+            deaf = [message(n, "deaf.example") for n in range(-4, 0)]
+            full = {"under_way": deaf}
             assert [each.id for each in await due(store, **full)] == ["m6000", "m6001", "m6002", "m6003", "m7000"]
             assert [each.id for each in await due(store, **full, limit=2)] == ["m6000", "m6001"]
-            busy = {"hosts": {"deaf.example": 4, "good.example:81": 3}, "jobs": ["same", "j6000"]}
+            good = [message(n, "good.example:81") for n in range(5997, 6000)]
+            busy = {"under_way": [*deaf, *good, message(-1, "one.example", "same"), message(-2, "x", "j6000")]}
             assert [each.id for each in await due(store, **busy)] == ["m6001"]
             assert [each.id for each in await due(store, 6000.0, **full)] == ["m6000"]
+
+    run(scene())
+
+
+def test_a_client_has_its_share_of_what_is_due(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            await store.post([message(n, f"{n}.deaf.example", client="mallory") for n in range(5000)])
+            await store.post([message(n, "good.example", client="ben") for n in range(6000, 6002)])
+            first = await due(store, per_client=8)
+            assert [each.id for each in first] == [f"m{n}" for n in range(8)]
+            then = await due(store, per_client=8, limit=8, under_way=first)
+            assert [each.id for each in then] == ["m6000", "m6001"]
+            assert [each.id for each in await due(store, per_client=8, under_way=first[1:])] == ["m0"]
+            assert await due(store, per_client=8, under_way=[*first, *then]) == []
 
     run(scene())

@@ -30,8 +30,9 @@ def test_a_database_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
         database.execute("INSERT INTO turns VALUES ('ann', 17)")
         urls = ["https://A.example:81/x/y?a=http://b/", "http://b.example?c/d", "http://[::1]#e"]
         for number, url in enumerate(urls):
+            whose = ("queued", "running", "gone")[number]
             database.execute(
-                "INSERT INTO outbox VALUES (?, 'j', 'finished', ?, '', 1, ?, 0)", (str(number), url, number)
+                "INSERT INTO outbox VALUES (?, ?, 'finished', ?, '', 1, ?, 0)", (str(number), whose, url, number)
             )
 
     async def scene() -> None:
@@ -48,6 +49,7 @@ def test_a_database_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
                 lambda db: [h for (h,) in db.execute("SELECT host FROM outbox ORDER BY due")]
             )
             assert hosts == [each.host for each in messages] == ["a.example:81", "b.example", "[::1]"]
+            assert [each.client for each in messages] == ["ann", "ann", ""]
             await add(store, job(client="ben"))
             assert [each.client for each in await claim(store, 3)] == ["ann", "ben"]
 

@@ -206,7 +206,7 @@ def test_one_who_does_not_answer_holds_up_nobody_else(tmp_path: Path, receiver: 
         url = f"http://127.0.0.1:{deaf.sockets[0].getsockname()[1]}/"
         async with queue(tmp_path) as own:
             waiting = [
-                Message(id=f"m{n}", job=f"j{n}", moment="finished", url=url, body="{}", created=n, due=n)
+                Message(id=f"m{n}", job=f"j{n}", client="x", moment="finished", url=url, body="{}", created=n, due=n)
                 for n in range(5000)
             ]
             await own.jobs._store.post(waiting)
@@ -260,6 +260,27 @@ def test_progress_is_told_now_and_then(tmp_path: Path, receiver: Receiver, monke
             assert 1 <= kinds.count("job.progress") < 40
 
     run(scene())
+
+
+def test_a_name_server_that_does_not_answer_ends_an_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.webhooks._TIMEOUT_SECONDS", 0.05)
+
+    asked: list[str] = []
+
+    async def silent(host: str, port: int) -> list[str]:
+        asked.append(host)
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    async def scene() -> None:
+        async with queue(tmp_path, webhook_attempts=2) as own:
+            own.jobs._webhooks._resolve = silent
+            own.jobs._webhooks._first_pause = 0.01
+            await own.finish(webhook=Webhook(url="http://silent.example/", events=("finished",)))
+            await emptied(own)
+
+    run(scene())
+    assert asked == ["silent.example"] * 2
 
 
 def resolver(*answers: list[str]) -> Callable[[str, int], Any]:
