@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
 
@@ -39,14 +40,27 @@ def paint_timed(subject: Subject, request: GenerationRequest, png: bool = False)
     With ``png`` the clock runs on until it is a PNG too.
     """
     begin, processor = time.perf_counter(), time.process_time()
-    picture = subject.paint(request)
-    if png:
-        encode_png(Image.fromarray(picture.pixels), {})
+    picture = (WithPng(subject) if png else subject).paint(request)
     return Timed(
         seconds=time.perf_counter() - begin,
         processor_seconds=time.process_time() - processor,
         picture=picture,
     )
+
+
+class WithPng:
+    """A subject whose pictures are done when each is a PNG too."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+
+    def paint(self, request: GenerationRequest) -> Picture:
+        picture = self._subject.paint(request)
+        encode_png(Image.fromarray(picture.pixels), {})
+        return picture
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._subject, name)
 
 
 def warm_up(subject: Subject, requests: Iterable[GenerationRequest], least: int, seconds: float) -> list[float]:

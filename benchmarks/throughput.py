@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.drive import Log, Visit, callers
+from benchmarks.drive import Log, Visit, WithPng, callers
 from benchmarks.subjects import Subject
 from engine import GenerationRequest
 
@@ -51,13 +51,15 @@ def observe_window(
     seed: int,
     quiet: float,
     patience: float,
+    png: bool = False,
 ) -> Window:
     """Load the subject with ``clients`` callers (as ``closed_loop``), and watch it for ``seconds`` once it is warm.
 
     Warm is who has served every caller once and has prepared nothing for ``quiet`` seconds; after ``patience`` seconds
-    it is watched as it is. Who counts no evaluations is watched from the first picture on.
+    it is watched as it is. Who counts no evaluations is watched from the first picture on. With ``png`` a caller makes
+    a PNG of each picture before it asks for the next.
     """
-    with callers(subject, requests, clients, stagger, seed) as load:
+    with callers(WithPng(subject) if png else subject, requests, clients, stagger, seed) as load:
         warm_after, is_quiet = _wait_warm(subject, load, clients, quiet, patience)
         begin, before = _moment(subject, load, seconds)
         time.sleep(seconds)

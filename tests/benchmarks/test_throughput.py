@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from benchmarks import drive
 from benchmarks.bench import Bench, SkipSection
 from benchmarks.budget import Budget
 from benchmarks.crew import Crew
+from benchmarks.peers.comfyui import ComfyuiSubject
+from benchmarks.sections import load
 from benchmarks.sections.load import in_turns, prime, rate, serve
+from benchmarks.subjects import EngineSubject
 from benchmarks.throughput import Window, observe_window
 from benchmarks.workloads import Mixed, Scale
 from tests.benchmarks.fakes import FakeSubject, SteadySubject
@@ -123,12 +127,39 @@ def test_a_load_that_shows_nothing_is_skipped(tmp_path: Path) -> None:
     assert "requests failed" in bench.report.notes[0]
 
 
+def test_callers_make_pngs_where_they_are_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(drive, "encode_png", lambda picture, texts: made.append(picture.size))
+    without, with_png = watch(FakeSubject()), watch(FakeSubject(), png=True)
+    served = sum(visit.served for visit in with_png.visits)
+    assert sum(visit.served for visit in without.visits) > 0
+    assert len(made) >= served > 0
+
+
+def test_comfyui_has_the_engines_to_itself(tmp_path: Path) -> None:
+    stock = FakeSubject(name="stock")
+    comfyui = ComfyuiSubject(name="ComfyUI", checkpoint=tmp_path, device="cpu", dtype="float32", folder=tmp_path)
+    for peers, expected in (
+        ([stock, comfyui], [["engine", "stock"], ["engine", "ComfyUI"]]),
+        ([comfyui], [["engine"], ["engine", "ComfyUI"]]),
+        ([stock], [["engine", "stock"]]),
+        ([], [["engine"]]),
+    ):
+        bench = bench_of(tmp_path)
+        engine = EngineSubject(name="engine", checkpoint=tmp_path, device="cpu", dtype="float32")
+        for each in ([[engine, *peers]], [[engine, peer] for peer in peers] or [[engine]]):
+            bench.heats = lambda *_, heats=each: heats  # type: ignore[method-assign]
+            heats = load._heats(bench)
+            assert [[subject.name for subject in heat] for heat in heats] == expected
+            assert [load._writes_png(heat) for heat in heats] == ["ComfyUI" in names for names in expected]
+
+
 @pytest.fixture
 def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Who is served when; everyone at once."""
     seen: list[str] = []
 
-    def noted(bench: Bench, worker: Any, clients: int, share: float, seed: int) -> Window:
+    def noted(bench: Bench, worker: Any, clients: int, share: float, seed: int, png: bool) -> Window:
         seen.append(f"{worker.subject.name}{seed}")
         return Window(seconds=1.0, work=20, counted=True, warm_after=0.0, quiet=True, prepared=0, visits=[])
 
