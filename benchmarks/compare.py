@@ -23,7 +23,11 @@ from benchmarks.figures import Figure
 from benchmarks.report import BadReport, read_report
 from benchmarks.samples import Factor, factor
 
-_SAME = (("machine", "device"), ("plan", "size"), ("plan", "steps"), ("plan", "quick"), ("checkpoint", "bytes"))
+_SAME = (
+    ("machine", "device"),
+    *(("plan", name) for name in ("size", "steps", "quick", "settings")),
+    ("checkpoint", "bytes"),
+)
 """What must be equal in two reports that are to be compared."""
 
 Kind = Literal["worse", "better", "other", "same"]
@@ -101,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("new", type=Path, metavar="NEW.json")
     parser.add_argument("--least", type=float, default=0.05, help="smallest share that counts (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="show what stayed the same too")
-    parser.add_argument("--anyway", action="store_true", help="compare runs of different machines or sizes")
+    parser.add_argument("--anyway", action="store_true", help="compare runs of different machines, sizes or settings")
     options = parser.parse_args(arguments)
     try:
         old, new = read_report(options.old), read_report(options.new)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection
+from typing import Any
 
 from server.job import PICTURE_NAME, Job
 from server.outputs import Outputs
@@ -26,7 +27,7 @@ class Housekeeping:
         self._outputs = outputs
         self._seconds = settings.retention_seconds
         self._jobs = settings.retention_jobs
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
 
     async def start(self) -> None:
         """Look for what dead attempts left, which must be done before another one begins; remove it later."""
@@ -66,9 +67,14 @@ class Housekeeping:
                 return removed
 
     async def _forget(self, jobs: Collection[Job]) -> int:
-        """Pictures first: a crash in between leaves a job that is found again, no picture that nobody knows."""
-        await self._outputs.remove([picture.name for job in jobs for picture in job.pictures])
-        return await self._store.delete([job.id for job in jobs]) if jobs else 0
+        """Pictures first: a crash in between leaves a job that is found again, no picture that nobody knows. One whose
+        pictures cannot be removed stays, and holds up no other."""
+        try:
+            await self._outputs.remove([picture.name for job in jobs for picture in job.pictures])
+            gone = list(jobs)
+        except Exception:
+            gone = [job for job in jobs if await self._remove([picture.name for picture in job.pictures])]
+        return await self._store.delete([job.id for job in gone]) if gone else 0
 
     async def _left_behind(self) -> list[str]:
         """Pictures of jobs of ours that their jobs do not have. Others' files in the same folder are left alone."""
@@ -76,11 +82,14 @@ class Housekeeping:
         kept = await self._store.kept_pictures(set(tokens.values()))
         return [name for name, token in tokens.items() if token in kept and name not in kept[token]]
 
-    async def _remove(self, names: list[str]) -> None:
+    async def _remove(self, names: list[str]) -> bool:
+        """Whether they are gone."""
         try:
             await self._outputs.remove(names)
         except Exception as error:
-            _log.error("pictures of dead attempts could not be removed: %s", error)
+            _log.error("pictures could not be removed: %s", error)
+            return False
+        return True
 
     async def _tidy_for_ever(self) -> None:
         while True:

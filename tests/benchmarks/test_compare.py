@@ -86,6 +86,11 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys: pytest.Captu
     assert main([str(old.path), str(new.path)]) == 2
     assert "another device" in capsys.readouterr().err
     assert main([str(old.path), str(new.path), "--anyway"]) == 0
+    new.machine = old.machine
+    new.plan = {**new.plan, "settings": {"unet_rows": "8"}}
+    new.write()
+    assert main([str(old.path), str(new.path)]) == 2
+    assert "plan settings: {} then, {'unet_rows': '8'} now" in capsys.readouterr().err
     assert main([str(old.path), str(tmp_path / "none.json")]) == 2
 
 

@@ -59,6 +59,28 @@ def test_finished_jobs_are_kept_for_a_while(tmp_path: Path, keep: dict[str, Any]
     run(scene())
 
 
+def test_a_picture_that_cannot_be_removed_keeps_its_job_alone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with queue(tmp_path, retention_seconds=None, retention_jobs=None) as own:
+            jobs = [await own.finish(request(seed=n)) for n in range(5)]
+            stuck = jobs[1].pictures[0].name
+            remove = own.outputs._remove
+
+            def refusing(names: list[str]) -> None:
+                if stuck in names:
+                    raise PermissionError("not yours")
+                remove(names)
+
+            own.outputs._remove = refusing  # type: ignore[method-assign]
+            own.jobs._housekeeping._jobs = 1
+            assert await own.jobs._housekeeping.tidy() == 3
+            assert [job.id for job in await own.jobs.find(newest_first=False)] == [jobs[1].id, jobs[4].id]
+            own.outputs._remove = remove  # type: ignore[method-assign]
+            assert await own.jobs._housekeeping.tidy() == 1
+
+    run(scene())
+
+
 def test_forgetting_takes_the_pictures_along(tmp_path: Path) -> None:
     async def scene() -> None:
         backend = InstantBackend()
