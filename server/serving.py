@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 from collections.abc import Iterator
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -107,6 +108,11 @@ class Server(uvicorn.Server):
     def give_up(self, error: Exception) -> None:
         """Stop, because of ``error``."""
         self.error = error
+        self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A second signal is in a hurry, whichever it is; to uvicorn only a second SIGINT is."""
+        self.force_exit = self.should_exit
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -192,14 +192,16 @@ def test_what_is_not_done_in_time_goes_on_after_the_next_start(start: Start) -> 
     wait_for(lambda: httpx.get(f"{again}/api/v1/jobs").json()["counts"].get("succeeded") == 1)
 
 
-def test_who_is_in_a_hurry_stops_the_server_and_loses_nothing(start: Start) -> None:
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_in_a_hurry_stops_the_server_and_loses_nothing(start: Start, first: int, second: int) -> None:
     server = start("--drain-seconds", "3600", SD_INSTANT_STEP_SECONDS="30")
     url = server.url()
     answers: list[httpx.Response] = []
     thread = waiting(url, answers)
-    server.process.send_signal(signal.SIGINT)
+    server.process.send_signal(first)
     server.until("shutting down")
-    server.process.send_signal(signal.SIGINT)
+    server.process.send_signal(second)
     assert server.process.wait(60) == 0
     thread.join(60)
     again = start().url()
