@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -52,11 +53,12 @@ class Composer:
         if job.webhook is None or moment not in job.webhook.events:
             return ()
         now = time.time()
+        told = _as_it_was(job, moment)
         try:
-            body = json.dumps(self._bodies[job.webhook.form](job, moment), separators=(",", ":"))
+            body = json.dumps(self._bodies[job.webhook.form](told, moment), separators=(",", ":"))
         except Exception:
             _log.exception("no body for a webhook of form %r; the native one is sent", job.webhook.form)
-            body = json.dumps(native_body(job, moment), separators=(",", ":"))
+            body = json.dumps(native_body(told, moment), separators=(",", ":"))
         id = f"msg_{secrets.token_hex(16)}"
         message = Message(
             id=id, job=job.id, client=job.client, moment=moment, url=job.webhook.url, body=body, created=now, due=now
@@ -237,6 +239,12 @@ def signed(id: str, timestamp: int, body: bytes, key: bytes | None) -> dict[str,
         digest = hmac.new(key, f"{id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
         headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
     return headers
+
+
+def _as_it_was(job: Job, moment: Moment) -> Job:
+    """``job`` at ``moment``. Its pictures come with its end, in one change of its row, and are told of first: then it
+    has them and is not done."""
+    return dataclasses.replace(job, state="running", finished=None) if moment == "output" else job
 
 
 def native_body(job: Job, moment: str) -> dict[str, Any]:

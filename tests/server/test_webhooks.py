@@ -63,7 +63,8 @@ def test_each_moment_is_told_in_its_order(tmp_path: Path, receiver: Receiver) ->
             await emptied(own)
             told = [call.json for call in receiver.calls if call.json["job_id"] == job.id]
             assert [each["type"] for each in told] == ["job.started", "job.output", "job.finished"]
-            assert [each["status"] for each in told] == ["running", "succeeded", "succeeded"]
+            assert [each["status"] for each in told] == ["running", "running", "succeeded"]
+            assert told[1]["images"] == told[2]["images"]
             assert told[2]["images"][0]["name"] == job.pictures[0].name
             assert told[2]["parameters"][0]["seed"] == 2**64 - 1
             (failed,) = [call.json for call in receiver.calls if call.json["job_id"] != job.id]

@@ -162,7 +162,7 @@ def job_json(job: Job, base_url: str, place: Place | None = None, latest: Event 
         "stage": latest.stage if latest else None,
         "step": latest.step if latest else None,
         "steps": latest.steps if latest else None,
-        "progress": 1.0 if job.state == "succeeded" else latest.progress if latest else 0.0,
+        "progress": 1.0 if job.pictures else latest.progress if latest else 0.0,
         "timings": dict(job.timings),
         "error": {"kind": failure.kind, "detail": failure.message, "field": failure.field} if failure else None,
     }

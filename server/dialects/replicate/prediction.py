@@ -51,7 +51,7 @@ def prediction(job: Job, latest: Event | None = None) -> dict[str, Any]:
         "version": job.model,
         "status": _STATUSES[job.state],
         "input": job.extra["input"],
-        "output": output(job) if job.state == "succeeded" else None,
+        "output": output(job) if job.pictures else None,
         "error": job.failure.message if job.failure else None,
         "logs": logs(job, latest),
         "metrics": _metrics(job),
@@ -66,7 +66,7 @@ def prediction(job: Job, latest: Event | None = None) -> dict[str, Any]:
 
 def webhook_body(job: Job, moment: str) -> dict[str, Any]:
     """What a webhook of the form ``replicate`` posts at any moment: the prediction as it is then. Its logs have no
-    progress before the end, which the job's row does not know."""
+    progress before the pictures are there, which the job's row does not know."""
     return prediction(job)
 
 
@@ -84,7 +84,7 @@ def logs(job: Job, latest: Event | None) -> str:
     """
     steps = sum(request.steps for request in job.requests)
     done = 0
-    if job.state == "succeeded":
+    if job.pictures:
         done = steps
     elif latest is not None and not job.done:
         done = min(round(_share(job, latest) * steps), steps)

@@ -134,6 +134,20 @@ def test_webhooks_carry_the_prediction(client: Client, listener: tuple[str, list
     assert Prediction(**got[1]).dict() == prediction.dict()
 
 
+def test_the_output_is_told_while_the_prediction_is_at_work(
+    client: Client, listener: tuple[str, list[dict[str, Any]]]
+) -> None:
+    url, got = listener
+    client.predictions.create(version="instant", input={"prompt": "a"}, webhook=url)
+    wait_for(lambda: len(got) == 2)
+    output, completed = sorted(got, key=lambda told: told["completed_at"] is not None)
+    assert (output["status"], output["completed_at"], output["metrics"]) == ("processing", None, {})
+    assert completed["status"] == "succeeded"
+    assert output["output"] is not None
+    assert output["output"] == completed["output"]
+    assert output["logs"] == completed["logs"]
+
+
 @pytest.mark.parametrize(
     ("asked", "events"),
     [
