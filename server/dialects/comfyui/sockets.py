@@ -145,7 +145,7 @@ class Sockets:
             return
         text = worded(kind, data)
         for socket in sockets or ():
-            socket.put(text, may_be_missed=kind in ("progress", "progress_state"))
+            socket.put(text, may_be_missed=_may_be_missed(kind, data))
         if not sockets:
             self._missed.keep(client_id, text)
 
@@ -158,6 +158,12 @@ class Sockets:
     def missed(self, client_id: str) -> list[str]:
         """What a client missed while it was away; told once."""
         return self._missed.take(client_id)
+
+
+def _may_be_missed(kind: str, data: object) -> bool:
+    """Steps on the way; not the last one."""
+    last = isinstance(data, dict) and kind == "progress" and data["value"] >= data["max"]
+    return kind in ("progress", "progress_state") and not last
 
 
 def worded(kind: str, data: object) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from server.dialects.comfyui.history import Message, beginning, course_of, ending, outputs
 from server.events import Event
-from server.job import Job, Stage
+from server.job import Job
 
 _PREVIEW = 1
 _PREVIEW_WITH_METADATA = 4
@@ -29,6 +29,8 @@ class Stream:
         """Whether its client has been told that it runs."""
         self._course = course_of(job)
         self._place: int | None = None
+        self._sampled = False
+        """Whether it has been told that all steps are done."""
         self._latest: Event | None = None
 
     def begin(self) -> Iterator[Message]:
@@ -54,14 +56,14 @@ class Stream:
         if self._place is not None:
             yield self._executing(self._course.order[self._place])
             if self._latest is not None and self._latest.stage == "sampling":
-                yield from self._progress(self._latest)
+                yield from self._step(self._latest)
 
     def finish(self) -> Iterator[Message]:
         """It is done: ``job`` is in its end state."""
         if self.job.state == "succeeded":
             shown = outputs(self.job)
             for node in self._course.order[self._next() :]:
-                yield self._executing(node)
+                yield from self._enter(node)
                 if node in shown:
                     told = {"node": node, "display_node": node, "output": shown[node], "prompt_id": self.job.id}
                     yield "executed", told
@@ -89,27 +91,42 @@ class Stream:
         return 0 if self._place is None else self._place + 1
 
     def _advance(self, event: Event) -> Iterator[Message]:
-        yield from self._reach(event.stage)
+        for node in self._course.order[self._next() : self._course.place(event.stage) + 1]:
+            yield from self._enter(node)
         if event.stage == "sampling":
-            yield from self._progress(event)
+            yield from self._step(event)
 
-    def _reach(self, stage: Stage | None) -> Iterator[Message]:
-        place = self._course.place(stage)
-        for node in self._course.order[self._next() : place + 1]:
-            yield self._executing(node)
-        self._place = place if self._place is None else max(self._place, place)
+    def _enter(self, node: str) -> Iterator[Message]:
+        """The next node begins. The sampler is not left before its last step is told, which many wait for to draw a
+        full bar: events of the last steps may have been left out."""
+        if self._place is not None and self._at_sampler() and not self._sampled:
+            yield from self._progress(self._steps(), self._steps())
+        self._place = self._next()
+        yield self._executing(node)
+
+    def _at_sampler(self) -> bool:
+        return self._place == self._course.place("sampling")
+
+    def _steps(self) -> int:
+        """All that the sampler does: as events tell, which may know none (dpm_adaptive), or as was asked for."""
+        latest = self._latest
+        told = 0 if latest is None else latest.steps or latest.step
+        return told or self.job.requests[0].steps
 
     def _executing(self, node: str) -> Message:
         return "executing", {"node": node, "display_node": node, "prompt_id": self.job.id}
 
-    def _progress(self, event: Event) -> Iterator[Message]:
+    def _step(self, event: Event) -> Iterator[Message]:
         """``max`` is one step more than are done where nobody knows how many there will be (dpm_adaptive)."""
+        yield from self._progress(event.step, event.step + 1 if event.steps is None else event.steps)
+
+    def _progress(self, value: int, most: int) -> Iterator[Message]:
         assert self._place is not None
+        self._sampled = self._sampled or value >= most
         node = self._course.order[self._place]
-        steps = event.step + 1 if event.steps is None else event.steps
-        yield "progress", {"value": event.step, "max": steps, "prompt_id": self.job.id, "node": node}
+        yield "progress", {"value": value, "max": most, "prompt_id": self.job.id, "node": node}
         states = {each: self._state(each, 1, 1, "finished") for each in self._course.order[: self._place]}
-        states[node] = self._state(node, event.step, steps, "running")
+        states[node] = self._state(node, value, most, "running")
         yield "progress_state", {"prompt_id": self.job.id, "nodes": states}
 
     def _state(self, node: str, value: int, most: int, state: str) -> dict[str, Any]:

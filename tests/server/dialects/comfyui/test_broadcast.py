@@ -69,6 +69,27 @@ def test_a_slow_client_misses_steps_but_no_ends_and_is_let_go_of_in_the_end() ->
     assert asyncio.run(carry(6000)).closed == 1013
 
 
+def test_a_slow_client_does_not_miss_the_last_step() -> None:
+    async def carry() -> list[dict[str, int]]:
+        websocket = _Websocket()
+        socket = Socket(websocket, "c")  # type: ignore[arg-type]
+        sockets = Sockets()
+        sockets.join(socket)
+        carrying = asyncio.create_task(socket.carry())
+        for step in range(1, 201):
+            sockets.send("c", "progress", {"value": step, "max": 200})
+        websocket.open.set()
+        for _ in range(1000):  # turns of the loop: sending takes one for each message
+            await asyncio.sleep(0)
+        await websocket.close(1000, "")
+        await carrying
+        return [json.loads(text)["data"] for text in websocket.sent]
+
+    told = asyncio.run(carry())
+    assert len(told) < 100
+    assert told[-1] == {"value": 200, "max": 200}
+
+
 class _Jobs:
     """As much of the queue as messages need."""
 

@@ -111,3 +111,49 @@ def test_a_sampler_that_does_not_know_its_steps() -> None:
     job = job_of()
     told = [data for kind, data in Stream(job).advance(progress(job, "sampling", 7, None)) if kind == "progress"]
     assert [(each["value"], each["max"]) for each in told] == [(7, 8)]
+
+
+@pytest.mark.parametrize(
+    ("events", "last"),
+    [
+        ([], 20),
+        ([("loading", 0, None)], 20),
+        ([("sampling", 3, 4)], 4),
+        ([("sampling", 3, 4), ("decoding", 4, 4)], 4),
+        ([("sampling", 4, 4), ("decoding", 4, 4)], 4),
+        ([("sampling", 1, 1)], 1),
+        ([("sampling", 7, None)], 7),
+        ([("decoding", 0, None)], 20),
+    ],
+)
+@pytest.mark.parametrize("held_back", [False, True])
+def test_all_steps_are_told_once_before_the_sampler_is_left(
+    events: list[tuple[Any, int, int | None]], last: int, held_back: bool
+) -> None:
+    job = job_of()
+    stream = Stream(job)
+    messages = [] if held_back else list(stream.begin())
+    for event in events:
+        if held_back:
+            stream.note(progress(job, *event))
+        else:
+            messages += stream.advance(progress(job, *event))
+    if held_back:
+        messages += stream.begin()
+    stream.job = dataclasses.replace(job, state="succeeded", pictures=(picture(),))
+    messages += stream.finish()
+    told = [data for kind, data in messages if kind == "progress"]
+    assert [(each["value"], each["max"]) for each in told if each["value"] == each["max"]] == [(last, last)]
+    full = messages.index(("progress", told[-1]))
+    assert told[-1]["node"] == "3"
+    entered = [data["node"] for kind, data in messages[:full] if kind == "executing"]
+    assert entered == ["4", "6", "7", "5", "3"]
+
+
+def test_a_prompt_that_is_stopped_is_not_told_steps_that_it_never_made() -> None:
+    job = job_of()
+    stream = Stream(job)
+    messages = [*stream.begin(), *stream.advance(progress(job, "sampling", 2))]
+    stream.job = dataclasses.replace(job, state="cancelled")
+    messages += stream.finish()
+    assert [data["value"] for kind, data in messages if kind == "progress"] == [2]

@@ -56,6 +56,7 @@ def test_progress_counts_the_samplers_steps(server: RunningServer) -> None:
     assert {(each["node"], each["max"], each["prompt_id"]) for each in progress} == {("3", 8, id)}
     values = [each["value"] for each in progress]
     assert values == sorted(values)
+    assert values[-1] == 8
     states = [each["data"]["nodes"] for each in told if each["type"] == "progress_state"]
     assert [each["3"]["value"] for each in states] == values
     assert all(each["4"]["state"] == "finished" and each["3"]["state"] == "running" for each in states)
