@@ -26,7 +26,7 @@ from server.document import document
 from server.errors import add_error_handlers, answer_with
 from server.jobs import Jobs
 from server.metrics import Metrics
-from server.middleware import AccessMiddleware, Answer, BodyLimitMiddleware, HeadersMiddleware
+from server.middleware import AccessMiddleware, Answer, BodyLimitMiddleware, HeadersMiddleware, HeadMiddleware
 from server.outputs import Outputs
 from server.services import Services
 from server.settings import Settings
@@ -92,6 +92,7 @@ def _add_middleware(app: FastAPI, services: Services, metrics: Metrics, answer: 
             allow_headers=["*"],
             expose_headers=["Location", "Retry-After", "X-Job-Id", "X-Request-Id", "X-Seed"],
         )
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(TelemetryMiddleware, metrics=metrics, answer=answer)
 
 

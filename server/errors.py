@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket, WebSocketState
 from engine import EngineError
 from server.middleware import Answer
 from server.problems import Problem, bad_request, problem_of
+from server.routing import allowed_methods
 from server.store import StoreFailed
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ def add_error_handlers(app: FastAPI, answer: Answer) -> None:
             if connection.application_state != WebSocketState.DISCONNECTED:
                 await connection.close(1008 if problem.status < 500 else 1011, problem.kind)
             return None
+        if problem.status == 405:
+            problem.headers = {**problem.headers, "Allow": allowed_methods(connection.scope)}
         return answer(connection.scope["path"], problem)
 
     for kind in (Problem, EngineError, StoreFailed, RequestValidationError, HTTPException):

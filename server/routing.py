@@ -1,4 +1,4 @@
-"""Routes whose function takes the call as it is and answers it itself. Knows no dialect."""
+"""Routes whose function takes the call as it is and answers it itself; and what a path takes. Knows no dialect."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from typing import Any
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Scope
+
+
+def allowed_methods(scope: Scope) -> str:
+    """What the routes of a call's path take together, as the Allow header says it; HEAD wherever GET is."""
+    routes = [route for route in scope["app"].routes if isinstance(route, Route)]
+    found = {method for route in routes if route.matches(scope)[0] != Match.NONE for method in route.methods or ()}
+    return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
 
 
 class DirectRoute(APIRoute):

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import websocket
+from fastapi.testclient import TestClient
 
 from engine import EngineClosed
 from server.app import DIALECTS, PAGE, create_app, running
@@ -135,6 +136,48 @@ def test_unknown_paths_and_methods_are_told_as_such(server: RunningServer) -> No
     answer = httpx.put(f"{server.url}/api/v1/generate")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     assert answer.json()["kind"] == "method_not_allowed"
+    for path, allowed in {"/queue": "GET, HEAD, POST", "/view": "GET, HEAD", "/": "GET, HEAD"}.items():
+        answer = httpx.delete(server.url + path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
+HEADED = {
+    **dict.fromkeys(["/", "/healthz", "/readyz", "/queue", "/api/history", "/system_stats", "/object_info"], 200),
+    **dict.fromkeys(["/sdapi/v1/options", "/sdapi/v1/samplers", "/v1/models", "/api/v1/status", "/openapi.json"], 200),
+    **dict.fromkeys(["/view?filename=x", "/api/v1/jobs/x", "/v1/models/x", "/nothing"], 404),
+    "/api/v1/jobs?limit=0": 400,
+    "/api/v1/generate": 405,
+}
+
+
+@pytest.mark.parametrize(("path", "status"), HEADED.items())
+def test_head_has_the_headers_of_get(server: RunningServer, path: str, status: int) -> None:
+    headed, got = httpx.head(server.url + path), httpx.get(server.url + path)
+    assert (headed.status_code, got.status_code, headed.content) == (status, status, b"")
+    changing = ("x-request-id", "date")
+    of_both = [
+        {name: answer.headers[name] for name in answer.headers if name not in changing} for answer in (headed, got)
+    ]
+    assert of_both[0] == of_both[1]
+    assert int(headed.headers["content-length"]) == len(got.content)
+
+
+def test_head_of_what_goes_on_is_answered_at_once(server: RunningServer) -> None:
+    server.backend.step_seconds = 60
+    job = httpx.post(f"{server.url}/api/v1/generate", json={"async": True}).json()
+    answer = httpx.head(job["events_url"], timeout=10)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert httpx.get(job["url"]).json()["state"] == "running"
+    httpx.delete(job["url"])
+    assert 'method="HEAD",route="/api/v1/jobs/{job_id}/events",status="200"' in httpx.get(f"{server.url}/metrics").text
+
+
+def test_head_sends_no_body_whatever_carries_it(settings: Settings) -> None:
+    with TestClient(create_app(settings, InstantBackend()), base_url="http://localhost") as client:
+        for path in ("/healthz", "/v1/models", "/nothing", "/metrics"):
+            answer = client.head(path)
+            assert (answer.status_code, answer.content) == (404 if path == "/nothing" else 200, b"")
 
 
 def test_a_dialect_that_is_off_is_not_there(open_server: Any) -> None:

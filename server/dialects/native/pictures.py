@@ -17,11 +17,17 @@ _SHOWN = 200
 _KINDS: dict[str, Literal["png", "jpeg", "webp"]] = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
 _CONTENT: dict[str, Any] = {f"image/{kind}": {"schema": {"type": "string", "format": "binary"}} for kind in _KINDS}
 _CONTENT.pop("image/jpg")
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "the picture", "content": _CONTENT},
+    304: {"description": "it is as the caller has it"},
+    **problems(400, 403, 404),
+}
 
 
 def add_routes(router: APIRouter, services: Services) -> None:
     """Add them to ``router``."""
 
+    @router.get("/images/{name}", responses=_ANSWERS, response_class=Response, response_model=None)
     async def picture(
         http: Request,
         name: str,
@@ -45,11 +51,3 @@ def add_routes(router: APIRouter, services: Services) -> None:
             return Response(status_code=304, headers=headers)
         data = png if kind == "png" else await converted(png, kind, quality)
         return Response(data, 200, headers, f"image/{kind}")
-
-    answers: dict[int | str, dict[str, Any]] = {
-        200: {"description": "the picture", "content": _CONTENT},
-        304: {"description": "it is as the caller has it"},
-        **problems(400, 403, 404),
-    }
-    router.get("/images/{name}", responses=answers, response_class=Response, response_model=None)(picture)
-    router.head("/images/{name}", include_in_schema=False)(picture)
