@@ -14,6 +14,7 @@ from engine.png import text_chunks
 from server.backend import ModelInfo
 from server.dialects.calls import read_picture
 from server.dialects.sdapi.body import Txt2Img
+from server.dialects.sdapi.request import prompt_as_sent
 from server.job import Job
 from server.services import Services
 
@@ -37,15 +38,16 @@ def _parameters(body: Txt2Img) -> dict[str, Any]:
 
 
 def _info(job: Job, body: Txt2Img, infotexts: list[str], model: ModelInfo | None) -> dict[str, Any]:
-    """The prompts are as the engine took them; ``parameters`` holds them as they came."""
+    """The prompts are as they came; the infotexts have them as the engine took them."""
     first = job.requests[0]
+    prompt, negative_prompt = prompt_as_sent(body, "prompt"), prompt_as_sent(body, "negative_prompt")
     seeds = [picture.seed for picture in job.pictures]
     subseed = -1 if body.subseed is None else body.subseed
     return {
-        "prompt": first.prompt,
-        "all_prompts": [first.prompt] * len(seeds),
-        "negative_prompt": first.negative_prompt,
-        "all_negative_prompts": [first.negative_prompt] * len(seeds),
+        "prompt": prompt,
+        "all_prompts": [prompt] * len(seeds),
+        "negative_prompt": negative_prompt,
+        "all_negative_prompts": [negative_prompt] * len(seeds),
         "seed": seeds[0],
         "all_seeds": seeds,
         "subseed": subseed,

@@ -105,6 +105,14 @@ def _given(body: Txt2Img) -> dict[str, Any]:
     return given
 
 
+def prompt_as_sent(body: Txt2Img, name: str) -> str:
+    """``prompt`` or ``negative_prompt`` before it was translated: the call's own text, else that of its infotext."""
+    given: str | None = getattr(body, name) if name in body.model_fields_set else None
+    if given is None and body.infotext:
+        given = getattr(request_from_infotext(body.infotext), name)
+    return given or ""
+
+
 def _schedule(body: Txt2Img, base: GenerationRequest) -> tuple[str, str]:
     """Sampler and scheduler, both as the labels of AUTOMATIC1111 mean them."""
     field = "sampler_name" if body.sampler_name else "sampler_index"

@@ -68,9 +68,18 @@ def test_pictures_may_be_left_out(client: httpx.Client) -> None:
 
 
 def test_a_prompt_that_is_translated_is_told_both_ways(client: httpx.Client) -> None:
-    answer = txt2img(client, prompt="a [cat]")
-    assert answer["parameters"]["prompt"] == "a [cat]"
-    assert json.loads(answer["info"])["prompt"] == "a (cat:0.9090909091)"
+    answer = txt2img(client, prompt="a [cat]", negative_prompt="[dogs] # all", batch_size=2)
+    info = json.loads(answer["info"])
+    for told in (answer["parameters"], info):
+        assert (told["prompt"], told["negative_prompt"]) == ("a [cat]", "[dogs] # all")
+    assert info["all_prompts"] == ["a [cat]"] * 2
+    assert info["all_negative_prompts"] == ["[dogs] # all"] * 2
+    for text in info["infotexts"]:
+        assert text.startswith("a (cat:0.9090909091)\nNegative prompt: (dogs:0.9090909091)")
+    there = "of [old]\nNegative prompt: [new]\nSteps: 3, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 64x64"
+    answer = client.post("/sdapi/v1/txt2img", json={"infotext": there, "negative_prompt": "mine"}).json()
+    info = json.loads(answer["info"])
+    assert (info["prompt"], info["negative_prompt"]) == ("of [old]", "mine")
 
 
 def test_an_infotext_gives_the_picture_again(client: httpx.Client) -> None:
