@@ -28,7 +28,6 @@ _FIXED: Mapping[str, tuple[Any, ...]] = {
     "tiling": (False, None),
     "face_restoration": (False, None),
     "filter_nsfw": (False,),
-    "emphasis": ("Original", "No norm"),
     "enable_emphasis": (True,),
     "enable_prompt_comments": (True,),
     "use_old_emphasis_implementation": (False,),
@@ -74,6 +73,10 @@ _FIXED: Mapping[str, tuple[Any, ...]] = {
     "forge_additional_modules": ([], None),
 }
 """Settings that change pictures → what is allowed, the first being what callers read."""
+
+_NEAR: Mapping[str, tuple[Any, ...]] = {"emphasis": ("Original", "No norm")}
+"""Settings none of whose values is what the engine does, as ``prompt`` says of weights → those that are taken for it.
+Callers read none."""
 
 _IDLE: Mapping[str, Any] = {
     "samples_save": True,
@@ -166,8 +169,8 @@ class Options:
 
 def _check(name: str, value: object, place: str) -> None:
     """Refuse a setting that would change the picture."""
-    if name in _FIXED:
-        allowed = _FIXED[name]
+    allowed = _FIXED.get(name) or _NEAR.get(name)
+    if allowed is not None:
         if not any(_equal(value, each) for each in allowed):
             raise unsupported(place, value, " or ".join(dict.fromkeys(repr(each) for each in allowed)))
     elif name not in _IDLE_NAMES and not name.startswith(_IDLE_PREFIXES):
@@ -180,7 +183,9 @@ def _equal(value: object, allowed: object) -> bool:
 
 
 def _unknown(place: str, value: object) -> Problem:
-    problem = unsupported(place, value, f"a request without it, or one of {MODEL}, {CLIP_SKIP}, {', '.join(_FIXED)}")
+    problem = unsupported(
+        place, value, f"a request without it, or one of {MODEL}, {CLIP_SKIP}, {', '.join((*_FIXED, *_NEAR))}"
+    )
     problem.detail = problem.detail.replace("this would change", "this may change")
     return problem
 

@@ -82,6 +82,13 @@ def test_they_may_be_sent_back_with_another_model(client: httpx.Client) -> None:
     assert json.loads(txt2img(client)["info"])["sd_model_name"] == "other"
 
 
+def test_no_way_to_weigh_words_is_claimed_that_the_engine_does_not_have(client: httpx.Client) -> None:
+    assert "emphasis" not in client.get("/sdapi/v1/options").json()
+    for sent in ("Original", "No norm"):
+        assert client.post("/sdapi/v1/options", json={"emphasis": sent}).status_code == 200
+    assert client.post("/sdapi/v1/options", json={"emphasis": "None"}).status_code == 422
+
+
 def test_a_model_is_loaded_when_it_is_chosen(server: Any, client: httpx.Client) -> None:
     assert "other" not in server.backend.status()["resident"]
     client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "other"})
