@@ -110,8 +110,8 @@ def _add_machine(router: APIRouter, services: Services) -> None:
 
 def _system_stats(status: dict[str, Any]) -> dict[str, Any]:
     memory = psutil.virtual_memory()
-    device = str(status.get("device", "cpu"))
-    kind, _, index = device.partition(":")
+    device = str(status.get("device", "cpu"))  # such as "cuda:0 (NVIDIA H200)"
+    kind, _, index = device.partition(" ")[0].partition(":")
     total, free = status.get("memory_total") or 0, status.get("memory_free") or 0
     try:
         torch = version("torch")

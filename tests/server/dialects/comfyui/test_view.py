@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from server.dialects import comfyui
+from server.fake import InstantBackend
 from tests.server.conftest import RunningServer
 from tests.server.dialects.comfyui.client import Comfy, graph_of, opened, wait_until_done
 
@@ -88,6 +89,18 @@ def test_what_there_is(refusing: Comfy) -> None:
     for name, info in every.items():
         assert refusing.get(f"/api/object_info/{name}") == {name: info}
     assert refusing.get("/object_info/Nope") == {}
+
+
+@pytest.mark.parametrize(
+    ("device", "type", "index"),
+    [("cpu (AMD EPYC: 4 cores)", "cpu", 0), ("cuda:1 (NVIDIA H100)", "cuda", 1), ("cuda", "cuda", 0)],
+)
+def test_a_device_goes_by_its_type_and_its_name(
+    refusing: Comfy, monkeypatch: pytest.MonkeyPatch, device: str, type: str, index: int
+) -> None:
+    monkeypatch.setattr(InstantBackend, "status", lambda self: {"device": device})
+    (told,) = refusing.get("/system_stats")["devices"]
+    assert (told["name"], told["type"], told["index"]) == (device, type, index)
 
 
 def test_freeing_unloads(server: RunningServer, comfy: Comfy) -> None:
