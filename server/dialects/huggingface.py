@@ -61,6 +61,7 @@ def create_router(services: Services) -> APIRouter:
     settings: dict[str, Any] = {"responses": _ANSWERS, "response_class": Response, "response_model": None}
     settings["openapi_extra"] = _body()
 
+    @router.post("/", include_in_schema=False)
     @router.post("", summary="Make a picture", **settings)
     async def text_to_image(http: Request) -> Response:
         """With the default checkpoint, or the one that `parameters.model` names."""

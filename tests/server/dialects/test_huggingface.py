@@ -77,6 +77,12 @@ def test_every_parameter_of_the_client(server: RunningServer) -> None:
     ]
 
 
+def test_a_slash_at_the_end_makes_no_difference(server: RunningServer) -> None:
+    image = InferenceClient(model=f"{server.url}/hf/").text_to_image("a", width=64, height=64)
+    assert image.size == (64, 64)
+    assert "/hf/" not in get(f"{server.url}/openapi.json").json()["paths"]
+
+
 def test_a_seed_repeats_the_picture_and_another_does_not(client: InferenceClient) -> None:
     def made(seed: int) -> bytes:
         return client.text_to_image("a", seed=seed, width=64, height=64).tobytes()
