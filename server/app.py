@@ -38,6 +38,11 @@ log = logging.getLogger(__name__)
 PAGE = Path(__file__).parent / "page"
 _TOLD = ("model", "device", "dtype", "batching")
 _LOOK_SECONDS = 1.0
+_EXPOSED = (
+    *("Content-Disposition", "Content-Location", "ETag", "Location", "Preference-Applied", "Retry-After"),
+    *("X-Job-Id", "X-Request-Id", "X-Seed", "X-Should-Retry", "X-Total-Count"),
+)
+"""Headers of answers that pages of other origins may read."""
 
 
 DIALECTS: tuple[Any, ...] = (comfyui, sdapi, openai, replicate, huggingface, native)
@@ -90,7 +95,7 @@ def _add_middleware(app: FastAPI, services: Services, metrics: Metrics, answer: 
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["Location", "Retry-After", "X-Job-Id", "X-Request-Id", "X-Seed"],
+            expose_headers=_EXPOSED,
         )
     app.add_middleware(HeadMiddleware)
     app.add_middleware(TelemetryMiddleware, metrics=metrics, answer=answer)

@@ -112,6 +112,9 @@ def test_pages_of_named_origins_may_call_and_read(open_server: Any) -> None:
     headers = {"Origin": "https://app.example", "X-API-Key": KEY}
     answer = httpx.post(f"{server.url}/api/v1/generate", json={}, headers=headers)
     assert answer.headers["access-control-allow-origin"] == "https://app.example"
+    exposed = set(answer.headers["access-control-expose-headers"].split(", "))
+    own = {"Content-Location", "Location", "Preference-Applied", "Retry-After", "X-Job-Id", "X-Seed", "X-Total-Count"}
+    assert own <= exposed
     refused = httpx.post(f"{server.url}/api/v1/generate", json={}, headers={"Origin": "https://app.example"})
     assert refused.headers["access-control-allow-origin"] == "https://app.example"  # else the page cannot read why
     other = httpx.post(f"{server.url}/api/v1/generate", json={}, headers=headers | {"Origin": "https://evil.example"})
