@@ -74,16 +74,16 @@ def encode_png(image: Image, metadata: Mapping[str, str]) -> bytes:
     return file.getvalue()
 
 
-def request_from_png(source: Path | str | bytes) -> GenerationRequest:
+def request_from_png(source: Path | str | bytes, field: str = FIELD) -> GenerationRequest:
     """The request that a PNG carries, given as its path or as its bytes: one of ours, ComfyUI's or AUTOMATIC1111's.
 
     The graph in API form counts first, being exact, then the editor's, then AUTOMATIC1111's line. A text under one of
     these keywords that is no JSON object is some other program's and is passed over. Pixels are not read.
 
-    Raises ``BadRequest``, whose field starts with ``from-image``, for a file that cannot be read, is no PNG, is
+    Raises ``BadRequest``, whose field starts with ``field``, for a file that cannot be read, is no PNG, is
     damaged or cut off, has no parameters, or asks for what this project does not have.
     """
-    texts = text_chunks(source)
+    texts = text_chunks(source, field)
     try:
         for keyword in ("prompt", "workflow"):
             graph = _json_object(texts.get(keyword))
@@ -92,8 +92,8 @@ def request_from_png(source: Path | str | bytes) -> GenerationRequest:
         if "parameters" in texts:
             return request_from_infotext(texts["parameters"])
     except BadRequest as error:
-        raise BadRequest(f"{FIELD} {error.field}", error.value, error.allowed) from None
-    raise BadRequest(FIELD, name_of(source), "a PNG with its parameters inside, from here, ComfyUI or AUTOMATIC1111")
+        raise BadRequest(f"{field} {error.field}", error.value, error.allowed) from None
+    raise BadRequest(field, name_of(source), "a PNG with its parameters inside, from here, ComfyUI or AUTOMATIC1111")
 
 
 def record_from_png(source: Path | str | bytes) -> dict[str, Any]:

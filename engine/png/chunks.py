@@ -13,6 +13,7 @@ from typing import BinaryIO
 from engine.errors import BadRequest
 
 FIELD = "from-image"
+"""What errors call a file that they are not told another name of: the command line's word."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 _LARGEST_TEXT = 8 * 2**20
@@ -30,23 +31,23 @@ def name_of(source: Path | str | bytes) -> str:
     return "the PNG data" if isinstance(source, bytes) else str(source)
 
 
-def text_chunks(source: Path | str | bytes) -> dict[str, str]:
+def text_chunks(source: Path | str | bytes, field: str = FIELD) -> dict[str, str]:
     """The texts of a PNG, given as its path or as its bytes, by keyword; of two with one keyword, the latter.
 
-    Raises ``BadRequest`` on ``from-image`` for a file that cannot be read, is no PNG, is cut off, whose text chunks
+    Raises ``BadRequest`` on ``field`` for a file that cannot be read, is no PNG, is cut off, whose text chunks
     are damaged, or whose texts are larger than 8 MiB.
     """
     try:
         if isinstance(source, bytes):
             return _texts(io.BytesIO(source))
         if not Path(source).is_file():
-            raise BadRequest(FIELD, name_of(source), "a PNG file")
+            raise BadRequest(field, name_of(source), "a PNG file")
         with open(source, "rb") as file:
             return _texts(file)
     except _Damaged as error:
-        raise BadRequest(FIELD, name_of(source), f"a whole PNG file ({error})") from None
+        raise BadRequest(field, name_of(source), f"a whole PNG file ({error})") from None
     except (OSError, ValueError) as error:
-        raise BadRequest(FIELD, name_of(source), f"a file that can be read ({error})") from None
+        raise BadRequest(field, name_of(source), f"a file that can be read ({error})") from None
 
 
 def _texts(file: BinaryIO) -> dict[str, str]:

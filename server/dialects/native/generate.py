@@ -135,7 +135,7 @@ async def _read(http: Request) -> tuple[GenerationRequest, str]:
     """The request inside a file, read beside the event loop: a file may be large."""
     body = await http.body()
     if body.startswith(_PNG) or http.headers.get("content-type", "").lower().startswith("image/"):
-        return await asyncio.to_thread(request_from_png, body), "picture"
+        return await asyncio.to_thread(request_from_png, body, "body"), "picture"
     return await asyncio.to_thread(request_from_workflow, body), "workflow"
 
 

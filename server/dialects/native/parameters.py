@@ -92,6 +92,8 @@ def from_text(query: Mapping[str, str]) -> dict[str, Any]:
 def _converted(name: str, text: str) -> Any:
     if name == "webhook_events":
         return text.split(",")
+    if name == "seed" and text == "null":
+        return None
     if name == "async":
         return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
     check = _FIELDS[name].metadata["check"] if name in _FIELDS else None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from PIL import Image
 
 from engine import GenerationRequest
+from engine.png import encode_png
 from engine.request import MAX_SEED
 from engine.workflow import api_workflow, editor_workflow
 from tests.server.dialects.native.client import generate
@@ -37,6 +39,24 @@ def test_a_picture_is_made_again_from_its_own_file(client: httpx.Client) -> None
     told = client.post("/parameters", json=graph).json()
     assert (told["source"], told["parameters"]["model"]) == ("workflow", "instant.safetensors")
     assert generate(client, **told["parameters"])["model"] == "instant"
+
+
+def test_null_in_a_query_draws_a_seed(client: httpx.Client) -> None:
+    graph = api_workflow(GenerationRequest(seed=7), checkpoint_file="instant.safetensors")
+    seeds = {client.post("/workflow?seed=null", json=graph).json()["seed"] for _ in range(2)}
+    assert len(seeds) == 2
+    assert 7 not in seeds
+
+
+@pytest.mark.parametrize("path", ["/workflow", "/parameters"])
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "image/png"}])
+def test_a_picture_without_parameters_is_called_the_body(
+    client: httpx.Client, path: str, headers: dict[str, str]
+) -> None:
+    for png in (encode_png(Image.new("RGB", (8, 8)), {"Comment": "x"}), b"\x89PNG\r\n\x1a\n"):
+        answer = client.post(path, content=png, headers=headers)
+        assert (answer.status_code, answer.json()["field"]) == (400, "body")
+        assert "from-image" not in answer.text
 
 
 @pytest.mark.parametrize("path", ["/workflow", "/parameters"])
