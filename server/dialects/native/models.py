@@ -26,7 +26,9 @@ def add_routes(router: APIRouter, services: Services) -> None:
     """Add them to ``router``."""
 
     def model(name: str) -> JSONResponse:
-        found = next((each for each in services.backend.models() if each.name == name), None)
+        named = {each.file: each for each in services.backend.models()}
+        named |= {each.name: each for each in named.values()}
+        found = named.get(name)
         if found is None:
             raise not_found("model", name)
         return JSONResponse(_told(found))
