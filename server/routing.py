@@ -12,6 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
 
 def allowed_methods(scope: Scope) -> str:
     """What the routes of a call's path take together, as the Allow header says it; HEAD wherever GET is."""
@@ -29,15 +31,30 @@ class DirectRoute(APIRoute):
 
     _made = False
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         first, self._made = not self._made, True
         if not first or not self._wants_the_request_alone():
-            return super().get_route_handler()
+            return self._taking_json(super().get_route_handler())
         function = self.endpoint
 
         async def handle(request: Request) -> Response:
             response: Response = await function(request)
             return response
+
+        return handle
+
+    def _taking_json(self, handler: Handler) -> Handler:
+        """``handler``, for which a body is JSON whatever its Content-Type says, as it is for the other routes: many
+        clients send none, and curl that of a form."""
+        if self.body_field is None:
+            return handler
+
+        async def handle(request: Request) -> Response:
+            if not request.headers.get("content-type", "").startswith(("application/json", "multipart/")):
+                others = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
+                headers = [*others, (b"content-type", b"application/json")]
+                request = Request({**request.scope, "headers": headers}, request.receive)
+            return await handler(request)
 
         return handle
 

@@ -7,6 +7,7 @@ import io
 import json
 
 import httpx
+import pytest
 from PIL import Image
 
 from engine import GenerationRequest
@@ -45,6 +46,20 @@ def test_an_empty_body_is_enough(client: httpx.Client) -> None:
     info = json.loads(response.json()["info"])
     assert (info["prompt"], info["steps"], info["cfg_scale"], info["width"]) == ("", 50, 7.0, 512)
     assert 0 <= info["seed"] < 2**32
+
+
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "text/plain; charset=utf-8", "nonsense"])
+def test_a_body_is_json_whatever_its_content_type_says(client: httpx.Client, kind: str | None) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    body = b'{"prompt": "x", "steps": 2, "width": 64, "height": 64}'
+    answer = client.post("/sdapi/v1/txt2img", content=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["parameters"]["steps"] == 2
+    options = client.post("/sdapi/v1/options", content=b'{"CLIP_stop_at_last_layers": 2}', headers=headers)
+    assert options.status_code == 200, options.text
+    answer = client.post("/sdapi/v1/txt2img", content=b"prompt=x", headers=headers)
+    assert answer.status_code == 422
+    assert "not JSON" in answer.json()["errors"]
 
 
 def test_pictures_of_a_batch_are_those_of_their_own_seeds(client: httpx.Client) -> None:
