@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,6 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from engine.json_text import read_json
+
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -20,6 +23,18 @@ def allowed_methods(scope: Scope) -> str:
     routes = [route for route in scope["app"].routes if isinstance(route, Route)]
     found = {method for route in routes if route.matches(scope)[0] != Match.NONE for method in route.methods or ()}
     return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
+
+
+class _JsonRequest(Request):
+    """A call whose body is read as the other routes read theirs."""
+
+    async def json(self) -> Any:
+        try:
+            return read_json(await self.body())
+        except json.JSONDecodeError:
+            raise
+        except ValueError as error:
+            raise json.JSONDecodeError(str(error), "", 0) from None  # what FastAPI tells as a mistake of the caller's
 
 
 class DirectRoute(APIRoute):
@@ -44,17 +59,17 @@ class DirectRoute(APIRoute):
         return handle
 
     def _taking_json(self, handler: Handler) -> Handler:
-        """``handler``, for which a body is JSON whatever its Content-Type says, as it is for the other routes: many
-        clients send none, and curl that of a form."""
+        """``handler``, for which a body is JSON, within our limits, whatever its Content-Type says, as for the other
+        routes: many clients send none, and curl that of a form."""
         if self.body_field is None:
             return handler
 
         async def handle(request: Request) -> Response:
+            scope = request.scope
             if not request.headers.get("content-type", "").startswith(("application/json", "multipart/")):
-                others = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
-                headers = [*others, (b"content-type", b"application/json")]
-                request = Request({**request.scope, "headers": headers}, request.receive)
-            return await handler(request)
+                others = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
+                scope = {**scope, "headers": [*others, (b"content-type", b"application/json")]}
+            return await handler(_JsonRequest(scope, request.receive))
 
         return handle
 

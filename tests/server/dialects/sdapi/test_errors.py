@@ -85,3 +85,20 @@ def test_a_picture_that_fails(shared_client: httpx.Client) -> None:
     response = shared_client.post("/sdapi/v1/txt2img", json={"prompt": "fail", "width": 64, "height": 64})
     assert response.status_code == 500
     assert "failure" in response.json()["errors"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"prompt": ' + b"[" * 101 + b"]" * 101 + b"}", "nested more than 100 deep"),
+        (b'{"prompt": [' + b"[]," * 300_000 + b"1]}", "more than 250000 values"),
+        (b'{"prompt": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested more than 100 deep"),
+        (b'{"prompt": "\xff"}', "utf-8"),
+        (b'{"prompt": ', "Expecting value"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/sdapi/v1/txt2img", "/sdapi/v1/png-info", "/internal/progress"])
+def test_a_body_that_is_not_read_is_told_why(shared_client: httpx.Client, path: str, body: bytes, said: str) -> None:
+    answer = shared_client.post(path, content=body)
+    assert answer.status_code == 422
+    assert said in answer.text
