@@ -21,8 +21,15 @@ PARAMETERS = {field.name: field for field in dataclasses.fields(GenerationReques
 Found = dict[str, tuple[str, object]]
 """A parameter's name → the caller's word for it, and its value."""
 
+WHOLE = frozenset(
+    name for name, field in PARAMETERS.items() if name == "seed" or isinstance(field.metadata["check"], WholeNumber)
+)
+"""The parameters that are whole numbers."""
+
 _DIGITS = 20
 """Of the largest seed."""
+_EXACT = 2**53
+"""From here on a number with a point or an exponent stands for several whole ones."""
 
 
 def unknown(word: str, known: Collection[str]) -> Problem:
@@ -68,8 +75,8 @@ def ensure_known(found: Found, models: Iterable[ModelInfo]) -> None:
 
 def request_from(found: Found) -> GenerationRequest:
     """The request; a seed that was not given stays to be drawn. Raises ``BadRequest`` in the caller's words."""
-    values: dict[str, Any] = {"seed": None} | {name: value for name, (_, value) in found.items()}
-    values["seed"] = _seed(values["seed"])
+    values: dict[str, Any] = {name: whole(value) if name in WHOLE else value for name, (_, value) in found.items()}
+    values["seed"] = seed_of(*found.get("seed", ("seed", None)))
     with worded(words_of(found)):
         return GenerationRequest(**values)
 
@@ -103,8 +110,21 @@ def in_a_row(request: GenerationRequest, count: int) -> tuple[GenerationRequest,
     return tuple(first if seed == first.seed else dataclasses.replace(first, seed=seed) for seed in seeds)
 
 
-def _seed(value: object) -> object:
-    """JavaScript cannot write every seed as a number: decimal digits in a text count too."""
+def whole(value: object) -> object:
+    """``value`` as the whole number that it is, also where a caller's JSON has 2.0 for 2. What is none stays, to be
+    refused by its name."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
+
+
+def seed_of(word: str, value: object) -> object:
+    """As ``whole``. JavaScript cannot write every seed as a number: decimal digits in a text count too.
+
+    Raises ``BadRequest`` on ``word`` for a number that has lost digits of the seed.
+    """
+    value = whole(value)
+    if isinstance(value, float) and value.is_integer():
+        lost = "with a point or an exponent, numbers from 2^53 on have lost some"
+        raise BadRequest(word, value, f"a seed with all its digits, as a whole number or as text ({lost})")
     if isinstance(value, str):
         digits = value.removeprefix("-")
         if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS:

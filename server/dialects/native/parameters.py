@@ -13,15 +13,13 @@ from typing import Any, get_args
 
 from engine import BadRequest, GenerationRequest
 from engine.request import MAX_SEED, Number, OneOf, WholeNumber
-from server.dialects.words import in_a_row
+from server.dialects.words import WHOLE, in_a_row, seed_of, whole
 from server.job import NewJob, Webhook, parameters
 
 _FORMATS = OneOf(("url", "base64", "path", "png"))
 _EVENTS = OneOf(("started", "output", "progress", "finished"))
 _PRIORITY = WholeNumber(-10, 10)
 _FIELDS = {field.name: field for field in dataclasses.fields(GenerationRequest)}
-_DIGITS = 20
-"""Of the largest seed."""
 _SHOWN = 80
 """Characters of a name that is not known."""
 
@@ -65,17 +63,18 @@ def asked(values: Mapping[str, Any], *, most: int, key: str | None, base: Genera
     for name in values:
         if name not in _FIELDS and name not in EXTRAS:
             raise BadRequest(name[:_SHOWN], values[name], f"only known parameters{_nearest(name[:_SHOWN])}")
-    given = {name: value for name, value in values.items() if name in _FIELDS}
+    given: dict[str, Any] = {name: value for name, value in values.items() if name in _FIELDS}
+    given |= {name: whole(given[name]) for name in WHOLE & given.keys()}
     if "seed" in given:
-        given["seed"] = _seed(given["seed"])
+        given["seed"] = seed_of("seed", given["seed"])
     request = dataclasses.replace(base or GenerationRequest(), **given)
     response_format = _FORMATS("response_format", values.get("response_format", "url"))
     made = Asked(
         request=request,
-        count=WholeNumber(1, most)("count", values.get("count", 1)),
+        count=WholeNumber(1, most)("count", whole(values.get("count", 1))),
         response_format=response_format,
         asynchronous=_boolean("async", values.get("async", False)),
-        priority=_PRIORITY("priority", values.get("priority", 0)),
+        priority=_PRIORITY("priority", whole(values.get("priority", 0))),
         webhook=_webhook(values),
         idempotency_key=_idempotency_key(values.get("idempotency_key"), key),
     )
@@ -106,15 +105,6 @@ def _converted(name: str, text: str) -> Any:
         return kind(text) if kind else text
     except ValueError:
         return text
-
-
-def _seed(value: object) -> object:
-    """JavaScript cannot write every seed as a number: decimal digits in a text count too."""
-    if isinstance(value, str):
-        text = value.removeprefix("-")
-        if text.isascii() and text.isdigit() and len(text) <= _DIGITS:
-            return int(value)
-    return value
 
 
 def _boolean(name: str, value: object) -> bool:

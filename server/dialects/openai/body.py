@@ -21,6 +21,7 @@ from server.dialects.words import (
     request_from,
     schemas,
     unknown,
+    whole,
     words_of,
 )
 from server.problems import unsupported
@@ -75,12 +76,12 @@ def asked(body: Mapping[str, Any], models: Iterable[ModelInfo]) -> Asked:
     output_format = _output_format(given)
     made = Asked(
         request=request_from(found),
-        n=_N("n", given.get("n", 1)),
+        n=_N("n", whole(given.get("n", 1))),
         response_format=_RESPONSE("response_format", given.get("response_format", "b64_json")),
         output_format=output_format,
         quality=_quality(given, output_format),
         stream=_boolean("stream", given.get("stream", False)),
-        partial_images=_PARTIAL("partial_images", given.get("partial_images", 0)),
+        partial_images=_PARTIAL("partial_images", whole(given.get("partial_images", 0))),
         user=_user(given),
         words=words_of(found),
     )
@@ -119,7 +120,7 @@ def _output_format(given: Mapping[str, Any]) -> Format:
 
 
 def _quality(given: Mapping[str, Any], output_format: Format) -> int | None:
-    compression = _COMPRESSION("output_compression", given.get("output_compression", 100))
+    compression = _COMPRESSION("output_compression", whole(given.get("output_compression", 100)))
     if output_format != "png":
         return compression
     if compression != 100:

@@ -11,7 +11,7 @@ from engine import BadRequest, GenerationRequest, UnknownCheckpoint
 from engine.request import OneOf, WholeNumber
 from server.backend import ModelInfo
 from server.dialects.diffusers_names import find_named, named_schemas
-from server.dialects.words import request_from, unknown, words_of
+from server.dialects.words import request_from, unknown, whole, words_of
 from server.job import Webhook
 
 OWNER = "local"
@@ -64,7 +64,7 @@ def asked(body: Mapping[str, Any], model: str | None, known: list[ModelInfo]) ->
     count = given.get("num_outputs")
     return Asked(
         request=request_from(found),
-        count=1 if count is None else _OUTPUTS("input.num_outputs", count),
+        count=1 if count is None else _OUTPUTS("input.num_outputs", whole(count)),
         ending=_ending(given),
         input=dict(given),
         webhook=_webhook(body),
@@ -104,7 +104,7 @@ def _ending(given: Mapping[str, Any]) -> str:
         return f".{format}"
     if format == "png":
         raise BadRequest("input.output_quality", quality, "nothing for a PNG, which loses nothing; or jpg or webp")
-    return f".{format}?quality={_QUALITY('input.output_quality', quality)}"
+    return f".{format}?quality={_QUALITY('input.output_quality', whole(quality))}"
 
 
 def _webhook(body: Mapping[str, Any]) -> Webhook | None:

@@ -77,6 +77,15 @@ def test_every_parameter_of_the_client(server: RunningServer) -> None:
     ]
 
 
+def test_a_whole_number_may_be_written_with_a_point(server: RunningServer) -> None:
+    named = {"num_inference_steps": 2.0, "width": 64.0, "seed": 5.0}
+    assert ask(server, {"inputs": "a", "parameters": named}).headers["x-seed"] == "5"
+    assert (server.backend.started[0].steps, server.backend.started[0].width) == (2, 64)
+    for name, value in (("num_inference_steps", 2.5), ("seed", 2.0**60)):
+        answer = ask(server, {"inputs": "a", "parameters": {**named, name: value}})
+        assert (answer.status_code, f"parameters.{name}: " in answer.json()["error"]) == (400, True)
+
+
 def test_a_slash_at_the_end_makes_no_difference(server: RunningServer) -> None:
     image = InferenceClient(model=f"{server.url}/hf/").text_to_image("a", width=64, height=64)
     assert image.size == (64, 64)

@@ -69,6 +69,14 @@ def test_every_parameter_arrives_and_is_told(client: httpx.Client) -> None:
     assert vars(request_from_png(png)) == asked | {"model": "other.safetensors"}
 
 
+def test_a_whole_number_may_be_written_with_a_point(client: httpx.Client) -> None:
+    body = {"width": 64.0, "height": 64.0, "steps": 2.0, "seed": 2.0**53 - 1, "count": 2.0, "priority": 1.0}
+    told = generate(client, **body)
+    assert (told["parameters"]["width"], told["parameters"]["steps"], told["priority"]) == (64, 2, 1)
+    assert [made["seed"] for made in told["images"]] == [2**53 - 1, 2**53]
+    assert "." not in str(told["parameters"]["steps"])
+
+
 def test_count_counts_seeds_on_and_over_the_end(client: httpx.Client) -> None:
     told = generate(client, seed=MAX_SEED, count=3, steps=1, width=64, height=64)
     assert [made["seed"] for made in told["images"]] == [MAX_SEED, 0, 1]

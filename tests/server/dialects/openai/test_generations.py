@@ -59,6 +59,15 @@ def test_every_parameter_goes_by_its_own_name(server: RunningServer, client: Ope
     assert (wide.size, server.backend.started[-1].seed) == ("96x64", 5)
 
 
+def test_a_whole_number_may_be_written_with_a_point(server: RunningServer) -> None:
+    body = {"prompt": "a", "n": 2.0, "steps": 2.0, "seed": 5.0, "output_format": "webp", "output_compression": 40.0}
+    assert len(post(f"{server.url}/v1/images/generations", json=body).json()["data"]) == 2
+    assert {(request.steps, request.seed) for request in server.backend.started} == {(2, 5), (2, 6)}
+    for name, value in (("n", 2.5), ("steps", 2.5), ("seed", 2.0**64), ("partial_images", 0.5)):
+        answer = post(f"{server.url}/v1/images/generations", json={**body, name: value})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
+
+
 def test_a_seed_repeats_the_picture_and_another_does_not(client: OpenAI) -> None:
     def made(seed: int, n: int = 1) -> list[str | None]:
         data = client.images.generate(prompt="a", n=n, extra_body={"seed": seed}).data

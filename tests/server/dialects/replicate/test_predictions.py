@@ -41,6 +41,13 @@ def test_run_waits_also_where_it_takes_longer_than_the_server_holds(
     assert statuses[-1] == "succeeded"
 
 
+def test_a_whole_number_may_be_written_with_a_point(server: RunningServer, client: Client) -> None:
+    given = {"prompt": "a", "num_outputs": 2.0, "num_inference_steps": 3.0, "seed": 5.0, "width": 64.0}
+    urls = client.run("local/instant", input=given | {"output_format": "webp", "output_quality": 50.0})
+    assert len(urls) == 2
+    assert [(each.steps, each.seed, each.width) for each in all_jobs(server)[0].requests] == [(3, 5, 64), (3, 6, 64)]
+
+
 def test_run_without_waiting(client: Client) -> None:
     assert len(client.run("local/instant:instant", input={"prompt": "a"}, wait=False)) == 1
 
