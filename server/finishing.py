@@ -16,7 +16,7 @@ from engine import EngineError, GenerationFailed
 from server.backend import Backend
 from server.estimate import Estimate
 from server.events import Hub
-from server.job import Failure, Job, Picture
+from server.job import Failure, Job, Picture, posted_texts
 from server.outputs import NotWritten, Outputs
 from server.pictures import encoders
 from server.problems import failure_of
@@ -69,7 +69,7 @@ class Finishing:
         pictures = _pictures(job, results)
         names = [picture.name for picture in pictures]
         spent: list[float] = []
-        timed = [partial(_timed, encoder, spent) for encoder in encoders(results, known)]
+        timed = [partial(_timed, encoder, spent) for encoder in encoders(results, known, posted_texts(job))]
         try:
             await self._write(dict(zip(names, timed, strict=True)))
         except Exception as error:

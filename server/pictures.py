@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -25,10 +25,13 @@ _MOST_EXIF = 65_000
 """Bytes: a JPEG's segments have 65,535, some of which are EXIF's own."""
 
 
-def encoders(results: Sequence[GenerationResult], short_hashes: dict[str, str]) -> list[Callable[[], bytes]]:
+def encoders(
+    results: Sequence[GenerationResult], short_hashes: dict[str, str], posted: Mapping[str, str] | None = None
+) -> list[Callable[[], bytes]]:
     """What makes the pictures of ``results`` into PNGs, in their order; takes milliseconds, so not on the event loop.
-    ``short_hashes``: those known, by checkpoint file."""
-    return [partial(_png, result, index, short_hashes) for result in results for index in range(len(result.images))]
+    ``short_hashes``: those known, by checkpoint file; ``posted``: the texts with the caller's own graph, if one was."""
+    pictures = [(result, index) for result in results for index in range(len(result.images))]
+    return [partial(_png, result, index, short_hashes, posted) for result, index in pictures]
 
 
 async def converted(png: bytes, format: Format, quality: int | None = None) -> bytes:
@@ -45,7 +48,7 @@ async def preview_bytes(image: Image, format: Literal["png", "jpeg"] = "jpeg", s
     return await asyncio.to_thread(_preview, image, format, scale)
 
 
-def _png(result: GenerationResult, index: int, short_hashes: dict[str, str]) -> bytes:
+def _png(result: GenerationResult, index: int, short_hashes: dict[str, str], posted: Mapping[str, str] | None) -> bytes:
     file = str(result.record["checkpoint"])
     metadata = picture_metadata(
         result.request,
@@ -55,6 +58,7 @@ def _png(result: GenerationResult, index: int, short_hashes: dict[str, str]) -> 
         record=result.record,
         index=index,
         version=__version__,
+        posted=posted,
     )
     return encode_png(result.images[index], metadata)
 

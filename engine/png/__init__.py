@@ -42,18 +42,26 @@ def picture_metadata(
     record: Mapping[str, Any],
     index: int,
     version: str = "",
+    posted: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The texts of picture ``index`` (from 0) of ``request``'s batch, by keyword.
 
     ``prompt`` and ``workflow``: the graph in ComfyUI's two forms, for its editor. ``parameters``: AUTOMATIC1111's
     line. ``engine``: ``record``, which says what the picture was made with, and ``index``. ``checkpoint_file`` is the
-    file's name in the models folder, ``version`` this project's. Raises ``BadRequest`` for a request without a seed.
+    file's name in the models folder, ``version`` this project's. ``posted``: the texts with the caller's own graph,
+    which take the graph's place; it then stands in ``engine``, as ``prompt``, where it counts first.
+    Raises ``BadRequest`` for a request without a seed.
     """
+    graph, own = api_workflow(request, checkpoint_file=checkpoint_file), {"record": dict(record), "index": index}
+    if posted is None:
+        workflow = editor_workflow(request, checkpoint_file=checkpoint_file)
+        graphs: Mapping[str, str] = {"prompt": json.dumps(graph), "workflow": json.dumps(workflow)}
+    else:
+        graphs, own["prompt"] = posted, graph
     return {
-        "prompt": json.dumps(api_workflow(request, checkpoint_file=checkpoint_file)),
-        "workflow": json.dumps(editor_workflow(request, checkpoint_file=checkpoint_file)),
+        **graphs,
         "parameters": infotext(request, model_name=model_name, model_hash=model_hash, version=version, position=index),
-        "engine": json.dumps({"record": dict(record), "index": index}),
+        "engine": json.dumps(own),
     }
 
 
@@ -77,17 +85,18 @@ def encode_png(image: Image, metadata: Mapping[str, str]) -> bytes:
 def request_from_png(source: Path | str | bytes, field: str = FIELD) -> GenerationRequest:
     """The request that a PNG carries, given as its path or as its bytes: one of ours, ComfyUI's or AUTOMATIC1111's.
 
-    The graph in API form counts first, being exact, then the editor's, then AUTOMATIC1111's line. A text under one of
-    these keywords that is no JSON object is some other program's and is passed over. Pixels are not read.
+    The graph in our own record counts first, where there is one, then the graph in API form, being exact, then the
+    editor's, then AUTOMATIC1111's line. A text under one of these keywords that is no JSON object is some other
+    program's and is passed over. Pixels are not read.
 
     Raises ``BadRequest``, whose field starts with ``field``, for a file that cannot be read, is no PNG, is
     damaged or cut off, has no parameters, or asks for what this project does not have.
     """
     texts = text_chunks(source, field)
     try:
-        for keyword in ("prompt", "workflow"):
-            graph = _json_object(texts.get(keyword))
-            if graph:
+        own = _json_object(texts.get("engine")).get("prompt")
+        for graph in (own, _json_object(texts.get("prompt")), _json_object(texts.get("workflow"))):
+            if isinstance(graph, dict) and graph:
                 return request_from_workflow(graph)
         if "parameters" in texts:
             return request_from_infotext(texts["parameters"])

@@ -82,6 +82,19 @@ def refused(source: Path | str | bytes, said: str = "") -> None:
 # Parameters inside
 
 
+def test_a_graph_that_was_posted_takes_ours_place_and_ours_counts() -> None:
+    posted = {"prompt": json.dumps({"1": {"class_type": "PreviewImage"}}), "mine": "[1]"}
+    request = GenerationRequest(prompt="own", seed=MAX_SEED, batch_size=3, clip_skip=2)
+    named = {"checkpoint_file": FILE, "model_name": "m", "model_hash": None, "record": {"device": "cpu"}, "index": 2}
+    metadata = picture_metadata(request, posted=posted, **named)  # type: ignore[arg-type]
+    assert {name: metadata[name] for name in posted} == posted
+    assert "workflow" not in metadata
+    assert metadata["parameters"] == picture_metadata(request, **named)["parameters"]  # type: ignore[arg-type]
+    data = encode_png(picture(), metadata)
+    assert request_from_png(data) == dataclasses.replace(request, model=FILE)
+    assert record_from_png(data) == {"device": "cpu"}
+
+
 @given(requests, records, st.integers(0, 8))
 def test_a_request_and_its_record_come_back(request: GenerationRequest, record: dict[str, Any], index: int) -> None:
     data = png(request, record, index)

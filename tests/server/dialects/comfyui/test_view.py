@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
 
+from engine.infotext import request_from_infotext
+from engine.png import text_chunks
 from server.dialects import comfyui
 from server.fake import InstantBackend
 from tests.server.conftest import RunningServer
@@ -62,6 +66,40 @@ def test_no_path_leads_out_of_the_pictures(refusing: Comfy, name: str, subfolder
 
 def test_a_view_of_nothing_is_refused(refusing: Comfy) -> None:
     assert httpx.get(f"{refusing.url}/view").status_code == 400
+
+
+def test_a_picture_carries_the_graph_that_was_posted_for_it(server: RunningServer, comfy: Comfy) -> None:
+    graph = graph_of(seed=2**64 - 1, steps=3, batch_size=2)
+    graph["one more"] = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}, "_meta": {"title": "mine"}}
+    workflow = {"id": "w", "nodes": [{"id": 1, "type": "Note"}], "links": []}
+    kept = {"workflow": workflow, "seen": [1, "é"], "engine": 1, "transparency": 2, "\u3042": 3, "": 4, "x" * 80: 5}
+    id = comfy.queue(graph, extra_data={"extra_pnginfo": kept})
+    wait_until_done(comfy, id)
+    names = [each["filename"] for each in comfy.history(id)["outputs"]["9"]["images"]]
+    for place, name in enumerate(names):
+        png = httpx.get(f"{server.url}/view", params={"filename": name}).content
+        texts = text_chunks(png)
+        assert set(texts) == {"prompt", "workflow", "seen", "parameters", "engine"}
+        assert [json.loads(texts[each]) for each in ("prompt", "workflow", "seen")] == [graph, workflow, [1, "é"]]
+        assert json.loads(texts["engine"])["index"] == place
+        told = httpx.post(f"{server.url}/api/v1/parameters", content=png).json()["parameters"]
+        assert (told["seed"], told["steps"], told["batch_size"]) == (2**64 - 1, 3, 2)
+        assert request_from_infotext(texts["parameters"]).seed == 2**64 - 1
+        for format in ("jpeg", "webp"):
+            assert httpx.get(f"{server.url}/api/v1/images/{name.replace('png', format)}").status_code == 200
+
+
+def test_a_picture_of_some_outputs_of_a_graph_can_be_made_again(server: RunningServer, comfy: Comfy) -> None:
+    graph = graph_of(seed=1)
+    other = graph_of(seed=2)
+    graph |= {"13": other["3"], "18": other["8"], "19": other["9"]}
+    graph["18"]["inputs"]["samples"], graph["19"]["inputs"]["images"] = ["13", 0], ["18", 0]
+    id = comfy.queue(graph, partial_execution_targets=["19"])
+    wait_until_done(comfy, id)
+    name = comfy.history(id)["outputs"]["19"]["images"][0]["filename"]
+    png = httpx.get(f"{server.url}/view", params={"filename": name}).content
+    assert json.loads(text_chunks(png)["prompt"]) == graph
+    assert httpx.post(f"{server.url}/api/v1/parameters", content=png).json()["parameters"]["seed"] == 2
 
 
 @pytest.mark.parametrize("kind", ["image", "mask"])
