@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
+from engine.networks.doubling import before_doubling
 from engine.networks.operations import Operations, fixed, tokens
 from engine.networks.unet import residual
 
@@ -19,7 +21,10 @@ class VaeDecoder:
     def __init__(self, module: AutoencoderKL, operations: Operations) -> None:
         self.channels: int = module.config.block_out_channels[0]
         """Of the last level."""
-        self._layers = nn.ModuleDict({"entrance": module.post_quant_conv, "decoder": module.decoder})
+        samplers = [layer for layer in module.decoder.modules() if isinstance(layer, Upsample2D)]
+        doublings = nn.ModuleList(before_doubling(sampler.conv) for sampler in samplers)
+        layers = {"entrance": module.post_quant_conv, "decoder": module.decoder, "doublings": doublings}
+        self._layers = nn.ModuleDict(layers)
         self._operations = operations
         operations.lay_out(self._layers)
 
@@ -46,6 +51,7 @@ class VaeDecoder:
         operations, decoder = self._operations, self._decoder
         x = latents.to(self.dtype).contiguous(memory_format=operations.layout)
         entrance: Any = self._layers["entrance"]
+        doublings: Any = iter(cast(nn.ModuleList, self._layers["doublings"]))
         x = operations.convolve(operations.convolve(x, entrance), decoder.conv_in)
         middle = decoder.mid_block
         x = residual(operations, middle.resnets[0], x, middle.resnets[0].conv1.bias)
@@ -54,8 +60,8 @@ class VaeDecoder:
         for block in decoder.up_blocks:
             for resnet in block.resnets:
                 x = residual(operations, resnet, x, resnet.conv1.bias)
-            for sampler in block.upsamplers or ():
-                x = operations.convolve(operations.enlarge(x, (2 * x.shape[2], 2 * x.shape[3])), sampler.conv)
+            if block.upsamplers:
+                x = operations.convolve_doubled(x, next(doublings))
         return operations.convolve(operations.group_norm(x, decoder.conv_norm_out), decoder.conv_out)
 
     def _attend(self, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from engine.networks.compiling import Kernel
 from engine.networks.group_norm import group_norm
 
-__all__ = ["add", "add_layer_norm", "double", "gated", "group_norm"]
+__all__ = ["add", "add_layer_norm", "gated", "group_norm", "interleave"]
 
 _CHANNELS = 64
 """Channels that one program holds."""
@@ -122,33 +122,44 @@ def add(x: Tensor, y: Tensor | None, bias: Tensor) -> Tensor:
 
 
 @Kernel
-@triton.jit(do_not_specialize=["pixels", "breadth"])
-def _double_kernel(
-    x: tl.tensor,
+@triton.jit(do_not_specialize=["pixels", "height", "breadth"])
+def _interleave_kernel(
+    parts: tl.tensor,
+    bias: tl.tensor,
     y: tl.tensor,
     pixels: tl.tensor,
+    height: tl.tensor,
     breadth: tl.tensor,
     channels: tl.tensor,
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ) -> None:
-    pixel = (tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)).to(tl.int64)  # of y, over all rows
+    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)  # of y, over all rows
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    there = (pixel < pixels)[:, None] & (channel < channels)[None, :]
-    line, column = pixel // (2 * breadth), pixel % (2 * breadth)
-    source = line // 2 * breadth + column // 2  # rows of pictures have even heights in y, so lines pair up
-    value = tl.load(x + source[:, None] * channels + channel[None, :], mask=there, other=0.0)
-    tl.store(y + pixel[:, None] * channels + channel[None, :], value, mask=there)
+    known = channel < channels
+    there = (pixel < pixels)[:, None] & known[None, :]
+    over, column = pixel // (2 * breadth), pixel % (2 * breadth)
+    row, line = over // (2 * height), over % (2 * height)
+    place = line % 2 * 2 + column % 2
+    source = (row * (height + 1) + line // 2 + line % 2) * (breadth + 1) + column // 2 + column % 2
+    own = parts + (source * 4 + place).to(tl.int64)[:, None] * channels + channel[None, :]
+    value = tl.load(own, mask=there, other=0.0).to(tl.float32)
+    value += tl.load(bias + channel, mask=known, other=0.0).to(tl.float32)[None, :]
+    tl.store(y + pixel.to(tl.int64)[:, None] * channels + channel[None, :], value, mask=there)
 
 
-def double(x: Tensor) -> Tensor:
-    """(R, C, h, w) → (R, C, 2h, 2w), channels_last, each pixel four times."""
-    assert x.is_contiguous(memory_format=torch.channels_last)
-    rows, channels, height, breadth = x.shape
-    y = torch.empty(
-        (rows, channels, 2 * height, 2 * breadth), dtype=x.dtype, device=x.device, memory_format=torch.channels_last
-    )
+def interleave(parts: Tensor, bias: Tensor) -> Tensor:
+    """``engine.networks.doubling.interleaved`` of (R, 4·m, h+1, w+1), plus the first m of ``bias``: (R, m, 2h, 2w).
+
+    All channels_last.
+    """
+    assert parts.is_contiguous(memory_format=torch.channels_last)
+    rows, channels, height, breadth = parts.shape[0], parts.shape[1] // 4, parts.shape[2] - 1, parts.shape[3] - 1
+    size = (rows, channels, 2 * height, 2 * breadth)
+    y = torch.empty(size, dtype=parts.dtype, device=parts.device, memory_format=torch.channels_last)
     pixels = y.numel() // channels
     grid = (triton.cdiv(pixels, 64), triton.cdiv(channels, _CHANNELS))
-    _double_kernel[grid](x, y, pixels, breadth, channels, PIXELS=64, CHANNELS=_CHANNELS, num_warps=8)
+    _interleave_kernel[grid](
+        parts, bias, y, pixels, height, breadth, channels, PIXELS=64, CHANNELS=_CHANNELS, num_warps=8
+    )
     return y

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from engine.networks import onednn
 from engine.networks.hints import Hints
+from engine.networks.doubling import interleaved
 
 _log = logging.getLogger(__name__)
 
@@ -84,16 +85,14 @@ class Operations:
         if bias and self._kernels is not None:
             biased: Tensor = self._kernels.add(self.convolve(x, layer, bias=False), None, layer.bias)
             return biased
-        stride, padding = layer.stride, layer.padding
-        assert isinstance(padding, tuple)
+        return self._convolved(x, layer, bias=bias).contiguous(memory_format=self.layout)
 
-        def convolved(x: Tensor) -> Tensor:
-            if layer.weight.is_mkldnn:
-                out = onednn.convolve(x, layer, layer.bias if bias else None)
-                return out.contiguous(memory_format=self.layout)  # it is channels_last whatever x was
-            return functional.conv2d(x, layer.weight, layer.bias if bias else None, stride, padding)
-
-        return self._by_rows(("convolve", layer.weight.shape, stride, bias), convolved, x)
+    def convolve_doubled(self, x: Tensor, layer: nn.Conv2d) -> Tensor:
+        """Pictures (R, n, h, w), doubled in size, then convolved: (R, m, 2h, 2w). ``layer``: of ``before_doubling``."""
+        if self._kernels is not None:
+            whole: Tensor = self._kernels.interleave(self._convolved(x, layer, bias=False), layer.bias)
+            return whole
+        return interleaved(self._convolved(x, layer, bias=True), self.layout)
 
     def convolve_add(self, x: Tensor, layer: nn.Conv2d, other: Tensor) -> Tensor:
         """``layer`` of pictures, plus ``other``."""
@@ -152,9 +151,6 @@ class Operations:
 
     def enlarge(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Pictures in another size (h, w), each pixel taken from the nearest."""
-        if self._kernels is not None and tuple(size) == (2 * x.shape[2], 2 * x.shape[3]):
-            doubled: Tensor = self._kernels.double(x)
-            return doubled
         return functional.interpolate(x, size=tuple(size), mode="nearest")
 
     def gated(self, x: Tensor) -> Tensor:
@@ -193,6 +189,18 @@ class Operations:
             self.pieces[case] = self._largest_piece(operation, *inputs, unit=unit, first=first)
             self._hints.note_piece(case, self.pieces[case])
         return _in_pieces(operation, inputs, self.pieces[case])
+    def _convolved(self, x: Tensor, layer: nn.Conv2d, *, bias: bool) -> Tensor:
+        """``layer`` of pictures, in any layout."""
+        stride, padding = layer.stride, layer.padding
+        assert isinstance(padding, tuple)
+
+        def convolved(x: Tensor) -> Tensor:
+            if layer.weight.is_mkldnn:
+                return onednn.convolve(x, layer, layer.bias if bias else None)
+            return functional.conv2d(x, layer.weight, layer.bias if bias else None, stride, padding)
+
+        return self._by_rows(("convolve", layer.weight.shape, stride, bias), convolved, x)
+
 
     def _largest_piece(self, operation: Callable[..., Tensor], *inputs: Tensor, unit: int, first: int) -> int:
         """Rows in the largest pieces, from ``first`` on downwards, that come out as pieces of ``unit`` rows do."""

@@ -17,9 +17,11 @@ from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.networks.doubling import before_doubling
 from engine.networks.operations import Operations, fixed, tokens
 
 _LONGEST_PERIOD = 10_000
@@ -50,7 +52,10 @@ class Unet:
         biases = [resnet.time_emb_proj.bias.float() + resnet.conv1.bias.float() for resnet in resnets]
         self._shift_bias = torch.cat(biases).to(self.dtype)
         self._shift_places = _places(resnets, [resnet.time_emb_proj.out_features for resnet in resnets])
-        operations.lay_out(module)
+        samplers = [layer for layer in module.modules() if isinstance(layer, Upsample2D)]
+        self._doublings = {sampler: before_doubling(sampler.conv) for sampler in samplers}
+        for layer in (module, *self._doublings.values()):
+            operations.lay_out(layer)
 
     def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor) -> Tensor:
         """x (R, 4, h, w), times (R,) float32, conditioning (R, n, width) → eps like x. All on the weights' device."""
@@ -72,10 +77,15 @@ class Unet:
             for resnet, attention in zip(block.resnets, _attentions(block), strict=True):
                 x = run.block(torch.cat([x, skips.pop()], dim=1), resnet, attention)
             for sampler in block.upsamplers or ():
-                x = self._operations.enlarge(x, skips[-1].shape[2:])
-                x = self._operations.convolve(x, sampler.conv)
+                x = self._enlarge(x, sampler, skips[-1].shape[2:])
         x = self._operations.group_norm(x, module.conv_norm_out)
         return self._operations.convolve(x, module.conv_out)
+
+    def _enlarge(self, x: Tensor, sampler: Upsample2D, size: torch.Size) -> Tensor:
+        """To the ``size`` (h, w) of the level above, convolved."""
+        if size == (2 * x.shape[2], 2 * x.shape[3]):
+            return self._operations.convolve_doubled(x, self._doublings[sampler])
+        return self._operations.convolve(self._operations.enlarge(x, size), sampler.conv)
 
     def shifts(self, times: Tensor) -> Tensor:
         """What the times (R,) add to each residual block's first convolution, its bias included: (R, all channels)."""
