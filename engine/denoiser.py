@@ -19,7 +19,7 @@ from engine.errors import OutOfMemory
 from engine.memory import free_bytes, out_of_memory, release_cached
 from engine.networks.graphs import Launcher
 from engine.networks.hints import Hints
-from engine.rows import Row, groups_of, inputs_of, may_share, random_rows, repeated, units_of
+from engine.rows import Row, groups_of, in_pairs, inputs_of, may_share, random_rows, repeated, units_of
 from engine.schedules import timestep
 from engine.trials import Trials
 from engine.vae import PIXELS_PER_CELL
@@ -39,7 +39,9 @@ class UnetFunction(Protocol):
     dtype: torch.dtype
     channels: int
 
-    def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor, /) -> Tensor: ...
+    def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor, /) -> Tensor:
+        """x (P, 4, h, w), times (P,), conditioning (R, L, width) → (R, 4, h, w); each x is R/P consecutive rows'."""
+
     def pieces(self, rows: int) -> Mapping[int, int]: ...
 
 
@@ -142,13 +144,14 @@ class Denoiser:
         ]
 
     @torch.inference_mode()
-    def warm_up(self, rows: int, x: Tensor, conditioning: Tensor) -> None:
+    def warm_up(self, rows: int, x: Tensor, conditioning: Tensor, *, paired: bool) -> None:
         """Make a call of ``rows`` rows of such x (1, 4, h, w) and conditioning (1, 77·n, width) for nothing.
 
-        A larger exact call is tried out first, and not made where it is not to be used. Does nothing where no call
-        has that size, or memory does not suffice.
+        ``paired``: as for pictures with guidance, whose two rows have x in common. A larger exact call is tried out
+        first, and not made where it is not to be used. Does nothing where no call has that size, or memory does not
+        suffice.
         """
-        like = Row(0, x.to(self._unet.dtype), 0.0, conditioning)
+        like = Row(0, x.to(self._unet.dtype), 0.0, conditioning, paired)
         if rows not in (self._sizes[0], *self._larger_sizes(rows, like)) or not self._has_room(rows, like):
             return
         alike = self._trials.verdict(rows, like) if self._exact and rows > self._sizes[0] else True
@@ -162,9 +165,11 @@ class Denoiser:
         scaled = (evaluation.x / torch.sqrt(1 + evaluation.sigma**2)).to(self._unet.dtype)
         time = timestep(evaluation.sigma)
         conditionings = _conditionings(evaluation)
+        together = len(conditionings) == 2 and conditionings[0].shape == conditionings[1].shape
+        paired = together and (self._unit % 2 == 0 or not self._exact)
         for x in scaled.split(1):
             for conditioning in conditionings:
-                yield Row(owner, x, time, conditioning)
+                yield Row(owner, x, time, conditioning, paired)
 
     def _eps(self, rows: list[Row]) -> list[Tensor]:
         """The UNet's output for each row, float32 (1, 4, h, w)."""
@@ -245,8 +250,8 @@ class Denoiser:
             least = f"{size} rows, the least {'that exact batching makes' if self._exact else 'there is'}"
             raise OutOfMemory(f"the device's memory does not suffice for a UNet call of {least}")
         if self.form == "graph":
-            height, width = rows[0].x.shape[2:]
-            self._hints.note_shape((size, height, width, math.lcm(*(row.conditioning.shape[1] for row in rows))))
+            (height, width), length = rows[0].x.shape[2:], math.lcm(*(row.conditioning.shape[1] for row in rows))
+            self._hints.note_shape((size, size // 2 if in_pairs(rows) else size, height, width, length))
         self._good_calls += 1
         if self._limit < self._sizes[-1] and self._good_calls >= _CALLS_BEFORE_GROWING:
             self._limit, self._good_calls = min(self._limit * 2, self._sizes[-1]), 0

@@ -104,7 +104,8 @@ class Loader:
         rows, zeros = self._sizes[0], functools.partial(torch.zeros, device=self._device, dtype=self._dtype)
         try:
             with torch.inference_mode(), compiled_ahead(self._device):
-                unet(zeros(rows, 4, CELLS, CELLS), zeros(rows, dtype=torch.float32), zeros(rows, CHUNK, width))
+                latents = max(1, rows // 2)  # of pictures with guidance
+                unet(zeros(latents, 4, CELLS, CELLS), zeros(latents, dtype=torch.float32), zeros(rows, CHUNK, width))
                 decoder(zeros(1, 4, CELLS, CELLS))
         except Exception as error:
             if device_lost(error):
@@ -133,7 +134,7 @@ class Loader:
             "sizes": self._sizes,
             "weights": {name: list(weight.shape) for name, weight in checkpoint.unet.named_parameters()},
         }
-        return Hints(hints_file(self._config.cache_folder, facts), unit=self._unit or 1)
+        return Hints(hints_file(self._config.cache_folder, facts))
 
     def _record(self, path: Path) -> dict[str, Any]:
         """What the bytes of a picture depend on beside its request."""

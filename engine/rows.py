@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,15 +27,21 @@ class Row:
     x: Tensor  # (1, 4, h, w) in the UNet's dtype, scaled
     time: float  # 0 … 999
     conditioning: Tensor  # (1, L, width)
+    paired: bool = False  # whether rows come two by two, with x and time in common
 
 
 def groups_of(rows: Sequence[Row], *, exact: bool) -> list[list[int]]:
-    """Which rows may share calls: those of one length in exact mode, in fast mode whom a common length suits."""
+    """Which rows may share calls: in exact mode those of one length, and all paired or none; in fast mode whom a common
+    length suits."""
     lengths = [row.conditioning.shape[1] for row in rows]
     groups: list[list[int]] = []
+    if exact:
+        alike: dict[tuple[int, bool], list[int]] = {}
+        for i, row in enumerate(rows):
+            alike.setdefault((lengths[i], row.paired), []).append(i)
+        return list(alike.values())
     for i in sorted(range(len(rows)), key=lengths.__getitem__):
-        together = {lengths[j] for j in [*groups[-1], i]} if groups else set()
-        if groups and (len(together) == 1 if exact else may_share(together)):
+        if groups and may_share({lengths[j] for j in [*groups[-1], i]}):
             groups[-1].append(i)
         else:
             groups.append([i])
@@ -52,27 +58,37 @@ def units_of(group: Sequence[int], rows: Sequence[Row], unit: int) -> list[list[
 
 
 def inputs_of(rows: Sequence[Row], size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """x (size, 4, h, w), times (size,) float32 and conditioning (size, L, width) of a call; the first row fills up."""
+    """x (P, 4, h, w), times (P,) float32 and conditioning (size, L, width) of a call; the first row fills up.
+
+    P is half of ``size`` where all rows are in pairs, else ``size``.
+    """
     padded = [*rows, *[rows[0]] * (size - len(rows))]
     length = math.lcm(*(row.conditioning.shape[1] for row in rows))
-    x = torch.cat([row.x for row in padded])
-    times = to_device(torch.tensor([row.time for row in padded], dtype=torch.float32), x.device)
+    distinct = padded[::2] if in_pairs(padded) else padded
+    x = torch.cat([row.x for row in distinct])
+    times = to_device(torch.tensor([row.time for row in distinct], dtype=torch.float32), x.device)
     context = torch.cat([repeated(row.conditioning, length) for row in padded])
     return x, times, context.to(x.dtype)
 
 
+def in_pairs(rows: Sequence[Row]) -> bool:
+    """Whether every two rows are a pair, none of which was taken apart."""
+    couples = itertools.zip_longest(rows[::2], rows[1::2])
+    return all(other is not None and row.paired and row.x is other.x for row, other in couples)
+
+
 def random_rows(like: Row, count: int) -> list[Row]:
-    """Different rows of random values, the same each time."""
+    """Different rows, or pairs of rows, of random values, the same each time."""
     generator = torch.Generator().manual_seed(0)
-    return [
-        Row(
-            place,
-            torch.randn(like.x.shape, generator=generator).to(like.x),
-            999.0 * place / count,
-            torch.randn(like.conditioning.shape, generator=generator).to(like.conditioning),
-        )
-        for place in range(count)
-    ]
+    rows: list[Row] = []
+    for place in range(count):
+        conditioning = torch.randn(like.conditioning.shape, generator=generator).to(like.conditioning)
+        if like.paired and place % 2:
+            rows.append(replace(rows[-1], conditioning=conditioning))
+        else:
+            x = torch.randn(like.x.shape, generator=generator).to(like.x)
+            rows.append(replace(like, x=x, time=999.0 * place / count, conditioning=conditioning))
+    return rows
 
 
 def may_share(lengths: Collection[int]) -> bool:

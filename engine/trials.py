@@ -19,7 +19,7 @@ from engine.rows import Row, random_rows
 _WISHES_BEFORE_TRYING = 16
 """A size is tried out once it would have been of use so often: the trial takes as long as some steps."""
 
-_Case: TypeAlias = tuple[int, torch.Size, torch.Size]
+_Case: TypeAlias = tuple[int, torch.Size, torch.Size, bool]
 
 
 class Trials:
@@ -66,4 +66,4 @@ class Trials:
 
 
 def _case(size: int, like: Row) -> _Case:
-    return size, like.x.shape, like.conditioning.shape
+    return size, like.x.shape, like.conditioning.shape, like.paired

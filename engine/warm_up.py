@@ -24,11 +24,11 @@ CELLS = 64
 def chores(sizes: Sequence[int], remembered: Sequence[Shape]) -> list[Chore]:
     """For a model whose UNet calls may have ``sizes`` rows, rising: what everybody needs first.
 
-    The text encoder, a UNet call and a decode of one picture of 512 × 512; then such pictures' larger calls, largest
-    first; then the calls that are ``remembered``. Each is made twice: the second call is the one that is recorded, and
-    of a larger exact call the first is the trial.
+    The text encoder, a UNet call and a decode of one picture of 512 × 512, with guidance; then such pictures' larger
+    calls, largest first; then the calls that are ``remembered``. Each is made twice: the second call is the one that is
+    recorded, and of a larger exact call the first is the trial.
     """
-    smallest, *larger = ((rows, CELLS, CELLS, CHUNK) for rows in sizes)
+    smallest, *larger = ((rows, max(1, rows // 2), CELLS, CELLS, CHUNK) for rows in sizes)
     others = [shape for shape in remembered if shape not in (smallest, *larger)]
     first, *calls = (functools.partial(_call, shape=shape) for shape in (smallest, *reversed(larger), *others))
     order: list[Chore] = [_encode, first, _decode, *calls]
@@ -40,9 +40,10 @@ def _encode(model: Model) -> None:
 
 
 def _call(model: Model, *, shape: Shape) -> None:
-    rows, height, width, tokens = shape
+    rows, latents, height, width, tokens = shape
     conditioning = torch.zeros(1, tokens, model.conditioner.width, device=model.checkpoint.device)
-    model.denoiser.warm_up(rows, torch.zeros(1, 4, height, width, device=model.checkpoint.device), conditioning)
+    x = torch.zeros(1, 4, height, width, device=model.checkpoint.device)
+    model.denoiser.warm_up(rows, x, conditioning, paired=latents < rows)
 
 
 def _decode(model: Model) -> None:

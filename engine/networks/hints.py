@@ -25,8 +25,8 @@ _MOST_CELLS = 2048
 _MOST_TOKENS = 77 * 64
 _SECONDS_BETWEEN_WRITES = 60.0
 
-Shape: TypeAlias = tuple[int, int, int, int]
-"""Of a UNet call: rows, height and width of the latents, tokens of the conditioning."""
+Shape: TypeAlias = tuple[int, int, int, int, int]
+"""Of a UNet call: rows, latents (as many, or half as many), their height and width, tokens of the conditioning."""
 
 
 def hints_file(folder: Path, facts: Mapping[str, Any]) -> Path:
@@ -44,11 +44,9 @@ class Hints:
     A file that is damaged, or not for this network, is as good as none. None of the methods raises for want of a disk.
     """
 
-    def __init__(self, file: Path | None = None, *, unit: int = 1) -> None:
-        """``unit``: pieces are multiples of it."""
+    def __init__(self, file: Path | None = None) -> None:
         self._file = file
-        self._unit = unit
-        self._pieces, shapes = _read(file, unit) if file is not None else ({}, [])
+        self._pieces, shapes = _read(file) if file is not None else ({}, [])
         self._shapes: OrderedDict[Shape, None] = OrderedDict.fromkeys(shapes)
         self._changed = False
         self._written = time.monotonic()
@@ -104,7 +102,7 @@ class Hints:
                 return
             self._changed = False
             try:
-                pieces, shapes = _read(self._file, self._unit)
+                pieces, shapes = _read(self._file)
                 shapes = [shape for shape in shapes if shape not in self._shapes] + list(self._shapes)
                 _write(self._file, pieces | dict(self._pieces), shapes)
             except Exception as error:
@@ -112,12 +110,12 @@ class Hints:
                 self._file = None
 
 
-def _read(file: Path, unit: int) -> tuple[dict[str, int], list[Shape]]:
+def _read(file: Path) -> tuple[dict[str, int], list[Shape]]:
     try:
         told = json.loads(file.read_bytes())
         if told["key"] != file.stem:
             raise ValueError("it is for something else")
-        pieces = {json.dumps(case): _number(size, multiple_of=unit) for *case, size in told["pieces"]}
+        pieces = {json.dumps(case): _number(size) for *case, size in told["pieces"]}
         shapes = [_shape(*shape) for shape in told["shapes"]]
     except FileNotFoundError:
         return {}, []
@@ -127,18 +125,19 @@ def _read(file: Path, unit: int) -> tuple[dict[str, int], list[Shape]]:
     return dict(list(pieces.items())[-_MOST_PIECES:]), shapes[-_MOST_SHAPES:]
 
 
-def _shape(rows: Any, height: Any, width: Any, tokens: Any) -> Shape:
+def _shape(rows: Any, latents: Any, height: Any, width: Any, tokens: Any) -> Shape:
     return (
         _number(rows),
+        _number(latents),
         _number(height, most=_MOST_CELLS),
         _number(width, most=_MOST_CELLS),
         _number(tokens, most=_MOST_TOKENS),
     )
 
 
-def _number(value: Any, *, multiple_of: int = 1, most: int = 1 << 20) -> int:
-    if type(value) is not int or not 0 < value <= most or value % multiple_of:
-        raise ValueError(f"{value!r} is not a multiple of {multiple_of} from 1 to {most}")
+def _number(value: Any, *, most: int = 1 << 20) -> int:
+    if type(value) is not int or not 0 < value <= most:
+        raise ValueError(f"{value!r} is not a whole number from 1 to {most}")
     return value
 
 

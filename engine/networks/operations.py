@@ -5,6 +5,7 @@ Pictures are (R, C, h, w), in memory as ``layout`` says; tokens (R, n, C). Knows
 
 from __future__ import annotations
 
+import copy
 import importlib
 import logging
 from collections import Counter
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.networks import onednn
-from engine.networks.hints import Hints
 from engine.networks.doubling import interleaved
+from engine.networks.hints import Hints
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,21 @@ class Operations:
         self._hints = hints or Hints()
         self.pieces: dict[tuple[Any, ...], int] = {}
         """Rows that each operation is given at a time, where that was tried out."""
+
+    def for_rows_of(self, count: int) -> Operations:
+        """The same for rows each of which stands for ``count``; the unit is a multiple of that."""
+        if count == 1:
+            return self
+        assert self._unit is None or self._unit % count == 0
+        other = copy.copy(self)
+        other._unit = self._unit and self._unit // count
+        return other
+
+    def repeat(self, x: Tensor, count: int) -> Tensor:
+        """Each row, of pictures, tokens or vectors, ``count`` times, one after the other."""
+        if x.dim() == 4 and self.layout == torch.channels_last:
+            return self.pictures(self.repeat(tokens(x), count), x)
+        return x[:, None].expand(-1, count, *x.shape[1:]).flatten(0, 1).contiguous()
 
     @property
     def fused(self) -> bool:
@@ -173,22 +189,6 @@ class Operations:
             self.linear_weight(layer.weight.flatten(1)) if self._is_linear(layer) else onednn.convolution_weight(layer)
         )
 
-    def pieces_of(self, rows: int) -> Counter[int]:
-        """How many operations on ``rows`` rows are given how many at a time, of those that were tried."""
-        return Counter(size for (_, first, *_), size in self.pieces.items() if first[0] == rows)
-
-    def _by_rows(self, kind: Any, operation: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        rows, unit = inputs[0].shape[0], self._unit
-        if unit is None or rows <= unit:
-            return operation(*inputs)
-        case = (kind, *(given.shape for given in inputs))
-        if case not in self.pieces:
-            if len(self.pieces) >= _MOST_CASES:
-                self.pieces.clear()
-            first = min(self._hints.piece(case) or rows, rows)
-            self.pieces[case] = self._largest_piece(operation, *inputs, unit=unit, first=first)
-            self._hints.note_piece(case, self.pieces[case])
-        return _in_pieces(operation, inputs, self.pieces[case])
     def _convolved(self, x: Tensor, layer: nn.Conv2d, *, bias: bool) -> Tensor:
         """``layer`` of pictures, in any layout."""
         stride, padding = layer.stride, layer.padding
@@ -201,6 +201,23 @@ class Operations:
 
         return self._by_rows(("convolve", layer.weight.shape, stride, bias), convolved, x)
 
+    def pieces_of(self, rows: int) -> Counter[int]:
+        """How many operations on ``rows`` rows are given how many at a time, of those that were tried."""
+        return Counter(size for (_, _, first, *_), size in self.pieces.items() if first[0] == rows)
+
+    def _by_rows(self, kind: Any, operation: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        rows, unit = inputs[0].shape[0], self._unit
+        if unit is None or rows <= unit:
+            return operation(*inputs)
+        case = (kind, unit, *(given.shape for given in inputs))
+        if case not in self.pieces:
+            if len(self.pieces) >= _MOST_CASES:
+                self.pieces.clear()
+            hint = self._hints.piece(case) or rows
+            first = rows if hint % unit else min(hint, rows)
+            self.pieces[case] = self._largest_piece(operation, *inputs, unit=unit, first=first)
+            self._hints.note_piece(case, self.pieces[case])
+        return _in_pieces(operation, inputs, self.pieces[case])
 
     def _largest_piece(self, operation: Callable[..., Tensor], *inputs: Tensor, unit: int, first: int) -> int:
         """Rows in the largest pieces, from ``first`` on downwards, that come out as pieces of ``unit`` rows do."""

@@ -58,10 +58,14 @@ class Unet:
             operations.lay_out(layer)
 
     def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor) -> Tensor:
-        """x (R, 4, h, w), times (R,) float32, conditioning (R, n, width) → eps like x. All on the weights' device."""
+        """x (P, 4, h, w), times (P,) float32, conditioning (R, n, width) → eps (R, 4, h, w); all on one device.
+
+        R is a multiple of P: each x has R/P conditionings, one after the other. What comes before the first attention
+        to them does not depend on them, and is computed once for each x.
+        """
         run = _Run(self, times, conditioning)
         module = self._module
-        x = self._operations.convolve(x.contiguous(memory_format=self._operations.layout), module.conv_in)
+        x = run.operations(x).convolve(x.contiguous(memory_format=self._operations.layout), module.conv_in)
         skips = [x]
         for block in module.down_blocks:
             for resnet, attention in zip(block.resnets, _attentions(block), strict=True):
@@ -75,7 +79,7 @@ class Unet:
         x = run.block(x, middle.resnets[1], None)
         for block in module.up_blocks:
             for resnet, attention in zip(block.resnets, _attentions(block), strict=True):
-                x = run.block(torch.cat([x, skips.pop()], dim=1), resnet, attention)
+                x = run.block(torch.cat([x, run.for_all_rows(skips.pop())], dim=1), resnet, attention)
             for sampler in block.upsamplers or ():
                 x = self._enlarge(x, sampler, skips[-1].shape[2:])
         x = self._operations.group_norm(x, module.conv_norm_out)
@@ -87,14 +91,14 @@ class Unet:
             return self._operations.convolve_doubled(x, self._doublings[sampler])
         return self._operations.convolve(self._operations.enlarge(x, size), sampler.conv)
 
-    def shifts(self, times: Tensor) -> Tensor:
-        """What the times (R,) add to each residual block's first convolution, its bias included: (R, all channels)."""
+    def shifts(self, times: Tensor, operations: Operations) -> Tensor:
+        """What the times (P,) add to each residual block's first convolution, its bias included: (P, all channels)."""
         angles = times[:, None] * self._frequencies
         embedding = torch.cat([angles.cos(), angles.sin()], dim=1).to(self.dtype)
         layers = self._module.time_embedding
-        hidden = functional.silu(self._operations.linear(embedding, layers.linear_1.weight, layers.linear_1.bias))
-        hidden = functional.silu(self._operations.linear(hidden, layers.linear_2.weight, layers.linear_2.bias))
-        return self._operations.linear(hidden, self._shift, self._shift_bias)
+        hidden = functional.silu(operations.linear(embedding, layers.linear_1.weight, layers.linear_1.bias))
+        hidden = functional.silu(operations.linear(hidden, layers.linear_2.weight, layers.linear_2.bias))
+        return operations.linear(hidden, self._shift, self._shift_bias)
 
     def pieces(self, rows: int) -> Counter[int]:
         """In calls of ``rows`` rows, how many operations are given how many rows at a time; where that was tried."""
@@ -117,26 +121,41 @@ class _Run:
 
     def __init__(self, unet: Unet, times: Tensor, conditioning: Tensor) -> None:
         self._unet = unet
-        self._operations = unet._operations
-        self._shifts = unet.shifts(times)
-        self._kv = self._operations.linear(conditioning, unet._kv)  # (R, n, keys and values of every block)
+        self._rows = conditioning.shape[0]
+        self._each = self._rows // times.shape[0]
+        self._before = unet._operations.for_rows_of(self._each)
+        shifts = unet.shifts(times, self._before)
+        self._shifts = {shifts.shape[0]: shifts, self._rows: self.for_all_rows(shifts)}
+        self._kv = unet._operations.linear(conditioning, unet._kv)  # (R, n, keys and values of every block)
+
+    def operations(self, x: Tensor) -> Operations:
+        """Those for x before it met its conditionings, or after that."""
+        return self._unet._operations if x.shape[0] == self._rows else self._before
+
+    def for_all_rows(self, x: Tensor) -> Tensor:
+        """(P, …) or (R, …) → (R, …)."""
+        return x if x.shape[0] == self._rows else self._before.repeat(x, self._each)
 
     def block(self, x: Tensor, resnet: ResnetBlock2D, attention: Transformer2DModel | None) -> Tensor:
-        x = residual(self._operations, resnet, x, self._shifts[:, self._unet._shift_places[resnet]])
+        shift = self._shifts[x.shape[0]][:, self._unet._shift_places[resnet]]
+        x = residual(self.operations(x), resnet, x, shift)
         return x if attention is None else self._attend(x, attention)
 
     def _attend(self, x: Tensor, layer: Transformer2DModel) -> Tensor:
-        inner = tokens(self._operations.convolve(self._operations.group_norm(x, layer.norm, silu=False), layer.proj_in))
+        operations = self.operations(x)
+        inner = tokens(operations.convolve(operations.group_norm(x, layer.norm, silu=False), layer.proj_in))
         for block in layer.transformer_blocks:
             inner = self._transform(inner, block)
-        return self._operations.convolve(self._operations.pictures(inner, x), layer.proj_out) + x
+        operations = self._unet._operations
+        return operations.convolve(operations.pictures(inner, x), layer.proj_out) + self.for_all_rows(x)
 
     def _transform(self, x: Tensor, block: BasicTransformerBlock) -> Tensor:
-        operations, heads = self._operations, self._unet._heads
+        operations, heads = self.operations(x), self._unet._heads
         q, k, v = operations.linear(operations.layer_norm(x, block.norm1), self._unet._qkv[block]).chunk(3, dim=-1)
         out = block.attn1.to_out[0]
         attended = operations.linear(operations.attend(q, k, v, heads), out.weight, out.bias)
-        x, normed = operations.add_layer_norm(x, attended, block.norm2)
+        x, normed = map(self.for_all_rows, operations.add_layer_norm(x, attended, block.norm2))
+        operations = self._unet._operations
         q = operations.linear(normed, block.attn2.to_q.weight)
         k, v = self._kv[..., self._unet._kv_places[block]].chunk(2, dim=-1)
         out = block.attn2.to_out[0]

@@ -38,15 +38,19 @@ class LinearUnet(torch.nn.Module):
         super().__init__()
         self.dtype = torch.float32
         self.calls: list[tuple[int, int]] = []
+        self.latents: list[int] = []
         self.fits = fits
 
     def pieces(self, rows: int) -> dict[int, int]:
         return {rows: 1}
 
     def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
-        self.calls.append((x.shape[0], context.shape[1]))
-        if not self.fits(x.shape[0]):
+        rows = context.shape[0]
+        self.calls.append((rows, context.shape[1]))
+        self.latents.append(len(x))
+        if not self.fits(rows):
             raise torch.OutOfMemoryError("pretended")
+        x, time = (each.repeat_interleave(rows // len(each), dim=0) for each in (x, time))
         return x * context.mean(dim=(1, 2))[:, None, None, None] + time[:, None, None, None] / 1000
 
 
@@ -114,6 +118,35 @@ def test_without_larger_calls_exact_ones_all_have_one_shape() -> None:
     assert set(unet.calls) == {(2, 77)}
 
 
+@pytest.mark.parametrize(
+    ("batching", "evaluations", "latents"),
+    [
+        ("exact", [evaluation(0), evaluation(1, batch=2)], [1, 1, 1]),
+        ("exact", [evaluation(0, cfg_scale=1.0), evaluation(1)], [2, 1]),  # one is filled up, and not taken for a pair
+        ("exact", [evaluation(0, chunks=5, negative_chunks=4)], [2, 2]),  # of two lengths
+        ("fast", [evaluation(0), evaluation(1, batch=2)], [3]),
+        ("fast", [evaluation(0, cfg_scale=1.0), evaluation(1)], [3]),
+        ("fast", [evaluation(seed) for seed in range(9)], [8, 1]),
+    ],
+)
+def test_a_pictures_two_rows_have_one_x(batching: Batching, evaluations: list[Evaluation], latents: list[int]) -> None:
+    unet = LinearUnet()
+    denoiser = denoiser_of(unet, batching, 2 if batching == "exact" else 16)
+    for wanted, denoised in zip(evaluations, denoiser.denoise(evaluations), strict=True):
+        torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)
+    assert unet.latents == latents
+
+
+@pytest.mark.parametrize("batching", ["exact", "fast"])
+def test_a_call_of_an_odd_number_of_rows_takes_pairs_apart(batching: Batching) -> None:
+    unet = LinearUnet()
+    three = [evaluation(seed) for seed in range(3)]
+    denoiser = denoiser_of(unet, batching, 1 if batching == "exact" else 3)
+    for wanted, denoised in zip(three, denoiser.denoise(three), strict=True):
+        torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)
+    assert unet.latents == ([1] * 6 if batching == "exact" else [3, 3])
+
+
 @pytest.mark.parametrize("batching", ["exact", "fast"])
 def test_on_a_gpu_calls_are_the_largest_that_are_filled(batching: Batching) -> None:
     unet = LinearUnet()
@@ -175,7 +208,7 @@ def test_exact_rows_do_not_depend_on_their_neighbours(tiny_checkpoint: Path, row
 def test_larger_calls_that_compute_otherwise_are_not_taken() -> None:
     class SizeUnet(LinearUnet):
         def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
-            return super().forward(x, time, context) + (1e-6 if len(x) > 4 else 0.0)
+            return super().forward(x, time, context) + (1e-6 if len(context) > 4 else 0.0)
 
     unet = SizeUnet()
     denoiser = denoiser_of(unet, "exact", 8)
@@ -271,7 +304,7 @@ def test_smaller_calls_are_not_tried_before_the_largest_that_is_of_use(monkeypat
 def test_smaller_calls_are_tried_once_the_larger_one_is_refused() -> None:
     class SizeUnet(LinearUnet):
         def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
-            return super().forward(x, time, context) + (1e-6 if len(x) == 16 else 0.0)
+            return super().forward(x, time, context) + (1e-6 if len(context) == 16 else 0.0)
 
     unet = SizeUnet()
     denoiser = denoiser_of(unet, "exact", 16)

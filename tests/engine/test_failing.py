@@ -71,10 +71,10 @@ def test_out_of_memory(
     engine = open_engine(batching=batching, unet_rows=8)
     forward = Unet.__call__
 
-    def scarce(self: Unet, x: Any, *args: Any) -> Any:
-        if x.shape[0] > most:
+    def scarce(self: Unet, x: Any, times: Any, conditioning: Any) -> Any:
+        if conditioning.shape[0] > most:
             raise torch.OutOfMemoryError("pretended")
-        return forward(self, x, *args)
+        return forward(self, x, times, conditioning)
 
     monkeypatch.setattr(Unet, "__call__", scarce)
     handles = [engine.submit(small(seed=seed)) for seed in range(5)]

@@ -40,7 +40,7 @@ def test_both_networks_kernels_are_compiled_and_not_started() -> None:
     calls: list[Any] = []
     first, second = FakeFunction(), FakeFunction()
     compile_ahead(network(calls, first), network(calls, second))
-    assert calls == [[(2, 4, 64, 64), (2,), (2, 77, 768)], [(1, 4, 64, 64)]]
+    assert calls == [[(1, 4, 64, 64), (1,), (2, 77, 768)], [(1, 4, 64, 64)]]
     assert (len(first.compiled), len(second.compiled), first.started, second.started) == (1, 1, [], [])
 
 

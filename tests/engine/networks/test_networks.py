@@ -13,6 +13,7 @@ from torch import Tensor
 from engine.checkpoint import load_checkpoint
 from engine.networks import onednn
 from engine.networks.decoder import VaeDecoder
+from engine.networks.doubling import before_doubling
 from engine.networks.operations import Operations, operations_for
 from engine.networks.unet import Unet
 from tests.checkpoints import write_tiny_checkpoint
@@ -55,6 +56,63 @@ def test_the_unet_is_that_of_diffusers(deep: Path, form: str, height: int, width
     wanted = theirs(x, times, conditioning, return_dict=False)[0]
     unet = Unet(module, operations_of(form))
     assert close(unet(x, times, conditioning), wanted, 1e-3 if height == 1 else 1e-4)
+
+
+@pytest.mark.parametrize("form", ["plain", "prepacked"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_rows_of_one_x_are_those_of_many_alike(tiny_checkpoint: Path, dtype: torch.dtype, form: str) -> None:
+    module = load_checkpoint(tiny_checkpoint, device=CPU, dtype=dtype).unet
+    unet = Unet(module, operations_of(form, dtype))
+    x, times, conditioning = (given.to(dtype) for given in inputs(6, 16, 16))
+    several = x[::3], times[::3].float(), conditioning  # three conditionings for each of two
+    repeated = [given.repeat_interleave(3, dim=0) for given in several[:2]]
+    assert close(
+        unet(*several).float(), unet(*repeated, conditioning).float(), 1e-5 if dtype == torch.float32 else 2e-2
+    )
+
+
+@pytest.mark.parametrize("form", ["plain", "prepacked"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_with_a_unit_pairs_have_the_same_bits_in_calls_of_any_size(
+    tiny_checkpoint: Path, dtype: torch.dtype, form: str
+) -> None:
+    module = load_checkpoint(tiny_checkpoint, device=CPU, dtype=dtype).unet
+    unet = Unet(module, operations_of(form, dtype, unit=2))
+    for pairs in (1, 2, 3, 8):
+        x, times, conditioning = inputs(2 * pairs, 16, 16)
+        x, times, conditioning = x[:pairs].to(dtype), times[:pairs], conditioning.to(dtype)
+        whole = unet(x, times, conditioning).split(2)
+        for i, rows in enumerate(conditioning.split(2)):
+            assert torch.equal(whole[i], unet(x[i : i + 1], times[i : i + 1], rows))
+
+
+@pytest.mark.parametrize("form", ["plain", "prepacked"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 5), (16, 12)])
+@torch.inference_mode()
+def test_a_convolution_before_doubling_is_the_one_after_it(
+    dtype: torch.dtype, form: str, height: int, width: int, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("engine.networks.operations._LARGE_CONVOLUTION", 0)
+    operations = operations_of(form, dtype)
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(16, 24, 3, padding=1).to(dtype)
+    x = torch.randn(3, 16, height, width, dtype=dtype).contiguous(memory_format=operations.layout)
+    wanted = layer(x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
+    doubling = before_doubling(layer)
+    operations.lay_out(doubling)
+    found = operations.convolve_doubled(x, doubling)
+    assert found.is_contiguous(memory_format=operations.layout)
+    assert close(found.float(), wanted.float(), 1e-5 if dtype == torch.float32 else 2e-2)
+
+
+@pytest.mark.parametrize("changed", [{"stride": 2}, {"padding": 0}, {"bias": False}, {"kernel_size": 5}])
+def test_only_convolutions_that_keep_a_pictures_size_are_taken_before_doubling(changed: dict[str, Any]) -> None:
+    layer = torch.nn.Conv2d(8, 8, **({"kernel_size": 3, "padding": 1} | changed))
+    with pytest.raises(ValueError, match="not a 3 × 3 convolution"):
+        before_doubling(layer)
 
 
 @torch.inference_mode()
