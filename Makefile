@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+TRITON := $(VENV)/triton
 ARGUMENTS ?=
 
-.PHONY: image serve test starter bench lint types check format clean
+.PHONY: image serve test kernels starter bench lint types check format clean
 
 image: $(READY)  ## make the workflow's picture
 	$(RUN) -m engine.generate
@@ -30,6 +31,9 @@ lint: $(READY)
 types: $(READY)
 	$(RUN) -m mypy
 
+kernels: $(TRITON)  ## run the GPU's kernels in Triton's interpreter, on Linux without a GPU
+	PYTHONPATH=$(TRITON) TRITON_INTERPRET=1 $(RUN) -m pytest tests/engine/networks/test_kernels.py
+
 check: lint types test  ## everything that CI checks
 
 format: $(READY)  ## put the code into shape
@@ -39,6 +43,10 @@ format: $(READY)  ## put the code into shape
 $(READY): pyproject.toml $(if $(CI),constraints.txt)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet $(if $(CI),--constraint constraints.txt) --editable '.[dev]'
+	@touch $@
+
+$(TRITON): $(READY)  # in a folder of its own: torch imports it wherever it finds it
+	$(RUN) -m pip install --quiet --no-deps --upgrade --target $@ $(if $(CI),--constraint constraints.txt) 'triton>=3.7,<4'
 	@touch $@
 
 clean:

@@ -9,16 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from engine import Engine, OutOfMemory
 from engine import trials as trials_module
-from engine.checkpoint import load_checkpoint
 from engine.device import settle
 from engine.networks.compiling import Kernel
-from engine.networks.decoder import VaeDecoder
 from engine.networks.operations import Operations, operations_for
-from engine.networks.unet import Unet
+from tests.engine.networks.kernel_checks import check_decoder, check_kernels, check_unet
 from tests.engine.test_warm_up import settled
 from tests.requests import random_request, same, small
 
@@ -28,7 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 GPU = torch.device("cuda", 0)
-PLAIN = Operations(layout=torch.channels_last)
 
 
 @pytest.fixture(autouse=True)
@@ -42,61 +38,23 @@ def fused(dtype: torch.dtype) -> Operations:
     return operations
 
 
-def pictures(rows: int, channels: int, height: int, width: int, dtype: torch.dtype) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(channels + height)
-    x = torch.randn(rows, channels, height, width, generator=generator) * 2 + 3
-    return x.to(GPU, dtype, memory_format=torch.channels_last)
-
-
-def close(found: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype) -> bool:
-    error = (found.double() - wanted.double()).norm() / wanted.double().norm()
-    return found.shape == wanted.shape and bool(error < (2e-3 if dtype == torch.float16 else 1e-5))
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 @pytest.mark.parametrize(
     ("channels", "height", "width"),
     [(320, 64, 64), (960, 17, 33), (640, 16, 16), (2560, 8, 8), (32, 1, 2), (128, 200, 96), (64, 181, 182)],
 )
-@torch.inference_mode()
 def test_kernels_compute_what_torch_computes(channels: int, height: int, width: int, dtype: torch.dtype) -> None:
-    x = pictures(2, channels, height, width, dtype)
-    group, layer = nn.GroupNorm(32, channels, device=GPU, dtype=dtype), nn.LayerNorm(channels, device=GPU, dtype=dtype)
-    convolution = nn.Conv2d(channels, channels, 3, padding=1, device=GPU, dtype=dtype).to(
-        memory_format=torch.channels_last
-    )
-    for parameter in (*group.parameters(), *layer.parameters()):
-        parameter.copy_(torch.randn_like(parameter))
-    ours, shift = fused(dtype), torch.randn(2, channels, device=GPU, dtype=dtype)
-    for given in (None, shift, shift[0]):
-        wanted = PLAIN.group_norm(x.double(), group.double(), shift=None if given is None else given.double())
-        found = ours.group_norm(x, group.to(dtype), shift=given)
-        assert close(found, wanted, dtype)
-        own = given if given is None or given.dim() == 1 else given[1:]
-        assert torch.equal(ours.group_norm(x[1:], group, shift=own), found[1:])
-    tokens = torch.randn(2, 9, channels, device=GPU, dtype=dtype)
-    for found, wanted in zip(
-        ours.add_layer_norm(tokens, tokens, layer), PLAIN.add_layer_norm(tokens, tokens, layer), strict=True
-    ):
-        assert close(found, wanted, dtype)
-    assert close(ours.layer_norm(tokens, layer), PLAIN.layer_norm(tokens, layer), dtype)
-    assert close(ours.gated(tokens), PLAIN.gated(tokens), dtype)
-    assert close(ours.convolve_add(x, convolution, x), PLAIN.convolve_add(x, convolution, x), dtype)
-    assert torch.equal(ours.enlarge(x, (2 * height, 2 * width)), PLAIN.enlarge(x, (2 * height, 2 * width)))
+    check_kernels(fused(dtype), channels, height, width, torch.zeros((), device=GPU, dtype=dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-@torch.inference_mode()
 def test_networks_with_kernels_are_those_without(tiny_checkpoint: Path, dtype: torch.dtype) -> None:
     settle(GPU)  # or convolutions would round to TF32
-    checkpoint = load_checkpoint(tiny_checkpoint, device=GPU, dtype=dtype)
     bound = 1e-4 if dtype == torch.float32 else 5e-2  # one row of two values each makes group norms of noise
-    x, times = pictures(2, 4, 32, 32, dtype), torch.tensor([1.0, 999.0], device=GPU)
-    conditioning = torch.randn(2, 77, 64, device=GPU, dtype=dtype)
-    one, other = (Unet(checkpoint.unet, operations)(x, times, conditioning) for operations in (PLAIN, fused(dtype)))
-    assert (one - other).norm() / one.norm() < bound
-    one, other = (VaeDecoder(checkpoint.vae, operations)(x) for operations in (PLAIN, fused(dtype)))
-    assert (one - other).norm() / one.norm() < bound
+    like = torch.zeros((), device=GPU, dtype=dtype)
+    for latents in (1, 2):
+        check_unet(fused(dtype), tiny_checkpoint, latents, 32, like, bound)
+    check_decoder(fused(dtype), tiny_checkpoint, 32, like, bound)
 
 
 @pytest.mark.parametrize("unet_rows", [None, 2, 8])
