@@ -5,9 +5,8 @@ Knows nothing of what a checkpoint is for: whoever makes it says how a file is l
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -46,7 +45,12 @@ class _Place(Generic[R]):
 
 
 class Pool(Generic[R]):
-    """Resident checkpoints. Thread-safe; loads one at a time, on a thread of its own, so that nobody else waits."""
+    """Resident checkpoints. Thread-safe; loads one at a time, on a thread of its own, so that nobody else waits.
+
+    The thread ends when there is nothing left to load. OpenMP keeps threads for each thread that ever computed on
+    several processors, and once all of them are more than there are processors, each that waits for its part of an
+    operation is put to sleep: of a small network's time on a CPU that is more than half.
+    """
 
     def __init__(self, load: Callable[[Path], R], size_of: Callable[[Path], int], *, budget: int) -> None:
         self._load = load
@@ -56,9 +60,8 @@ class Pool(Generic[R]):
         self._leaving: list[_Place[R]] = []  # still in use, to be let go of then, and not leased any more
         self._changed = threading.Condition()
         self._closed = False
-        self._orders: queue.SimpleQueue[tuple[_Key, _Place[R]] | None] = queue.SimpleQueue()
-        self._loader = threading.Thread(target=self._run, name="checkpoint-loader", daemon=True)
-        self._loader.start()
+        self._orders: deque[tuple[_Key, _Place[R]]] = deque()
+        self._loader: threading.Thread | None = None
 
     def acquire(self, path: Path) -> Lease[R]:
         """Lease the checkpoint in ``path``; it is loaded in the background unless it is resident already.
@@ -78,7 +81,10 @@ class Pool(Generic[R]):
             place = self._places.get(key)
             if place is None:
                 place = self._places[key] = _Place(path)
-                self._orders.put((key, place))
+                self._orders.append((key, place))
+                if self._loader is None:
+                    self._loader = threading.Thread(target=self._run, name="checkpoint-loader", daemon=True)
+                    self._loader.start()
             self._places.move_to_end(key)
             place.users += 1
         return Lease(place.resident, lambda: self._leave(place))
@@ -114,9 +120,9 @@ class Pool(Generic[R]):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._orders.put(None)
-        if threading.current_thread() is not self._loader:  # which may be the one to collect a forgotten engine
-            self._loader.join()
+            loader = self._loader
+        if loader and loader is not threading.current_thread():  # which may be what collects a forgotten engine
+            loader.join()
         with self._changed:
             places = list(self._places.values())
             self._places.clear()
@@ -133,9 +139,14 @@ class Pool(Generic[R]):
             self._changed.notify_all()
 
     def _run(self) -> None:
-        while not self._closed and (order := self._orders.get()) is not None:
+        while True:
+            with self._changed:
+                if self._closed or not self._orders:
+                    self._loader = None
+                    return
+                order = self._orders.popleft()
             self._fill(*order)
-            del order  # or it would keep the checkpoint until the next one is ordered
+            del order  # or it would keep the checkpoint until the next one is loaded
 
     def _fill(self, key: _Key, place: _Place[R]) -> None:
         try:

@@ -58,6 +58,26 @@ def use(pool: Pool[str], path: Path) -> str:
     return value
 
 
+def loaders() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "checkpoint-loader"]
+
+
+def test_the_thread_that_loads_ends_with_its_work(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+    others = set(loaders())
+    for _ in range(2):
+        loads.gate.clear()
+        leases = [pool.acquire(files[name]) for name in "ab"]
+        (own,) = set(loaders()) - others
+        loads.gate.set()
+        own.join(WAIT)
+        assert not own.is_alive()
+        assert [lease.resident.result(0) for lease in leases] == ["aaaa", "bbbb"]
+        for lease in leases:
+            lease.release()
+        for name in "ab":
+            assert pool.let_go(files[name])
+
+
 def test_a_checkpoint_is_loaded_once(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
     assert [use(pool, files["a"]) for _ in range(3)] == ["aaaa"] * 3
     assert loads.log == ["a"]
