@@ -8,8 +8,18 @@ for four ninths of the multiplications.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+
+
+def parameters_before_doubling(widths: Sequence[int]) -> int:
+    """Parameters that ``before_doubling`` makes for a UNet or decoder with levels of ``widths``, full resolution first.
+
+    Each level but the first is enlarged once.
+    """
+    return sum(4 * (width * width * 4 + width) for width in widths[1:])
 
 
 @torch.no_grad()
@@ -21,7 +31,8 @@ def before_doubling(layer: nn.Conv2d) -> nn.Conv2d:
     if (layer.kernel_size, layer.stride, layer.padding) != ((3, 3), (1, 1), (1, 1)) or layer.bias is None:
         raise ValueError(f"not a 3 × 3 convolution with a margin of one pixel and a bias: {layer}")
     weights = [own for lines in _places(layer.weight.float(), 2) for own in _places(lines, 3)]
-    folded: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, layer.in_channels, 4 * layer.out_channels, 2, padding=1)
+    with torch.device("meta"):
+        folded = nn.Conv2d(layer.in_channels, 4 * layer.out_channels, 2, padding=1)
     folded.weight = nn.Parameter(torch.cat(weights).to(layer.weight.dtype), requires_grad=False)
     folded.bias = nn.Parameter(layer.bias.repeat(4), requires_grad=False)
     return folded

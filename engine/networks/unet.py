@@ -72,7 +72,7 @@ class Unet:
                 x = run.block(x, resnet, attention)
                 skips.append(x)
             for sampler in block.downsamplers or ():
-                x = self._operations.convolve(x, sampler.conv)
+                x = run.operations(x).convolve(x, sampler.conv)
                 skips.append(x)
         middle = module.mid_block
         x = run.block(x, middle.resnets[0], middle.attentions[0])

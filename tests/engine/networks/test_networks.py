@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from engine.checkpoint import load_checkpoint
+from engine.config import MODELS_FOLDER
 from engine.networks import onednn
 from engine.networks.decoder import VaeDecoder
 from engine.networks.doubling import before_doubling
@@ -86,6 +88,19 @@ def test_with_a_unit_pairs_have_the_same_bits_in_calls_of_any_size(
         whole = unet(x, times, conditioning).split(2)
         for i, rows in enumerate(conditioning.split(2)):
             assert torch.equal(whole[i], unet(x[i : i + 1], times[i : i + 1], rows))
+
+
+@torch.inference_mode()
+def test_pairs_are_exact_on_a_device_that_computes_each_number_of_rows_otherwise(monkeypatch: Any) -> None:
+    for name in ("conv2d", "linear", "scaled_dot_product_attention"):
+        plain = getattr(functional, name)
+        monkeypatch.setattr(functional, name, lambda x, *rest, plain=plain: plain(x, *rest) * (1 + len(x) / 1000))
+    starter = MODELS_FOLDER / "starter.safetensors"  # without attention at its first level: pairs share more there
+    unet = Unet(load_checkpoint(starter, device=CPU, dtype=torch.float32).unet, Operations(unit=2))
+    x, times, conditioning = inputs(4)
+    whole = unet(x[:2], times[:2], conditioning)
+    assert torch.equal(whole[:2], unet(x[:1], times[:1], conditioning[:2]))
+    assert torch.equal(whole[2:], unet(x[1:2], times[1:2], conditioning[2:]))
 
 
 @pytest.mark.parametrize("form", ["plain", "prepacked"])
