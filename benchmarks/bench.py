@@ -22,7 +22,7 @@ from benchmarks.plan import Plan, Variant
 from benchmarks.report import Report
 from benchmarks.subjects import EngineSubject, Subject
 from benchmarks.worker import Worker, WorkerLost
-from engine.checkpoint import checkpoint_size
+from engine.checkpoint import inspect_checkpoint
 
 T = TypeVar("T")
 
@@ -125,7 +125,8 @@ class Bench:
 
     def fit(self, subjects: Sequence[Subject]) -> bool:
         """Whether all of these can be open at once, by a guess."""
-        sizes = [checkpoint_size(self.plan.checkpoint, getattr(torch, one.dtype)) for one in subjects]
+        facts = inspect_checkpoint(self.plan.checkpoint)
+        sizes = [facts.size_bytes(getattr(torch, one.dtype)) for one in subjects]
         return sum(_COPIES * size + _ROOM for size in sizes) <= memory_bytes(self.device) * 0.9
 
     def open(self, subjects: Sequence[Subject], timed: bool = True) -> list[Worker]:

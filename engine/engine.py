@@ -10,12 +10,11 @@ from pathlib import Path
 from types import TracebackType
 
 from engine import catalog
-from engine.checkpoint import checkpoint_size
 from engine.config import EngineConfig
 from engine.device import settle, torch_device, torch_dtype
 from engine.handle import GenerationResult, Handle, Listener
 from engine.job import Job, Model
-from engine.loading import Loader
+from engine.loading import Loader, resident_size
 from engine.loop import Loop, as_ours
 from engine.memory import free_bytes
 from engine.pool import Pool
@@ -47,7 +46,7 @@ class Engine:
         self._loop = Loop(device=self.device, capacity=self.config.max_in_flight, rows=rows)
         # none of these has a reference to self: see _close
         self._loader = Loader(self.config, self.device, self.dtype, self._loop.warm_up)
-        size_of = functools.partial(checkpoint_size, dtype=self.dtype)
+        size_of = functools.partial(resident_size, dtype=self.dtype)
         self._pool: Pool[Model] = Pool(self._loader.load, size_of, budget=budget)
         self._close = weakref.finalize(self, _close, self._loop, self._pool)
         if first is not None:

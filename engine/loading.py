@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from engine.checkpoint import Checkpoint, load_checkpoint
+from engine.checkpoint import Checkpoint, inspect_checkpoint, load_checkpoint
 from engine.conditioning import Conditioner
 from engine.config import EngineConfig
 from engine.denoiser import Denoiser
@@ -24,6 +24,7 @@ from engine.job import Model
 from engine.memory import device_lost, release_cached
 from engine.networks.compiling import compiled_ahead
 from engine.networks.decoder import VaeDecoder
+from engine.networks.doubling import parameters_before_doubling
 from engine.networks.graphs import CudaRecorder, Launcher, Recorder, Tally
 from engine.networks.hints import Hints, hints_file
 from engine.networks.operations import operations_for
@@ -37,6 +38,13 @@ from engine.warm_up import CELLS, Chore, chores
 _log = logging.getLogger(__name__)
 
 _VERSIONED = ("torch", "diffusers", "transformers", "numpy")
+
+
+def resident_size(path: Path, dtype: torch.dtype) -> int:
+    """Bytes that the checkpoint in ``path`` takes at work in ``dtype``. Raises what ``inspect_checkpoint`` raises."""
+    facts = inspect_checkpoint(path)
+    added = sum(map(parameters_before_doubling, (facts.unet_widths, facts.vae_widths)))
+    return facts.size_bytes(dtype) + added * dtype.itemsize
 
 
 class Loader:

@@ -83,11 +83,6 @@ def inspect_checkpoint(path: Path | str) -> CheckpointFacts:
     return _contents(path, open_weights(path, values=False)).facts
 
 
-def checkpoint_size(path: Path | str, dtype: torch.dtype) -> int:
-    """Bytes that the checkpoint in ``path`` takes once loaded as ``dtype``. Raises as ``inspect_checkpoint``."""
-    return inspect_checkpoint(path).size_bytes(dtype)
-
-
 def _contents(path: Path, weights: Weights) -> Contents:
     try:
         return read_contents(weights.shapes, weights.dtypes)

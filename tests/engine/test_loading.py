@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from engine import EngineConfig
-from engine.loading import Loader
+from engine.checkpoint import load_checkpoint
+from engine.loading import Loader, resident_size
 from engine.networks.compiling import Kernel
+from engine.networks.decoder import VaeDecoder
+from engine.networks.operations import Operations
+from engine.networks.unet import Unet
 from tests.engine.networks.test_compiling import FakeFunction
 
 
@@ -34,6 +39,15 @@ def network(calls: list[Any], function: FakeFunction, failure: Exception | None 
 
 def compile_ahead(unet: Any, decoder: Any) -> None:
     loader()._compile_ahead(unet, decoder, 768)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_checkpoints_size_is_what_is_held_of_it(tiny_checkpoint: Path, dtype: torch.dtype) -> None:
+    checkpoint = load_checkpoint(tiny_checkpoint, device=torch.device("cpu"), dtype=dtype)
+    unet, decoder = Unet(checkpoint.unet, Operations()), VaeDecoder(checkpoint.vae, Operations())
+    held = [checkpoint.unet, checkpoint.vae, checkpoint.text_encoder]
+    held += [*unet._doublings.values(), decoder._layers["doublings"]]
+    assert resident_size(tiny_checkpoint, dtype) == sum(p.nbytes for layer in held for p in layer.parameters())
 
 
 def test_both_networks_kernels_are_compiled_and_not_started() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.checkpoint import checkpoint_size, inspect_checkpoint, load_checkpoint
+from engine.checkpoint import inspect_checkpoint, load_checkpoint
 from tests.checkpoints import TEXT, UNET, VAE, tiny_checkpoint_tensors, write_tiny_checkpoint
 from tests.loading import CPU, load, reason, write
 
@@ -46,7 +46,7 @@ def test_every_value_arrives_in_the_dtype_asked_for(tmp_path: Path, stored: torc
         assert {p.dtype for p in network.parameters()} == {dtype}
         assert not any(t.is_meta for t in [*network.parameters(), *network.buffers()])
     size = sum(p.nbytes for network in networks.values() for p in network.parameters())
-    assert checkpoint.size_bytes == checkpoint_size(path, dtype) == size
+    assert checkpoint.size_bytes == inspect_checkpoint(path).size_bytes(dtype) == size
 
 
 def test_mixed_precision_and_tensors_of_no_concern(tmp_path: Path) -> None:

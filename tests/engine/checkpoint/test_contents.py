@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.checkpoint import checkpoint_size
+from engine.checkpoint import inspect_checkpoint
 from engine.errors import BrokenCheckpoint
 from tests.checkpoints import TEXT, UNET, VAE, tiny_checkpoint_tensors
 from tests.loading import reason, write
@@ -43,7 +43,7 @@ def test_it_says_what_else_a_file_is(tmp_path: Path, names: list[str], expected:
     path = write(tmp_path / "other.safetensors", {name: torch.zeros(2, 2) for name in names})
     assert expected in reason(path)
     with pytest.raises(BrokenCheckpoint):
-        checkpoint_size(path, torch.float32)
+        inspect_checkpoint(path)
 
 
 @pytest.mark.parametrize(

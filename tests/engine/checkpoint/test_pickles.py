@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.checkpoint import checkpoint_size, inspect_checkpoint
+from engine.checkpoint import inspect_checkpoint
 from engine.errors import BrokenCheckpoint
 from tests.checkpoints import UNET, tiny_checkpoint_tensors
 from tests.loading import load, reason, write
@@ -50,7 +50,7 @@ def test_pickles_of_nothing_but_tensors_load(tmp_path: Path, tiny: Path, legacy:
     path = write_pickle(tmp_path / f"old{suffix}", content if suffix == ".ckpt" else content["state_dict"], legacy)
     ours, theirs = load(path), load(tiny)
     assert all(torch.equal(a, b) for a, b in zip(ours.unet.parameters(), theirs.unet.parameters(), strict=True))
-    assert checkpoint_size(path, torch.bfloat16) == theirs.size_bytes // 2
+    assert inspect_checkpoint(path).size_bytes(torch.bfloat16) == theirs.size_bytes // 2
 
 
 @pytest.mark.parametrize("how", ["zip", "legacy", "plain", "protocol 2"])
