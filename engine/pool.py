@@ -80,11 +80,12 @@ class Pool(Generic[R]):
                 raise EngineClosed("the engine is closed")
             place = self._places.get(key)
             if place is None:
+                if self._loader is None:
+                    loader = threading.Thread(target=self._run, name="checkpoint-loader", daemon=True)
+                    loader.start()  # it waits until this is done; where no thread can be started, nothing has changed
+                    self._loader = loader
                 place = self._places[key] = _Place(path)
                 self._orders.append((key, place))
-                if self._loader is None:
-                    self._loader = threading.Thread(target=self._run, name="checkpoint-loader", daemon=True)
-                    self._loader.start()
             self._places.move_to_end(key)
             place.users += 1
         return Lease(place.resident, lambda: self._leave(place))

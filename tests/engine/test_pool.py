@@ -62,6 +62,20 @@ def loaders() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "checkpoint-loader"]
 
 
+def test_where_no_thread_can_be_started_the_next_one_is_asked_to_load(
+    pool: Pool[str], files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError, match="start new thread"):
+            pool.acquire(files["a"])
+    assert pool.loading() == []
+    assert use(pool, files["a"]) == "aaaa"
+
+
 def test_the_thread_that_loads_ends_with_its_work(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
     others = set(loaders())
     for _ in range(2):
