@@ -19,7 +19,7 @@ from engine.errors import OutOfMemory
 from engine.memory import free_bytes, out_of_memory, release_cached
 from engine.networks.graphs import Launcher
 from engine.networks.hints import Hints
-from engine.rows import Row, groups_of, in_pairs, inputs_of, may_share, random_rows, repeated, units_of
+from engine.rows import Row, filled_up, groups_of, in_pairs, inputs_of, may_share, random_rows, repeated, units_of
 from engine.schedules import timestep
 from engine.trials import Trials
 from engine.vae import PIXELS_PER_CELL
@@ -251,7 +251,8 @@ class Denoiser:
             raise OutOfMemory(f"the device's memory does not suffice for a UNet call of {least}")
         if self.form == "graph":
             (height, width), length = rows[0].x.shape[2:], math.lcm(*(row.conditioning.shape[1] for row in rows))
-            self._hints.note_shape((size, size // 2 if in_pairs(rows) else size, height, width, length))
+            latents = size // 2 if in_pairs(filled_up(rows, size)) else size
+            self._hints.note_shape((size, latents, height, width, length))
         self._good_calls += 1
         if self._limit < self._sizes[-1] and self._good_calls >= _CALLS_BEFORE_GROWING:
             self._limit, self._good_calls = min(self._limit * 2, self._sizes[-1]), 0

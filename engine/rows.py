@@ -62,13 +62,18 @@ def inputs_of(rows: Sequence[Row], size: int) -> tuple[Tensor, Tensor, Tensor]:
 
     P is half of ``size`` where all rows are in pairs, else ``size``.
     """
-    padded = [*rows, *[rows[0]] * (size - len(rows))]
+    padded = filled_up(rows, size)
     length = math.lcm(*(row.conditioning.shape[1] for row in rows))
     distinct = padded[::2] if in_pairs(padded) else padded
     x = torch.cat([row.x for row in distinct])
     times = to_device(torch.tensor([row.time for row in distinct], dtype=torch.float32), x.device)
     context = torch.cat([repeated(row.conditioning, length) for row in padded])
     return x, times, context.to(x.dtype)
+
+
+def filled_up(rows: Sequence[Row], size: int) -> list[Row]:
+    """``rows`` and, up to ``size`` rows, the first again."""
+    return [*rows, *[rows[0]] * (size - len(rows))]
 
 
 def in_pairs(rows: Sequence[Row]) -> bool:

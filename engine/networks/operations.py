@@ -39,8 +39,9 @@ class Operations:
     """The operations. With ``unit``, a row's result has the same bits in a call of any number of rows as in ``unit``.
 
     Kernels of convolutions, matrix products and attention are chosen by the whole shape, and may add up in another
-    order where there are more rows. Each operation therefore finds out, the first time that it meets a shape, in how
-    large pieces its rows come out as they do in pieces of ``unit`` rows, and keeps to that. All else works row by row.
+    order where there are more rows, as may a CPU's group norm. Each of these operations therefore finds out, the first
+    time that it meets a shape, in how large pieces its rows come out as they do in pieces of ``unit`` rows, and keeps
+    to that. All else works row by row.
     """
 
     def __init__(
@@ -106,7 +107,8 @@ class Operations:
     def convolve_doubled(self, x: Tensor, layer: nn.Conv2d) -> Tensor:
         """Pictures (R, n, h, w), doubled in size, then convolved: (R, m, 2h, 2w). ``layer``: of ``before_doubling``."""
         if self._kernels is not None:
-            whole: Tensor = self._kernels.interleave(self._convolved(x, layer, bias=False), layer.bias)
+            parts = self._convolved(x, layer, bias=False).contiguous(memory_format=self.layout)
+            whole: Tensor = self._kernels.interleave(parts, layer.bias)
             return whole
         return interleaved(self._convolved(x, layer, bias=True), self.layout)
 
@@ -146,7 +148,12 @@ class Operations:
             return normed
         if shift is not None:
             x = x + shift[..., None, None]
-        x = functional.group_norm(x, layer.num_groups, layer.weight, layer.bias, layer.eps)
+
+        def normed_of(x: Tensor) -> Tensor:
+            return functional.group_norm(x, layer.num_groups, layer.weight, layer.bias, layer.eps)
+
+        # a CPU shares a large picture's channels_last pixels out among its threads, as the rows are fewer or more
+        x = self._by_rows(("group_norm", layer.num_groups), normed_of, x)
         return functional.silu(x, inplace=True) if silu else x
 
     def layer_norm(self, x: Tensor, layer: nn.LayerNorm) -> Tensor:
@@ -203,7 +210,8 @@ class Operations:
 
     def pieces_of(self, rows: int) -> Counter[int]:
         """How many operations on ``rows`` rows are given how many at a time, of those that were tried."""
-        return Counter(size for (_, _, first, *_), size in self.pieces.items() if first[0] == rows)
+        tried = self.pieces.items()
+        return Counter(size for (_, unit, first, *_), size in tried if unit == self._unit and first[0] == rows)
 
     def _by_rows(self, kind: Any, operation: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         rows, unit = inputs[0].shape[0], self._unit

@@ -205,6 +205,43 @@ def test_exact_rows_do_not_depend_on_their_neighbours(tiny_checkpoint: Path, row
             assert torch.equal(wanted, denoised)
 
 
+def test_exact_pairs_are_not_taken_apart_by_their_neighbours() -> None:
+    class PairUnet(LinearUnet):
+        """Computes pairs otherwise."""
+
+        def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
+            return super().forward(x, time, context) + (1e-6 if len(x) < len(context) else 0.0)
+
+    denoiser = denoiser_of(PairUnet(), "exact", 4)
+    alone = [denoiser.denoise([wanted])[0] for wanted in MIXED]
+    for _ in range(2):
+        for wanted, denoised in zip(alone, denoiser.denoise(MIXED), strict=True):
+            assert torch.equal(wanted, denoised)
+
+
+@pytest.mark.parametrize("latents", [2, 4])
+def test_larger_calls_of_pairs_and_of_others_are_tried_apart(latents: int) -> None:
+    class LatentsUnet(LinearUnet):
+        """Computes larger calls of so many latents otherwise."""
+
+        def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
+            wrong = len(context) == 4 and len(x) == latents
+            return super().forward(x, time, context) + (1e-6 if wrong else 0.0)
+
+    pairs = [evaluation(0), evaluation(1)]
+    others = [evaluation(2, cfg_scale=1.0), evaluation(3, cfg_scale=1.0)]
+    for first, second in ((pairs, others), (others, pairs)):
+        unet = LatentsUnet()
+        denoiser = denoiser_of(unet, "exact", 4)
+        for several in (first, second):
+            alone = [denoiser.denoise([wanted])[0] for wanted in several]
+            denoiser.denoise(several)  # tries the larger call out
+            unet.calls.clear()
+            for wanted, denoised in zip(alone, denoiser.denoise(several), strict=True):
+                assert torch.equal(wanted, denoised)
+            assert {rows for rows, _ in unet.calls} == {2 if (several is pairs) == (latents == 2) else 4}
+
+
 def test_larger_calls_that_compute_otherwise_are_not_taken() -> None:
     class SizeUnet(LinearUnet):
         def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +91,26 @@ def test_with_a_unit_pairs_have_the_same_bits_in_calls_of_any_size(
         whole = unet(x, times, conditioning).split(2)
         for i, rows in enumerate(conditioning.split(2)):
             assert torch.equal(whole[i], unet(x[i : i + 1], times[i : i + 1], rows))
+
+
+_NORMS = """
+import torch
+from engine.networks.operations import Operations
+torch.set_num_threads(2)
+operations = Operations(layout=torch.channels_last, unit=1)
+layer = torch.nn.GroupNorm(32, 64, dtype=torch.bfloat16)
+with torch.inference_mode():
+    for seed in range(8):
+        x = torch.randn(8, 64, 32, 32, generator=torch.Generator().manual_seed(seed)).bfloat16() * 3 + 5
+        x = x.contiguous(memory_format=torch.channels_last)
+        whole = operations.group_norm(x, layer)
+        assert all(torch.equal(whole[i : i + 1], operations.group_norm(x[i : i + 1], layer)) for i in range(8))
+"""
+
+
+def test_group_norms_have_the_same_bits_in_calls_of_any_size_on_several_threads() -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", _NORMS], env=environment, cwd=MODELS_FOLDER.parent, check=True, timeout=120)
 
 
 @torch.inference_mode()
