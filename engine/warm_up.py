@@ -25,12 +25,14 @@ def chores(sizes: Sequence[int], remembered: Sequence[Shape]) -> list[Chore]:
     """For a model whose UNet calls may have ``sizes`` rows, rising: what everybody needs first.
 
     The text encoder, a UNet call and a decode of one picture of 512 × 512, with guidance; then such pictures' larger
-    calls, largest first; then the calls that are ``remembered``. Each is made twice: the second call is the one that is
-    recorded, and of a larger exact call the first is the trial.
+    calls, largest first; the same without guidance; then the calls that are ``remembered``. Each is made twice: the
+    second call is the one that is recorded, and of a larger exact call the first is the trial.
     """
-    smallest, *larger = ((rows, max(1, rows // 2), CELLS, CELLS, CHUNK) for rows in sizes)
-    others = [shape for shape in remembered if shape not in (smallest, *larger)]
-    first, *calls = (functools.partial(_call, shape=shape) for shape in (smallest, *reversed(larger), *others))
+    falling = (sizes[0], *reversed(sizes[1:]))
+    guided = [(rows, max(1, rows // 2), CELLS, CELLS, CHUNK) for rows in falling]
+    unguided = [(rows, rows, CELLS, CELLS, CHUNK) for rows in falling]
+    shapes = dict.fromkeys((*guided, *unguided, *remembered))
+    first, *calls = (functools.partial(_call, shape=shape) for shape in shapes)
     order: list[Chore] = [_encode, first, _decode, *calls]
     return [chore for chore in order for _ in range(2)]
 
