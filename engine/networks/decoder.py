@@ -21,10 +21,8 @@ class VaeDecoder:
     def __init__(self, module: AutoencoderKL, operations: Operations) -> None:
         self.channels: int = module.config.block_out_channels[0]
         """Of the last level."""
-        samplers = [layer for layer in module.decoder.modules() if isinstance(layer, Upsample2D)]
-        doublings = nn.ModuleList(before_doubling(sampler.conv) for sampler in samplers)
-        layers = {"entrance": module.post_quant_conv, "decoder": module.decoder, "doublings": doublings}
-        self._layers = nn.ModuleDict(layers)
+        self._layers = nn.ModuleDict({"entrance": module.post_quant_conv, "decoder": module.decoder})
+        self._layers["doublings"] = _doublings(module.decoder)
         self._operations = operations
         operations.lay_out(self._layers)
 
@@ -44,6 +42,7 @@ class VaeDecoder:
         # what oneDNN has laid out cannot be copied as it is
         plain = {id(weight): fixed(weight.to_dense()) for weight in self._layers.parameters() if weight.is_mkldnn}
         wide._layers = copy.deepcopy(self._layers, plain).float()
+        wide._layers["doublings"] = _doublings(wide._layers["decoder"])  # of sums that were not rounded
         return wide
 
     def __call__(self, latents: Tensor) -> Tensor:
@@ -70,3 +69,8 @@ class VaeDecoder:
         q, k, v = (operations.linear(normed, part.weight, part.bias) for part in (layer.to_q, layer.to_k, layer.to_v))
         out = layer.to_out[0]
         return operations.pictures(operations.linear(operations.attend(q, k, v, 1), out.weight, out.bias), x) + x
+
+
+def _doublings(decoder: nn.Module) -> nn.ModuleList:
+    """In the order of the levels."""
+    return nn.ModuleList(before_doubling(layer.conv) for layer in decoder.modules() if isinstance(layer, Upsample2D))
