@@ -77,22 +77,6 @@ def test_rows_of_one_x_are_those_of_many_alike(tiny_checkpoint: Path, dtype: tor
     )
 
 
-@pytest.mark.parametrize("form", ["plain", "prepacked"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@torch.inference_mode()
-def test_with_a_unit_pairs_have_the_same_bits_in_calls_of_any_size(
-    tiny_checkpoint: Path, dtype: torch.dtype, form: str
-) -> None:
-    module = load_checkpoint(tiny_checkpoint, device=CPU, dtype=dtype).unet
-    unet = Unet(module, operations_of(form, dtype, unit=2))
-    for pairs in (1, 2, 3, 8):
-        x, times, conditioning = inputs(2 * pairs, 16, 16)
-        x, times, conditioning = x[:pairs].to(dtype), times[:pairs], conditioning.to(dtype)
-        whole = unet(x, times, conditioning).split(2)
-        for i, rows in enumerate(conditioning.split(2)):
-            assert torch.equal(whole[i], unet(x[i : i + 1], times[i : i + 1], rows))
-
-
 _NORMS = """
 import torch
 from engine.networks.operations import Operations
@@ -205,18 +189,20 @@ def test_a_prepacked_convolution_is_the_plain_one(dtype: torch.dtype, kernel: in
 
 @pytest.mark.parametrize("form", ["plain", "prepacked"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("each", "calls"), [(1, (2, 3, 4, 7, 8)), (2, (2, 4, 6, 16))], ids=["single", "pairs"])
 @torch.inference_mode()
 def test_with_a_unit_rows_have_the_same_bits_in_calls_of_any_size(
-    tiny_checkpoint: Path, dtype: torch.dtype, form: str
+    tiny_checkpoint: Path, each: int, calls: tuple[int, ...], dtype: torch.dtype, form: str
 ) -> None:
     module = load_checkpoint(tiny_checkpoint, device=CPU, dtype=dtype).unet
     unet = Unet(module, operations_of(form, dtype, unit=2))
-    for rows in (2, 3, 4, 7, 8):
+    for rows in calls:
         x, times, conditioning = inputs(rows, 16, 16)
-        whole = unet(x.to(dtype), times, conditioning.to(dtype))
+        x, times, conditioning = x[: rows // each].to(dtype), times[: rows // each], conditioning.to(dtype)
+        whole = unet(x, times, conditioning)
         for first in range(0, rows - 1, 2):
-            pair = slice(first, first + 2)
-            assert torch.equal(whole[pair], unet(x[pair].to(dtype), times[pair], conditioning[pair].to(dtype)))
+            pair, own = slice(first, first + 2), slice(first // each, (first + 2) // each)
+            assert torch.equal(whole[pair], unet(x[own], times[own], conditioning[pair]))
 
 
 def test_pieces_are_as_large_as_they_can_be() -> None:
