@@ -22,7 +22,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.drive import Visit, closed_loop
 from benchmarks.subjects import Subject
 from engine import GenerationRequest
-from engine.conditioning import Conditioner
+from engine.text.conditioning import Conditioner
 from engine.denoiser import Denoiser
 from engine.png import encode_png
 from engine.vae import Decoder

@@ -20,7 +20,7 @@ from engine.memory import free_bytes
 from engine.pool import Pool
 from engine.request import GenerationRequest
 from engine.trajectory import check
-from engine.vocabulary import encoder
+from engine.text.vocabulary import encoder
 
 _SHARE_OF_FREE_MEMORY = 0.75  # the rest is for activations, conditioning and pictures
 

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from engine.checkpoint import Checkpoint
-from engine.conditioning import Conditioner
+from engine.text.conditioning import Conditioner
 from engine.denoiser import Denoiser
 from engine.finish import Finish
 from engine.handle import Handle

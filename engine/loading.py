@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from engine.checkpoint import Checkpoint, inspect_checkpoint, load_checkpoint
-from engine.conditioning import Conditioner
+from engine.text.conditioning import Conditioner
 from engine.config import EngineConfig
 from engine.denoiser import Denoiser
 from engine.device import device_name, settle
@@ -29,7 +29,7 @@ from engine.networks.graphs import CudaRecorder, Launcher, Recorder, Tally
 from engine.networks.hints import Hints, hints_file
 from engine.networks.operations import operations_for
 from engine.networks.unet import Unet
-from engine.prompt import CHUNK
+from engine.text.prompt import CHUNK
 from engine.room import largest_side
 from engine.transfer import Aside
 from engine.vae import Decoder

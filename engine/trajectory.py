@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.denoiser import Denoiser, Evaluation
 from engine.noise import NoiseSource, start_noise
-from engine.prompt import chunks
+from engine.text.prompt import chunks
 from engine.request import GenerationRequest
 from engine.samplers import SAMPLERS, Scalar
 from engine.schedules import sigmas, start

@@ -13,7 +13,7 @@ import torch
 
 from engine.job import Model
 from engine.networks.hints import Shape
-from engine.prompt import CHUNK
+from engine.text.prompt import CHUNK
 
 Chore: TypeAlias = Callable[[Model], None]
 

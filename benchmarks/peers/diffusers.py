@@ -27,7 +27,7 @@ from engine.checkpoint.contents import read_contents
 from engine.checkpoint.shapes import Part
 from engine.checkpoint.weights import Weights, open_weights
 from engine.noise import start_noise
-from engine.prompt import chunks
+from engine.text.prompt import chunks
 from engine.trajectory import sigmas_of
 
 _TRAINED = {

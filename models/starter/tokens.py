@@ -6,7 +6,7 @@ import random
 import torch
 from torch import Tensor
 
-from engine.prompt import chunks, token_ids
+from engine.text.prompt import chunks, token_ids
 from models.starter import words
 from models.starter.networks import END, POSITIONS, VOCABULARY
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from engine import Engine, EngineConfig, GenerationRequest
 from engine.checkpoint import load_checkpoint
-from engine.conditioning import Conditioner
+from engine.text.conditioning import Conditioner
 
 PACK = Path(__file__).parent.parent / "parity"
 CHECKPOINT_SHA256 = "7ebd9ea287022b9ea6df69ff589ce3bf996fbedd022c149cfd9f21421cb77c71"

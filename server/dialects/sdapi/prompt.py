@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 
 from engine import BadRequest
-from engine.prompt import MAX_NESTING, weighted
+from engine.text.prompt import MAX_NESTING, weighted
 from server.problems import bad_request, unsupported
 
 Weighted = list[tuple[str, float]]

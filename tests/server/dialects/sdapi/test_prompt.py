@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.prompt import weighted
+from engine.text.prompt import weighted
 from server.dialects.sdapi.prompt import translated
 from server.problems import Problem
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import BadRequest
-from engine.prompt import CHUNK, EMPTY, END, ROOM, START, chunks, token_ids, weighted
+from engine.text.prompt import CHUNK, EMPTY, END, ROOM, START, chunks, token_ids, weighted
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from engine.errors import BadRequest
 from engine.networks.graphs import Graphs, Launcher
-from engine.prompt import EMPTY, Chunk, chunks
+from engine.text.prompt import EMPTY, Chunk, chunks
 from engine.transfer import to_device
 
 _CACHED_CHUNKS = 512
@@ -45,7 +45,7 @@ class Conditioner:
         layer's output, 2 the last but one, …, always with the final layer norm. A token's weight w moves its features
         to ``empty + w·(feature − empty)``, where ``empty`` is the empty prompt's feature at that place.
 
-        Raises ``BadRequest`` for what ``engine.prompt.chunks`` refuses and for a layer that is not there.
+        Raises ``BadRequest`` for what ``engine.text.prompt.chunks`` refuses and for a layer that is not there.
         """
         self.check(clip_skip)
         parts = chunks(prompt, field)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine import BadRequest
 from engine.checkpoint import load_checkpoint
-from engine.conditioning import Conditioner
+from engine.text.conditioning import Conditioner
 from engine.networks.graphs import Launcher
 from tests.engine.networks.test_graphs import FakeRecorder
 

@@ -14,7 +14,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import Engine, EngineConfig, EngineError, vocabulary
+from engine import Engine, EngineConfig, EngineError
+from engine.text import vocabulary
 from engine.generate import main
 
 Encoder = Callable[[str], list[int]]

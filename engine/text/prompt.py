@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.errors import BadRequest
-from engine.vocabulary import encoder
+from engine.text.vocabulary import encoder
 
 START, END = 49406, 49407
 CHUNK = 77
