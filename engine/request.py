@@ -49,7 +49,7 @@ SAMPLERS = (
     "deis",
     "res_multistep",
 )
-"""The names of ``engine.samplers``, as ComfyUI calls them."""
+"""The names of ``engine.sampling.samplers``, as ComfyUI calls them."""
 
 SCHEDULERS = (
     "normal",
@@ -62,7 +62,7 @@ SCHEDULERS = (
     "linear_quadratic",
     "kl_optimal",
 )
-"""The names of the sigma schedules in ``engine.schedules``, as ComfyUI calls them."""
+"""The names of the sigma schedules in ``engine.sampling.schedules``, as ComfyUI calls them."""
 
 
 def _text(name: str, value: object) -> str:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from engine.denoiser import Denoiser, Evaluation
-from engine.noise import NoiseSource, start_noise
+from engine.sampling.noise import NoiseSource, start_noise
 from engine.text.prompt import chunks
 from engine.request import GenerationRequest
-from engine.samplers import SAMPLERS, Scalar
-from engine.schedules import sigmas, start
+from engine.sampling.samplers import SAMPLERS, Scalar
+from engine.sampling.schedules import sigmas, start
 from engine.transfer import Fetch, to_device
 from engine.vae import PIXELS_PER_CELL
 

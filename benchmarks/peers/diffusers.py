@@ -26,7 +26,7 @@ from engine import GenerationRequest
 from engine.checkpoint.contents import read_contents
 from engine.checkpoint.shapes import Part
 from engine.checkpoint.weights import Weights, open_weights
-from engine.noise import start_noise
+from engine.sampling.noise import start_noise
 from engine.text.prompt import chunks
 from engine.trajectory import sigmas_of
 

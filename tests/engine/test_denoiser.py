@@ -20,7 +20,7 @@ from engine.networks.graphs import Launcher
 from engine.networks.operations import Operations
 from engine.networks.unet import Unet
 from engine.rows import Row, inputs_of
-from engine.schedules import timestep
+from engine.sampling.schedules import timestep
 from tests.engine.networks.test_graphs import FakeRecorder
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import schedules
+from engine.sampling import schedules
 from engine.request import SAMPLERS as NAMES
 from engine.request import SCHEDULERS
-from engine.samplers import SAMPLERS
-from engine.samplers.protocol import Sampling
+from engine.sampling.samplers import SAMPLERS
+from engine.sampling.samplers.protocol import Sampling
 from server.dialects.diffusers_names import CLASSES
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor
 
-from engine.noise import StepNoise
+from engine.sampling.noise import StepNoise
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from engine.noise import StepNoise
-from engine.samplers.protocol import Sampling
-from engine.samplers.steps import ancestral_split, intervals, log_snr
+from engine.sampling.noise import StepNoise
+from engine.sampling.samplers.protocol import Sampling
+from engine.sampling.samplers.steps import ancestral_split, intervals, log_snr
 
 
 def _sigma(t: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.noise import StepNoise
-from engine.samplers.protocol import Sampling
-from engine.samplers.steps import intervals, slope
+from engine.sampling.noise import StepNoise
+from engine.sampling.samplers.protocol import Sampling
+from engine.sampling.samplers.steps import intervals, slope
 
 
 def ddpm(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:

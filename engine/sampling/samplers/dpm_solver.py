@@ -11,9 +11,9 @@ import math
 import torch
 from torch import Tensor
 
-from engine.noise import StepNoise
-from engine.samplers.protocol import AdaptiveSampling, Sampling, Scalar
-from engine.samplers.steps import log_snr
+from engine.sampling.noise import StepNoise
+from engine.sampling.samplers.protocol import AdaptiveSampling, Sampling, Scalar
+from engine.sampling.samplers.steps import log_snr
 
 
 def _sigma(t: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ Twenty lines each, after the paper named in the docstring. They know no model, n
 
 from __future__ import annotations
 
-from engine.samplers import discrete, dpm_solver, dpm_solver_pp, multistep, runge_kutta, uni_pc
-from engine.samplers.protocol import AdaptiveSampling, Sampler, Sampling, Scalar
+from engine.sampling.samplers import discrete, dpm_solver, dpm_solver_pp, multistep, runge_kutta, uni_pc
+from engine.sampling.samplers.protocol import AdaptiveSampling, Sampler, Sampling, Scalar
 
 SAMPLERS: dict[str, Sampler] = {
     "euler": runge_kutta.euler,

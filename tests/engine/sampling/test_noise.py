@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.noise import NoiseSource, start_noise
-from engine.schedules import sigmas
+from engine.sampling.noise import NoiseSource, start_noise
+from engine.sampling.schedules import sigmas
 
 SEEDS = (0, 1, 2**63 - 1, 2**63, 2**64 - 1)
 SHAPE = (2, 4, 16, 16)

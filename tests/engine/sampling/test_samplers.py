@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.noise import NoiseSource, start_noise
+from engine.sampling.noise import NoiseSource, start_noise
 from engine.request import SAMPLERS as NAMES
-from engine.samplers import SAMPLERS, Scalar
-from engine.samplers.runge_kutta import euler
-from engine.schedules import sigmas, start
+from engine.sampling.samplers import SAMPLERS, Scalar
+from engine.sampling.samplers.runge_kutta import euler
+from engine.sampling.schedules import sigmas, start
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 

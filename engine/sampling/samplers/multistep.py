@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 from torch import Tensor
 
-from engine.noise import StepNoise
-from engine.samplers.protocol import Sampling
-from engine.samplers.steps import intervals, log_snr, slope, weighted_sum
+from engine.sampling.noise import StepNoise
+from engine.sampling.samplers.protocol import Sampling
+from engine.sampling.samplers.steps import intervals, log_snr, slope, weighted_sum
 
 
 def lms(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:

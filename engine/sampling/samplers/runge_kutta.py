@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from engine.noise import StepNoise
-from engine.samplers.protocol import Sampling
-from engine.samplers.steps import ancestral_split, intervals, slope, weighted_sum
+from engine.sampling.noise import StepNoise
+from engine.sampling.samplers.protocol import Sampling
+from engine.sampling.samplers.steps import ancestral_split, intervals, slope, weighted_sum
 
 
 def euler(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:

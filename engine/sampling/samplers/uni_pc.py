@@ -12,9 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from engine.noise import StepNoise
-from engine.samplers.protocol import Sampling
-from engine.samplers.steps import slope, weighted_sum
+from engine.sampling.noise import StepNoise
+from engine.sampling.samplers.protocol import Sampling
+from engine.sampling.samplers.steps import slope, weighted_sum
 
 
 def uni_pc(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
