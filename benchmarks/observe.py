@@ -23,7 +23,7 @@ from benchmarks.drive import Visit, closed_loop
 from benchmarks.subjects import Subject
 from engine import GenerationRequest
 from engine.text.conditioning import Conditioner
-from engine.denoiser import Denoiser
+from engine.batching.denoiser import Denoiser
 from engine.png import encode_png
 from engine.vae import Decoder
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from engine import GenerationRequest
-from engine.trajectory import evaluation_count
+from engine.batching.trajectory import evaluation_count
 
 SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m")
 """Those of the mix: one evaluation a step, and every peer has them."""

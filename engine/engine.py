@@ -19,7 +19,7 @@ from engine.loop import Loop, as_ours
 from engine.memory import free_bytes
 from engine.pool import Pool
 from engine.request import GenerationRequest
-from engine.trajectory import check
+from engine.batching.trajectory import check
 from engine.text.vocabulary import encoder
 
 _SHARE_OF_FREE_MEMORY = 0.75  # the rest is for activations, conditioning and pictures

@@ -12,11 +12,11 @@ from PIL import Image
 
 from engine.checkpoint import Checkpoint
 from engine.text.conditioning import Conditioner
-from engine.denoiser import Denoiser
+from engine.batching.denoiser import Denoiser
 from engine.finish import Finish
 from engine.handle import Handle
 from engine.pool import Lease
-from engine.trajectory import Trajectory
+from engine.batching.trajectory import Trajectory
 from engine.transfer import Fetch
 from engine.vae import Decoder, latents_of
 

@@ -18,7 +18,7 @@ import torch
 from engine.checkpoint import Checkpoint, inspect_checkpoint, load_checkpoint
 from engine.text.conditioning import Conditioner
 from engine.config import EngineConfig
-from engine.denoiser import Denoiser
+from engine.batching.denoiser import Denoiser
 from engine.device import device_name, settle
 from engine.job import Model
 from engine.memory import device_lost, release_cached

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from engine.batcher import Batcher
+from engine.batching.batcher import Batcher
 from engine.device import settle
 from engine.errors import EngineClosed, EngineError, GenerationFailed, OutOfMemory
 from engine.finish import Finish
@@ -26,7 +26,7 @@ from engine.handle import GenerationResult, Handle, Progress, Timings
 from engine.job import Job, Model
 from engine.memory import device_lost, out_of_memory
 from engine.room import check_room, has_room
-from engine.trajectory import Trajectory
+from engine.batching.trajectory import Trajectory
 from engine.transfer import Lead
 from engine.warm_up import Chore
 

@@ -105,7 +105,7 @@ class EngineBackend:
         return self._started and not self._closed and self._engine is not None and self._engine.running
 
     def check(self, request: GenerationRequest) -> GenerationRequest:
-        from engine.trajectory import check  # needs torch, but none of the libraries that load checkpoints
+        from engine.batching.trajectory import check  # needs torch, but none of the libraries that load checkpoints
 
         check(request)
         return dataclasses.replace(request, model=self._shelf.name_of(request.model))

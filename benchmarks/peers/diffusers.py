@@ -28,7 +28,7 @@ from engine.checkpoint.shapes import Part
 from engine.checkpoint.weights import Weights, open_weights
 from engine.sampling.noise import start_noise
 from engine.text.prompt import chunks
-from engine.trajectory import sigmas_of
+from engine.batching.trajectory import sigmas_of
 
 _TRAINED = {
     "beta_start": 0.00085,

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.sections.arrivals import rates_below
 from benchmarks.workloads import SAMPLERS, Alone, Mixed, Scale, alone, arrivals
-from engine.trajectory import sigmas_of
+from engine.batching.trajectory import sigmas_of
 
 SCALE = Scale(size=64, steps=20)
 

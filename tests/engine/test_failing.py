@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from engine import Engine, EngineClosed, GenerationFailed, OutOfMemory, loop, trajectory
-from engine.denoiser import Denoiser
+from engine import Engine, EngineClosed, GenerationFailed, OutOfMemory, loop
+from engine.batching import trajectory
+from engine.batching.denoiser import Denoiser
 from engine.networks.unet import Unet
 from engine.vae import Decoder
 from tests.requests import same, small

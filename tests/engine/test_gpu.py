@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from engine import Engine, OutOfMemory
-from engine import trials as trials_module
+from engine.batching import trials as trials_module
 from engine.device import settle
 from engine.networks.compiling import Kernel
 from engine.networks.operations import Operations, operations_for

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from engine import Engine, EngineClosed
-from engine.denoiser import Denoiser
+from engine.batching.denoiser import Denoiser
 from engine.loop import Loop
 from tests.requests import small
 

@@ -13,7 +13,7 @@ import pytest
 
 from engine import Cancelled, Engine
 from engine import loop as loop_module
-from engine import trials as trials_module
+from engine.batching import trials as trials_module
 from tests.requests import random_request, same, small
 
 FAST_BOUND = 1e-3

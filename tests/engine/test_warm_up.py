@@ -12,7 +12,7 @@ import pytest
 
 from engine import Engine, EngineConfig
 from engine import loading as loading_module
-from engine import trials as trials_module
+from engine.batching import trials as trials_module
 from engine import warm_up as warm_up_module
 from engine.loading import Loader
 from engine.networks.hints import Hints

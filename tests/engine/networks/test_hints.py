@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from engine import Engine, EngineConfig
-from engine import trials as trials_module
+from engine.batching import trials as trials_module
 from engine.command_line import cache_folder
 from engine.networks import hints as hints_module
 from engine.networks import operations as operations_module

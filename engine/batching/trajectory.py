@@ -12,7 +12,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from engine.denoiser import Denoiser, Evaluation
+from engine.batching.denoiser import Denoiser, Evaluation
 from engine.sampling.noise import NoiseSource, start_noise
 from engine.text.prompt import chunks
 from engine.request import GenerationRequest

@@ -19,9 +19,9 @@ from engine.errors import OutOfMemory
 from engine.memory import free_bytes, out_of_memory, release_cached
 from engine.networks.graphs import Launcher
 from engine.networks.hints import Hints
-from engine.rows import Row, filled_up, groups_of, in_pairs, inputs_of, may_share, random_rows, repeated, units_of
+from engine.batching.rows import Row, filled_up, groups_of, in_pairs, inputs_of, may_share, random_rows, repeated, units_of
 from engine.sampling.schedules import timestep
-from engine.trials import Trials
+from engine.batching.trials import Trials
 from engine.vae import PIXELS_PER_CELL
 
 _log = logging.getLogger(__name__)

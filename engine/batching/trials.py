@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.memory import out_of_memory
-from engine.rows import Row, random_rows
+from engine.batching.rows import Row, random_rows
 
 _WISHES_BEFORE_TRYING = 16
 """A size is tried out once it would have been of use so often: the trial takes as long as some steps."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.batcher import Batcher, Tick
+from engine.batching.batcher import Batcher, Tick
 
 
 @dataclass(eq=False)

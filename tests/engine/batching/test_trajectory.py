@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.request import SAMPLERS
-from engine.trajectory import Trajectory, evaluation_count, sigmas_of
+from engine.batching.trajectory import Trajectory, evaluation_count, sigmas_of
 from tests.requests import small
 
 
