@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.floor import Ceilings
 from benchmarks.samples import median
-from engine.device import device_name
+from engine.device.devices import device_name
 
 _VERSIONED = ("torch", "diffusers", "transformers", "numpy", "triton", "pillow", "safetensors")
 _ROOT = Path(__file__).resolve().parent.parent

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from engine import Engine, EngineConfig, GenerationRequest
 from engine.checkpoint import load_checkpoint
-from engine.device import device_name
+from engine.device.devices import device_name
 from models.starter.captions import Caption, caption
 from models.starter.export import export
 from models.starter.networks import Sizes, build_text_encoder, build_unet, build_vae, decode, encode

@@ -1,6 +1,6 @@
 """How an engine runs: device, precision, batching, memory. Frozen; passed, never found.
 
-Knows no tensors: ``engine.device`` turns the names into torch's own objects.
+Knows no tensors: ``engine.device.devices`` turns the names into torch's own objects.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ from types import TracebackType
 
 from engine import catalog
 from engine.config import EngineConfig
-from engine.device import settle, torch_device, torch_dtype
+from engine.device.devices import settle, torch_device, torch_dtype
 from engine.handle import GenerationResult, Handle, Listener
 from engine.job import Job, Model
 from engine.loading import Loader, resident_size
 from engine.loop import Loop, as_ours
-from engine.memory import free_bytes
+from engine.device.memory import free_bytes
 from engine.pool import Pool
 from engine.request import GenerationRequest
 from engine.batching.trajectory import check

@@ -6,8 +6,8 @@ from PIL import Image
 from torch import Tensor, inference_mode, isfinite
 
 from engine.errors import GenerationFailed
-from engine.memory import out_of_memory, release_cached
-from engine.transfer import Fetch
+from engine.device.memory import out_of_memory, release_cached
+from engine.device.transfer import Fetch
 from engine.vae import Decoder, latents_of
 
 

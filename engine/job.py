@@ -17,7 +17,7 @@ from engine.finish import Finish
 from engine.handle import Handle
 from engine.pool import Lease
 from engine.batching.trajectory import Trajectory
-from engine.transfer import Fetch
+from engine.device.transfer import Fetch
 from engine.vae import Decoder, latents_of
 
 _log = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ from engine.checkpoint import Checkpoint, inspect_checkpoint, load_checkpoint
 from engine.text.conditioning import Conditioner
 from engine.config import EngineConfig
 from engine.batching.denoiser import Denoiser
-from engine.device import device_name, settle
+from engine.device.devices import device_name, settle
 from engine.job import Model
-from engine.memory import device_lost, release_cached
+from engine.device.memory import device_lost, release_cached
 from engine.networks.compiling import compiled_ahead
 from engine.networks.decoder import VaeDecoder
 from engine.networks.doubling import parameters_before_doubling
@@ -31,7 +31,7 @@ from engine.networks.operations import operations_for
 from engine.networks.unet import Unet
 from engine.text.prompt import CHUNK
 from engine.room import largest_side
-from engine.transfer import Aside
+from engine.device.transfer import Aside
 from engine.vae import Decoder
 from engine.warm_up import CELLS, Chore, chores
 

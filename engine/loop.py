@@ -19,15 +19,15 @@ import torch
 from torch import Tensor
 
 from engine.batching.batcher import Batcher
-from engine.device import settle
+from engine.device.devices import settle
 from engine.errors import EngineClosed, EngineError, GenerationFailed, OutOfMemory
 from engine.finish import Finish
 from engine.handle import GenerationResult, Handle, Progress, Timings
 from engine.job import Job, Model
-from engine.memory import device_lost, out_of_memory
+from engine.device.memory import device_lost, out_of_memory
 from engine.room import check_room, has_room
 from engine.batching.trajectory import Trajectory
-from engine.transfer import Lead
+from engine.device.transfer import Lead
 from engine.warm_up import Chore
 
 _log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import torch
 
 from engine.errors import BadRequest
 from engine.job import Model
-from engine.memory import free_bytes, release_cached
+from engine.device.memory import free_bytes, release_cached
 from engine.request import MAX_SIDE, GenerationRequest
 from engine.vae import PIXELS_PER_CELL
 

@@ -157,7 +157,7 @@ class EngineBackend:
         told: dict[str, Any] = {"model": self._shelf.default_name, "batching": self._config.batching}
         if engine is None:
             return told | {"device": self._config.device, "dtype": self._config.dtype, "resident": []}
-        from engine.device import device_name
+        from engine.device.devices import device_name
 
         return told | {
             "device": f"{engine.device} ({device_name(engine.device)})",
@@ -214,7 +214,7 @@ def _bridge(number: int, listen: Listener, end: asyncio.Future[None], *, residen
 
 
 def _memory(engine: Engine) -> dict[str, int]:
-    from engine.memory import free_bytes
+    from engine.device.memory import free_bytes
 
     if engine.device.type == "cuda":
         import torch

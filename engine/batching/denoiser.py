@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import OutOfMemory
-from engine.memory import free_bytes, out_of_memory, release_cached
+from engine.device.memory import free_bytes, out_of_memory, release_cached
 from engine.networks.graphs import Launcher
 from engine.networks.hints import Hints
 from engine.batching.rows import Row, filled_up, groups_of, in_pairs, inputs_of, may_share, random_rows, repeated, units_of

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from engine.transfer import to_device
+from engine.device.transfer import to_device
 
 _MOST_REPEATS = 4
 """A conditioning is repeated at most so often to share a UNet call with a longer one."""

@@ -18,7 +18,7 @@ from engine.text.prompt import chunks
 from engine.request import GenerationRequest
 from engine.sampling.samplers import SAMPLERS, Scalar
 from engine.sampling.schedules import sigmas, start
-from engine.transfer import Fetch, to_device
+from engine.device.transfer import Fetch, to_device
 from engine.vae import PIXELS_PER_CELL
 
 

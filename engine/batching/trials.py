@@ -13,7 +13,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from engine.memory import out_of_memory
+from engine.device.memory import out_of_memory
 from engine.batching.rows import Row, random_rows
 
 _WISHES_BEFORE_TRYING = 16

@@ -18,7 +18,7 @@ from engine.checkpoint.contents import CheckpointFacts, Contents, read_contents
 from engine.checkpoint.shapes import LayoutError
 from engine.checkpoint.weights import Weights, open_weights
 from engine.errors import BrokenCheckpoint, OutOfMemory
-from engine.memory import out_of_memory
+from engine.device.memory import out_of_memory
 
 _CHUNK = 1 << 15
 """Values converted at a time: they stay in the processor's cache, and torch does such a piece on one thread. Its

@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from engine.errors import BrokenCheckpoint, OutOfMemory, UnknownCheckpoint
-from engine.memory import out_of_memory
+from engine.device.memory import out_of_memory
 
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth")
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.container import processors
+from engine.device.container import processors
 
 _log = logging.getLogger(__name__)
 

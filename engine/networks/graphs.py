@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from engine.memory import out_of_memory, release_cached
+from engine.device.memory import out_of_memory, release_cached
 
 _log = logging.getLogger(__name__)
 

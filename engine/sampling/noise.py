@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.transfer import to_device
+from engine.device.transfer import to_device
 
 
 class StepNoise(Protocol):

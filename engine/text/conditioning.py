@@ -15,7 +15,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 from engine.errors import BadRequest
 from engine.networks.graphs import Graphs, Launcher
 from engine.text.prompt import EMPTY, Chunk, chunks
-from engine.transfer import to_device
+from engine.device.transfer import to_device
 
 _CACHED_CHUNKS = 512
 

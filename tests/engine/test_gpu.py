@@ -12,7 +12,7 @@ import torch
 
 from engine import Engine, OutOfMemory
 from engine.batching import trials as trials_module
-from engine.device import settle
+from engine.device.devices import settle
 from engine.networks.compiling import Kernel
 from engine.networks.operations import Operations, operations_for
 from tests.engine.networks.kernel_checks import check_decoder, check_kernels, check_unet

@@ -63,7 +63,7 @@ def test_dpm_adaptive_is_not_ready_until_its_number_is_there(monkeypatch: pytest
     flying = trajectory(sampler="dpm_adaptive")
     assert flying.steps is None
     arrived = False
-    monkeypatch.setattr("engine.transfer.Fetch.ready", lambda self: arrived)
+    monkeypatch.setattr("engine.device.transfer.Fetch.ready", lambda self: arrived)
     for _ in range(3):
         wanted = flying.evaluation()
         assert wanted is not None

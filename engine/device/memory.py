@@ -5,7 +5,7 @@ from __future__ import annotations
 import psutil
 import torch
 
-from engine.container import free_memory
+from engine.device.container import free_memory
 
 
 def free_bytes(device: torch.device) -> int:

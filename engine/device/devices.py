@@ -7,7 +7,7 @@ import platform
 import torch
 
 from engine.config import EngineConfig
-from engine.container import processors
+from engine.device.container import processors
 from engine.errors import BadRequest
 
 

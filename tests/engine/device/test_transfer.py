@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.transfer import Aside
+from engine.device.transfer import Aside
 
 
 def test_on_a_cpu_work_aside_is_work() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import device, memory
-from engine.container import free_memory, processors
+from engine.device import devices as device
+from engine.device import memory
+from engine.device.container import free_memory, processors
 
 CPU = torch.device("cpu")
 
