@@ -13,11 +13,11 @@ from engine import catalog
 from engine.config import EngineConfig
 from engine.device.devices import settle, torch_device, torch_dtype
 from engine.handle import GenerationResult, Handle, Listener
-from engine.job import Job, Model
-from engine.loading import Loader, resident_size
-from engine.loop import Loop, as_ours
+from engine.running.job import Job, Model
+from engine.running.loading import Loader, resident_size
+from engine.running.loop import Loop, as_ours
 from engine.device.memory import free_bytes
-from engine.pool import Pool
+from engine.running.pool import Pool
 from engine.request import GenerationRequest
 from engine.batching.trajectory import check
 from engine.text.vocabulary import encoder

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine import Cancelled, Engine
-from engine import loop as loop_module
+from engine.running import loop as loop_module
 from engine.batching import trials as trials_module
 from tests.requests import random_request, same, small
 

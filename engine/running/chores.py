@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import torch
 
-from engine.job import Model
+from engine.running.job import Model
 from engine.networks.hints import Shape
 from engine.text.prompt import CHUNK
 

@@ -13,9 +13,9 @@ from PIL import Image
 from engine.checkpoint import Checkpoint
 from engine.text.conditioning import Conditioner
 from engine.batching.denoiser import Denoiser
-from engine.finish import Finish
+from engine.running.finish import Finish
 from engine.handle import Handle
-from engine.pool import Lease
+from engine.running.pool import Lease
 from engine.batching.trajectory import Trajectory
 from engine.device.transfer import Fetch
 from engine.vae import Decoder, latents_of

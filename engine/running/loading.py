@@ -20,7 +20,7 @@ from engine.text.conditioning import Conditioner
 from engine.config import EngineConfig
 from engine.batching.denoiser import Denoiser
 from engine.device.devices import device_name, settle
-from engine.job import Model
+from engine.running.job import Model
 from engine.device.memory import device_lost, release_cached
 from engine.networks.compiling import compiled_ahead
 from engine.networks.decoder import VaeDecoder
@@ -30,10 +30,10 @@ from engine.networks.hints import Hints, hints_file
 from engine.networks.operations import operations_for
 from engine.networks.unet import Unet
 from engine.text.prompt import CHUNK
-from engine.room import largest_side
+from engine.running.memory_needs import largest_side
 from engine.device.transfer import Aside
 from engine.vae import Decoder
-from engine.warm_up import CELLS, Chore, chores
+from engine.running.chores import CELLS, Chore, chores
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from engine import Engine, EngineClosed, GenerationFailed, OutOfMemory, loop
+from engine import Engine, EngineClosed, GenerationFailed, OutOfMemory
+from engine.running import loop
 from engine.batching import trajectory
 from engine.batching.denoiser import Denoiser
 from engine.networks.unet import Unet

@@ -12,7 +12,7 @@ import torch
 
 from engine import Engine, EngineClosed
 from engine.batching.denoiser import Denoiser
-from engine.loop import Loop
+from engine.running.loop import Loop
 from tests.requests import small
 
 
@@ -101,7 +101,7 @@ def test_a_request_waits_for_the_room_that_others_hold(
     engine = open_engine()
     engine.generate(small())
     narrow = threading.Event()
-    monkeypatch.setattr("engine.loop.has_room", lambda *_: not narrow.is_set())
+    monkeypatch.setattr("engine.running.loop.has_room", lambda *_: not narrow.is_set())
     first = engine.submit(small(steps=30, seed=1))
     wait_until(lambda: engine.counts["in_flight"] == 1)
     narrow.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from engine.errors import BadRequest
-from engine.job import Model
+from engine.running.job import Model
 from engine.device.memory import free_bytes, release_cached
 from engine.request import MAX_SIDE, GenerationRequest
 from engine.vae import PIXELS_PER_CELL

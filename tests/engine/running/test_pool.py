@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BrokenCheckpoint, EngineClosed, OutOfMemory, UnknownCheckpoint
-from engine.pool import Pool
+from engine.running.pool import Pool
 
 WAIT = 10
 

@@ -10,7 +10,7 @@ import torch
 
 from engine import BadRequest
 from engine.request import MAX_SIDE
-from engine.room import check_room, has_room, largest_side
+from engine.running.memory_needs import check_room, has_room, largest_side
 from tests.requests import small
 
 CPU = torch.device("cpu")
@@ -28,7 +28,7 @@ def model(bytes_per_pixel: int) -> Any:
 def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes that are free, in a list of one."""
     given = [2**30]
-    monkeypatch.setattr("engine.room.free_bytes", lambda device: given[0])
+    monkeypatch.setattr("engine.running.memory_needs.free_bytes", lambda device: given[0])
     return given
 
 

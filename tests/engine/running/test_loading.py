@@ -12,7 +12,7 @@ import torch
 
 from engine import EngineConfig
 from engine.checkpoint import load_checkpoint
-from engine.loading import Loader, resident_size
+from engine.running.loading import Loader, resident_size
 from engine.networks.compiling import Kernel
 from engine.networks.decoder import VaeDecoder
 from engine.networks.operations import Operations
