@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from engine.checkpoint.contents import Contents, read_contents
 from engine.checkpoint.weights import open_weights
-from engine.vae import PIXELS_PER_CELL
+from engine.pictures.decoder import PIXELS_PER_CELL
 
 _TOKENS = 77
 

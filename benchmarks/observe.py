@@ -25,7 +25,7 @@ from engine import GenerationRequest
 from engine.text.conditioning import Conditioner
 from engine.batching.denoiser import Denoiser
 from engine.png import encode_png
-from engine.vae import Decoder
+from engine.pictures.decoder import Decoder
 
 _WATCHED: dict[str, tuple[type, str]] = {
     "encode": (Conditioner, "encode"),

@@ -22,7 +22,7 @@ from engine.networks.hints import Hints
 from engine.batching.rows import Row, filled_up, groups_of, in_pairs, inputs_of, may_share, random_rows, repeated, units_of
 from engine.sampling.schedules import timestep
 from engine.batching.trials import Trials
-from engine.vae import PIXELS_PER_CELL
+from engine.pictures.decoder import PIXELS_PER_CELL
 
 _log = logging.getLogger(__name__)
 

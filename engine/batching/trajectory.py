@@ -19,7 +19,7 @@ from engine.request import GenerationRequest
 from engine.sampling.samplers import SAMPLERS, Scalar
 from engine.sampling.schedules import sigmas, start
 from engine.device.transfer import Fetch, to_device
-from engine.vae import PIXELS_PER_CELL
+from engine.pictures.decoder import PIXELS_PER_CELL
 
 
 class Trajectory:

@@ -8,7 +8,7 @@ from torch import Tensor, inference_mode, isfinite
 from engine.errors import GenerationFailed
 from engine.device.memory import out_of_memory, release_cached
 from engine.device.transfer import Fetch
-from engine.vae import Decoder, latents_of
+from engine.pictures.decoder import Decoder, latents_of
 
 
 class Finish:

@@ -18,7 +18,7 @@ from engine.handle import Handle
 from engine.running.pool import Lease
 from engine.batching.trajectory import Trajectory
 from engine.device.transfer import Fetch
-from engine.vae import Decoder, latents_of
+from engine.pictures.decoder import Decoder, latents_of
 
 _log = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from engine.networks.unet import Unet
 from engine.text.prompt import CHUNK
 from engine.running.memory_needs import largest_side
 from engine.device.transfer import Aside
-from engine.vae import Decoder
+from engine.pictures.decoder import Decoder
 from engine.running.chores import CELLS, Chore, chores
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from engine.errors import BadRequest
 from engine.running.job import Model
 from engine.device.memory import free_bytes, release_cached
 from engine.request import MAX_SIDE, GenerationRequest
-from engine.vae import PIXELS_PER_CELL
+from engine.pictures.decoder import PIXELS_PER_CELL
 
 _LATENTS_AT_WORK = 12
 """About how many tensors of x's size a sampler holds at most."""

@@ -16,7 +16,7 @@ from engine.running import loop
 from engine.batching import trajectory
 from engine.batching.denoiser import Denoiser
 from engine.networks.unet import Unet
-from engine.vae import Decoder
+from engine.pictures.decoder import Decoder
 from tests.requests import same, small
 
 

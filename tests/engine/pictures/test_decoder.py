@@ -11,7 +11,7 @@ from engine.checkpoint import load_checkpoint
 from engine.networks.decoder import VaeDecoder
 from engine.networks.graphs import Launcher
 from engine.networks.operations import Operations
-from engine.vae import SCALE, Decoder, latents_of
+from engine.pictures.decoder import SCALE, Decoder, latents_of
 from tests.engine.networks.test_graphs import FakeRecorder
 
 CPU = torch.device("cpu")
