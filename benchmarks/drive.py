@@ -19,7 +19,7 @@ from PIL import Image
 
 from benchmarks.subjects import GivenUp, Picture, Subject
 from engine import GenerationRequest
-from engine.png import encode_png
+from engine.formats.png import encode_png
 
 _MOST = 10
 

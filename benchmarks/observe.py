@@ -24,7 +24,7 @@ from benchmarks.subjects import Subject
 from engine import GenerationRequest
 from engine.text.conditioning import Conditioner
 from engine.batching.denoiser import Denoiser
-from engine.png import encode_png
+from engine.formats.png import encode_png
 from engine.pictures.decoder import Decoder
 
 _WATCHED: dict[str, tuple[type, str]] = {

@@ -19,9 +19,9 @@ from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, cache_folder, s
 from engine.config import MODELS_FOLDER, EngineConfig
 from engine.errors import BadRequest, EngineError
 from engine.models.hashes import recorded_hash, short_hash
-from engine.png import encode_png, picture_metadata, record_from_png, request_from_png, writable_folder, write_png
+from engine.formats.png import encode_png, picture_metadata, record_from_png, request_from_png, writable_folder, write_png
 from engine.request import GenerationRequest
-from engine.workflow import read_workflow
+from engine.formats.comfyui import read_workflow
 
 if TYPE_CHECKING:
     from engine.handle import GenerationResult, Handle

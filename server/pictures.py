@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from engine import BadRequest, GenerationResult, __version__
-from engine.png import encode_png, picture_metadata
+from engine.formats.png import encode_png, picture_metadata
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from engine.json_text import read_json
+from engine.formats.json_text import read_json
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadRequest
 from engine.request import MAX_SEED, SAMPLERS, SCHEDULERS, GenerationRequest
-from engine.workflow import api_workflow, editor_workflow, request_from_workflow
+from engine.formats.comfyui import api_workflow, editor_workflow, request_from_workflow
 
 FOLDER = Path(__file__).parent / "workflows"
 FILE = "AWPainting_v1.3.safetensors"

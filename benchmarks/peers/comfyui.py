@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks.subjects import GivenUp, NotHere, Picture
 from engine import GenerationRequest
-from engine.workflow import api_workflow
+from engine.formats.comfyui import api_workflow
 
 _PRECISION = {
     "float16": ("--fp16-unet", "--fp16-vae", "--fp16-text-enc"),

@@ -17,7 +17,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from engine import BadRequest
-from engine.workflow import parse_json
+from engine.formats.comfyui import parse_json
 from server.events import Event
 from server.job import Job
 from server.problems import Problem, problem_of_failure

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from engine import Engine, EngineConfig, GenerationRequest
 from engine.generate import main
-from engine.workflow import api_workflow, editor_workflow
+from engine.formats.comfyui import api_workflow, editor_workflow
 
 SMALL = ["--width", "64", "--height", "64", "--steps", "2"]
 PROJECT = Path(__file__).parent.parent.parent

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from engine import GenerationRequest
 from engine.request import MAX_SEED
-from engine.workflow import api_workflow
+from engine.formats.comfyui import api_workflow
 from server.app import DIALECTS, create_app
 from server.fake import InstantBackend
 from server.settings import Settings

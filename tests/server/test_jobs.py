@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine import BadRequest, GenerationRequest, UnknownCheckpoint
-from engine.png import request_from_png
+from engine.formats.png import request_from_png
 from server.fake import InstantBackend
 from server.job import Webhook
 from server.problems import Problem

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from engine import GenerationRequest
-from engine.png import encode_png, picture_metadata
+from engine.formats.png import encode_png, picture_metadata
 from server.fake import InstantBackend
 from tests.server.conftest import RunningServer
 

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from engine import BadRequest
-from engine.png import request_from_png
+from engine.formats.png import request_from_png
 from server.pictures import converted, preview_bytes
 from tests.server.queues import queue, request, run
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from engine import EngineClosed, GenerationResult
-from engine.png import encode_png
+from engine.formats.png import encode_png
 from server.backend import Listener
 from server.fake import InstantBackend
 from server.job import Job

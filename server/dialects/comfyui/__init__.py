@@ -1,6 +1,6 @@
 """ComfyUI's HTTP and websocket API, with and without ``/api``: graphs → jobs, jobs → history and messages.
 
-Not here: nodes beyond those of ``engine.workflow``; uploads, because no node here reads a picture; the editor itself
+Not here: nodes beyond those of ``engine.formats.comfyui``; uploads, because no node here reads a picture; the editor itself
 with its users, settings and files. Pictures' names are drawn, whatever ``filename_prefix`` says.
 """
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from engine.json_text import read_json
+from engine.formats.json_text import read_json
 from server.problems import Problem, bad_request
 
 _LONGEST_ID = 128

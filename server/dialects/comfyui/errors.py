@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from engine import BadRequest
-from engine.workflow.nodes import NODE_CLASSES, place
+from engine.formats.comfyui.nodes import NODE_CLASSES, place
 from server.dialects.comfyui.graph import Course, Nodes, output_nodes
 from server.dialects.comfyui.object_info import Offer, input_config
 from server.problems import Problem

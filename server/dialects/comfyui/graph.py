@@ -1,6 +1,6 @@
 """A graph in API form as a course of nodes: what ComfyUI would run, in which order, and which of it a job is doing.
 
-Knows nothing of what the nodes mean for the picture; ``engine.workflow`` reads that.
+Knows nothing of what the nodes mean for the picture; ``engine.formats.comfyui`` reads that.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from engine.workflow.nodes import NODE_CLASSES, OUTPUT_CLASSES, node_id
-from engine.workflow.reader import PARAMETER_INPUTS
+from engine.formats.comfyui.nodes import NODE_CLASSES, OUTPUT_CLASSES, node_id
+from engine.formats.comfyui.reader import PARAMETER_INPUTS
 from server.job import Stage
 
 Nodes = Mapping[str, Any]

@@ -1,6 +1,6 @@
 """What nodes there are, with their inputs, ranges and choices, as ``/object_info`` tells it.
 
-The classes and their inputs are those of ``engine.workflow``, the choices those of ``engine.request``; a test holds the
+The classes and their inputs are those of ``engine.formats.comfyui``, the choices those of ``engine.request``; a test holds the
 ranges against ``GenerationRequest``.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.request import MAX_SEED, MAX_SIDE, SAMPLERS, SCHEDULERS, GenerationRequest
-from engine.workflow.nodes import CONTROL, NODE_CLASSES, OUTPUT_CLASSES
-from engine.workflow.reader import LOWEST_CLIP_LAYER
+from engine.formats.comfyui.nodes import CONTROL, NODE_CLASSES, OUTPUT_CLASSES
+from engine.formats.comfyui.reader import LOWEST_CLIP_LAYER
 from server.services import Services
 
 _DEFAULT = GenerationRequest()

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.workflow import request_from_workflow
-from engine.workflow.nodes import NODE_CLASSES, OUTPUT_CLASSES, place
+from engine.formats.comfyui import request_from_workflow
+from engine.formats.comfyui.nodes import NODE_CLASSES, OUTPUT_CLASSES, place
 from server.dialects.comfyui.bodies import flag, id_list
 from server.dialects.comfyui.errors import PromptRefused, invalid_prompt, missing_node
 from server.dialects.comfyui.graph import Nodes, output_nodes, without_outputs

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from engine import BadRequest, GenerationRequest
-from engine.workflow import api_workflow
+from engine.formats.comfyui import api_workflow
 from server.dialects.comfyui.bodies import body_of, done, json_object
 from server.dialects.comfyui.broadcast import Broadcast, queue_remaining
 from server.dialects.comfyui.errors import refused

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from engine.json_text import read_json
+from engine.formats.json_text import read_json
 
 FEATURES = {"supports_preview_metadata": True}
 """What this server can do beyond the messages that all know."""

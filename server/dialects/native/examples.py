@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from engine import GenerationRequest
-from engine.workflow import api_workflow
+from engine.formats.comfyui import api_workflow
 from server.job import parameters
 
 GENERATE: dict[str, Any] = {

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from engine import BadRequest, GenerationRequest
-from engine.png import request_from_png
-from engine.workflow import request_from_workflow
+from engine.formats.png import request_from_png
+from engine.formats.comfyui import request_from_workflow
 from server.dialects.calls import chosen_id, ensure_succeeded, idempotency_key, json_object, read_picture
 from server.dialects.native.answers import JobAnswer, ParametersAnswer, job_json
 from server.dialects.native.describe import problems

@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 from engine import __version__
-from engine.infotext import SAMPLER_LABELS, SCHEDULER_LABELS
-from engine.png import text_chunks
+from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS
+from engine.formats.png import text_chunks
 from server.backend import ModelInfo
 from server.dialects.calls import read_picture
 from server.dialects.sdapi.body import Txt2Img

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 from fastapi import APIRouter
 
-from engine.infotext import SAMPLER_LABELS, SCHEDULER_LABELS, automatic_scheduler
+from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS, automatic_scheduler
 from server.dialects.sdapi.models import listed
 from server.dialects.sdapi.options import Options
 from server.problems import Problem

@@ -14,8 +14,8 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 from engine import BadRequest
-from engine.infotext import LONGEST
-from engine.png import text_chunks
+from engine.formats.infotext import LONGEST
+from engine.formats.png import text_chunks
 from server.problems import bad_request
 
 _PAIR = re.compile(r'(?:^|,)([^:,"]+):\s*("(?:[^"\\]|\\.)*"|[^,]*)')

@@ -12,13 +12,13 @@ import secrets
 from typing import Any
 
 from engine import BadRequest, GenerationRequest
-from engine.infotext import (
+from engine.formats.infotext import (
     automatic_scheduler,
     request_from_infotext,
     sampler_from_label,
     scheduler_from_label,
 )
-from engine.infotext.labels import OWN_TIMESTEPS
+from engine.formats.infotext.labels import OWN_TIMESTEPS
 from engine.request import MAX_SEED
 from server.dialects.sdapi.body import Txt2Img
 from server.dialects.sdapi.options import whole_number

@@ -13,7 +13,7 @@ import websocket
 from PIL import Image
 
 from engine import GenerationRequest
-from engine.workflow import api_workflow
+from engine.formats.comfyui import api_workflow
 from tests.server.conftest import RunningServer
 from tests.server.following import wait_for
 

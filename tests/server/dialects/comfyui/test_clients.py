@@ -15,7 +15,7 @@ import pytest
 import websocket
 
 from engine import GenerationRequest
-from engine.infotext import request_from_infotext
+from engine.formats.infotext import request_from_infotext
 from server.access import new_key
 from server.fake import InstantBackend
 from tests.graphs import shipped

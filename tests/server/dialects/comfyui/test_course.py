@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.workflow import request_from_workflow
-from engine.workflow.reader import PARAMETER_INPUTS
+from engine.formats.comfyui import request_from_workflow
+from engine.formats.comfyui.reader import PARAMETER_INPUTS
 from server.dialects.comfyui.stream import Stream
 from tests.server.dialects.comfyui.client import graph_of
 from tests.server.dialects.comfyui.jobs import course, job_of, picture, progress

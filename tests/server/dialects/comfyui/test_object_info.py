@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from engine import BadRequest, GenerationRequest
-from engine.workflow import request_from_workflow
-from engine.workflow.nodes import NODE_CLASSES, OUTPUT_CLASSES
-from engine.workflow.reader import PARAMETER_INPUTS
+from engine.formats.comfyui import request_from_workflow
+from engine.formats.comfyui.nodes import NODE_CLASSES, OUTPUT_CLASSES
+from engine.formats.comfyui.reader import PARAMETER_INPUTS
 from server.dialects.comfyui import object_info
 from tests.server.dialects.comfyui.client import graph_of
 

@@ -7,8 +7,8 @@ import json
 import httpx
 import pytest
 
-from engine.infotext import request_from_infotext
-from engine.png import text_chunks
+from engine.formats.infotext import request_from_infotext
+from engine.formats.png import text_chunks
 from server.dialects import comfyui
 from server.fake import InstantBackend
 from tests.server.conftest import RunningServer

@@ -10,7 +10,7 @@ import requests
 from PIL import Image
 
 from engine import GenerationRequest
-from engine.png import request_from_png
+from engine.formats.png import request_from_png
 from engine.request import MAX_SEED
 from tests.server.conftest import RunningServer
 from tests.server.dialects.native.client import JSON, generate, picture

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import webuiapi
 
-from engine.png import request_from_png
+from engine.formats.png import request_from_png
 from server.job import parameters
 
 PATIENCE = 60.0

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from engine import GenerationRequest
-from engine.infotext import SAMPLER_LABELS, infotext
+from engine.formats.infotext import SAMPLER_LABELS, infotext
 from tests.server.dialects.sdapi.calls import txt2img
 
 

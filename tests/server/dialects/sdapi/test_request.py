@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine import BadRequest, GenerationRequest
-from engine.infotext import SAMPLER_LABELS, SCHEDULER_LABELS, infotext
+from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS, infotext
 from engine.request import SAMPLERS
 from server.dialects.sdapi.body import Txt2Img
 from server.dialects.sdapi.request import DRAWN_SEEDS, requests_of

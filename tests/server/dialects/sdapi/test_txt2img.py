@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from engine import GenerationRequest
-from engine.png import request_from_png
+from engine.formats.png import request_from_png
 from tests.server.conftest import RunningServer
 from tests.server.dialects.sdapi.calls import txt2img
 from tests.server.following import all_jobs

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine.errors import BadRequest
-from engine.infotext import (
+from engine.formats.infotext import (
     infotext,
     request_from_infotext,
 )

@@ -10,8 +10,8 @@ import json
 import re
 
 from engine.errors import BadRequest
-from engine.foreign import request_from_places
-from engine.infotext.labels import (
+from engine.formats.foreign import request_from_places
+from engine.formats.infotext.labels import (
     OWN_TIMESTEPS,
     SAMPLER_LABELS,
     SCHEDULER_LABELS,
@@ -19,7 +19,7 @@ from engine.infotext.labels import (
     sampler_from_label,
     scheduler_from_label,
 )
-from engine.json_text import read_json
+from engine.formats.json_text import read_json
 from engine.request import GenerationRequest
 
 __all__ = [

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.workflow.dynamic_prompt import escape
-from engine.workflow.nodes import CONTROL, NODE_CLASSES
+from engine.formats.comfyui.dynamic_prompt import escape
+from engine.formats.comfyui.nodes import CONTROL, NODE_CLASSES
 
 _LAYOUT: Mapping[str, tuple[tuple[int, int], tuple[int, int]]] = {
     "4": ((26, 474), (315, 98)),
@@ -25,7 +25,7 @@ _LAYOUT: Mapping[str, tuple[tuple[int, int], tuple[int, int]]] = {
 
 
 def editor_from_api(api: Mapping[str, Any]) -> dict[str, object]:
-    """The editor form of a graph that ``engine.workflow.api_workflow`` wrote.
+    """The editor form of a graph that ``engine.formats.comfyui.api_workflow`` wrote.
 
     Prompts are escaped, so that the editor sends them as they are; the seed's control is "fixed".
     """

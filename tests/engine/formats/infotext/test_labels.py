@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import BadRequest
-from engine.infotext import (
+from engine.formats.infotext import (
     SAMPLER_LABELS,
     SCHEDULER_LABELS,
     automatic_scheduler,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadRequest
 from engine.request import GenerationRequest
-from engine.workflow import api_workflow, editor_workflow, request_from_workflow
+from engine.formats.comfyui import api_workflow, editor_workflow, request_from_workflow
 from tests.graphs import (
     FILE,
     api,

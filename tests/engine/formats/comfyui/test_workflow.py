@@ -16,8 +16,8 @@ from hypothesis import given
 
 from engine.errors import BadRequest
 from engine.request import MAX_SEED, GenerationRequest
-from engine.workflow import api_workflow, editor_workflow, read_workflow, request_from_workflow
-from engine.workflow.reader import PARAMETER_INPUTS
+from engine.formats.comfyui import api_workflow, editor_workflow, read_workflow, request_from_workflow
+from engine.formats.comfyui.reader import PARAMETER_INPUTS
 from tests.graphs import (
     FILE,
     FOLDER,
@@ -84,7 +84,7 @@ def test_a_batch_wrapped_for_posting_is_read() -> None:
 
 def test_a_workflow_needs_no_torch() -> None:
     code = "import sys, engine.workflow, engine.png; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[4])
 
 
 # What a graph may say in other words

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from engine.errors import BadRequest
 from engine.request import GenerationRequest
-from engine.workflow import request_from_workflow
-from engine.workflow.dynamic_prompt import escape, expand
+from engine.formats.comfyui import request_from_workflow
+from engine.formats.comfyui.dynamic_prompt import escape, expand
 from tests.graphs import (
     SHIPPED,
     api,

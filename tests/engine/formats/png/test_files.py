@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadRequest
-from engine.png import (
+from engine.formats.png import (
     writable_folder,
     write_png,
 )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from engine.errors import BadRequest
-from engine.workflow.dynamic_prompt import expand
-from engine.workflow.nodes import CONTROL, NODE_CLASSES, OUTPUT_CLASSES, node_id, place, shown, slot_index
+from engine.formats.comfyui.dynamic_prompt import expand
+from engine.formats.comfyui.nodes import CONTROL, NODE_CLASSES, OUTPUT_CLASSES, node_id, place, shown, slot_index
 
 _MUTED = 2
 _BYPASSED = 4

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadRequest
-from engine.infotext import infotext, request_from_infotext
-from engine.png.chunks import FIELD, name_of, text_chunks
-from engine.png.files import writable_folder, write_png
+from engine.formats.infotext import infotext, request_from_infotext
+from engine.formats.png.chunks import FIELD, name_of, text_chunks
+from engine.formats.png.files import writable_folder, write_png
 from engine.request import GenerationRequest
-from engine.workflow import api_workflow, editor_workflow, parse_json, request_from_workflow
+from engine.formats.comfyui import api_workflow, editor_workflow, parse_json, request_from_workflow
 
 if TYPE_CHECKING:
     from PIL.Image import Image

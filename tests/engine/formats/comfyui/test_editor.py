@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from engine.request import GenerationRequest
-from engine.workflow import request_from_workflow
+from engine.formats.comfyui import request_from_workflow
 from tests.graphs import (
     FILE,
     SHIPPED,

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import BadRequest
-from engine.json_text import read_json
+from engine.formats.json_text import read_json
 from engine.request import GenerationRequest
-from engine.workflow.editor import api_from_editor
-from engine.workflow.layout import editor_from_api
-from engine.workflow.nodes import shown
-from engine.workflow.reader import LOWEST_CLIP_LAYER, PARAMETER_INPUTS, request_from_api
+from engine.formats.comfyui.editor import api_from_editor
+from engine.formats.comfyui.layout import editor_from_api
+from engine.formats.comfyui.nodes import shown
+from engine.formats.comfyui.reader import LOWEST_CLIP_LAYER, PARAMETER_INPUTS, request_from_api
 
 _IDS = {"sampler": "3", "loader": "4", "latent": "5", "positive": "6", "negative": "7", "layer": "10"}
 _CLASSES = {
