@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from types import TracebackType
 
-from engine import catalog
+from engine.models import catalog
 from engine.config import EngineConfig
 from engine.device.devices import settle, torch_device, torch_dtype
 from engine.handle import GenerationResult, Handle, Listener

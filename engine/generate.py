@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import __version__, catalog
+from engine import __version__
+from engine.models import catalog
 from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, cache_folder, say
 from engine.config import MODELS_FOLDER, EngineConfig
 from engine.errors import BadRequest, EngineError

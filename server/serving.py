@@ -14,7 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from engine import EngineError, catalog
+from engine import EngineError
+from engine.models import catalog
 from server.app import create_app, drain, running
 from server.services import Services
 from server.settings import Settings

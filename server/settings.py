@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, ByteSize, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from engine import BadRequest, EngineConfig, UnknownCheckpoint, catalog
+from engine import BadRequest, EngineConfig, UnknownCheckpoint
+from engine.models import catalog
 from engine.command_line import cache_folder
 from engine.config import MODELS_FOLDER, Batching, Compile, Dtype
 

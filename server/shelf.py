@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import catalog
+from engine.models import catalog
 from engine.models.hashes import recorded_hash, short_hash
 
 _LOOK_AGAIN_SECONDS = 2.0

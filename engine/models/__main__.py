@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine import catalog
-from engine.catalog import CatalogEntry
+from engine.models import catalog
+from engine.models.catalog import CatalogEntry
 from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, say
 from engine.config import MODELS_FOLDER
 from engine.errors import BadRequest, EngineError

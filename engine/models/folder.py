@@ -9,7 +9,7 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.catalog import CatalogEntry, installed, known_checkpoints
+from engine.models.catalog import CatalogEntry, installed, known_checkpoints
 from engine.errors import UnknownCheckpoint
 from engine.models.hashes import HashState, hash_state, recorded_hash, short_hash
 

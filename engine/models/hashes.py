@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from engine.catalog import CatalogEntry
+from engine.models.catalog import CatalogEntry
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes done so far and the bytes in all, None where that is not known."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from engine.catalog import SUFFIXES
+from engine.models.catalog import SUFFIXES
 from engine.errors import BadRequest
 from engine.files import rename_to_free, sync_folder
 

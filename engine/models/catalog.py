@@ -21,7 +21,7 @@ SUFFIXES = (".safetensors", ".ckpt")
 DEFAULTS = ("AWPainting_v1.3", "starter")
 """Names tried in this order where no model is named."""
 
-_CATALOG = Path(__file__).resolve().parent.parent / "models" / "catalog.toml"
+_CATALOG = Path(__file__).resolve().parent.parent.parent / "models" / "catalog.toml"
 
 
 @dataclass(frozen=True, kw_only=True)

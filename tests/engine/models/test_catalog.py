@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import UnknownCheckpoint, catalog
+from engine import UnknownCheckpoint
+from engine.models import catalog
 
 
 @pytest.fixture
