@@ -9,7 +9,7 @@ from typing import Any
 
 from engine import EngineError
 from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, say
-from server.access import new_key
+from server.web.access import new_key
 from server.settings import PREFIX, BadSettings, Settings, check_key_name, read_settings
 
 

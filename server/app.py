@@ -18,19 +18,19 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from engine import EngineClosed, __version__
-from server import probes
-from server.access import Access
+from server.web import probes
+from server.web.access import Access
 from server.backend import Backend
 from server.dialects import comfyui, huggingface, native, openai, replicate, sdapi
-from server.document import document
-from server.errors import add_error_handlers, answer_with
+from server.web.openapi import document
+from server.web.errors import add_error_handlers, answer_with
 from server.jobs import Jobs
 from server.metrics import Metrics
-from server.middleware import AccessMiddleware, Answer, BodyLimitMiddleware, HeadersMiddleware, HeadMiddleware
+from server.web.middleware import AccessMiddleware, Answer, BodyLimitMiddleware, HeadersMiddleware, HeadMiddleware
 from server.outputs import Outputs
-from server.services import Services
+from server.web.services import Services
 from server.settings import Settings
-from server.telemetry import TelemetryMiddleware
+from server.web.telemetry import TelemetryMiddleware
 from server.watch import watcher
 
 log = logging.getLogger(__name__)

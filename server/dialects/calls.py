@@ -21,7 +21,7 @@ from engine.formats.comfyui import parse_json
 from server.events import Event
 from server.job import Job
 from server.problems import Problem, problem_of_failure
-from server.services import Services
+from server.web.services import Services
 
 HEARTBEAT = 15.0
 """Seconds without an event after which a stream says that it is alive."""

@@ -30,8 +30,8 @@ from server.dialects.words import Found, ensure_known, in_a_row, request_from, u
 from server.job import NewJob
 from server.pictures import converted
 from server.problems import Problem
-from server.routing import DirectRoute
-from server.services import Services
+from server.web.routing import DirectRoute
+from server.web.services import Services
 
 NAME = "huggingface"
 

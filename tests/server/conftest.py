@@ -16,7 +16,7 @@ import uvicorn
 from server.app import create_app
 from server.backend import Backend
 from server.fake import InstantBackend
-from server.services import Services
+from server.web.services import Services
 from server.serving import listen
 from server.settings import Settings
 from tests.server.queues import settings_in

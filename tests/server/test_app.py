@@ -219,7 +219,7 @@ def test_a_defect_is_a_500_in_the_dialects_words_and_a_log_line(
         raise Defect("the secret of it")
 
     monkeypatch.setattr(server.services.jobs, "accept", fail)
-    with caplog.at_level(logging.ERROR, "server.telemetry"):
+    with caplog.at_level(logging.ERROR, "server.web.telemetry"):
         native = httpx.post(f"{server.url}/api/v1/generate", json={})
         openai = httpx.post(f"{server.url}/v1/images/generations", json={"prompt": "a boat"})
     assert (native.status_code, native.json()["kind"]) == (500, "internal")

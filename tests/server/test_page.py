@@ -178,7 +178,7 @@ def test_the_model_is_switched_and_loaded(server: RunningServer, page: Page) -> 
 
 
 def test_asks_for_the_key(open_server: Callable[..., RunningServer], page: Page) -> None:
-    from server.access import new_key
+    from server.web.access import new_key
 
     key, digest = new_key()
     server = open_server(InstantBackend(), api_keys={"page": digest})

@@ -13,8 +13,8 @@ from fastapi import APIRouter, WebSocket
 from server.dialects.comfyui import jobs_routes, prompt_routes, queue_routes, system_routes, view_routes
 from server.dialects.comfyui.broadcast import Broadcast
 from server.dialects.comfyui.errors import error_response
-from server.routing import DirectRoute
-from server.services import Services
+from server.web.routing import DirectRoute
+from server.web.services import Services
 
 __all__ = ["NAME", "create_router", "error_response", "owns"]
 

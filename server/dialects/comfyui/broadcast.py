@@ -22,7 +22,7 @@ from server.events import Event
 from server.job import Job
 from server.pictures import preview_bytes
 from server.problems import Problem
-from server.services import Services
+from server.web.services import Services
 
 _log = logging.getLogger(__name__)
 

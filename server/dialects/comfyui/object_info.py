@@ -13,7 +13,7 @@ from typing import Any
 from engine.request import MAX_SEED, MAX_SIDE, SAMPLERS, SCHEDULERS, GenerationRequest
 from engine.formats.comfyui.nodes import CONTROL, NODE_CLASSES, OUTPUT_CLASSES
 from engine.formats.comfyui.reader import LOWEST_CLIP_LAYER
-from server.services import Services
+from server.web.services import Services
 
 _DEFAULT = GenerationRequest()
 

@@ -17,7 +17,7 @@ from server.dialects.comfyui.object_info import offer_of
 from server.dialects.comfyui.prompt import Prompt, read_prompt
 from server.job import Job
 from server.problems import Problem, bad_request
-from server.services import Services
+from server.web.services import Services
 
 _MOST_RUNNING = 10_000
 

@@ -16,7 +16,7 @@ from server.dialects.comfyui import object_info
 from server.dialects.comfyui.bodies import body_of, done, flag, json_object
 from server.dialects.comfyui.sockets import FEATURES
 from server.problems import not_found
-from server.services import Services
+from server.web.services import Services
 
 _FOLDERS = (
     *("checkpoints", "loras", "vae", "text_encoders", "clip", "diffusion_models", "unet", "clip_vision"),

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from server.job import PICTURE_NAME
 from server.pictures import Format, converted
 from server.problems import Problem, bad_request, not_found, unsupported
-from server.services import Services
+from server.web.services import Services
 
 _TYPES = ("output", "temp", "input")
 _SHOWN = 200

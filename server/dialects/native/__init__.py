@@ -14,8 +14,8 @@ from server.dialects.native import generate, jobs, models, pictures
 from server.dialects.native.answers import job_json
 from server.job import Job
 from server.problems import Problem
-from server.routing import DirectRoute
-from server.services import Services
+from server.web.routing import DirectRoute
+from server.web.services import Services
 
 NAME = "native"
 

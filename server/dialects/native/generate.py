@@ -20,7 +20,7 @@ from server.dialects.native.describe import problems
 from server.dialects.native.examples import GENERATE, WORKFLOW
 from server.dialects.native.parameters import EXTRAS, Asked, asked, from_text, schema
 from server.job import Job, parameters
-from server.services import Services
+from server.web.services import Services
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _WAIT = re.compile(r"wait=(\d{1,6})")

@@ -18,7 +18,7 @@ from server.events import Event, Kind, nothing_follows
 from server.job import Job, State
 from server.pictures import preview_bytes
 from server.problems import not_found
-from server.services import Services
+from server.web.services import Services
 from server.settings import DIALECTS
 from server.store import Search
 

@@ -14,7 +14,7 @@ from server.backend import ModelInfo
 from server.dialects.native.answers import CheckpointAnswer, CheckpointsAnswer, NamesAnswer, StatusAnswer
 from server.dialects.native.describe import problems
 from server.problems import not_found
-from server.services import Services
+from server.web.services import Services
 
 _MODEL: dict[int | str, dict[str, Any]] = {
     200: {"model": CheckpointAnswer},

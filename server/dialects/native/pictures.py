@@ -11,7 +11,7 @@ from server.dialects.native.describe import problems
 from server.job import PICTURE_NAME
 from server.pictures import converted
 from server.problems import bad_request, not_found
-from server.services import Services
+from server.web.services import Services
 
 _SHOWN = 200
 _KINDS: dict[str, Literal["png", "jpeg", "webp"]] = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}

@@ -13,8 +13,8 @@ from fastapi.responses import JSONResponse
 from server.dialects.openai import generations, models
 from server.dialects.openai.errors import error_json
 from server.problems import Problem
-from server.routing import DirectRoute
-from server.services import Services
+from server.web.routing import DirectRoute
+from server.web.services import Services
 
 NAME = "openai"
 

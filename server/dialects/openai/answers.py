@@ -16,7 +16,7 @@ from server.dialects.calls import read_picture
 from server.dialects.openai.body import Asked
 from server.job import Job
 from server.pictures import converted, preview_bytes
-from server.services import Services
+from server.web.services import Services
 
 _PREVIEW_SCALE = 8
 """A preview is an eighth of the picture's size."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from engine import UnknownCheckpoint
 from server.backend import ModelInfo
 from server.dialects.openai.errors import errors
-from server.services import Services
+from server.web.services import Services
 
 
 class ModelAnswer(BaseModel):

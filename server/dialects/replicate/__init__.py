@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse
 from server.dialects.replicate import models, predictions
 from server.dialects.replicate.prediction import webhook_body
 from server.problems import Problem
-from server.routing import DirectRoute
-from server.services import Services
+from server.web.routing import DirectRoute
+from server.web.services import Services
 
 __all__ = ["NAME", "create_router", "error_response", "owns", "webhook_body"]
 

@@ -15,7 +15,7 @@ from server.backend import ModelInfo
 from server.dialects.replicate.errors import errors
 from server.dialects.replicate.input import OWNER, input_schema, model_of_path
 from server.problems import not_found
-from server.services import Services
+from server.web.services import Services
 
 _COG = "0.3.9"
 """The first version of Replicate's Cog whose schemas say of themselves whether an output comes bit by bit."""

@@ -19,7 +19,7 @@ from server.dialects.words import in_a_row, worded
 from server.events import nothing_follows
 from server.job import Job, NewJob
 from server.problems import not_found
-from server.services import Services
+from server.web.services import Services
 
 _PAGE = 100
 _LONGEST_WAIT = 60

@@ -28,8 +28,8 @@ from server.dialects.sdapi.progress import add_progress, add_stopping
 from server.dialects.sdapi.request import requests_of
 from server.job import Job, NewJob
 from server.problems import Problem, problem_of_failure
-from server.routing import DirectRoute
-from server.services import Services
+from server.web.routing import DirectRoute
+from server.web.services import Services
 
 NAME = "sdapi"
 

@@ -16,7 +16,7 @@ from server.dialects.calls import read_picture
 from server.dialects.sdapi.body import Txt2Img
 from server.dialects.sdapi.request import prompt_as_sent
 from server.job import Job
-from server.services import Services
+from server.web.services import Services
 
 
 async def answer_of(job: Job, body: Txt2Img, services: Services) -> dict[str, Any]:

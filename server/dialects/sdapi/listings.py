@@ -12,7 +12,7 @@ from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS, automatic_
 from server.dialects.sdapi.models import listed
 from server.dialects.sdapi.options import Options
 from server.problems import Problem
-from server.services import Services
+from server.web.services import Services
 
 _EMPTY = (
     "sd-vae",

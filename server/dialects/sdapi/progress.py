@@ -17,7 +17,7 @@ from server.events import Event
 from server.jobs import Jobs
 from server.pictures import preview_bytes
 from server.problems import Problem
-from server.services import Services
+from server.web.services import Services
 
 _STARTED = 0.01
 """What a running job has at least, as there: 0 means that there is none."""

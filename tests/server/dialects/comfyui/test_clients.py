@@ -16,7 +16,7 @@ import websocket
 
 from engine import GenerationRequest
 from engine.formats.infotext import request_from_infotext
-from server.access import new_key
+from server.web.access import new_key
 from server.fake import InstantBackend
 from tests.graphs import shipped
 from tests.server.conftest import RunningServer

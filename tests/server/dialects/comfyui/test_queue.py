@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from server.access import new_key
+from server.web.access import new_key
 from server.fake import InstantBackend
 from server.settings import Settings
 from tests.server.conftest import RunningServer, running

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from server.access import Access
+from server.web.access import Access
 from server.backend import Backend
 from server.job import Job
 from server.jobs import Jobs

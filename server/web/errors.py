@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
 
 from engine import EngineError
-from server.middleware import Answer
+from server.web.middleware import Answer
 from server.problems import Problem, bad_request, problem_of
-from server.routing import allowed_methods
+from server.web.routing import allowed_methods
 from server.store import StoreFailed
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from server.access import OPEN_PATHS, OPEN_PREFIX
+from server.web.access import OPEN_PATHS, OPEN_PREFIX
 from server.dialects.native.answers import ProblemAnswer
-from server.services import Services
+from server.web.services import Services
 
 _NEVER = "HTTPValidationError"
 """FastAPI's own answer to bad parameters; here they are answered in each dialect's words."""

@@ -11,11 +11,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.access import PROBES
-from server.errors import problem_of_error
+from server.web.access import PROBES
+from server.web.errors import problem_of_error
 from server.logs import request_id
 from server.metrics import Metrics
-from server.middleware import Answer
+from server.web.middleware import Answer
 
 log = logging.getLogger(__name__)
 

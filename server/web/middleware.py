@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.access import Access
+from server.web.access import Access
 from server.problems import Problem
 
 Answer = Callable[[str, Problem], Response]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.requests import HTTPConnection
 
-from server.access import Access, new_key
+from server.web.access import Access, new_key
 from server.problems import Problem
 from server.settings import Settings
 
