@@ -24,7 +24,7 @@ from server.backend import Backend
 from server.dialects import comfyui, huggingface, native, openai, replicate, sdapi
 from server.web.openapi import document
 from server.web.errors import add_error_handlers, answer_with
-from server.jobs import Jobs
+from server.queue.jobs import Jobs
 from server.metrics import Metrics
 from server.web.middleware import AccessMiddleware, Answer, BodyLimitMiddleware, HeadersMiddleware, HeadMiddleware
 from server.outputs import Outputs

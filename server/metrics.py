@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from engine import __version__
-from server.events import Event
+from server.queue.events import Event
 from server.job import Job
 
 M = TypeVar("M", Counter, Histogram)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from server.events import Event
+from server.queue.events import Event
 from server.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine import GenerationRequest
-from server.estimate import work_of
+from server.queue.estimate import work_of
 from server.job import Failure, Job, Picture, Webhook, parameters
 from server.store import Message
 

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from server.web.access import Access
 from server.backend import Backend
 from server.job import Job
-from server.jobs import Jobs
+from server.queue.jobs import Jobs
 from server.outputs import Outputs
 from server.problems import Problem
 from server.settings import Settings

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from engine import GenerationRequest
-from server.events import Event
+from server.queue.events import Event
 from server.fake import InstantBackend
 from server.job import Job, NewJob
-from server.jobs import Jobs
+from server.queue.jobs import Jobs
 from server.outputs import Outputs
 from server.settings import Settings
 from server.store import Store

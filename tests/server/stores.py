@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from server.fake import InstantBackend
-from server.intake import job_for
+from server.queue.accepting import job_for
 from server.job import Job
 from server.store import (
     Message,

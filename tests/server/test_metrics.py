@@ -10,7 +10,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine import GenerationRequest
-from server.events import Event
+from server.queue.events import Event
 from server.fake import InstantBackend
 from server.job import Job, Picture
 from server.metrics import Metrics, Now

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.estimate import work_of
+from server.queue.estimate import work_of
 from server.store import (
     StoreUnusable,
 )

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from server.intake import fingerprint
+from server.queue.accepting import fingerprint
 from server.job import Failure, Job, Picture, Webhook
 from server.store import (
     IdTaken,

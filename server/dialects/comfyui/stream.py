@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from server.dialects.comfyui.history import Message, beginning, course_of, ending, outputs
-from server.events import Event
+from server.queue.events import Event
 from server.job import Job
 
 _PREVIEW = 1

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from engine import GenerationRequest
 from server.dialects.native.examples import JOB, PROBLEM
-from server.events import Event
+from server.queue.events import Event
 from server.job import Job, Place, State, parameters
 
 _TYPES: dict[str, Any] = {"seed": int, "cfg_scale": float, "denoise": float, "model": str}

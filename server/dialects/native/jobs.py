@@ -14,7 +14,7 @@ from engine import BadRequest
 from server.dialects.calls import with_heartbeats
 from server.dialects.native.answers import JobAnswer, JobsAnswer, job_json
 from server.dialects.native.describe import problems
-from server.events import Event, Kind, nothing_follows
+from server.queue.events import Event, Kind, nothing_follows
 from server.job import Job, State
 from server.pictures import preview_bytes
 from server.problems import not_found

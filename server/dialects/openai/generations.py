@@ -26,7 +26,7 @@ from server.dialects.openai.body import Asked, asked, schema
 from server.dialects.openai.errors import error_json, errors
 from server.dialects.words import in_a_row, worded
 from server.web.errors import problem_of_error
-from server.events import Event
+from server.queue.events import Event
 from server.job import Job, NewJob
 from server.problems import Problem
 from server.web.services import Services

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from server.dialects.replicate.input import OWNER
-from server.events import Event
+from server.queue.events import Event
 from server.job import Job, State
 
 Status = Literal["starting", "processing", "succeeded", "failed", "canceled"]

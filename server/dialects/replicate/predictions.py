@@ -16,7 +16,7 @@ from server.dialects.replicate.input import asked, body_schema, model_of_path
 from server.dialects.replicate.prediction import PredictionAnswer, prediction
 from server.dialects.replicate.stream import read_event_id, stream
 from server.dialects.words import in_a_row, worded
-from server.events import nothing_follows
+from server.queue.events import nothing_follows
 from server.job import Job, NewJob
 from server.problems import not_found
 from server.web.services import Services

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from engine import BadRequest
 from server.dialects.calls import with_heartbeats
 from server.dialects.replicate.prediction import logs, output
-from server.events import Event
+from server.queue.events import Event
 from server.job import Job
 from server.pictures import preview_bytes
 

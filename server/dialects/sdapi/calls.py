@@ -13,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from server.events import Event
+from server.queue.events import Event
 from server.job import Job
-from server.jobs import Jobs
+from server.queue.jobs import Jobs
 
 _REMEMBERED = 1000
 """Finished task ids."""

@@ -13,8 +13,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from server.dialects.sdapi.calls import Call, Calls
-from server.events import Event
-from server.jobs import Jobs
+from server.queue.events import Event
+from server.queue.jobs import Jobs
 from server.pictures import preview_bytes
 from server.problems import Problem
 from server.web.services import Services

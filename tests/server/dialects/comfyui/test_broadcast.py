@@ -11,7 +11,7 @@ import pytest
 
 from server.dialects.comfyui.broadcast import Broadcast
 from server.dialects.comfyui.sockets import Socket, Sockets
-from server.events import Hub
+from server.queue.events import Hub
 from server.job import Job, State
 from tests.server.dialects.comfyui.jobs import job_of, picture
 

@@ -70,7 +70,7 @@ def test_a_stream_without_partial_pictures_is_one_event(client: OpenAI) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_partial_pictures_lie_evenly_over_the_steps(count: int) -> None:
     from server.dialects.openai.generations import _Partials
-    from server.events import Event
+    from server.queue.events import Event
 
     def event(step: int, steps: int | None = 20) -> Event:
         return Event(number=1, kind="preview", job=None, step=step, steps=steps)  # type: ignore[arg-type]

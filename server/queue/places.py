@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-from server.estimate import Estimate
-from server.events import Hub
+from server.queue.estimate import Estimate
+from server.queue.events import Hub
 from server.job import Job, Place
-from server.refusals import stored
+from server.queue.refusals import stored
 from server.store import Store
 
 

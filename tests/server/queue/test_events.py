@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from server.events import MAX_PENDING, Event, Hub
+from server.queue.events import MAX_PENDING, Event, Hub
 from server.fake import InstantBackend
 from server.job import Job
 from server.problems import Problem
 from tests.server.queues import Queue, queue, request, run, until
-from tests.server.test_recovery import crash
+from tests.server.queue.test_recovery import crash
 
 
 async def seen(own: Queue, id: str, after: int = 0) -> list[Event]:

@@ -44,7 +44,7 @@ class BrokenOutputs(Outputs):
 
 
 def test_a_full_disk_fails_the_job_and_the_server_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.finishing._WRITE_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("server.queue.finishing._WRITE_PAUSES", (0.0, 0.0))
 
     async def scene() -> None:
         outputs = BrokenOutputs(str(tmp_path / "outputs"), failures=5)
@@ -61,7 +61,7 @@ def test_a_full_disk_fails_the_job_and_the_server_goes_on(tmp_path: Path, monkey
 
 
 def test_what_is_written_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.finishing._WRITE_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("server.queue.finishing._WRITE_PAUSES", (0.0, 0.0))
     made = itertools.count()
 
     def counting(*arguments: Any) -> bytes:
@@ -114,8 +114,8 @@ def failing(stores: list[FailingStore]) -> Callable[[Settings], FailingStore]:
 
 
 def test_a_database_that_fails_for_a_while_costs_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.finishing._PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr("server.runner._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("server.queue.finishing._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("server.queue.dispatcher._PAUSE_SECONDS", 0.0)
 
     async def scene() -> None:
         stores: list[FailingStore] = []
@@ -130,7 +130,7 @@ def test_a_database_that_fails_for_a_while_costs_no_job(tmp_path: Path, monkeypa
 def test_a_cancel_is_told_although_the_database_fails_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.finishing._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("server.queue.finishing._PAUSE_SECONDS", 0.0)
 
     async def scene() -> None:
         stores: list[FailingStore] = []
@@ -146,7 +146,7 @@ def test_a_cancel_is_told_although_the_database_fails_for_a_while(
 
 
 def test_jobs_are_begun_whatever_went_wrong_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.runner._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("server.queue.dispatcher._PAUSE_SECONDS", 0.0)
 
     class Stumbling(SqliteStore):
         stumbles = 2

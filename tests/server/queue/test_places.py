@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from server.estimate import Estimate
-from server.events import Hub
+from server.queue.estimate import Estimate
+from server.queue.events import Hub
 from server.fake import InstantBackend
 from server.job import Job
-from server.places import Places
+from server.queue.places import Places
 from server.problems import Problem
 from server.store import StoreFailed
 from tests.server.queues import queue, request, run, until

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from engine import EngineError, GenerationFailed
 from server.backend import Backend
-from server.estimate import Estimate
-from server.events import Hub
+from server.queue.estimate import Estimate
+from server.queue.events import Hub
 from server.job import Failure, Job, Picture, posted_texts
 from server.outputs import NotWritten, Outputs
 from server.pictures import encoders

@@ -10,17 +10,17 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapp
 from typing import Any, TypeVar
 
 from server.backend import Backend
-from server.estimate import Estimate
-from server.events import Event, Hub, finished_event
-from server.finishing import Finishing
-from server.housekeeping import Housekeeping
-from server.intake import fingerprint, job_for
+from server.queue.estimate import Estimate
+from server.queue.events import Event, Hub, finished_event
+from server.queue.finishing import Finishing
+from server.queue.housekeeping import Housekeeping
+from server.queue.accepting import fingerprint, job_for
 from server.job import Job, NewJob, Place, State
 from server.outputs import Outputs
-from server.places import Places
+from server.queue.places import Places
 from server.problems import not_found
-from server.refusals import conflict, queue_full, shutting_down, stored
-from server.runner import Runner
+from server.queue.refusals import conflict, queue_full, shutting_down, stored
+from server.queue.dispatcher import Runner
 from server.settings import Settings
 from server.store import Found, IdTaken, KeyConflict, QueueFull, Search, Store
 from server.store.sqlite import SqliteStore

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from engine import Cancelled, EngineClosed
 from server.backend import Backend
-from server.events import Hub
-from server.finishing import Finishing
+from server.queue.events import Hub
+from server.queue.finishing import Finishing
 from server.job import Job
-from server.run import Run, next_run
+from server.queue.attempt import Run, next_run
 from server.store import Claimed, Store, StoreFailed
 from server.webhooks import Webhooks
 

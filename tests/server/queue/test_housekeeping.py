@@ -10,7 +10,7 @@ import pytest
 
 from server.fake import InstantBackend
 from tests.server.queues import queue, request, run, until
-from tests.server.test_recovery import crash
+from tests.server.queue.test_recovery import crash
 
 
 def test_files_of_dead_attempts_go_and_others_stay(tmp_path: Path) -> None:
