@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from engine import EngineClosed, __version__
 from server.web import probes
 from server.web.access import Access
-from server.backend import Backend
+from server.backends.engine import Backend
 from server.dialects import comfyui, huggingface, native, openai, replicate, sdapi
 from server.web.openapi import document
 from server.web.errors import add_error_handlers, answer_with
@@ -117,10 +117,10 @@ def _services(settings: Settings, backend: Backend | None, page: set[str], metri
 
 def _backend(settings: Settings) -> Backend:
     if settings.backend == "instant":
-        from server.fake import InstantBackend
+        from server.backends.instant import InstantBackend
 
         return InstantBackend(step_seconds=settings.instant_step_seconds)
-    from server.backend import EngineBackend  # imports torch
+    from server.backends.engine import EngineBackend  # imports torch
 
     return EngineBackend(settings)
 

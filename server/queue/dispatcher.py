@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from engine import Cancelled, EngineClosed
-from server.backend import Backend
+from server.backends.engine import Backend
 from server.queue.events import Hub
 from server.queue.finishing import Finishing
 from server.job import Job

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from engine import EngineError, GenerationFailed
-from server.backend import Backend
+from server.backends.engine import Backend
 from server.queue.estimate import Estimate
 from server.queue.events import Hub
 from server.job import Failure, Job, Picture, posted_texts

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from server.backend import Backend
+from server.backends.engine import Backend
 from server.queue.estimate import Estimate
 from server.queue.events import Event, Hub, finished_event
 from server.queue.finishing import Finishing

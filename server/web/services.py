@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from server.web.access import Access
-from server.backend import Backend
+from server.backends.engine import Backend
 from server.job import Job
 from server.queue.jobs import Jobs
 from server.outputs import Outputs

@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 
 from server.app import create_app
-from server.backend import Backend
-from server.fake import InstantBackend
+from server.backends.engine import Backend
+from server.backends.instant import InstantBackend
 from server.web.services import Services
 from server.serving import listen
 from server.settings import Settings
@@ -62,7 +62,7 @@ def open_server(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
 @pytest.fixture
 def engine_server(tmp_path: Path, models_folder: Path) -> Iterator[RunningServer]:
     """A server on the real engine with the checkpoints ``tiny``, the default, and ``other``."""
-    from server.backend import EngineBackend
+    from server.backends.engine import EngineBackend
 
     settings = settings_in(
         tmp_path, backend="engine", model="tiny", models_folder=models_folder, device="cpu", unet_rows=4

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine import GenerationRequest
 from server.queue.events import Event
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from server.job import Job, NewJob
 from server.queue.jobs import Jobs
 from server.outputs import Outputs

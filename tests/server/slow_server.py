@@ -11,7 +11,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    import server.fake
+    import server.backends.instant
     from server.__main__ import main
 
     seconds = float(sys.argv[1])

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from server.queue.accepting import job_for
 from server.job import Job
 from server.store import (

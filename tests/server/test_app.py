@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from engine import EngineClosed
 from server.app import DIALECTS, PAGE, create_app, running
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from server.settings import DIALECTS as NAMES
 from server.settings import Settings
 from server.store import StoreFailed

@@ -17,7 +17,7 @@ from engine import GenerationRequest
 from engine.request import MAX_SEED
 from engine.formats.comfyui import api_workflow
 from server.app import DIALECTS, create_app
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from server.settings import Settings
 from tests.server.conftest import RunningServer, running, settings_in
 

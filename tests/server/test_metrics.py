@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from engine import GenerationRequest
 from server.queue.events import Event
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from server.job import Job, Picture
 from server.metrics import Metrics, Now
 from tests.server.conftest import RunningServer

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from engine import GenerationRequest
 from engine.formats.png import encode_png, picture_metadata
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from tests.server.conftest import RunningServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from server import webhooks as webhooks_module
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from server.job import Job, Webhook
 from server.queue.jobs import Jobs
 from server.settings import BadSettings, read_settings, webhook_key

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from engine import BadRequest, GenerationRequest
 from engine.request import OneOf, WholeNumber
-from server.backend import ModelInfo
+from server.backends.engine import ModelInfo
 from server.dialects.words import (
     PARAMETERS,
     Found,

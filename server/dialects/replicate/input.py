@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from engine import BadRequest, GenerationRequest, UnknownCheckpoint
 from engine.request import OneOf, WholeNumber
-from server.backend import ModelInfo
+from server.backends.engine import ModelInfo
 from server.dialects.diffusers_names import find_named, named_schemas
 from server.dialects.words import request_from, unknown, whole, words_of
 from server.job import Webhook

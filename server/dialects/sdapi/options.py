@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from server.backend import Backend, ModelInfo
+from server.backends.engine import Backend, ModelInfo
 from server.dialects.sdapi.models import model_titled, title
 from server.problems import Problem, bad_request, unsupported
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from server.queue.events import MAX_PENDING, Event, Hub
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from server.job import Job
 from server.problems import Problem
 from tests.server.queues import Queue, queue, request, run, until

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from tests.server.queues import queue, request, run, until
 from tests.server.queue.test_recovery import crash
 

@@ -11,7 +11,7 @@ import pytest
 
 from engine import BadRequest, GenerationRequest, UnknownCheckpoint
 from engine.formats.png import request_from_png
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from server.job import Webhook
 from server.problems import Problem
 from server.store.thread import DatabaseThread

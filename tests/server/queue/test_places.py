@@ -11,7 +11,7 @@ import pytest
 
 from server.queue.estimate import Estimate
 from server.queue.events import Hub
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from server.job import Job
 from server.queue.places import Places
 from server.problems import Problem

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import GenerationRequest
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from server.job import Job
 from server.store import StoreUnusable
 from server.store.sqlite import SqliteStore

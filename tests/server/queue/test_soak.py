@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.load import Outcome, Target, put_load
 from benchmarks.load_plan import DIALECTS, Call, Habits, plan, read_mix
 from benchmarks.workloads import Scale
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from server.job import Job
 from tests.server.conftest import RunningServer
 from tests.server.queues import PATIENCE, queue, request, run, until

@@ -15,8 +15,8 @@ from PIL import Image
 
 from engine import EngineClosed, GenerationResult
 from engine.formats.png import encode_png
-from server.backend import Listener
-from server.fake import InstantBackend
+from server.backends.engine import Listener
+from server.backends.instant import InstantBackend
 from server.job import Job
 from server.outputs import Outputs
 from server.problems import Problem

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from tests.server.queues import Queue, queue, request, run, until
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from tests.server.conftest import RunningServer
 
 BODY = {"width": 64, "height": 64, "steps": 3}

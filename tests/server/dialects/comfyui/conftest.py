@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from tests.server.conftest import RunningServer, running
 from tests.server.dialects.comfyui.client import Comfy
 from tests.server.following import all_jobs

@@ -17,7 +17,7 @@ import websocket
 from engine import GenerationRequest
 from engine.formats.infotext import request_from_infotext
 from server.web.access import new_key
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from tests.graphs import shipped
 from tests.server.conftest import RunningServer
 from tests.server.dialects.comfyui.client import Comfy, Graph, graph_of, kinds, opened

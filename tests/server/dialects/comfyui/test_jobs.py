@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from tests.server.conftest import RunningServer
 from tests.server.dialects.comfyui.client import Comfy, graph_of, wait_until_done
 from tests.server.following import wait_for

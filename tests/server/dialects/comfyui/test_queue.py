@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from server.web.access import new_key
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from server.settings import Settings
 from tests.server.conftest import RunningServer, running
 from tests.server.dialects.comfyui.client import Comfy, blocked, graph_of, wait_until_done

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from tests.server.conftest import RunningServer
 from tests.server.dialects.comfyui.client import Comfy, graph_of, kinds, opened
 from tests.server.following import all_jobs, wait_for

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from tests.server.conftest import RunningServer
 from tests.server.dialects.native.client import JSON, generate
 from tests.server.following import all_jobs, wait_for

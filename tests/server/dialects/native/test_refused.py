@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from engine.request import MAX_SEED
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from tests.server.conftest import RunningServer
 from tests.server.dialects.native.client import generate
 from tests.server.following import all_jobs

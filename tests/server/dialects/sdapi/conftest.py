@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from tests.server.conftest import RunningServer, running
 from tests.server.dialects.sdapi.calls import client_of
 from tests.server.queues import settings_in

@@ -11,7 +11,7 @@ import pytest
 from engine import UnknownCheckpoint
 from server.dialects.sdapi.models import model_titled, title
 from server.dialects.sdapi.options import Options
-from server.fake import InstantBackend
+from server.backends.instant import InstantBackend
 from server.problems import Problem
 from tests.server.dialects.sdapi.calls import txt2img
 

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from engine import BadRequest, Engine, EngineClosed, GenerationRequest, OutOfMemory, Progress, UnknownCheckpoint
-from server.backend import EngineBackend
-from server.shelf import Shelf
+from server.backends.engine import EngineBackend
+from server.backends.checkpoints import Shelf
 from tests.server.conftest import RunningServer
 from tests.server.queues import request, run, settings_in, until
 
@@ -182,7 +182,7 @@ def test_a_model_beyond_the_budget_is_told(models_folder: Path) -> None:
 
 
 def test_an_engine_that_is_gone_is_told(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.backend._LOOK_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr("server.backends.engine._LOOK_AFTER_SECONDS", 0.05)
 
     async def scene() -> None:
         async with backend(models_folder, start=False) as own:
@@ -218,7 +218,7 @@ def test_status_tells_what_it_runs_on(models_folder: Path) -> None:
 
 
 def test_the_shelf_follows_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.shelf._LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("server.backends.checkpoints._LOOK_AGAIN_SECONDS", 0.0)
     with pytest.raises(UnknownCheckpoint):
         Shelf(tmp_path, None)
     (tmp_path / "b.safetensors").write_bytes(b"12")

@@ -14,7 +14,7 @@ import psutil
 
 from engine import EngineClosed, GenerationRequest, GenerationResult, Progress
 from server.settings import Settings
-from server.shelf import ModelInfo, Shelf
+from server.backends.checkpoints import ModelInfo, Shelf
 
 if TYPE_CHECKING:
     from engine import Engine, Handle
