@@ -27,7 +27,7 @@ from server.web.errors import add_error_handlers, answer_with
 from server.queue.jobs import Jobs
 from server.metrics import Metrics
 from server.web.middleware import AccessMiddleware, Answer, BodyLimitMiddleware, HeadersMiddleware, HeadMiddleware
-from server.outputs import Outputs
+from server.pictures.outputs import Outputs
 from server.web.services import Services
 from server.settings import Settings
 from server.web.telemetry import TelemetryMiddleware

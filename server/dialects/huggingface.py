@@ -28,7 +28,7 @@ from server.dialects.calls import (
 from server.dialects.diffusers_names import find_named, named_schemas
 from server.dialects.words import Found, ensure_known, in_a_row, request_from, unknown, worded, words_of
 from server.job import NewJob
-from server.pictures import converted
+from server.pictures.formats import converted
 from server.problems import Problem
 from server.web.routing import DirectRoute
 from server.web.services import Services

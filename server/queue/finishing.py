@@ -17,8 +17,8 @@ from server.backends.engine import Backend
 from server.queue.estimate import Estimate
 from server.queue.events import Hub
 from server.job import Failure, Job, Picture, posted_texts
-from server.outputs import NotWritten, Outputs
-from server.pictures import encoders
+from server.pictures.outputs import NotWritten, Outputs
+from server.pictures.formats import encoders
 from server.problems import failure_of
 from server.store import Outcome, Store, StoreFailed
 from server.webhooks import Webhooks

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from server.job import PICTURE_NAME, Job
-from server.outputs import Outputs
+from server.pictures.outputs import Outputs
 from server.settings import Settings
 from server.store import Store, StoreFailed
 

@@ -16,7 +16,7 @@ from server.queue.finishing import Finishing
 from server.queue.housekeeping import Housekeeping
 from server.queue.accepting import fingerprint, job_for
 from server.job import Job, NewJob, Place, State
-from server.outputs import Outputs
+from server.pictures.outputs import Outputs
 from server.queue.places import Places
 from server.problems import not_found
 from server.queue.refusals import conflict, queue_full, shutting_down, stored

@@ -12,7 +12,7 @@ from server.web.access import Access
 from server.backends.engine import Backend
 from server.job import Job
 from server.queue.jobs import Jobs
-from server.outputs import Outputs
+from server.pictures.outputs import Outputs
 from server.problems import Problem
 from server.settings import Settings
 

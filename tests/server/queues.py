@@ -14,7 +14,7 @@ from server.queue.events import Event
 from server.backends.instant import InstantBackend
 from server.job import Job, NewJob
 from server.queue.jobs import Jobs
-from server.outputs import Outputs
+from server.pictures.outputs import Outputs
 from server.settings import Settings
 from server.store import Store
 

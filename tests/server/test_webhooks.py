@@ -243,7 +243,7 @@ def test_a_dialect_has_words_of_its_own(tmp_path: Path, receiver: Receiver) -> N
 
 
 def test_bodies_come_from_whoever_puts_the_server_together(tmp_path: Path) -> None:
-    from server.outputs import Outputs
+    from server.pictures.outputs import Outputs
     from tests.server.queues import settings_in
 
     settings = settings_in(tmp_path)

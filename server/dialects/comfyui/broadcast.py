@@ -20,7 +20,7 @@ from server.dialects.comfyui.sockets import Socket, Sockets, worded
 from server.dialects.comfyui.stream import Stream
 from server.queue.events import Event
 from server.job import Job
-from server.pictures import preview_bytes
+from server.pictures.formats import preview_bytes
 from server.problems import Problem
 from server.web.services import Services
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from server.job import PICTURE_NAME
-from server.pictures import Format, converted
+from server.pictures.formats import Format, converted
 from server.problems import Problem, bad_request, not_found, unsupported
 from server.web.services import Services
 

@@ -16,7 +16,7 @@ from server.dialects.native.answers import JobAnswer, JobsAnswer, job_json
 from server.dialects.native.describe import problems
 from server.queue.events import Event, Kind, nothing_follows
 from server.job import Job, State
-from server.pictures import preview_bytes
+from server.pictures.formats import preview_bytes
 from server.problems import not_found
 from server.web.services import Services
 from server.settings import DIALECTS

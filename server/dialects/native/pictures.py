@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from server.dialects.native.describe import problems
 from server.job import PICTURE_NAME
-from server.pictures import converted
+from server.pictures.formats import converted
 from server.problems import bad_request, not_found
 from server.web.services import Services
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from server.dialects.calls import read_picture
 from server.dialects.openai.body import Asked
 from server.job import Job
-from server.pictures import converted, preview_bytes
+from server.pictures.formats import converted, preview_bytes
 from server.web.services import Services
 
 _PREVIEW_SCALE = 8

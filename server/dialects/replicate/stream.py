@@ -11,7 +11,7 @@ from server.dialects.calls import with_heartbeats
 from server.dialects.replicate.prediction import logs, output
 from server.queue.events import Event
 from server.job import Job
-from server.pictures import preview_bytes
+from server.pictures.formats import preview_bytes
 
 
 async def stream(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:

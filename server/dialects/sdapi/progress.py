@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from server.dialects.sdapi.calls import Call, Calls
 from server.queue.events import Event
 from server.queue.jobs import Jobs
-from server.pictures import preview_bytes
+from server.pictures.formats import preview_bytes
 from server.problems import Problem
 from server.web.services import Services
 

@@ -18,7 +18,7 @@ from engine.formats.png import encode_png
 from server.backends.engine import Listener
 from server.backends.instant import InstantBackend
 from server.job import Job
-from server.outputs import Outputs
+from server.pictures.outputs import Outputs
 from server.problems import Problem
 from server.settings import Settings
 from server.store import StoreFailed, StoreUnusable
@@ -68,7 +68,7 @@ def test_what_is_written_is_not_written_again(tmp_path: Path, monkeypatch: pytes
         next(made)
         return encode_png(*arguments)
 
-    monkeypatch.setattr("server.pictures.encode_png", counting)
+    monkeypatch.setattr("server.pictures.formats.encode_png", counting)
 
     async def scene() -> None:
         outputs = BrokenOutputs(str(tmp_path / "outputs"), failures=1)
@@ -241,7 +241,7 @@ def test_an_error_of_any_kind_settles_the_job(tmp_path: Path, monkeypatch: pytes
         outputs = Outputs(str(tmp_path / "outputs"))
         async with queue(tmp_path, outputs=outputs) as own:
             with monkeypatch.context() as patched:
-                patched.setattr("server.pictures.encode_png", broken)
+                patched.setattr("server.pictures.formats.encode_png", broken)
                 failed = await own.finish(request(batch_size=2))
             assert failed.failure is not None
             assert failed.failure.kind == "generation_failed"

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from engine import BadRequest
 from engine.formats.png import request_from_png
-from server.pictures import converted, preview_bytes
+from server.pictures.formats import converted, preview_bytes
 from tests.server.queues import queue, request, run
 
 
