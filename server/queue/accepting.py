@@ -17,7 +17,7 @@ from server.backends.engine import Backend
 from server.job import Job, NewJob, parameters
 from server.problems import Problem, bad_request
 from server.settings import Settings
-from server.targets import check_url
+from server.webhooks.targets import check_url
 
 _MOST_REQUESTS = 4096
 _MOMENTS = ("started", "output", "progress", "finished")

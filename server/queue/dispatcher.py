@@ -18,7 +18,7 @@ from server.queue.finishing import Finishing
 from server.job import Job
 from server.queue.attempt import Run, next_run
 from server.store import Claimed, Store, StoreFailed
-from server.webhooks import Webhooks
+from server.webhooks.delivery import Webhooks
 
 if TYPE_CHECKING:
     from engine import Progress

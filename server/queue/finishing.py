@@ -21,7 +21,7 @@ from server.pictures.outputs import NotWritten, Outputs
 from server.pictures.formats import encoders
 from server.problems import failure_of
 from server.store import Outcome, Store, StoreFailed
-from server.webhooks import Webhooks
+from server.webhooks.delivery import Webhooks
 
 if TYPE_CHECKING:
     from engine import GenerationResult

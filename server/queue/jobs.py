@@ -24,7 +24,7 @@ from server.queue.dispatcher import Runner
 from server.settings import Settings
 from server.store import Found, IdTaken, KeyConflict, QueueFull, Search, Store
 from server.store.sqlite import SqliteStore
-from server.webhooks import Composer, Webhooks
+from server.webhooks.delivery import Composer, Webhooks
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from server import webhooks as webhooks_module
+from server.webhooks import delivery as webhooks_module
 from server.backends.instant import InstantBackend
 from server.job import Job, Webhook
 from server.queue.jobs import Jobs
 from server.settings import BadSettings, read_settings, webhook_key
 from server.store import Message
-from server.webhooks import signed
+from server.webhooks.delivery import signed
 from tests.server.queues import Queue, queue, request, run, until
 from tests.server.receiver import Receiver, endless, hang_up, receiving, status
 from tests.server.queue.test_recovery import crash
@@ -38,7 +38,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once."""
-    monkeypatch.setattr("server.webhooks.Webhooks._pause", lambda self, attempts: 0.0)
+    monkeypatch.setattr("server.webhooks.delivery.Webhooks._pause", lambda self, attempts: 0.0)
 
 
 def hook(receiver: Receiver, *events: str, **named: Any) -> Webhook:
@@ -264,7 +264,7 @@ def test_progress_is_told_now_and_then(tmp_path: Path, receiver: Receiver, monke
 
 
 def test_a_name_server_that_does_not_answer_ends_an_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.webhooks._TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("server.webhooks.delivery._TIMEOUT_SECONDS", 0.05)
 
     asked: list[str] = []
 

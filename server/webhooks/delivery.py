@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 
 from engine import __version__
-from server import targets
+from server.webhooks import targets
 from server.job import Job, parameters
 from server.settings import Settings, webhook_key
 from server.store import Message, Moment, Store, StoreFailed

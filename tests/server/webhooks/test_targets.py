@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from server.problems import Problem
-from server.targets import Refused, check_url, is_public, target_of
+from server.webhooks.targets import Refused, check_url, is_public, target_of
 from tests.server.queues import run
 
 PRIVATE = [
