@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(settings: Settings) -> int:
     import uvloop  # as the web framework, imported only where it is needed
 
-    from server.logs import configure
+    from server.observing.logs import configure
     from server.serving import CannotListen, serve
     from server.store import StoreUnusable
 

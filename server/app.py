@@ -25,13 +25,13 @@ from server.dialects import comfyui, huggingface, native, openai, replicate, sda
 from server.web.openapi import document
 from server.web.errors import add_error_handlers, answer_with
 from server.queue.jobs import Jobs
-from server.metrics import Metrics
+from server.observing.metrics import Metrics
 from server.web.middleware import AccessMiddleware, Answer, BodyLimitMiddleware, HeadersMiddleware, HeadMiddleware
 from server.pictures.outputs import Outputs
 from server.web.services import Services
 from server.settings import Settings
 from server.web.telemetry import TelemetryMiddleware
-from server.watch import watcher
+from server.observing.job_events import watcher
 
 log = logging.getLogger(__name__)
 

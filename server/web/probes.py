@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from server.metrics import Metrics, Now
+from server.observing.metrics import Metrics, Now
 from server.web.routing import DirectRoute
 from server.web.services import Services
 

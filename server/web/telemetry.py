@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.web.access import PROBES
 from server.web.errors import problem_of_error
-from server.logs import request_id
-from server.metrics import Metrics
+from server.observing.logs import request_id
+from server.observing.metrics import Metrics
 from server.web.middleware import Answer
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from server.logs import JsonFormatter, TextFormatter, request_id
+from server.observing.logs import JsonFormatter, TextFormatter, request_id
 
 
 def record(message: str, **values: object) -> logging.LogRecord:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from server.queue.events import Event
-from server.metrics import Metrics
+from server.observing.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from engine import GenerationRequest
 from server.queue.events import Event
 from server.backends.instant import InstantBackend
 from server.job import Job, Picture
-from server.metrics import Metrics, Now
+from server.observing.metrics import Metrics, Now
 from tests.server.conftest import RunningServer
 from tests.server.following import wait_for
 
