@@ -21,7 +21,8 @@ from engine import EngineClosed, __version__
 from server.web import probes
 from server.web.access import Access
 from server.backends.engine import Backend
-from server.dialects import comfyui, huggingface, native, openai, replicate, sdapi
+from server.dialects import comfyui, native, openai, replicate, sdapi
+from server.dialects.huggingface import inference as huggingface
 from server.web.openapi import document
 from server.web.errors import add_error_handlers, answer_with
 from server.queue.jobs import Jobs

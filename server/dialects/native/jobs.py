@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from engine import BadRequest
-from server.dialects.calls import with_heartbeats
+from server.dialects.shared.calls import with_heartbeats
 from server.dialects.native.answers import JobAnswer, JobsAnswer, job_json
 from server.dialects.native.describe import problems
 from server.queue.events import Event, Kind, nothing_follows

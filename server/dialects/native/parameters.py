@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from engine import BadRequest, GenerationRequest
 from engine.request import MAX_SEED, Number, OneOf, WholeNumber
-from server.dialects.words import WHOLE, in_a_row, seed_of, whole
+from server.dialects.shared.words import WHOLE, in_a_row, seed_of, whole
 from server.job import NewJob, Webhook, parameters
 
 _FORMATS = OneOf(("url", "base64", "path", "png"))

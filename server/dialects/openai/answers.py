@@ -12,7 +12,7 @@ from typing import Any, Literal
 from PIL.Image import Image
 from pydantic import BaseModel, Field
 
-from server.dialects.calls import read_picture
+from server.dialects.shared.calls import read_picture
 from server.dialects.openai.body import Asked
 from server.job import Job
 from server.pictures.formats import converted, preview_bytes

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from engine import BadRequest, GenerationRequest
 from engine.request import OneOf, WholeNumber
 from server.backends.engine import ModelInfo
-from server.dialects.words import (
+from server.dialects.shared.words import (
     PARAMETERS,
     Found,
     ensure_known,

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from engine import EngineError
-from server.dialects.calls import (
+from server.dialects.shared.calls import (
     HEADERS,
     JobStream,
     chosen_id,
@@ -24,7 +24,7 @@ from server.dialects.calls import (
 from server.dialects.openai.answers import ImagesAnswer, completed_json, images_json, partial_json
 from server.dialects.openai.body import Asked, asked, schema
 from server.dialects.openai.errors import error_json, errors
-from server.dialects.words import in_a_row, worded
+from server.dialects.shared.words import in_a_row, worded
 from server.web.errors import problem_of_error
 from server.queue.events import Event
 from server.job import Job, NewJob

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from engine import BadRequest, GenerationRequest, UnknownCheckpoint
 from engine.request import OneOf, WholeNumber
 from server.backends.engine import ModelInfo
-from server.dialects.diffusers_names import find_named, named_schemas
-from server.dialects.words import request_from, unknown, whole, words_of
+from server.dialects.shared.diffusers_names import find_named, named_schemas
+from server.dialects.shared.words import request_from, unknown, whole, words_of
 from server.job import Webhook
 
 OWNER = "local"

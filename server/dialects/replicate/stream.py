@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 
 from engine import BadRequest
-from server.dialects.calls import with_heartbeats
+from server.dialects.shared.calls import with_heartbeats
 from server.dialects.replicate.prediction import logs, output
 from server.queue.events import Event
 from server.job import Job

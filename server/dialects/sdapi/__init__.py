@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request, Response
 
-from server.dialects.calls import HEADERS, chosen_id, idempotency_key
+from server.dialects.shared.calls import HEADERS, chosen_id, idempotency_key
 from server.dialects.sdapi.answer import answer_of
 from server.dialects.sdapi.body import Txt2Img
 from server.dialects.sdapi.calls import Calls

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine import BadRequest
 from engine.request import SCHEDULERS
-from server.dialects.words import Found, find_parameters, schemas
+from server.dialects.shared.words import Found, find_parameters, schemas
 
 WORDS: Mapping[str, str] = {"num_inference_steps": "steps", "guidance_scale": "cfg_scale"}
 

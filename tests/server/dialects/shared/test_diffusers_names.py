@@ -15,7 +15,7 @@ from engine.request import SAMPLERS as NAMES
 from engine.request import SCHEDULERS
 from engine.sampling.samplers import SAMPLERS
 from engine.sampling.samplers.protocol import Sampling
-from server.dialects.diffusers_names import CLASSES
+from server.dialects.shared.diffusers_names import CLASSES
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
 

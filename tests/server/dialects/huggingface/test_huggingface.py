@@ -17,7 +17,7 @@ from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 from PIL import Image
 
 from engine import GenerationRequest
-from server.dialects import huggingface as dialect
+from server.dialects.huggingface import inference as dialect
 from server.problems import Problem
 from tests.server.conftest import RunningServer
 from tests.server.following import all_jobs, get, hang_up_on, post, wait_for

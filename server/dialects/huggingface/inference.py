@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from engine import BadRequest
-from server.dialects.calls import (
+from server.dialects.shared.calls import (
     HEADERS,
     chosen_id,
     ensure_succeeded,
@@ -25,8 +25,8 @@ from server.dialects.calls import (
     json_object,
     read_picture,
 )
-from server.dialects.diffusers_names import find_named, named_schemas
-from server.dialects.words import Found, ensure_known, in_a_row, request_from, unknown, worded, words_of
+from server.dialects.shared.diffusers_names import find_named, named_schemas
+from server.dialects.shared.words import Found, ensure_known, in_a_row, request_from, unknown, worded, words_of
 from server.job import NewJob
 from server.pictures.formats import converted
 from server.problems import Problem
