@@ -23,7 +23,7 @@ from server.queue.refusals import conflict, queue_full, shutting_down, stored
 from server.queue.dispatcher import Runner
 from server.settings import Settings
 from server.store import Found, IdTaken, KeyConflict, QueueFull, Search, Store
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.store import SqliteStore
 from server.webhooks.delivery import Composer, Webhooks
 
 _log = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from server.store import (
     Search,
     schema,
 )
-from server.store.rows import message_of
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.rows import message_of
+from server.store.sqlite.store import SqliteStore
 from tests.server.queues import new, settings_in
 
 SUCCESS = Outcome(state="succeeded", finished=5.0)

@@ -14,7 +14,7 @@ from engine.formats.png import request_from_png
 from server.backends.instant import InstantBackend
 from server.job import Webhook
 from server.problems import Problem
-from server.store.thread import DatabaseThread
+from server.store.sqlite.thread import DatabaseThread
 from tests.server.queues import Queue, new, queue, request, run, until
 
 

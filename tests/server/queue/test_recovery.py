@@ -11,7 +11,7 @@ from engine import GenerationRequest
 from server.backends.instant import InstantBackend
 from server.job import Job
 from server.store import StoreUnusable
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.store import SqliteStore
 from tests.server.queues import Queue, new, queue, request, run, until
 
 

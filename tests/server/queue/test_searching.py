@@ -41,7 +41,7 @@ def test_searching(tmp_path: Path) -> None:
 
 
 def test_a_workflows_prompts_are_found_without_reading_all(tmp_path: Path) -> None:
-    from server.store.queries import _WORKFLOW
+    from server.store.sqlite.queries import _WORKFLOW
 
     async def scene() -> None:
         async with opened(tmp_path) as store:

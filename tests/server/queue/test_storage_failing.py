@@ -22,7 +22,7 @@ from server.pictures.outputs import Outputs
 from server.problems import Problem
 from server.settings import Settings
 from server.store import StoreFailed, StoreUnusable
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.store import SqliteStore
 from tests.server.queues import queue, request, run, settings_in, until
 
 

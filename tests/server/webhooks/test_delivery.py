@@ -24,7 +24,7 @@ from server.webhooks.delivery import signed
 from tests.server.queues import Queue, queue, request, run, until
 from tests.server.receiver import Receiver, endless, hang_up, receiving, status
 from tests.server.queue.test_recovery import crash
-from tests.server.test_store import messages_in
+from tests.server.store.test_store import messages_in
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ....").decode()
 

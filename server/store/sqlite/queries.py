@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from server.job import FINISHED, Job, State
 from server.store import Found, Search
-from server.store.rows import job_of
+from server.store.sqlite.rows import job_of
 
 _MOST_NAMES = 500
 """Tokens in one statement."""

@@ -6,8 +6,10 @@ from __future__ import annotations
 import sqlite3
 
 from server.job import FINISHED, Failure, Job
-from server.store import Compose, IdTaken, KeyConflict, Moment, Outcome, QueueFull, Recovered, outbox, queries
-from server.store.rows import columns_of, failure_json, job_of, json_of, pictures_json
+from server.store import Compose, IdTaken, KeyConflict, Moment, Outcome, QueueFull, Recovered
+from server.store.sqlite import outbox
+from server.store.sqlite import queries
+from server.store.sqlite.rows import columns_of, failure_json, job_of, json_of, pictures_json
 
 
 class Changes:

@@ -12,7 +12,7 @@ from server.queue.estimate import work_of
 from server.store import (
     StoreUnusable,
 )
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.store import SqliteStore
 from tests.server.queues import request, run
 from tests.server.stores import add, claim, database_of_version, ids_of, job, messages_in, opened
 

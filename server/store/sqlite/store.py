@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import IO
 
 from server.job import Job, State
-from server.store import Claimed, Compose, Found, Message, Outcome, Recovered, Search, StoreUnusable, outbox, queries
-from server.store.changes import Changes
-from server.store.claim import claim, waiting
-from server.store.schema import migrate
-from server.store.thread import DatabaseThread
+from server.store import Claimed, Compose, Found, Message, Outcome, Recovered, Search, StoreUnusable
+from server.store.sqlite import outbox
+from server.store.sqlite import queries
+from server.store.sqlite.changes import Changes
+from server.store.sqlite.claim import claim, waiting
+from server.store.sqlite.schema import migrate
+from server.store.sqlite.thread import DatabaseThread
 
 _BUSY_SECONDS = 10.0
 

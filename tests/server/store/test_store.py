@@ -22,7 +22,7 @@ from server.store import (
     QueueFull,
     StoreFailed,
 )
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.store import SqliteStore
 from tests.server.queues import new, request, run
 from tests.server.stores import SUCCESS, add, again, claim, job, messages_in, opened
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from server.store import Message
-from server.store.rows import message_of
+from server.store.sqlite.rows import message_of
 
 _LOOKED_THROUGH = 500
 """Messages among which the hosts' and clients' shares are counted."""
