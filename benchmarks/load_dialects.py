@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 
 from benchmarks.load_plan import Call, Dialect
-from engine.formats.infotext import SAMPLER_LABELS
 from engine.formats.comfyui import api_workflow
+from engine.formats.infotext import SAMPLER_LABELS
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
 _ANSWERS = ("url", "base64", "png")

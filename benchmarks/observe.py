@@ -22,10 +22,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.drive import Visit, closed_loop
 from benchmarks.subjects import Subject
 from engine import GenerationRequest
-from engine.text.conditioning import Conditioner
 from engine.batching.denoiser import Denoiser
 from engine.formats.png import encode_png
 from engine.pictures.decoder import Decoder
+from engine.text.conditioning import Conditioner
 
 _WATCHED: dict[str, tuple[type, str]] = {
     "encode": (Conditioner, "encode"),

@@ -9,17 +9,17 @@ from collections.abc import Hashable
 from pathlib import Path
 from types import TracebackType
 
-from engine.models import catalog
+from engine.batching.trajectory import check
 from engine.config import EngineConfig
 from engine.device.devices import settle, torch_device, torch_dtype
+from engine.device.memory import free_bytes
 from engine.handle import GenerationResult, Handle, Listener
+from engine.models import catalog
+from engine.request import GenerationRequest
 from engine.running.job import Job, Model
 from engine.running.loading import Loader, resident_size
 from engine.running.loop import Loop, as_ours
-from engine.device.memory import free_bytes
 from engine.running.pool import Pool
-from engine.request import GenerationRequest
-from engine.batching.trajectory import check
 from engine.text.vocabulary import encoder
 
 _SHARE_OF_FREE_MEMORY = 0.75  # the rest is for activations, conditioning and pictures

@@ -15,14 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import __version__
-from engine.models import catalog
 from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, cache_folder, say
 from engine.config import MODELS_FOLDER, EngineConfig
 from engine.errors import BadRequest, EngineError
-from engine.models.hashes import recorded_hash, short_hash
-from engine.formats.png import encode_png, picture_metadata, record_from_png, request_from_png, writable_folder, write_png
-from engine.request import GenerationRequest
 from engine.formats.comfyui import read_workflow
+from engine.formats.png import (
+    encode_png,
+    picture_metadata,
+    record_from_png,
+    request_from_png,
+    writable_folder,
+    write_png,
+)
+from engine.models import catalog
+from engine.models.hashes import recorded_hash, short_hash
+from engine.request import GenerationRequest
 
 if TYPE_CHECKING:
     from engine.handle import GenerationResult, Handle

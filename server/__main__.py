@@ -9,8 +9,8 @@ from typing import Any
 
 from engine import EngineError
 from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, say
-from server.web.access import new_key
 from server.settings import PREFIX, BadSettings, Settings, check_key_name, read_settings
+from server.web.access import new_key
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,21 +18,21 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from engine import EngineClosed, __version__
-from server.web import probes
-from server.web.access import Access
-from server.backends.engine import Backend
+from server.backends.protocol import Backend
 from server.dialects import comfyui, native, openai, replicate, sdapi
 from server.dialects.huggingface import inference as huggingface
-from server.web.openapi import document
-from server.web.errors import add_error_handlers, answer_with
-from server.queue.jobs import Jobs
-from server.observing.metrics import Metrics
-from server.web.middleware import AccessMiddleware, Answer, BodyLimitMiddleware, HeadersMiddleware, HeadMiddleware
-from server.pictures.outputs import Outputs
-from server.web.services import Services
-from server.settings import Settings
-from server.web.telemetry import TelemetryMiddleware
 from server.observing.job_events import watcher
+from server.observing.metrics import Metrics
+from server.pictures.outputs import Outputs
+from server.queue.jobs import Jobs
+from server.settings import Settings
+from server.web import probes
+from server.web.access import Access
+from server.web.errors import add_error_handlers, answer_with
+from server.web.middleware import AccessMiddleware, Answer, BodyLimitMiddleware, HeadersMiddleware, HeadMiddleware
+from server.web.openapi import document
+from server.web.services import Services
+from server.web.telemetry import TelemetryMiddleware
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from engine import EngineError
 from engine.models import catalog
 from server.app import create_app, drain, running
-from server.web.services import Services
 from server.settings import Settings
+from server.web.services import Services
 
 log = logging.getLogger(__name__)
 

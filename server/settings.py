@@ -21,9 +21,9 @@ from pydantic import BeforeValidator, ByteSize, Field, ValidationError, field_va
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from engine import BadRequest, EngineConfig, UnknownCheckpoint
-from engine.models import catalog
 from engine.command_line import cache_folder
 from engine.config import MODELS_FOLDER, Batching, Compile, Dtype
+from engine.models import catalog
 
 PREFIX = "SD_"
 DialectName = Literal["comfyui", "sdapi", "openai", "replicate", "huggingface"]

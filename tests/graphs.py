@@ -10,8 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 from engine.errors import BadRequest
-from engine.request import MAX_SEED, SAMPLERS, SCHEDULERS, GenerationRequest
 from engine.formats.comfyui import api_workflow, editor_workflow, request_from_workflow
+from engine.request import MAX_SEED, SAMPLERS, SCHEDULERS, GenerationRequest
 
 FOLDER = Path(__file__).parent / "workflows"
 FILE = "AWPainting_v1.3.safetensors"

@@ -23,12 +23,12 @@ from benchmarks.plan import Mode
 from benchmarks.subjects import Picture
 from benchmarks.workloads import SAMPLERS, Mixed, Scale
 from engine import GenerationRequest
+from engine.batching.trajectory import sigmas_of
 from engine.checkpoint.contents import read_contents
 from engine.checkpoint.shapes import Part
 from engine.checkpoint.weights import Weights, open_weights
 from engine.sampling.noise import start_noise
 from engine.text.prompt import chunks
-from engine.batching.trajectory import sigmas_of
 
 _TRAINED = {
     "beta_start": 0.00085,

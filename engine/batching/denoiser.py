@@ -15,14 +15,24 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from engine.errors import OutOfMemory
+from engine.batching.rows import (
+    Row,
+    filled_up,
+    groups_of,
+    in_pairs,
+    inputs_of,
+    may_share,
+    random_rows,
+    repeated,
+    units_of,
+)
+from engine.batching.trials import Trials
 from engine.device.memory import free_bytes, out_of_memory, release_cached
+from engine.errors import OutOfMemory
 from engine.networks.graphs import Launcher
 from engine.networks.hints import Hints
-from engine.batching.rows import Row, filled_up, groups_of, in_pairs, inputs_of, may_share, random_rows, repeated, units_of
-from engine.sampling.schedules import timestep
-from engine.batching.trials import Trials
 from engine.pictures.decoder import PIXELS_PER_CELL
+from engine.sampling.schedules import timestep
 
 _log = logging.getLogger(__name__)
 

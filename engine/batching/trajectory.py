@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from engine.batching.denoiser import Denoiser, Evaluation
-from engine.sampling.noise import NoiseSource, start_noise
-from engine.text.prompt import chunks
-from engine.request import GenerationRequest
-from engine.sampling.samplers import SAMPLERS, Scalar
-from engine.sampling.schedules import sigmas, start
 from engine.device.transfer import Fetch, to_device
 from engine.pictures.decoder import PIXELS_PER_CELL
+from engine.request import GenerationRequest
+from engine.sampling.noise import NoiseSource, start_noise
+from engine.sampling.samplers import SAMPLERS, Scalar
+from engine.sampling.schedules import sigmas, start
+from engine.text.prompt import chunks
 
 
 class Trajectory:

@@ -13,8 +13,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from engine.device.memory import out_of_memory
 from engine.batching.rows import Row, random_rows
+from engine.device.memory import out_of_memory
 
 _WISHES_BEFORE_TRYING = 16
 """A size is tried out once it would have been of use so often: the trial takes as long as some steps."""

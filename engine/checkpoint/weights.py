@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from engine.errors import BrokenCheckpoint, OutOfMemory, UnknownCheckpoint
 from engine.device.memory import out_of_memory
+from engine.errors import BrokenCheckpoint, OutOfMemory, UnknownCheckpoint
 
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth")
 

@@ -16,11 +16,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.models import catalog
-from engine.models.catalog import CatalogEntry
 from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, say
 from engine.config import MODELS_FOLDER
 from engine.errors import BadRequest, EngineError
+from engine.models import catalog
+from engine.models.catalog import CatalogEntry
 from engine.models.download import Source, copy, download, remote_name
 from engine.models.folder import by_hand, folder_states, hash_words, known_checkpoint, known_file, state_of, table
 from engine.models.hashes import Progress, remember, silent, verified_hash

@@ -9,8 +9,8 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.models.catalog import CatalogEntry, installed, known_checkpoints
 from engine.errors import UnknownCheckpoint
+from engine.models.catalog import CatalogEntry, installed, known_checkpoints
 from engine.models.hashes import HashState, hash_state, recorded_hash, short_hash
 
 _HASH_WORDS: dict[HashState, str] = {

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from engine.models.catalog import SUFFIXES
 from engine.errors import BadRequest
 from engine.files import rename_to_free, sync_folder
+from engine.models.catalog import SUFFIXES
 
 Note = Callable[[str], None]
 """Called with a line that a person may want to read meanwhile."""

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import torch
 
-from engine.running.job import Model
 from engine.networks.hints import Shape
+from engine.running.job import Model
 from engine.text.prompt import CHUNK
 
 Chore: TypeAlias = Callable[[Model], None]

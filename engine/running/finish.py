@@ -5,9 +5,9 @@ from __future__ import annotations
 from PIL import Image
 from torch import Tensor, inference_mode, isfinite
 
-from engine.errors import GenerationFailed
 from engine.device.memory import out_of_memory, release_cached
 from engine.device.transfer import Fetch
+from engine.errors import GenerationFailed
 from engine.pictures.decoder import Decoder, latents_of
 
 

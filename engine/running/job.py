@@ -10,15 +10,15 @@ from typing import Any
 
 from PIL import Image
 
-from engine.checkpoint import Checkpoint
-from engine.text.conditioning import Conditioner
 from engine.batching.denoiser import Denoiser
-from engine.running.finish import Finish
-from engine.handle import Handle
-from engine.running.pool import Lease
 from engine.batching.trajectory import Trajectory
+from engine.checkpoint import Checkpoint
 from engine.device.transfer import Fetch
+from engine.handle import Handle
 from engine.pictures.decoder import Decoder, latents_of
+from engine.running.finish import Finish
+from engine.running.pool import Lease
+from engine.text.conditioning import Conditioner
 
 _log = logging.getLogger(__name__)
 

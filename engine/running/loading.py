@@ -15,13 +15,12 @@ from typing import Any
 
 import torch
 
-from engine.checkpoint import Checkpoint, inspect_checkpoint, load_checkpoint
-from engine.text.conditioning import Conditioner
-from engine.config import EngineConfig
 from engine.batching.denoiser import Denoiser
+from engine.checkpoint import Checkpoint, inspect_checkpoint, load_checkpoint
+from engine.config import EngineConfig
 from engine.device.devices import device_name, settle
-from engine.running.job import Model
 from engine.device.memory import device_lost, release_cached
+from engine.device.transfer import Aside
 from engine.networks.compiling import compiled_ahead
 from engine.networks.decoder import VaeDecoder
 from engine.networks.doubling import parameters_before_doubling
@@ -29,11 +28,12 @@ from engine.networks.graphs import CudaRecorder, Launcher, Recorder, Tally
 from engine.networks.hints import Hints, hints_file
 from engine.networks.operations import operations_for
 from engine.networks.unet import Unet
-from engine.text.prompt import CHUNK
-from engine.running.memory_needs import largest_side
-from engine.device.transfer import Aside
 from engine.pictures.decoder import Decoder
 from engine.running.chores import CELLS, Chore, chores
+from engine.running.job import Model
+from engine.running.memory_needs import largest_side
+from engine.text.conditioning import Conditioner
+from engine.text.prompt import CHUNK
 
 _log = logging.getLogger(__name__)
 

@@ -19,16 +19,16 @@ import torch
 from torch import Tensor
 
 from engine.batching.batcher import Batcher
-from engine.device.devices import settle
-from engine.errors import EngineClosed, EngineError, GenerationFailed, OutOfMemory
-from engine.running.finish import Finish
-from engine.handle import GenerationResult, Handle, Progress, Timings
-from engine.running.job import Job, Model
-from engine.device.memory import device_lost, out_of_memory
-from engine.running.memory_needs import check_room, has_room
 from engine.batching.trajectory import Trajectory
+from engine.device.devices import settle
+from engine.device.memory import device_lost, out_of_memory
 from engine.device.transfer import Lead
+from engine.errors import EngineClosed, EngineError, GenerationFailed, OutOfMemory
+from engine.handle import GenerationResult, Handle, Progress, Timings
 from engine.running.chores import Chore
+from engine.running.finish import Finish
+from engine.running.job import Job, Model
+from engine.running.memory_needs import check_room, has_room
 
 _log = logging.getLogger(__name__)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from engine.errors import BadRequest
-from engine.running.job import Model
 from engine.device.memory import free_bytes, release_cached
-from engine.request import MAX_SIDE, GenerationRequest
+from engine.errors import BadRequest
 from engine.pictures.decoder import PIXELS_PER_CELL
+from engine.request import MAX_SIDE, GenerationRequest
+from engine.running.job import Model
 
 _LATENTS_AT_WORK = 12
 """About how many tensors of x's size a sampler holds at most."""

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
+from engine.device.transfer import to_device
 from engine.errors import BadRequest
 from engine.networks.graphs import Graphs, Launcher
 from engine.text.prompt import EMPTY, Chunk, chunks
-from engine.device.transfer import to_device
 
 _CACHED_CHUNKS = 512
 

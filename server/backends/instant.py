@@ -18,7 +18,8 @@ from PIL import Image
 
 from engine import BadRequest, GenerationFailed, GenerationRequest, UnknownCheckpoint
 from engine.handle import GenerationResult, Progress, Timings
-from server.backends.engine import Listener, ModelInfo
+from server.backends.checkpoints import ModelInfo
+from server.backends.protocol import Listener
 from server.job import parameters
 
 _SIZE = 1_000_000

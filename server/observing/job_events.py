@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from server.queue.events import Event
 from server.observing.metrics import Metrics
+from server.queue.events import Event
 
 log = logging.getLogger(__name__)
 

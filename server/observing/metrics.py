@@ -14,8 +14,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from engine import __version__
-from server.queue.events import Event
 from server.job import Job
+from server.queue.events import Event
 
 M = TypeVar("M", Counter, Histogram)
 

@@ -13,7 +13,7 @@ import secrets
 import time
 
 from engine import GenerationRequest
-from server.backends.engine import Backend
+from server.backends.protocol import Backend
 from server.job import Job, NewJob, parameters
 from server.problems import Problem, bad_request
 from server.settings import Settings

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from server.backends.engine import Backend, Listener
+from server.backends.protocol import Backend, Listener
 from server.job import Job
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from engine import Cancelled, EngineClosed
-from server.backends.engine import Backend
-from server.queue.events import Hub
-from server.queue.finishing import Finishing
+from server.backends.protocol import Backend
 from server.job import Job
 from server.queue.attempt import Run, next_run
+from server.queue.events import Hub
+from server.queue.finishing import Finishing
 from server.store import Claimed, Store, StoreFailed
 from server.webhooks.delivery import Webhooks
 

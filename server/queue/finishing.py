@@ -13,13 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from engine import EngineError, GenerationFailed
-from server.backends.engine import Backend
+from server.backends.protocol import Backend
+from server.job import Failure, Job, Picture, posted_texts
+from server.pictures.formats import encoders
+from server.pictures.outputs import NotWritten, Outputs
+from server.problems import failure_of
 from server.queue.estimate import Estimate
 from server.queue.events import Hub
-from server.job import Failure, Job, Picture, posted_texts
-from server.pictures.outputs import NotWritten, Outputs
-from server.pictures.formats import encoders
-from server.problems import failure_of
 from server.store import Outcome, Store, StoreFailed
 from server.webhooks.delivery import Webhooks
 

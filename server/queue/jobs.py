@@ -9,18 +9,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from server.backends.engine import Backend
+from server.backends.protocol import Backend
+from server.job import Job, NewJob, Place, State
+from server.pictures.outputs import Outputs
+from server.problems import not_found
+from server.queue.accepting import fingerprint, job_for
+from server.queue.dispatcher import Runner
 from server.queue.estimate import Estimate
 from server.queue.events import Event, Hub, finished_event
 from server.queue.finishing import Finishing
 from server.queue.housekeeping import Housekeeping
-from server.queue.accepting import fingerprint, job_for
-from server.job import Job, NewJob, Place, State
-from server.pictures.outputs import Outputs
 from server.queue.places import Places
-from server.problems import not_found
 from server.queue.refusals import conflict, queue_full, shutting_down, stored
-from server.queue.dispatcher import Runner
 from server.settings import Settings
 from server.store import Found, IdTaken, KeyConflict, QueueFull, Search, Store
 from server.store.sqlite.store import SqliteStore

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
+from server.job import Job, Place
 from server.queue.estimate import Estimate
 from server.queue.events import Hub
-from server.job import Job, Place
 from server.queue.refusals import stored
 from server.store import Store
 

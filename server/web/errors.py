@@ -15,10 +15,10 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
 
 from engine import EngineError
-from server.web.middleware import Answer
 from server.problems import Problem, bad_request, problem_of
-from server.web.routing import allowed_methods
 from server.store import StoreFailed
+from server.web.middleware import Answer
+from server.web.routing import allowed_methods
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.web.access import Access
 from server.problems import Problem
+from server.web.access import Access
 
 Answer = Callable[[str, Problem], Response]
 """A problem on a path, in the words of the dialect that owns the path."""

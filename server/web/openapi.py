@@ -8,8 +8,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from server.web.access import OPEN_PATHS, OPEN_PREFIX
 from server.dialects.native.answers import ProblemAnswer
+from server.web.access import OPEN_PATHS, OPEN_PREFIX
 from server.web.services import Services
 
 _NEVER = "HTTPValidationError"

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from server.web.access import Access
-from server.backends.engine import Backend
+from server.backends.protocol import Backend
 from server.job import Job
-from server.queue.jobs import Jobs
 from server.pictures.outputs import Outputs
 from server.problems import Problem
+from server.queue.jobs import Jobs
 from server.settings import Settings
+from server.web.access import Access
 
 
 @dataclass(eq=False, kw_only=True)

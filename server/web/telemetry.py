@@ -11,10 +11,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.web.access import PROBES
-from server.web.errors import problem_of_error
 from server.observing.logs import request_id
 from server.observing.metrics import Metrics
+from server.web.access import PROBES
+from server.web.errors import problem_of_error
 from server.web.middleware import Answer
 
 log = logging.getLogger(__name__)

@@ -24,10 +24,10 @@ from typing import Any
 import httpx
 
 from engine import __version__
-from server.webhooks import targets
 from server.job import Job, parameters
 from server.settings import Settings, webhook_key
 from server.store import Message, Moment, Store, StoreFailed
+from server.webhooks import targets
 
 _log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from engine import Engine, EngineConfig, GenerationRequest
-from engine.generate import main
 from engine.formats.comfyui import api_workflow, editor_workflow
+from engine.generate import main
 
 SMALL = ["--width", "64", "--height", "64", "--steps", "2"]
 PROJECT = Path(__file__).parent.parent.parent

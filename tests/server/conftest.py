@@ -14,11 +14,11 @@ import pytest
 import uvicorn
 
 from server.app import create_app
-from server.backends.engine import Backend
 from server.backends.instant import InstantBackend
-from server.web.services import Services
+from server.backends.protocol import Backend
 from server.serving import listen
 from server.settings import Settings
+from server.web.services import Services
 from tests.server.queues import settings_in
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from engine import GenerationRequest
-from server.queue.events import Event
 from server.backends.instant import InstantBackend
 from server.job import Job, NewJob
-from server.queue.jobs import Jobs
 from server.pictures.outputs import Outputs
+from server.queue.events import Event
+from server.queue.jobs import Jobs
 from server.settings import Settings
 from server.store import Store
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from server.backends.instant import InstantBackend
-from server.queue.accepting import job_for
 from server.job import Job
+from server.queue.accepting import job_for
 from server.store import (
     Message,
     Moment,
     Outcome,
     Search,
-    schema,
 )
+from server.store.sqlite import schema
 from server.store.sqlite.rows import message_of
 from server.store.sqlite.store import SqliteStore
 from tests.server.queues import new, settings_in

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import GenerationRequest
-from engine.request import MAX_SEED
 from engine.formats.comfyui import api_workflow
+from engine.request import MAX_SEED
 from server.app import DIALECTS, create_app
 from server.backends.instant import InstantBackend
 from server.settings import Settings

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.errors import BadRequest
+from engine.formats.comfyui.nodes import CONTROL, NODE_CLASSES, OUTPUT_CLASSES, node_id, place, shown, slot_index
 from engine.formats.foreign import number, request_from_places
 from engine.request import GenerationRequest
-from engine.formats.comfyui.nodes import CONTROL, NODE_CLASSES, OUTPUT_CLASSES, node_id, place, shown, slot_index
 
 LOWEST_CLIP_LAYER = -24
 

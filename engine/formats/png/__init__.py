@@ -1,26 +1,8 @@
-"""Pixels → PNG with its parameters inside, and back to the parameters.
+"""PNG files that carry what they were made from."""
 
-Knows the four texts that a picture carries, and which of them counts; does not know how pictures come about.
-"""
-
-from __future__ import annotations
-
-import io
-import json
-import zlib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from engine.errors import BadRequest
-from engine.formats.infotext import infotext, request_from_infotext
-from engine.formats.png.chunks import FIELD, name_of, text_chunks
+from engine.formats.png.chunks import text_chunks
 from engine.formats.png.files import writable_folder, write_png
-from engine.request import GenerationRequest
-from engine.formats.comfyui import api_workflow, editor_workflow, parse_json, request_from_workflow
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from engine.formats.png.pictures import encode_png, picture_metadata, record_from_png, request_from_png
 
 __all__ = [
     "encode_png",
@@ -31,92 +13,3 @@ __all__ = [
     "writable_folder",
     "write_png",
 ]
-
-
-def picture_metadata(
-    request: GenerationRequest,
-    *,
-    checkpoint_file: str,
-    model_name: str,
-    model_hash: str | None,
-    record: Mapping[str, Any],
-    index: int,
-    version: str = "",
-    posted: Mapping[str, str] | None = None,
-) -> dict[str, str]:
-    """The texts of picture ``index`` (from 0) of ``request``'s batch, by keyword.
-
-    ``prompt`` and ``workflow``: the graph in ComfyUI's two forms, for its editor. ``parameters``: AUTOMATIC1111's
-    line. ``engine``: ``record``, which says what the picture was made with, and ``index``. ``checkpoint_file`` is the
-    file's name in the models folder, ``version`` this project's. ``posted``: the texts with the caller's own graph,
-    which take the graph's place; it then stands in ``engine``, as ``prompt``, where it counts first.
-    Raises ``BadRequest`` for a request without a seed.
-    """
-    graph, own = api_workflow(request, checkpoint_file=checkpoint_file), {"record": dict(record), "index": index}
-    if posted is None:
-        workflow = editor_workflow(request, checkpoint_file=checkpoint_file)
-        graphs: Mapping[str, str] = {"prompt": json.dumps(graph), "workflow": json.dumps(workflow)}
-    else:
-        graphs, own["prompt"] = posted, graph
-    return {
-        **graphs,
-        "parameters": infotext(request, model_name=model_name, model_hash=model_hash, version=version, position=index),
-        "engine": json.dumps(own),
-    }
-
-
-def encode_png(image: Image, metadata: Mapping[str, str]) -> bytes:
-    """``image`` as a PNG file with ``metadata`` as its text chunks: tEXt where latin-1 suffices, else iTXt.
-
-    Run-length matching is faster than deflate's search and, behind PNG's filters, packs pictures as well: 512×512 in
-    19 ms and 455 KiB, where ComfyUI's level 4 takes 46 ms for 456 KiB (a photograph, one core).
-    """
-    from PIL.PngImagePlugin import PngInfo
-
-    texts = PngInfo()
-    for keyword, text in metadata.items():
-        storable = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
-        texts.add_text(keyword, storable)  # Pillow takes iTXt for what latin-1 cannot hold
-    file = io.BytesIO()
-    image.save(file, "PNG", pnginfo=texts, compress_level=1, compress_type=zlib.Z_RLE)
-    return file.getvalue()
-
-
-def request_from_png(source: Path | str | bytes, field: str = FIELD) -> GenerationRequest:
-    """The request that a PNG carries, given as its path or as its bytes: one of ours, ComfyUI's or AUTOMATIC1111's.
-
-    The graph in our own record counts first, where there is one, then the graph in API form, being exact, then the
-    editor's, then AUTOMATIC1111's line. A text under one of these keywords that is no JSON object is some other
-    program's and is passed over. Pixels are not read.
-
-    Raises ``BadRequest``, whose field starts with ``field``, for a file that cannot be read, is no PNG, is
-    damaged or cut off, has no parameters, or asks for what this project does not have.
-    """
-    texts = text_chunks(source, field)
-    try:
-        own = _json_object(texts.get("engine")).get("prompt")
-        for graph in (own, _json_object(texts.get("prompt")), _json_object(texts.get("workflow"))):
-            if isinstance(graph, dict) and graph:
-                return request_from_workflow(graph)
-        if "parameters" in texts:
-            return request_from_infotext(texts["parameters"])
-    except BadRequest as error:
-        raise BadRequest(f"{field} {error.field}", error.value, error.allowed) from None
-    raise BadRequest(field, name_of(source), "a PNG with its parameters inside, from here, ComfyUI or AUTOMATIC1111")
-
-
-def record_from_png(source: Path | str | bytes) -> dict[str, Any]:
-    """What a picture of ours was made with: the ``record`` it was written with, or {} if it carries none.
-
-    Raises ``BadRequest`` on ``from-image`` as ``text_chunks`` does.
-    """
-    record = _json_object(text_chunks(source).get("engine")).get("record")
-    return record if isinstance(record, dict) else {}
-
-
-def _json_object(text: str | None) -> dict[str, Any]:
-    try:
-        found = parse_json(FIELD, text or "")
-    except BadRequest:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -1,7 +1,7 @@
 """ComfyUI's HTTP and websocket API, with and without ``/api``: graphs → jobs, jobs → history and messages.
 
-Not here: nodes beyond those of ``engine.formats.comfyui``; uploads, because no node here reads a picture; the editor itself
-with its users, settings and files. Pictures' names are drawn, whatever ``filename_prefix`` says.
+Not here: nodes beyond those of ``engine.formats.comfyui``; uploads, because no node here reads a picture; the editor
+itself with its users, settings and files. Pictures' names are drawn, whatever ``filename_prefix`` says.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ from starlette.websockets import WebSocket
 from server.dialects.comfyui.history import Message, client_id_of
 from server.dialects.comfyui.sockets import Socket, Sockets, worded
 from server.dialects.comfyui.stream import Stream
-from server.queue.events import Event
 from server.job import Job
 from server.pictures.formats import preview_bytes
 from server.problems import Problem
+from server.queue.events import Event
 from server.web.services import Services
 
 _log = logging.getLogger(__name__)

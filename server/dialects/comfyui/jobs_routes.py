@@ -11,8 +11,8 @@ from server.dialects.comfyui.bodies import body_of, id_list, json_object
 from server.dialects.comfyui.history import DIALECT, MOST_BYTES, STATUSES, job_item
 from server.job import State
 from server.problems import bad_request
-from server.web.services import Services
 from server.store import Search
+from server.web.services import Services
 
 _SORTS = ("created_at", "execution_duration")
 _ORDERS = ("desc", "asc")

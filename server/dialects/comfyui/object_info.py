@@ -1,7 +1,7 @@
 """What nodes there are, with their inputs, ranges and choices, as ``/object_info`` tells it.
 
-The classes and their inputs are those of ``engine.formats.comfyui``, the choices those of ``engine.request``; a test holds the
-ranges against ``GenerationRequest``.
+The classes and their inputs are those of ``engine.formats.comfyui``, the choices those of ``engine.request``; a test
+holds the ranges against ``GenerationRequest``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.request import MAX_SEED, MAX_SIDE, SAMPLERS, SCHEDULERS, GenerationRequest
 from engine.formats.comfyui.nodes import CONTROL, NODE_CLASSES, OUTPUT_CLASSES
 from engine.formats.comfyui.reader import LOWEST_CLIP_LAYER
+from engine.request import MAX_SEED, MAX_SIDE, SAMPLERS, SCHEDULERS, GenerationRequest
 from server.web.services import Services
 
 _DEFAULT = GenerationRequest()

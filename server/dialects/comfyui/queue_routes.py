@@ -14,8 +14,8 @@ from fastapi.responses import JSONResponse
 from server.dialects.comfyui.bodies import body_of, done, flag, id_list, json_object
 from server.dialects.comfyui.history import DIALECT, MOST_BYTES, history_item, in_history, queue_item
 from server.job import FINISHED, Job, State
-from server.web.services import Services
 from server.store import Search
+from server.web.services import Services
 
 MOST = 10_000
 """Prompts in one answer: as many as ComfyUI remembers."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from server.dialects.comfyui.history import Message, beginning, course_of, ending, outputs
-from server.queue.events import Event
 from server.job import Job
+from server.queue.events import Event
 
 _PREVIEW = 1
 _PREVIEW_WITH_METADATA = 4

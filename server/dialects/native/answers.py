@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from engine import GenerationRequest
 from server.dialects.native.examples import JOB, PROBLEM
-from server.queue.events import Event
 from server.job import Job, Place, State, parameters
+from server.queue.events import Event
 
 _TYPES: dict[str, Any] = {"seed": int, "cfg_scale": float, "denoise": float, "model": str}
 Parameters = create_model(  # type: ignore[call-overload]

@@ -12,13 +12,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from engine import BadRequest, GenerationRequest
-from engine.formats.png import request_from_png
 from engine.formats.comfyui import request_from_workflow
-from server.dialects.shared.calls import chosen_id, ensure_succeeded, idempotency_key, json_object, read_picture
+from engine.formats.png import request_from_png
 from server.dialects.native.answers import JobAnswer, ParametersAnswer, job_json
 from server.dialects.native.describe import problems
 from server.dialects.native.examples import GENERATE, WORKFLOW
 from server.dialects.native.parameters import EXTRAS, Asked, asked, from_text, schema
+from server.dialects.shared.calls import chosen_id, ensure_succeeded, idempotency_key, json_object, read_picture
 from server.job import Job, parameters
 from server.web.services import Services
 

@@ -11,16 +11,16 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from engine import BadRequest
-from server.dialects.shared.calls import with_heartbeats
 from server.dialects.native.answers import JobAnswer, JobsAnswer, job_json
 from server.dialects.native.describe import problems
-from server.queue.events import Event, Kind, nothing_follows
+from server.dialects.shared.calls import with_heartbeats
 from server.job import Job, State
 from server.pictures.formats import preview_bytes
 from server.problems import not_found
-from server.web.services import Services
+from server.queue.events import Event, Kind, nothing_follows
 from server.settings import DIALECTS
 from server.store import Search
+from server.web.services import Services
 
 _STATES = get_args(State)
 _DIALECTS = ("native", *DIALECTS)

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from engine import GenerationRequest, __version__
 from engine.request import SAMPLERS, SCHEDULERS
-from server.backends.engine import ModelInfo
+from server.backends.checkpoints import ModelInfo
 from server.dialects.native.answers import CheckpointAnswer, CheckpointsAnswer, NamesAnswer, StatusAnswer
 from server.dialects.native.describe import problems
 from server.problems import not_found

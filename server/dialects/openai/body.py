@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from engine import BadRequest, GenerationRequest
 from engine.request import OneOf, WholeNumber
-from server.backends.engine import ModelInfo
+from server.backends.checkpoints import ModelInfo
 from server.dialects.shared.words import (
     PARAMETERS,
     Found,

@@ -11,6 +11,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from engine import EngineError
+from server.dialects.openai.answers import ImagesAnswer, completed_json, images_json, partial_json
+from server.dialects.openai.body import Asked, asked, schema
+from server.dialects.openai.errors import error_json, errors
 from server.dialects.shared.calls import (
     HEADERS,
     JobStream,
@@ -21,14 +24,11 @@ from server.dialects.shared.calls import (
     json_object,
     with_heartbeats,
 )
-from server.dialects.openai.answers import ImagesAnswer, completed_json, images_json, partial_json
-from server.dialects.openai.body import Asked, asked, schema
-from server.dialects.openai.errors import error_json, errors
 from server.dialects.shared.words import in_a_row, worded
-from server.web.errors import problem_of_error
-from server.queue.events import Event
 from server.job import Job, NewJob
 from server.problems import Problem
+from server.queue.events import Event
+from server.web.errors import problem_of_error
 from server.web.services import Services
 
 log = logging.getLogger(__name__)

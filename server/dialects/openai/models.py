@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from engine import UnknownCheckpoint
-from server.backends.engine import ModelInfo
+from server.backends.checkpoints import ModelInfo
 from server.dialects.openai.errors import errors
 from server.web.services import Services
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from engine import BadRequest, GenerationRequest, UnknownCheckpoint
 from engine.request import OneOf, WholeNumber
-from server.backends.engine import ModelInfo
+from server.backends.checkpoints import ModelInfo
 from server.dialects.shared.diffusers_names import find_named, named_schemas
 from server.dialects.shared.words import request_from, unknown, whole, words_of
 from server.job import Webhook

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from engine import __version__
-from server.backends.engine import ModelInfo
+from server.backends.checkpoints import ModelInfo
 from server.dialects.replicate.errors import errors
 from server.dialects.replicate.input import OWNER, input_schema, model_of_path
 from server.problems import not_found

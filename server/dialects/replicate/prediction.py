@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from server.dialects.replicate.input import OWNER
-from server.queue.events import Event
 from server.job import Job, State
+from server.queue.events import Event
 
 Status = Literal["starting", "processing", "succeeded", "failed", "canceled"]
 

@@ -10,15 +10,15 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel
 
 from engine import BadRequest
-from server.dialects.shared.calls import HEADERS, chosen_id, idempotency_key, json_object
 from server.dialects.replicate.errors import errors
 from server.dialects.replicate.input import asked, body_schema, model_of_path
 from server.dialects.replicate.prediction import PredictionAnswer, prediction
 from server.dialects.replicate.stream import read_event_id, stream
+from server.dialects.shared.calls import HEADERS, chosen_id, idempotency_key, json_object
 from server.dialects.shared.words import in_a_row, worded
-from server.queue.events import nothing_follows
 from server.job import Job, NewJob
 from server.problems import not_found
+from server.queue.events import nothing_follows
 from server.web.services import Services
 
 _PAGE = 100

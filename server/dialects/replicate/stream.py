@@ -7,11 +7,11 @@ import json
 from collections.abc import AsyncIterator
 
 from engine import BadRequest
-from server.dialects.shared.calls import with_heartbeats
 from server.dialects.replicate.prediction import logs, output
-from server.queue.events import Event
+from server.dialects.shared.calls import with_heartbeats
 from server.job import Job
 from server.pictures.formats import preview_bytes
+from server.queue.events import Event
 
 
 async def stream(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:

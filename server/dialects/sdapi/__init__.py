@@ -17,7 +17,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request, Response
 
-from server.dialects.shared.calls import HEADERS, chosen_id, idempotency_key
 from server.dialects.sdapi.answer import answer_of
 from server.dialects.sdapi.body import Txt2Img
 from server.dialects.sdapi.calls import Calls
@@ -26,6 +25,7 @@ from server.dialects.sdapi.options import Options
 from server.dialects.sdapi.png_info import add_png_info
 from server.dialects.sdapi.progress import add_progress, add_stopping
 from server.dialects.sdapi.request import requests_of
+from server.dialects.shared.calls import HEADERS, chosen_id, idempotency_key
 from server.job import Job, NewJob
 from server.problems import Problem, problem_of_failure
 from server.web.routing import DirectRoute

@@ -11,10 +11,10 @@ from typing import Any
 from engine import __version__
 from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS
 from engine.formats.png import text_chunks
-from server.backends.engine import ModelInfo
-from server.dialects.shared.calls import read_picture
+from server.backends.checkpoints import ModelInfo
 from server.dialects.sdapi.body import Txt2Img
 from server.dialects.sdapi.request import prompt_as_sent
+from server.dialects.shared.calls import read_picture
 from server.job import Job
 from server.web.services import Services
 

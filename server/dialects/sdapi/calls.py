@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from server.queue.events import Event
 from server.job import Job
+from server.queue.events import Event
 from server.queue.jobs import Jobs
 
 _REMEMBERED = 1000

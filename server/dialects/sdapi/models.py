@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine import UnknownCheckpoint
-from server.backends.engine import ModelInfo
+from server.backends.checkpoints import ModelInfo
 
 _HASH = re.compile(r"[0-9a-fA-F]{4,64}")
 

@@ -12,7 +12,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from server.backends.engine import Backend, ModelInfo
+from server.backends.checkpoints import ModelInfo
+from server.backends.protocol import Backend
 from server.dialects.sdapi.models import model_titled, title
 from server.problems import Problem, bad_request, unsupported
 

@@ -13,10 +13,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from server.dialects.sdapi.calls import Call, Calls
-from server.queue.events import Event
-from server.queue.jobs import Jobs
 from server.pictures.formats import preview_bytes
 from server.problems import Problem
+from server.queue.events import Event
+from server.queue.jobs import Jobs
 from server.web.services import Services
 
 _STARTED = 0.01

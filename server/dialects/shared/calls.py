@@ -18,9 +18,9 @@ from starlette.types import Receive, Scope, Send
 
 from engine import BadRequest
 from engine.formats.comfyui import parse_json
-from server.queue.events import Event
 from server.job import Job
 from server.problems import Problem, problem_of_failure
+from server.queue.events import Event
 from server.web.services import Services
 
 HEARTBEAT = 15.0

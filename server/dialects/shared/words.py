@@ -14,7 +14,7 @@ from typing import Any
 
 from engine import BadRequest, GenerationRequest, UnknownCheckpoint
 from engine.request import MAX_SEED, Number, OneOf, WholeNumber
-from server.backends.engine import ModelInfo
+from server.backends.checkpoints import ModelInfo
 from server.problems import Problem
 
 PARAMETERS = {field.name: field for field in dataclasses.fields(GenerationRequest)}

@@ -7,8 +7,7 @@ import sqlite3
 
 from server.job import FINISHED, Failure, Job
 from server.store import Compose, IdTaken, KeyConflict, Moment, Outcome, QueueFull, Recovered
-from server.store.sqlite import outbox
-from server.store.sqlite import queries
+from server.store.sqlite import outbox, queries
 from server.store.sqlite.rows import columns_of, failure_json, job_of, json_of, pictures_json
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine import GenerationRequest
-from server.queue.estimate import work_of
 from server.job import Failure, Job, Picture, Webhook, parameters
+from server.queue.estimate import work_of
 from server.store import Message
 
 

@@ -13,8 +13,7 @@ from typing import IO
 
 from server.job import Job, State
 from server.store import Claimed, Compose, Found, Message, Outcome, Recovered, Search, StoreUnusable
-from server.store.sqlite import outbox
-from server.store.sqlite import queries
+from server.store.sqlite import outbox, queries
 from server.store.sqlite.changes import Changes
 from server.store.sqlite.claim import claim, waiting
 from server.store.sqlite.schema import migrate

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from engine import OutOfMemory
 from engine.batching import trials as trials_module
+from engine.batching.denoiser import Denoiser, Evaluation
+from engine.batching.rows import Row, inputs_of
 from engine.checkpoint import load_checkpoint
 from engine.config import Batching, EngineConfig
-from engine.batching.denoiser import Denoiser, Evaluation
 from engine.networks.graphs import Launcher
 from engine.networks.operations import Operations
 from engine.networks.unet import Unet
-from engine.batching.rows import Row, inputs_of
 from engine.sampling.schedules import timestep
 from tests.engine.networks.test_graphs import FakeRecorder
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from engine.request import SAMPLERS
 from engine.batching.trajectory import Trajectory, evaluation_count, sigmas_of
+from engine.request import SAMPLERS
 from tests.requests import small
 
 

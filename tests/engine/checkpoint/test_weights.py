@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.checkpoint import inspect_checkpoint
-from engine.errors import BrokenCheckpoint, UnknownCheckpoint
 from engine.device.memory import out_of_memory
+from engine.errors import BrokenCheckpoint, UnknownCheckpoint
 from tests.checkpoints import UNET, tiny_checkpoint_tensors, write_tiny_checkpoint
 from tests.loading import load, reason, write
 

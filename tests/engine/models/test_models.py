@@ -19,8 +19,7 @@ from typing import Any
 
 import pytest
 
-from engine.models import catalog
-from engine.models import folder, hashes
+from engine.models import catalog, folder, hashes
 from engine.models.__main__ import main
 from tests.web_server import Server, answer, cut, stall
 

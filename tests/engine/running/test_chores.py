@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from engine import Engine, EngineConfig
-from engine.running import loading as loading_module
 from engine.batching import trials as trials_module
-from engine.running import chores as warm_up_module
-from engine.running.loading import Loader
 from engine.networks.hints import Hints
+from engine.running import chores as warm_up_module
+from engine.running import loading as loading_module
 from engine.running.chores import chores
+from engine.running.loading import Loader
 from tests.engine.networks.test_graphs import FakeRecorder
 from tests.requests import same, small
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from engine import Engine, EngineClosed, GenerationFailed, OutOfMemory
-from engine.running import loop
 from engine.batching import trajectory
 from engine.batching.denoiser import Denoiser
 from engine.networks.unet import Unet
 from engine.pictures.decoder import Decoder
+from engine.running import loop
 from tests.requests import same, small
 
 

@@ -12,11 +12,11 @@ import torch
 
 from engine import EngineConfig
 from engine.checkpoint import load_checkpoint
-from engine.running.loading import Loader, resident_size
 from engine.networks.compiling import Kernel
 from engine.networks.decoder import VaeDecoder
 from engine.networks.operations import Operations
 from engine.networks.unet import Unet
+from engine.running.loading import Loader, resident_size
 from tests.engine.networks.test_compiling import FakeFunction
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from engine import Cancelled, Engine
-from engine.running import loop as loop_module
 from engine.batching import trials as trials_module
+from engine.running import loop as loop_module
 from tests.requests import random_request, same, small
 
 FAST_BOUND = 1e-3

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.sampling.noise import NoiseSource, start_noise
 from engine.request import SAMPLERS as NAMES
+from engine.sampling.noise import NoiseSource, start_noise
 from engine.sampling.samplers import SAMPLERS, Scalar
 from engine.sampling.samplers.runge_kutta import euler
 from engine.sampling.schedules import sigmas, start

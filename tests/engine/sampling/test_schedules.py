@@ -11,9 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.special import betaincinv
 
-from engine.sampling import schedules
 from engine.errors import BadRequest
 from engine.request import SAMPLERS, SCHEDULERS
+from engine.sampling import schedules
 from engine.sampling.schedules import MAX_SCHEDULE, is_full_noise, sigmas, start, timestep
 
 SIGMA_MIN, SIGMA_MAX = 0.0291671585, 14.6146412  # of Stable Diffusion 1.x

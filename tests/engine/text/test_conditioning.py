@@ -10,8 +10,8 @@ from torch import Tensor
 
 from engine import BadRequest
 from engine.checkpoint import load_checkpoint
-from engine.text.conditioning import Conditioner
 from engine.networks.graphs import Launcher
+from engine.text.conditioning import Conditioner
 from tests.engine.networks.test_graphs import FakeRecorder
 
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import Engine, EngineConfig, EngineError
-from engine.text import vocabulary
 from engine.generate import main
+from engine.text import vocabulary
 
 Encoder = Callable[[str], list[int]]
 MERGES = 49152 - 256 - 2

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from engine import BadRequest, Engine, EngineClosed, GenerationRequest, OutOfMemory, Progress, UnknownCheckpoint
-from server.backends.engine import EngineBackend
 from server.backends.checkpoints import Shelf
+from server.backends.engine import EngineBackend
 from tests.server.conftest import RunningServer
 from tests.server.queues import request, run, settings_in, until
 

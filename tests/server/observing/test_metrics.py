@@ -10,10 +10,10 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine import GenerationRequest
-from server.queue.events import Event
 from server.backends.instant import InstantBackend
 from server.job import Job, Picture
 from server.observing.metrics import Metrics, Now
+from server.queue.events import Event
 from tests.server.conftest import RunningServer
 from tests.server.following import wait_for
 

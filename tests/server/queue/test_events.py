@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from server.queue.events import MAX_PENDING, Event, Hub
 from server.backends.instant import InstantBackend
 from server.job import Job
 from server.problems import Problem
-from tests.server.queues import Queue, queue, request, run, until
+from server.queue.events import MAX_PENDING, Event, Hub
 from tests.server.queue.test_recovery import crash
+from tests.server.queues import Queue, queue, request, run, until
 
 
 async def seen(own: Queue, id: str, after: int = 0) -> list[Event]:

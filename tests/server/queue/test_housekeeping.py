@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from server.backends.instant import InstantBackend
-from tests.server.queues import queue, request, run, until
 from tests.server.queue.test_recovery import crash
+from tests.server.queues import queue, request, run, until
 
 
 def test_files_of_dead_attempts_go_and_others_stay(tmp_path: Path) -> None:

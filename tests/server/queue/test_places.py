@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from server.queue.estimate import Estimate
-from server.queue.events import Hub
 from server.backends.instant import InstantBackend
 from server.job import Job
-from server.queue.places import Places
 from server.problems import Problem
+from server.queue.estimate import Estimate
+from server.queue.events import Hub
+from server.queue.places import Places
 from server.store import StoreFailed
 from tests.server.queues import queue, request, run, until
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from engine import EngineClosed, GenerationResult
 from engine.formats.png import encode_png
-from server.backends.engine import Listener
 from server.backends.instant import InstantBackend
+from server.backends.protocol import Listener
 from server.job import Job
 from server.pictures.outputs import Outputs
 from server.problems import Problem

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from server.queue.accepting import fingerprint
 from server.job import Failure, Job, Picture, Webhook
+from server.queue.accepting import fingerprint
 from server.store import (
     IdTaken,
     KeyConflict,

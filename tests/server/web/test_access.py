@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from starlette.requests import HTTPConnection
 
-from server.web.access import Access, new_key
 from server.problems import Problem
 from server.settings import Settings
+from server.web.access import Access, new_key
 
 KEY, HASH = new_key()
 OPEN = Settings()

@@ -24,9 +24,9 @@ from schemathesis.specs.openapi.checks import (
 
 from engine.request import MAX_SEED
 from server.app import create_app
+from server.backends.instant import InstantBackend
 from server.dialects.native.answers import JobAnswer, ProblemAnswer
 from server.dialects.native.examples import GENERATE, JOB, PROBLEM
-from server.backends.instant import InstantBackend
 from server.settings import Settings
 from tests.server.conftest import RunningServer, running, settings_in
 

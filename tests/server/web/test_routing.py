@@ -11,8 +11,8 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from server.dialects import native
-from server.web.errors import add_error_handlers, answer_with
 from server.problems import bad_request
+from server.web.errors import add_error_handlers, answer_with
 from server.web.routing import DirectRoute
 
 

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from server.webhooks import delivery as webhooks_module
 from server.backends.instant import InstantBackend
 from server.job import Job, Webhook
 from server.queue.jobs import Jobs
 from server.settings import BadSettings, read_settings, webhook_key
 from server.store import Message
+from server.webhooks import delivery as webhooks_module
 from server.webhooks.delivery import signed
+from tests.server.queue.test_recovery import crash
 from tests.server.queues import Queue, queue, request, run, until
 from tests.server.receiver import Receiver, endless, hang_up, receiving, status
-from tests.server.queue.test_recovery import crash
 from tests.server.store.test_store import messages_in
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ....").decode()

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import BadRequest
-from engine.request import GenerationRequest
 from engine.formats.comfyui import request_from_workflow
 from engine.formats.comfyui.dynamic_prompt import escape, expand
+from engine.request import GenerationRequest
 from tests.graphs import (
     SHIPPED,
     api,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.request import GenerationRequest
 from engine.formats.comfyui import request_from_workflow
+from engine.request import GenerationRequest
 from tests.graphs import (
     FILE,
     SHIPPED,

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import BadRequest
-from engine.request import GenerationRequest
 from engine.formats.comfyui import api_workflow, editor_workflow, request_from_workflow
+from engine.request import GenerationRequest
 from tests.graphs import (
     FILE,
     api,

@@ -18,6 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from engine.errors import BadRequest
+from engine.formats.comfyui import api_workflow
 from engine.formats.png import (
     encode_png,
     picture_metadata,
@@ -26,7 +27,6 @@ from engine.formats.png import (
     text_chunks,
 )
 from engine.request import MAX_SEED, GenerationRequest
-from engine.formats.comfyui import api_workflow
 
 FILE = "AWPainting_v1.3.safetensors"
 A1111 = "a\nNegative prompt: b\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Model: m"

@@ -6,8 +6,8 @@ from typing import Any
 
 from engine import GenerationRequest
 from server.dialects.comfyui.graph import Course, output_nodes
-from server.queue.events import Event
 from server.job import Job, Picture, State
+from server.queue.events import Event
 from tests.server.dialects.comfyui.client import graph_of
 
 

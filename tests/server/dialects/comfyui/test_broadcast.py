@@ -11,8 +11,8 @@ import pytest
 
 from server.dialects.comfyui.broadcast import Broadcast
 from server.dialects.comfyui.sockets import Socket, Sockets
-from server.queue.events import Hub
 from server.job import Job, State
+from server.queue.events import Hub
 from tests.server.dialects.comfyui.jobs import job_of, picture
 
 

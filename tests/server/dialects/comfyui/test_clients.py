@@ -16,8 +16,8 @@ import websocket
 
 from engine import GenerationRequest
 from engine.formats.infotext import request_from_infotext
-from server.web.access import new_key
 from server.backends.instant import InstantBackend
+from server.web.access import new_key
 from tests.graphs import shipped
 from tests.server.conftest import RunningServer
 from tests.server.dialects.comfyui.client import Comfy, Graph, graph_of, kinds, opened

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from server.web.access import new_key
 from server.backends.instant import InstantBackend
 from server.settings import Settings
+from server.web.access import new_key
 from tests.server.conftest import RunningServer, running
 from tests.server.dialects.comfyui.client import Comfy, blocked, graph_of, wait_until_done
 from tests.server.following import all_jobs, wait_for

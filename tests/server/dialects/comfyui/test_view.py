@@ -9,8 +9,8 @@ import pytest
 
 from engine.formats.infotext import request_from_infotext
 from engine.formats.png import text_chunks
-from server.dialects import comfyui
 from server.backends.instant import InstantBackend
+from server.dialects import comfyui
 from tests.server.conftest import RunningServer
 from tests.server.dialects.comfyui.client import Comfy, graph_of, opened, wait_until_done
 

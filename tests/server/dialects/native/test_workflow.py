@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from engine import GenerationRequest
+from engine.formats.comfyui import api_workflow, editor_workflow
 from engine.formats.png import encode_png
 from engine.request import MAX_SEED
-from engine.formats.comfyui import api_workflow, editor_workflow
 from tests.server.dialects.native.client import generate
 
 

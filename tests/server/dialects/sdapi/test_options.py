@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from engine import UnknownCheckpoint
+from server.backends.instant import InstantBackend
 from server.dialects.sdapi.models import model_titled, title
 from server.dialects.sdapi.options import Options
-from server.backends.instant import InstantBackend
 from server.problems import Problem
 from tests.server.dialects.sdapi.calls import txt2img
 

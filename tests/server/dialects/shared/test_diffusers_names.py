@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.sampling import schedules
 from engine.request import SAMPLERS as NAMES
 from engine.request import SCHEDULERS
+from engine.sampling import schedules
 from engine.sampling.samplers import SAMPLERS
 from engine.sampling.samplers.protocol import Sampling
 from server.dialects.shared.diffusers_names import CLASSES

@@ -1,0 +1,150 @@
+"""One single-file Stable Diffusion 1.x checkpoint → UNet, VAE and text encoder, ready to run; offline.
+
+Says of any other file what it is. Knows nothing of prompts, of sampling, or of who uses the networks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel
+
+from engine.checkpoint.contents import CheckpointFacts, Contents, read_contents
+from engine.checkpoint.shapes import LayoutError
+from engine.checkpoint.weights import Weights, open_weights
+from engine.device.memory import out_of_memory
+from engine.errors import BrokenCheckpoint, OutOfMemory
+
+_CHUNK = 1 << 15
+"""Values converted at a time: they stay in the processor's cache, and torch does such a piece on one thread. Its
+threads wait for each other by spinning, which takes ten times as long while another thread is sampling."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """The three networks of one file, in evaluation mode, without gradients."""
+
+    path: Path
+    name: str
+    """The file's name without its suffix."""
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    dtype: torch.dtype
+    """Of every parameter."""
+    device: torch.device
+    """Of every parameter and buffer."""
+    size_bytes: int
+    """Of the parameters."""
+    facts: CheckpointFacts
+
+
+def load_checkpoint(path: Path | str, *, device: torch.device, dtype: torch.dtype) -> Checkpoint:
+    """Load the checkpoint in ``path`` to ``device`` as ``dtype`` (float16, bfloat16 or float32).
+
+    The file may change or vanish afterwards. Raises ``UnknownCheckpoint`` if there is no such file,
+    ``BrokenCheckpoint``, which says what was found or missing, if it is not a sound Stable Diffusion 1.x
+    checkpoint, and ``OutOfMemory`` if it does not fit.
+    """
+    path = Path(path)
+    weights = open_weights(path)
+    contents = _contents(path, weights)
+    try:
+        _fill(path, weights, contents, device, dtype)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        size = contents.facts.size_bytes(dtype)
+        raise OutOfMemory(f"{path}: its {size:,} bytes as {dtype} do not fit into the memory of {device}") from error
+    return Checkpoint(
+        path=path,
+        name=path.stem,
+        unet=contents.unet.module,
+        vae=contents.vae.module,
+        text_encoder=contents.text_encoder.module,
+        dtype=dtype,
+        device=device,
+        size_bytes=contents.facts.size_bytes(dtype),
+        facts=contents.facts,
+    )
+
+
+def inspect_checkpoint(path: Path | str) -> CheckpointFacts:
+    """What the header of the checkpoint in ``path`` tells, in milliseconds; no weights are read.
+
+    Raises what ``load_checkpoint`` raises, except for bad values and want of memory.
+    """
+    path = Path(path)
+    return _contents(path, open_weights(path, values=False)).facts
+
+
+def _contents(path: Path, weights: Weights) -> Contents:
+    try:
+        return read_contents(weights.shapes, weights.dtypes)
+    except LayoutError as error:
+        raise BrokenCheckpoint(path, str(error)) from None
+
+
+def _fill(path: Path, weights: Weights, contents: Contents, device: torch.device, dtype: torch.dtype) -> None:
+    owners = {
+        part.names[name]: (part.module, name) for part in contents.parts for name, _ in part.module.named_parameters()
+    }
+    for name in [name for name in weights.shapes if name in owners]:  # the file's order, so that the disk reads ahead
+        module, parameter = owners[name]
+        shape = module.get_parameter(parameter).shape
+        try:
+            stored = weights.take(name)
+        except Exception as error:
+            raise BrokenCheckpoint(path, f"its tensor {name} cannot be read ({error})") from error
+        value, finite = _copied(stored.reshape(shape), device, dtype)
+        if not finite:
+            raise BrokenCheckpoint(path, _what_is_not_finite(name, stored, dtype))
+        _assign(module, parameter, nn.Parameter(value, requires_grad=False))
+    for part in contents.parts:
+        for name, buffer in list(part.module.named_buffers()):
+            assert name.endswith("position_ids"), name  # the one buffer; it counts up, whatever files say
+            _assign(part.module, name, torch.arange(buffer.shape[-1], device=device)[None])
+        part.module.eval()
+
+
+def _assign(module: nn.Module, name: str, value: torch.Tensor) -> None:
+    parent, _, leaf = name.rpartition(".")
+    setattr(module.get_submodule(parent), leaf, value)
+
+
+def _copied(stored: torch.Tensor, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, bool]:
+    """``stored`` on ``device`` as ``dtype``, and whether all its values are finite there.
+
+    Never a view of the mapping, whatever the dtype: touching a page of a file that was cut short since kills the
+    process, and a file that is written over would change a resident model.
+    """
+    if device.type != "cpu":
+        value = stored.to(device).to(dtype)
+        return value, _is_finite(value)
+    value, finite = torch.empty(stored.shape, dtype=dtype), True
+    flat_value, flat_stored = value.view(-1), stored.reshape(-1)
+    by_float32 = stored.dtype != dtype and stored.dtype.itemsize == dtype.itemsize == 2  # exact, and thrice as fast
+    for start in range(0, stored.numel(), _CHUNK):
+        source, target = flat_stored[start : start + _CHUNK], flat_value[start : start + _CHUNK]
+        target.copy_(source.float() if by_float32 else source)
+        finite = finite and _is_finite(target)
+    return value, finite
+
+
+def _is_finite(value: torch.Tensor) -> bool:
+    low, high = value.aminmax()  # NaN if any value is; a tenth of what isfinite costs
+    return math.isfinite(low) and math.isfinite(high)
+
+
+def _what_is_not_finite(name: str, stored: torch.Tensor, dtype: torch.dtype) -> str:
+    finite = stored.isfinite()
+    count = finite.numel() - int(finite.sum())
+    if count:
+        return f"its tensor {name} holds NaN or infinite values ({count:,} of {finite.numel():,})"
+    largest = float(stored.abs().max())
+    return f"its tensor {name} has a value of magnitude {largest:g}, beyond the range of {dtype}"
