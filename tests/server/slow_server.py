@@ -15,5 +15,7 @@ if __name__ == "__main__":
     from server.__main__ import main
 
     seconds = float(sys.argv[1])
-    server.fake.InstantBackend = functools.partial(server.fake.InstantBackend, step_seconds=seconds)  # type: ignore
+    server.backends.instant.InstantBackend = functools.partial(
+        server.backends.instant.InstantBackend, step_seconds=seconds
+    )  # type: ignore
     sys.exit(main(sys.argv[2:]))

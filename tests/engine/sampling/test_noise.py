@@ -127,6 +127,6 @@ def test_a_single_step_needs_no_path() -> None:
 
 
 def test_another_process_draws_the_same() -> None:
-    program = "from engine.noise import start_noise; print(start_noise(11, (1, 4, 8, 8)).sum().item())"
+    program = "from engine.sampling.noise import start_noise; print(start_noise(11, (1, 4, 8, 8)).sum().item())"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert float(printed) == start_noise(11, (1, 4, 8, 8)).sum().item()

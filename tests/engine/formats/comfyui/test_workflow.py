@@ -83,7 +83,7 @@ def test_a_batch_wrapped_for_posting_is_read() -> None:
 
 
 def test_a_workflow_needs_no_torch() -> None:
-    code = "import sys, engine.workflow, engine.png; sys.exit('torch' in sys.modules)"
+    code = "import sys, engine.formats.comfyui, engine.formats.png; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[4])
 
 
