@@ -1,0 +1,196 @@
+"""Parameters: dataclass fields that know how they are checked, described, read and written.
+
+``parameter`` declares a field, and everything that a command line, a dialect or a database needs to know of it follows
+from its ``Kind``. This module is the only place that knows how; it knows no parameter by name and imports no torch.
+
+    @dataclass(frozen=True, kw_only=True)
+    class Hires:
+        scale: float = parameter(2.0, Number(1, 8), "how much larger the second pass is")
+
+        def __post_init__(self) -> None:
+            check_fields(self)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from engine.errors import BadRequest
+from engine.kinds import (
+    MAX_SEED,
+    Flag,
+    Kind,
+    Many,
+    Name,
+    Number,
+    OneOf,
+    Optional,
+    Seed,
+    Text,
+    WholeNumber,
+    json_of_text,
+    nullable,
+    within,
+)
+
+__all__ = [
+    "MAX_SEED",
+    "REQUIRED",
+    "Flag",
+    "Kind",
+    "Many",
+    "Name",
+    "Number",
+    "OneOf",
+    "Optional",
+    "Parameter",
+    "Part",
+    "Seed",
+    "Text",
+    "WholeNumber",
+    "check_fields",
+    "from_json",
+    "nearest",
+    "nullable",
+    "parameter",
+    "parameters_of",
+    "schema_of",
+    "to_json",
+    "within",
+]
+
+REQUIRED: Any = dataclasses.MISSING
+"""The default of a parameter that has none."""
+
+_SHOWN = 80
+"""Characters of an unknown name that an error shows."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One parameter of a dataclass, as ``parameter`` declared it."""
+
+    name: str
+    kind: Kind
+    default: Any
+    """A checked value, or ``REQUIRED``."""
+    help: str
+    """What the parameter does, for command lines and documents: one phrase without a full stop."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema of the parameter, with its default and description."""
+        default = {} if self.default is REQUIRED else {"default": self.kind.to_json(self.default)}
+        return {**self.kind.schema(), **default, "description": self.help}
+
+
+def parameter(default: Any, kind: Kind, help: str) -> Any:
+    """Declare a dataclass field that is a parameter of ``kind``; ``REQUIRED`` as the default means that it has none."""
+    return dataclasses.field(default=default, metadata={"kind": kind, "help": help})
+
+
+def parameters_of(cls: type) -> Mapping[str, Parameter]:
+    """Return the parameters of a dataclass by name, in the order of its fields. Other fields are left out."""
+    return _parameters_of(cls)
+
+
+@functools.cache
+def _parameters_of(cls: Any) -> Mapping[str, Parameter]:
+    return MappingProxyType(
+        {
+            field.name: Parameter(
+                name=field.name, kind=field.metadata["kind"], default=field.default, help=field.metadata["help"]
+            )
+            for field in dataclasses.fields(cls)
+            if "kind" in field.metadata
+        }
+    )
+
+
+def check_fields(self: object) -> None:
+    """Check every parameter of a dataclass instance, and keep the values in their Python types.
+
+    A ``__post_init__`` calls this. Raises ``BadRequest`` that names the field, its value and what is allowed.
+    """
+    for name, each in parameters_of(type(self)).items():
+        given = getattr(self, name)
+        value = each.kind.check(name, given)
+        if value is not given:
+            object.__setattr__(self, name, value)
+
+
+def to_json(value: object) -> dict[str, Any]:
+    """Return the parameters of a dataclass instance as a JSON object from which ``from_json`` makes an equal one."""
+    return {name: each.kind.to_json(getattr(value, name)) for name, each in parameters_of(type(value)).items()}
+
+
+def from_json(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Make an instance of ``cls`` from a JSON object. A parameter that is left out has its default.
+
+    Raises ``BadRequest`` for a name that is unknown, a value that is not allowed, and a required value that is absent.
+    """
+    known, read = parameters_of(cls), {}
+    for name, value in values.items():
+        if name not in known:
+            raise BadRequest(name[:_SHOWN], value, f"only known parameters{nearest(name, known)}")
+        with within(name):
+            read[name] = known[name].kind.from_json(value)
+    for name, each in known.items():
+        if each.default is REQUIRED and name not in read:
+            raise BadRequest(name, None, f"{each.kind.allowed}; it is required")
+    return cls(**read)
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return the known names that ``name`` may have been meant as, or all of them, as the end of a message."""
+    found = difflib.get_close_matches(name[:_SHOWN], known, n=3, cutoff=0.5)
+    return f"; nearest: {', '.join(found)}" if found else f": {', '.join(known)}"
+
+
+def schema_of(cls: type) -> dict[str, Any]:
+    """Return the JSON schema of the objects that ``from_json`` takes for ``cls``."""
+    known = parameters_of(cls)
+    required = [name for name, each in known.items() if each.default is REQUIRED]
+    return {
+        "type": "object",
+        "properties": {name: each.schema() for name, each in known.items()},
+        **({"required": required} if required else {}),
+        "additionalProperties": False,
+    }
+
+
+@dataclass(frozen=True)
+class Part(Kind):
+    """A frozen dataclass with parameters of its own: an object in JSON, and in text."""
+
+    cls: type
+
+    @property
+    def allowed(self) -> str:
+        return f"an object with {', '.join(parameters_of(self.cls))}"
+
+    def check(self, name: str, value: object) -> Any:
+        # the value checked its own fields when it was made
+        if not isinstance(value, self.cls):
+            raise BadRequest(name, value, self.allowed)
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return schema_of(self.cls)
+
+    def from_text(self, text: str) -> object:
+        return self.from_json(json_of_text(text))
+
+    def from_json(self, value: object) -> object:
+        """Return the part. Raises ``BadRequest``, with a field of the part as its field, for what the part refuses."""
+        return from_json(self.cls, value) if isinstance(value, Mapping) else value
+
+    def to_json(self, value: Any) -> object:
+        return to_json(value)
