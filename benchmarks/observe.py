@@ -1,14 +1,13 @@
-"""What goes on inside the engine's process: time by stage, idle time of the GPU, memory. Runs beside the subject.
+"""Measures what goes on inside the engine's process: time by stage, idle time of the GPU, memory.
 
-Watches the engine's own methods from outside; the engine knows nothing of it.
+Runs in that process. The engine reports its stages to a ``Watch``, which is its observer for that time.
 """
 
 from __future__ import annotations
 
-import functools
 import gc
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +19,10 @@ from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.drive import Visit, closed_loop
-from benchmarks.subjects import Subject
+from benchmarks.subjects import EngineSubject, Subject
 from engine import GenerationRequest
-from engine.batching.denoiser import Denoiser
 from engine.formats.png import encode_png
-from engine.pictures.decoder import Decoder
-from engine.text.conditioning import Conditioner
-
-_WATCHED: dict[str, tuple[type, str]] = {
-    "encode": (Conditioner, "encode"),
-    "step": (Denoiser, "denoise"),
-    "decode": (Decoder, "decode"),
-}
-
+from engine.running.observer import Stage
 
 _PROFILED = 2.0  # seconds: some hundred thousand kernels, which take a while to read
 
@@ -41,7 +31,7 @@ _PROFILED = 2.0  # seconds: some hundred thousand kernels, which take a while to
 class Span:
     """A stage at work, by the device's clock: seconds since the watch began."""
 
-    stage: str
+    stage: Stage
     begin: float
     end: float
 
@@ -51,24 +41,19 @@ class Span:
 
 
 class Watch:
-    """Notes when each watched method's work begins and ends on the device."""
+    """Notes when each stage of an engine's work begins and ends on the device: an ``Observer``."""
 
     def __init__(self) -> None:
         self._cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
         self._start = self._mark()
-        self._seen: list[tuple[str, Any, Any]] = []
+        self._seen: list[tuple[Stage, Any, Any]] = []
 
     @contextmanager
-    def on(self) -> Iterator[Watch]:
-        """Watch until the block ends."""
-        originals = {stage: getattr(owner, name) for stage, (owner, name) in _WATCHED.items()}
-        for stage, (owner, name) in _WATCHED.items():
-            setattr(owner, name, self._watched(stage, originals[stage]))
-        try:
-            yield self
-        finally:
-            for stage, (owner, name) in _WATCHED.items():
-                setattr(owner, name, originals[stage])
+    def stage(self, name: Stage) -> Iterator[None]:
+        """Note one run of a stage, unless it fails."""
+        begin = self._mark()
+        yield
+        self._seen.append((name, begin, self._mark()))
 
     def spans(self) -> list[Span]:
         """What was seen, in the order of its beginning."""
@@ -79,16 +64,6 @@ class Watch:
             Span(stage=stage, begin=self._since_start(begin), end=self._since_start(end)) for stage, begin, end in seen
         ]
         return sorted(found, key=lambda span: span.begin)
-
-    def _watched(self, stage: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(method)
-        def watched(*arguments: Any, **options: Any) -> Any:
-            begin = self._mark()
-            value = method(*arguments, **options)
-            self._seen.append((stage, begin, self._mark()))
-            return value
-
-        return watched
 
     def _mark(self) -> Any:
         if not self._cuda:
@@ -117,13 +92,13 @@ class Stages:
     """Each step's work on the device."""
 
 
-def observe_stages(subject: Subject, requests: Iterable[GenerationRequest]) -> list[Stages]:
+def observe_stages(subject: EngineSubject, requests: Iterable[GenerationRequest]) -> list[Stages]:
     """Pictures one by one, each taken apart."""
     found = []
     for request in requests:
         watch = Watch()
         begin = time.perf_counter()
-        with watch.on():
+        with subject.observers.to(watch):
             picture = subject.paint(request)
         whole = time.perf_counter() - begin
         spans = watch.spans()
@@ -149,11 +124,11 @@ class Idleness:
 
 
 def observe_idleness(
-    subject: Subject, requests: Iterable[GenerationRequest], clients: int, seconds: float, stagger: float
+    subject: EngineSubject, requests: Iterable[GenerationRequest], clients: int, seconds: float, stagger: float
 ) -> Idleness:
     """Load the GPU with ``clients`` callers twice: once with events alone, once with the profiler."""
     watch, source = Watch(), iter(requests)
-    with watch.on():
+    with subject.observers.to(watch):
         visits = closed_loop(subject, source, clients, seconds, stagger, seed=1)
     busy = [(span.begin, span.end) for span in watch.spans() if span.stage != "encode"]
     return Idleness(

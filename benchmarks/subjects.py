@@ -7,7 +7,8 @@ pickled before it is opened.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from engine import Engine, EngineConfig, GenerationRequest, Handle
 from engine.errors import Cancelled
+from engine.running.observer import Observer, Stage, Unobserved
 
 
 class NotHere(Exception):
@@ -84,6 +86,25 @@ class Subject(Protocol):
         """Free the device."""
 
 
+class ObserverSwitch:
+    """Passes an engine's reports on to the observer that is set now, which may change while the engine works."""
+
+    def __init__(self) -> None:
+        self._current: Observer = Unobserved()
+
+    def stage(self, name: Stage) -> AbstractContextManager[None]:
+        return self._current.stage(name)
+
+    @contextmanager
+    def to(self, observer: Observer) -> Iterator[None]:
+        """Pass everything on to ``observer`` until the block ends."""
+        self._current = observer
+        try:
+            yield
+        finally:
+            self._current = Unobserved()
+
+
 @dataclass(kw_only=True)
 class EngineSubject:
     """This project's engine, called as a Python program calls it."""
@@ -106,6 +127,7 @@ class EngineSubject:
         self._under_way: set[Handle] = set()
         self._record: Mapping[str, Any] = {}
         self._shapes = 0
+        self.observers = ObserverSwitch()
         if self.reference:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         self.engine = Engine(
@@ -114,7 +136,8 @@ class EngineSubject:
                 device=self.device,
                 dtype=self.dtype,  # type: ignore[arg-type]
                 **self.settings,
-            )
+            ),
+            observer=self.observers,
         )
 
     def paint(self, request: GenerationRequest) -> Picture:

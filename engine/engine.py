@@ -19,6 +19,7 @@ from engine.request import GenerationRequest
 from engine.running.job import Job, Model
 from engine.running.loading import Loader, resident_size
 from engine.running.loop import Loop, as_ours
+from engine.running.observer import Observer
 from engine.running.pool import Pool
 from engine.text.vocabulary import encoder
 
@@ -29,11 +30,13 @@ class Engine:
     """Runs requests on one device. Thread-safe; ``with Engine(…) as engine:`` closes it.
 
     Where ``config.checkpoint`` names a checkpoint, it is loaded before the constructor returns; otherwise the first
-    request that needs one waits for it. Raises ``BadRequest`` for a device that is not there, ``UnknownCheckpoint``,
-    ``BrokenCheckpoint``, and ``EngineError`` where CLIP's vocabulary is out of reach.
+    request that needs one waits for it. ``observer`` is entered around each stage of the engine's work.
+
+    Raises ``BadRequest`` for a device that is not there, ``UnknownCheckpoint``, ``BrokenCheckpoint``, and
+    ``EngineError`` where CLIP's vocabulary is out of reach.
     """
 
-    def __init__(self, config: EngineConfig | None = None) -> None:
+    def __init__(self, config: EngineConfig | None = None, *, observer: Observer | None = None) -> None:
         self.config = config or EngineConfig()
         self.device = torch_device(self.config)
         self.dtype = torch_dtype(self.config, self.device)
@@ -43,7 +46,7 @@ class Engine:
         named = self.config.checkpoint
         first = catalog.resolve(named, self.config.models_folder) if named is not None else None
         rows = self.config.call_sizes(gpu=self.device.type == "cuda")[-1]
-        self._loop = Loop(device=self.device, capacity=self.config.max_in_flight, rows=rows)
+        self._loop = Loop(device=self.device, capacity=self.config.max_in_flight, rows=rows, observer=observer)
         # none of these has a reference to self: see _close
         self._loader = Loader(self.config, self.device, self.dtype, self._loop.warm_up)
         size_of = functools.partial(resident_size, dtype=self.dtype)

@@ -29,6 +29,7 @@ from engine.running.chores import Chore
 from engine.running.finish import Finish
 from engine.running.job import Job, Model
 from engine.running.memory_needs import check_room, has_room
+from engine.running.observer import Observer, Unobserved
 
 _log = logging.getLogger(__name__)
 
@@ -36,14 +37,15 @@ _log = logging.getLogger(__name__)
 class Loop:
     """Runs on its own thread from construction until ``close``."""
 
-    def __init__(self, *, device: torch.device, capacity: int, rows: int) -> None:
+    def __init__(self, *, device: torch.device, capacity: int, rows: int, observer: Observer | None = None) -> None:
         self._device = device
+        self._observer = observer or Unobserved()
         self._lead = Lead(device)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._jobs: dict[Handle, Job] = {}
         self._flying: dict[Trajectory, Job] = {}
         self._finishing: deque[Job] = deque()
-        self._batcher: Batcher[Trajectory] = Batcher(_evaluate, capacity=capacity, rows=rows)
+        self._batcher: Batcher[Trajectory] = Batcher(self._evaluate, capacity=capacity, rows=rows)
         self._ready: deque[Job] = deque()  # their checkpoints are there, or failed to load
         self._chores: deque[tuple[weakref.ref[Model], Chore]] = deque()
         self._door = threading.Lock()
@@ -196,10 +198,11 @@ class Loop:
                 return
             check_room(model, request, self._device)
             job.marks.append(time.perf_counter())
-            conditioning = model.conditioner.encode(request.prompt, request.clip_skip)
-            negative = conditioning
-            if request.cfg_scale != 1:
-                negative = model.conditioner.encode(request.negative_prompt, request.clip_skip, "negative_prompt")
+            with self._observer.stage("encode"):
+                conditioning = model.conditioner.encode(request.prompt, request.clip_skip)
+                negative = conditioning
+                if request.cfg_scale != 1:
+                    negative = model.conditioner.encode(request.negative_prompt, request.clip_skip, "negative_prompt")
             job.trajectory = Trajectory(request, model.denoiser, conditioning, negative, job.owner)
         except Exception as error:
             self._fail(job, error)
@@ -226,6 +229,10 @@ class Loop:
         for trajectory in tick.finished:
             self._decode(self._flying.pop(trajectory), trajectory)
 
+    def _evaluate(self, trajectories: Sequence[Trajectory]) -> list[Tensor]:
+        with self._observer.stage("step"):
+            return _evaluate(trajectories)
+
     def _decode(self, job: Job, trajectory: Trajectory) -> None:
         assert trajectory.x is not None
         job.marks.append(time.perf_counter())
@@ -244,7 +251,8 @@ class Loop:
             self._finishing.remove(job)
             self._finishing.append(job)
             try:
-                _finish_of(job).slice()
+                with self._observer.stage("decode"):
+                    _finish_of(job).slice()
             except Exception as error:
                 self._fail(job, error)
         idle = job is None and len(self._batcher) == 0
