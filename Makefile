@@ -1,13 +1,15 @@
-# make image | test | check | serve …: each makes .venv itself when it is missing or pyproject.toml has changed.
+# make image | test | check | serve …: each installs the locked versions into .venv first, when that is missing or the lock
+# has changed.
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 TRITON := $(VENV)/triton
+LOCK := constraints.txt
 ARGUMENTS ?=
 
-.PHONY: image serve test kernels starter bench lint types check format clean
+.PHONY: image serve test kernels starter bench lint types check format update clean
 
 image: $(READY)  ## make the workflow's picture
 	$(RUN) -m engine.generate
@@ -40,13 +42,24 @@ format: $(READY)  ## put the code into shape
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
-$(READY): pyproject.toml $(if $(CI),constraints.txt)
+update: $(READY)  ## renew the lock: the newest versions that pyproject.toml allows, for every Python and system
+	$(RUN) -m pip install --quiet --upgrade uv
+	UV_CUSTOM_COMPILE_COMMAND='make update' $(RUN) -m uv pip compile --no-config --quiet --universal --upgrade \
+		--python-version 3.10 --extra dev --no-annotate --output-file $(LOCK) pyproject.toml
+
+# Without build isolation: an isolated build would take the newest setuptools instead of the locked one.
+$(READY): pyproject.toml $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit("$(PYTHON) is Python %d.%d; 3.10 or newer is needed: make PYTHON=python3.12 …" \
+		% sys.version_info[:2] if sys.version_info < (3, 10) else None)'
+	@echo 'Installing torch and about 100 other packages into $(VENV), in the versions that $(LOCK) locks:'
+	@echo '2 GB on disk, 6 GB with the CUDA libraries that Linux gets; a minute or two on a fast connection.'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet $(if $(CI),--constraint constraints.txt) --editable '.[dev]'
+	$(RUN) -m pip install --constraint $(LOCK) setuptools
+	$(RUN) -m pip install --constraint $(LOCK) --no-build-isolation --editable '.[dev]'
 	@touch $@
 
 $(TRITON): $(READY)  # in a folder of its own: torch imports it wherever it finds it
-	$(RUN) -m pip install --quiet --no-deps --upgrade --target $@ $(if $(CI),--constraint constraints.txt) 'triton>=3.7,<4'
+	$(RUN) -m pip install --no-deps --upgrade --target $@ --constraint $(LOCK) triton
 	@touch $@
 
 clean:
