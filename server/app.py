@@ -1,4 +1,4 @@
-"""``create_app(settings)``: the parts put together, their start and their end."""
+"""``create_app`` puts the server's parts together; ``running`` starts and stops what lies behind the routes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
 
 from engine import EngineClosed, __version__
 from server.backends.protocol import Backend
-from server.dialects import comfyui, native, openai, replicate, sdapi
-from server.dialects.huggingface import inference as huggingface
+from server.dialects.dialect import Dialect
+from server.dialects.registry import DIALECTS, served_dialects
 from server.observing.job_events import watcher
 from server.observing.metrics import Metrics
 from server.pictures.outputs import Outputs
@@ -31,31 +26,26 @@ from server.web.access import Access
 from server.web.errors import add_error_handlers, answer_with
 from server.web.middleware import AccessMiddleware, Answer, BodyLimitMiddleware, HeadersMiddleware, HeadMiddleware
 from server.web.openapi import document
+from server.web.pages import add_page, page_paths
 from server.web.services import Services
 from server.web.telemetry import TelemetryMiddleware
 
 log = logging.getLogger(__name__)
 
-PAGE = Path(__file__).parent / "page"
-_TOLD = ("model", "device", "dtype", "batching")
-_LOOK_SECONDS = 1.0
-_EXPOSED = (
+_STARTUP_STATUS = ("model", "device", "dtype", "batching")
+_WATCH_SECONDS = 1.0
+_EXPOSED_HEADERS = (
     *("Content-Disposition", "Content-Location", "ETag", "Location", "Preference-Applied", "Retry-After"),
     *("X-Job-Id", "X-Request-Id", "X-Seed", "X-Should-Retry", "X-Total-Count"),
 )
 """Headers of answers that pages of other origins may read."""
 
 
-DIALECTS: tuple[Any, ...] = (comfyui, sdapi, openai, replicate, huggingface, native)
-"""Whose words an error on a path is told in: the first that owns it; native owns what nobody else does."""
-
-
 def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
-    """The whole server as an ASGI application. ``backend`` stands in for the one that the settings name."""
-    page = {"/" + file.relative_to(PAGE).as_posix() for file in PAGE.rglob("*") if file.is_file()} | {"/"}
+    """Make the whole server as an ASGI application. ``backend`` stands in for the one that the settings name."""
     metrics = Metrics()
-    services = _services(settings, backend, page, metrics)
-    dialects = [each for each in DIALECTS if each.NAME == "native" or each.NAME in settings.dialects]
+    dialects = served_dialects(settings.dialects)
+    services = _services(settings, backend, dialects, metrics)
     answer = answer_with(dialects)
     app = FastAPI(
         title="Stable Diffusion engine",
@@ -66,26 +56,24 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services, app.state.give_up = services, None
-    others, own = [each.create_router(services) for each in dialects[:-1]], native.create_router(services)
-    _add_routes(app, [probes.create_router(services, metrics), own, *others])
-    for path in page:
-        app.add_route(path, _page_file(path), include_in_schema=False)
+    in_order = sorted(dialects, key=lambda dialect: not dialect.always_served)
+    _add_routes(app, [probes.create_router(services, metrics), *(each.create_router(services) for each in in_order)])
+    add_page(app)
     add_error_handlers(app, answer)
     _add_middleware(app, services, metrics, answer)
-    described = functools.cache(lambda: document(app, services))
-    app.openapi = described  # type: ignore[method-assign]
+    app.openapi = functools.cache(lambda: document(app, services, dialects))  # type: ignore[method-assign]
     return app
 
 
 def _add_routes(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """One flat list, which each request goes through until a route fits; ``include_router`` would try each of them
-    twice and more."""
+    """Add all routes to one flat list, which each request searches in order: ``include_router`` would make it search
+    each router too."""
     for router in routers:
         app.router.routes += router.routes
 
 
 def _add_middleware(app: FastAPI, services: Services, metrics: Metrics, answer: Answer) -> None:
-    """From the innermost to the outermost: the one added last sees a request first."""
+    """Add the middleware from the innermost to the outermost: the one added last sees a request first."""
     settings, access = services.settings, services.access
     app.add_middleware(BodyLimitMiddleware, limit=settings.max_body_bytes, answer=answer)
     app.add_middleware(AccessMiddleware, access=access, answer=answer)
@@ -96,23 +84,27 @@ def _add_middleware(app: FastAPI, services: Services, metrics: Metrics, answer: 
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=_EXPOSED,
+            expose_headers=_EXPOSED_HEADERS,
         )
     app.add_middleware(HeadMiddleware)
     app.add_middleware(TelemetryMiddleware, metrics=metrics, answer=answer)
 
 
-def _services(settings: Settings, backend: Backend | None, page: set[str], metrics: Metrics) -> Services:
+def _services(settings: Settings, backend: Backend | None, dialects: Iterable[Dialect], metrics: Metrics) -> Services:
+    """``dialects``: those that are served. Jobs of the others, which an earlier run of the server may have accepted,
+    are finished in their own dialect's way all the same."""
     if backend is None:
         backend = _backend(settings)
     outputs = Outputs(settings.outputs)
-    bodies = {each.NAME: each.webhook_body for each in DIALECTS if hasattr(each, "webhook_body")}
+    bodies = {each.name: each.webhook_body for each in DIALECTS if each.webhook_body is not None}
+    texts = {each.name: each.png_texts for each in DIALECTS if each.png_texts is not None}
+    public = page_paths().union(*(each.public_paths for each in dialects))
     return Services(
         settings=settings,
-        jobs=Jobs(settings, backend, outputs, bodies, watch=watcher(metrics)),
+        jobs=Jobs(settings, backend, outputs, bodies, png_texts=texts, watch=watcher(metrics)),
         backend=backend,
         outputs=outputs,
-        access=Access(settings, page),
+        access=Access(settings, public, [prefix for each in dialects for prefix in each.public_prefixes]),
     )
 
 
@@ -128,26 +120,26 @@ def _backend(settings: Settings) -> Backend:
 
 @contextlib.asynccontextmanager
 async def running(app: FastAPI) -> AsyncIterator[None]:
-    """Everything behind the routes, from start to end.
+    """Run everything behind the routes for as long as the block.
 
-    The server listens while the checkpoint loads: jobs are accepted meanwhile, and /readyz says 503. Raises what
-    ``Jobs.start`` raises; where the backend does not start, or stops by itself, ``app.state.give_up`` is told.
+    The server listens while the checkpoint loads: it accepts jobs meanwhile, and /readyz answers 503. Raises what
+    ``Jobs.start`` raises. Calls ``app.state.give_up`` with the error if the backend does not start, or stops by itself.
     """
     services: Services = app.state.services
     await services.jobs.start()
-    seeing = asyncio.create_task(_see_to_backend(services, app.state.give_up))
+    watching = asyncio.create_task(_watch_backend(services, app.state.give_up))
     try:
         yield
     finally:
         await drain(services)
-        seeing.cancel()
-        await asyncio.gather(seeing, return_exceptions=True)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         await services.backend.close()
 
 
-async def _see_to_backend(services: Services, give_up: Callable[[Exception], None] | None) -> None:
-    """Start it, and look whether it still runs."""
-    begun = time.perf_counter()
+async def _watch_backend(services: Services, give_up: Callable[[Exception], None] | None) -> None:
+    """Start the backend, and notice if it stops."""
+    started = time.perf_counter()
     try:
         await services.backend.start()
     except Exception as error:
@@ -155,31 +147,19 @@ async def _see_to_backend(services: Services, give_up: Callable[[Exception], Non
         if give_up is not None:
             give_up(error)
         return
-    status = {name: value for name, value in services.backend.status().items() if name in _TOLD}
-    log.info("ready", extra=status | {"seconds": time.perf_counter() - begun})
+    status = {name: value for name, value in services.backend.status().items() if name in _STARTUP_STATUS}
+    log.info("ready", extra=status | {"seconds": time.perf_counter() - started})
     while services.backend.ready:
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_WATCH_SECONDS)
     if not services.closing:
         log.error("the backend has stopped")
-        if give_up is not None:  # the process ends; when it is started again, all jobs are in the queue
+        if give_up is not None:  # the process ends; once it is started again, it finds all jobs in the queue
             give_up(EngineClosed("the backend has stopped"))
 
 
 async def drain(services: Services) -> None:
-    """Let running jobs end, and put the others back into the queue. Who calls it again waits for the same."""
+    """Let running jobs end, and put the others back into the queue. Further calls wait for the same end."""
     services.closing = True
     if services.drained is None:
         services.drained = asyncio.ensure_future(services.jobs.close(services.settings.drain_seconds))
     await asyncio.shield(services.drained)
-
-
-def _page_file(path: str) -> Callable[[Request], Any]:
-    files = StaticFiles(directory=PAGE)
-    name = path.removeprefix("/") or "index.html"
-
-    async def serve(request: Request) -> Response:
-        response = await files.get_response(name, request.scope)
-        response.headers["Cache-Control"] = "no-cache"  # it is asked for again each time, and answered with 304
-        return response
-
-    return serve

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,18 +12,11 @@ from engine import GenerationRequest
 PICTURE_NAME = re.compile(r"([0-9a-f]{32})-\d+-\d+\.png")
 """Of a picture's file: its job's token, the attempt, and its number among the job's."""
 
-_KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,78}")
-"""Of a text that a caller may have put into a PNG."""
+JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+"""The ids that a caller may choose for a job."""
 
-_TAKEN = frozenset(
-    {
-        "prompt", "parameters", "engine",
-        "aspect", "background", "bbox", "blend", "comment", "default_image", "disposal", "dpi", "duration", "exif",
-        "gamma", "icc_profile", "interlace", "loop", "srgb", "timestamp", "transparency", "xmp",
-    }
-)  # fmt: skip
-"""Keywords that are not for callers to choose: ours, and Pillow's words for what is no text, which it would take such a
-text for."""
+JOB_ID_RULE = "1 to 128 letters, digits and . _ : - that start with a letter or a digit"
+"""``JOB_ID`` in words, for errors."""
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 """``queued`` accepted, waiting · ``running`` claimed by an attempt · and the three ends, which never change again."""
@@ -163,14 +155,3 @@ class Place:
 def parameters(request: GenerationRequest) -> dict[str, Any]:
     """A request's fields, for JSON. A seed beyond 2⁵³ stays a whole number: JSON has no limit, JavaScript has one."""
     return dict(vars(request))  # all plain values; ``asdict`` takes fifty times as long
-
-
-def posted_texts(job: Job) -> dict[str, str] | None:
-    """The graph that was posted for ``job``, and what its editor sent to be kept with it, as ComfyUI writes both into
-    its pictures: by the keyword of a PNG's text. None where no graph was."""
-    if job.dialect != "comfyui":
-        return None
-    kept = job.extra["extra_data"].get("extra_pnginfo")
-    entries = kept if isinstance(kept, dict) else {}
-    named = {name: value for name, value in entries.items() if _KEYWORD.fullmatch(name) and name not in _TAKEN}
-    return {name: json.dumps(value) for name, value in [("prompt", job.extra["prompt"]), *named.items()]}

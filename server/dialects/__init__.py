@@ -1,1 +1,1 @@
-"""The APIs that clients speak. Each module only translates to and from jobs; none knows another."""
+"""The APIs that clients speak. Each package translates between its API and jobs, and none knows another."""

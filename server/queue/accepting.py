@@ -8,20 +8,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 import secrets
 import time
 
 from engine import GenerationRequest
 from server.backends.protocol import Backend
-from server.job import Job, NewJob, parameters
+from server.job import JOB_ID, JOB_ID_RULE, Job, NewJob, parameters
 from server.problems import Problem, bad_request
 from server.settings import Settings
 from server.webhooks.targets import check_url
 
 _MOST_REQUESTS = 4096
 _MOMENTS = ("started", "output", "progress", "finished")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
 def job_for(new: NewJob, settings: Settings, backend: Backend) -> Job:
@@ -55,8 +53,8 @@ def _check(new: NewJob, settings: Settings) -> None:
         raise bad_request("requests", [], "at least one")
     if not -10 <= new.priority <= 10:
         raise bad_request("priority", new.priority, "a whole number from -10 to 10")
-    if new.id is not None and not _ID.fullmatch(new.id):
-        raise bad_request("id", new.id, "1 to 128 letters, digits and . _ : - beginning with a letter or digit")
+    if new.id is not None and not JOB_ID.fullmatch(new.id):
+        raise bad_request("id", new.id, JOB_ID_RULE)
     if new.idempotency_key is not None and not 1 <= len(new.idempotency_key) <= 255:
         raise bad_request("idempotency_key", new.idempotency_key, "1 to 255 characters")
     pictures = sum(request.batch_size for request in new.requests)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from engine import EngineError, GenerationFailed
 from server.backends.protocol import Backend
-from server.job import Failure, Job, Picture, posted_texts
+from server.job import Failure, Job, Picture
 from server.pictures.formats import encoders
 from server.pictures.outputs import NotWritten, Outputs
 from server.problems import failure_of
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from engine import GenerationResult
 
 _log = logging.getLogger(__name__)
+
+PngTexts = Callable[[Job], Mapping[str, str]]
+"""A job → the texts that its PNGs carry in place of the server's own, by keyword."""
 
 _PAUSE_SECONDS = 1.0
 _WRITE_PAUSES = (0.2, 1.0)
@@ -46,7 +49,10 @@ class Finishing:
         estimate: Estimate,
         webhooks: Webhooks,
         max_attempts: int,
+        png_texts: Mapping[str, PngTexts],
     ) -> None:
+        """``png_texts``: what writes the texts of a job's PNGs, by the job's dialect."""
+        self._png_texts = png_texts
         self._store = store
         self._backend = backend
         self._outputs = outputs
@@ -69,7 +75,8 @@ class Finishing:
         pictures = _pictures(job, results)
         names = [picture.name for picture in pictures]
         spent: list[float] = []
-        timed = [partial(_timed, encoder, spent) for encoder in encoders(results, known, posted_texts(job))]
+        texts = self._png_texts[job.dialect](job) if job.dialect in self._png_texts else None
+        timed = [partial(_timed, encoder, spent) for encoder in encoders(results, known, texts)]
         try:
             await self._write(dict(zip(names, timed, strict=True)))
         except Exception as error:

@@ -17,7 +17,7 @@ from server.queue.accepting import fingerprint, job_for
 from server.queue.dispatcher import Runner
 from server.queue.estimate import Estimate
 from server.queue.events import Event, Hub, finished_event
-from server.queue.finishing import Finishing
+from server.queue.finishing import Finishing, PngTexts
 from server.queue.housekeeping import Housekeeping
 from server.queue.places import Places
 from server.queue.refusals import conflict, queue_full, shutting_down, stored
@@ -43,11 +43,12 @@ class Jobs:
         outputs: Outputs,
         bodies: Mapping[str, Callable[[Job, str], dict[str, Any]]] | None = None,
         *,
+        png_texts: Mapping[str, PngTexts] | None = None,
         store: Store | None = None,
         watch: Callable[[Event], None] | None = None,
     ) -> None:
-        """``bodies``: what a webhook says of a job and a moment, by ``Webhook.form``; ``watch`` is called with every
-        event of every job, when it happens."""
+        """``bodies``: what a webhook says of a job and a moment, by ``Webhook.form``; ``png_texts``: what writes the
+        texts of a job's PNGs, by its dialect; ``watch`` is called with every event of every job, when it happens."""
         self._settings = settings
         self._backend = backend
         composer = Composer(bodies or {})
@@ -65,7 +66,7 @@ class Jobs:
             "webhooks": self._webhooks,
             "max_attempts": settings.max_attempts,
         }
-        self._finishing = Finishing(outputs=outputs, estimate=self._estimate, **shared)
+        self._finishing = Finishing(outputs=outputs, estimate=self._estimate, png_texts=png_texts or {}, **shared)
         self._runner = Runner(finishing=self._finishing, **shared)
         self._closed = False
 

@@ -1,4 +1,4 @@
-"""Who may call: the Host header, the Origin of a page, and API keys. Knows no routes beside those that are open to all.
+"""Who may call: the Host header, the Origin of a page, and API keys. Knows no routes beside the probes.
 
 Keys are kept as SHA-256, which suffices for keys with 256 bits of entropy as `python -m server key` makes them.
 """
@@ -22,12 +22,9 @@ from starlette.requests import HTTPConnection
 from server.problems import Problem
 from server.settings import Settings
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/view", "/api/view"})
-OPEN_PREFIX = "/api/v1/images/"
-"""Where no key is asked for, beside the page itself: pictures' names cannot be guessed."""
-
 PROBES = frozenset({"/healthz", "/readyz"})
-"""Asked by machines that name the server by whatever address they have; tells nothing and changes nothing."""
+"""Paths that need neither a key nor a known Host: load balancers call them by any address, they reveal nothing and they
+change nothing."""
 
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -42,10 +39,13 @@ def new_key() -> tuple[str, str]:
 class Access:
     """Whether a connection may go on, and who it is."""
 
-    def __init__(self, settings: Settings, page: Collection[str] = ()) -> None:
-        """``page``: the paths of the page's own files."""
+    def __init__(
+        self, settings: Settings, public_paths: Collection[str] = (), public_prefixes: Collection[str] = ()
+    ) -> None:
+        """``public_paths`` and what begins with one of ``public_prefixes`` need no key, beside the probes."""
         self._settings = settings
-        self._open = OPEN_PATHS | set(page)
+        self._public_paths = PROBES | frozenset(public_paths)
+        self._public_prefixes = tuple(public_prefixes)
         self._public = urlsplit(settings.public_url) if settings.public_url else None
         self._hosts = {host.lower() for host in settings.allowed_hosts}
         if self._public and self._public.hostname:
@@ -57,6 +57,10 @@ class Access:
     def keys_required(self) -> bool:
         return bool(self._settings.api_keys)
 
+    def is_public(self, path: str) -> bool:
+        """Say whether ``path`` needs no key."""
+        return path in self._public_paths or path.startswith(self._public_prefixes)
+
     def check(self, connection: HTTPConnection) -> None:
         """Let it pass, or raise a ``Problem``: 400 or 403 for its Host, 403 for its Origin, 401 for its key."""
         path = connection.scope["path"]
@@ -65,7 +69,7 @@ class Access:
         self._check_host(connection)
         self._check_origin(connection)
         name = self._key_name(connection)
-        if self.keys_required and name is None and path not in self._open and not path.startswith(OPEN_PREFIX):
+        if self.keys_required and name is None and not self.is_public(path):
             raise _unauthorized()
         connection.state.key_name = name
 

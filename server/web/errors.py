@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -15,22 +15,13 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
 
 from engine import EngineError
+from server.dialects.dialect import Dialect
 from server.problems import Problem, bad_request, problem_of
 from server.store import StoreFailed
 from server.web.middleware import Answer
 from server.web.routing import allowed_methods
 
 log = logging.getLogger(__name__)
-
-
-class Dialect(Protocol):
-    """What each module under ``server.dialects`` offers for errors, beside its router."""
-
-    NAME: str
-
-    def owns(self, path: str) -> bool: ...
-
-    def error_response(self, problem: Problem) -> Response: ...
 
 
 def answer_with(dialects: Sequence[Dialect]) -> Answer:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI
 
-from server.dialects.native.answers import ProblemAnswer
-from server.web.access import OPEN_PATHS, OPEN_PREFIX
+from server.dialects.dialect import Dialect
+from server.web.access import Access
 from server.web.services import Services
 
 _NEVER = "HTTPValidationError"
@@ -24,17 +25,18 @@ _KEYS = {
 }
 
 
-def document(app: FastAPI, services: Services) -> dict[str, Any]:
+def document(app: FastAPI, services: Services, dialects: Iterable[Dialect]) -> dict[str, Any]:
     """The document of ``app``."""
     found = FastAPI.openapi(app)
     for path, operations in found["paths"].items():
         for operation in operations.values():
-            _correct(path, operation, services.access.keys_required)
+            _correct(path, operation, services.access)
     components = found.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for name in (_NEVER, "ValidationError"):
         schemas.pop(name, None)
-    schemas[ProblemAnswer.__name__] = ProblemAnswer.model_json_schema()
+    for model in (each for dialect in dialects for each in dialect.schemas):
+        schemas[model.__name__] = model.model_json_schema()
     if services.access.keys_required:
         components["securitySchemes"] = _KEYS
         found["security"] = [{name: []} for name in _KEYS]
@@ -44,7 +46,7 @@ def document(app: FastAPI, services: Services) -> dict[str, Any]:
     return shortened
 
 
-def _correct(path: str, operation: dict[str, Any], keys_required: bool) -> None:
+def _correct(path: str, operation: dict[str, Any], access: Access) -> None:
     answers = operation["responses"]
     if _NEVER in json.dumps(answers.get("422", {})):
         del answers["422"]
@@ -52,5 +54,5 @@ def _correct(path: str, operation: dict[str, Any], keys_required: bool) -> None:
         words = "the native API" if operation["tags"] == ["Operation"] else operation["tags"][0]
         content = {"application/json": {"schema": {"type": "object"}}}
         answers["default"] = {"description": f"an error, in the words of {words}", "content": content}
-    if keys_required and (path in OPEN_PATHS or path.startswith(OPEN_PREFIX)):
+    if access.keys_required and access.is_public(path):
         operation["security"] = []

@@ -13,11 +13,13 @@ import websocket
 from fastapi.testclient import TestClient
 
 from engine import EngineClosed
-from server.app import DIALECTS, PAGE, create_app, running
+from server.app import create_app, running
 from server.backends.instant import InstantBackend
+from server.dialects.registry import DIALECTS
 from server.settings import DIALECTS as NAMES
 from server.settings import Settings
 from server.store import StoreFailed
+from server.web.pages import PAGE
 from tests.server.conftest import RunningServer
 from tests.server.following import wait_for
 from tests.server.queues import run, until
@@ -36,7 +38,7 @@ WORDED = {
 
 
 def test_every_dialect_that_can_be_named_is_there() -> None:
-    assert [dialect.NAME for dialect in DIALECTS] == [*NAMES, "native"]
+    assert [dialect.name for dialect in DIALECTS] == [*NAMES, "native"]
 
 
 @pytest.mark.parametrize(("path", "members"), WORDED.items())
@@ -263,7 +265,7 @@ def test_each_request_and_each_job_is_logged_without_its_prompt(
 
 
 def test_a_backend_that_stops_by_itself_ends_the_server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.app._LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("server.app._WATCH_SECONDS", 0.0)
     told: list[Exception] = []
 
     async def scene() -> None:

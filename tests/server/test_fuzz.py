@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from engine import GenerationRequest
 from engine.formats.comfyui import api_workflow
 from engine.request import MAX_SEED
-from server.app import DIALECTS, create_app
+from server.app import create_app
 from server.backends.instant import InstantBackend
+from server.dialects.registry import DIALECTS
 from server.settings import Settings
 from tests.server.conftest import RunningServer, running, settings_in
 
@@ -140,7 +141,7 @@ def check(answer: httpx.Response, path: str) -> None:
     if b"fail" not in wanted.content:  # what the instant backend is told to fail at
         assert answer.status_code < 500, (wanted.method, path, wanted.content[:300], answer.text[:300])
     if answer.status_code >= 400 and wanted.method != "HEAD":
-        dialect = next(each for each in DIALECTS if each.owns(path)).NAME
+        dialect = next(each for each in DIALECTS if each.owns(path)).name
         assert answer.headers["content-type"] in ("application/json", "application/problem+json"), path
         assert FORMS[dialect] <= answer.json().keys(), (dialect, path, answer.text[:300])
 

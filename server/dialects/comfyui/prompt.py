@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +14,9 @@ from engine.formats.comfyui.nodes import NODE_CLASSES, OUTPUT_CLASSES, place
 from server.dialects.comfyui.bodies import flag, id_list
 from server.dialects.comfyui.errors import PromptRefused, invalid_prompt, missing_node
 from server.dialects.comfyui.graph import Nodes, output_nodes, without_outputs
-from server.job import NewJob
+from server.job import JOB_ID, JOB_ID_RULE, NewJob
 from server.problems import Problem, bad_request
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LONGEST_CLIENT = 200
 _LARGEST = 128 * 2**10
 """Bytes of graph and ``extra_data`` together, which are kept with the job and sent with every look at the queue."""
@@ -136,8 +134,8 @@ def _id(body: dict[str, Any]) -> str:
     id = body.get("prompt_id")
     if id is None:
         return str(uuid.uuid4())
-    if not isinstance(id, str) or not _ID.fullmatch(id):
-        allowed = "a new id, best a UUID: up to 128 letters, digits, dots, dashes and underscores"
+    if not isinstance(id, str) or not JOB_ID.fullmatch(id):
+        allowed = f"a new id, best a UUID: {JOB_ID_RULE}"
         problem = bad_request("prompt_id", id, allowed)
         problem.kind = "invalid_prompt_id"
         raise problem

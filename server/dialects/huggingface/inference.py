@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel
 
 from engine import BadRequest
@@ -32,8 +32,6 @@ from server.pictures.formats import converted
 from server.problems import Problem
 from server.web.routing import DirectRoute
 from server.web.services import Services
-
-NAME = "huggingface"
 
 Format = Literal["png", "jpeg", "webp"]
 _FORMATS: tuple[Format, ...] = ("png", "jpeg", "webp")
@@ -75,14 +73,6 @@ def create_router(services: Services) -> APIRouter:
     return router
 
 
-def owns(path: str) -> bool:
-    return path == "/hf" or path.startswith("/hf/")
-
-
-def error_response(problem: Problem) -> JSONResponse:
-    return JSONResponse({"error": problem.detail}, problem.status, dict(problem.headers))
-
-
 async def _carry_out(services: Services, http: Request, model: str | None) -> Response:
     format = accepted_format(http.headers.get("accept", ""))
     body = await json_object(http)
@@ -93,7 +83,7 @@ async def _carry_out(services: Services, http: Request, model: str | None) -> Re
         raise BadRequest("parameters.batch_size", request.batch_size, "1: the answer is one picture")
     new = NewJob(
         requests=in_a_row(request, 1),
-        dialect=NAME,
+        dialect="huggingface",
         client=services.client_of(http),
         id=chosen_id(http),
         idempotency_key=idempotency_key(http),

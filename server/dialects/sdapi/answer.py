@@ -8,6 +8,8 @@ import json
 import time
 from typing import Any
 
+from fastapi import Response
+
 from engine import __version__
 from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS
 from engine.formats.png import text_chunks
@@ -78,3 +80,11 @@ def _info(job: Job, body: Txt2Img, infotexts: list[str], model: ModelInfo | None
         "version": f"stable-diffusion-engine {__version__}",
         "job_id": job.id,
     }
+
+
+def json_response(content: dict[str, Any], status: int = 200) -> Response:
+    """Answer ``content`` as JSON, whatever a caller sent in: NaN becomes null, half a surrogate pair stays escaped."""
+    text = json.dumps(content, default=str)
+    if "NaN" in text or "Infinity" in text:
+        text = json.dumps(json.loads(text, parse_constant=lambda _: None))
+    return Response(text, status, media_type="application/json")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -18,15 +17,13 @@ from starlette.types import Receive, Scope, Send
 
 from engine import BadRequest
 from engine.formats.comfyui import parse_json
-from server.job import Job
+from server.job import JOB_ID, JOB_ID_RULE, Job
 from server.problems import Problem, problem_of_failure
 from server.queue.events import Event
 from server.web.services import Services
 
 HEARTBEAT = 15.0
 """Seconds without an event after which a stream says that it is alive."""
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 HEADERS: list[dict[str, Any]] = [
     {
@@ -39,7 +36,7 @@ HEADERS: list[dict[str, Any]] = [
         "name": "X-Job-Id",
         "in": "header",
         "description": "the job's id, of your choice: follow or cancel it under /api/v1/jobs while you wait",
-        "schema": {"type": "string", "pattern": f"^{_ID.pattern}$"},
+        "schema": {"type": "string", "pattern": f"^{JOB_ID.pattern}$"},
     },
 ]
 """What ``idempotency_key`` and ``chosen_id`` read, as the OpenAPI document tells it."""
@@ -65,8 +62,8 @@ def chosen_id(http: Request) -> str | None:
     """The X-Job-Id header: a caller who has to wait for the answer can follow, and cancel, the job of this id under
     ``/api/v1/jobs`` meanwhile."""
     id = http.headers.get("x-job-id")
-    if id is not None and not _ID.fullmatch(id):
-        raise BadRequest("X-Job-Id", id, "1 to 128 letters, digits and . _ : - beginning with a letter or digit")
+    if id is not None and not JOB_ID.fullmatch(id):
+        raise BadRequest("X-Job-Id", id, JOB_ID_RULE)
     return id
 
 

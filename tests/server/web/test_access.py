@@ -44,7 +44,7 @@ def connection(
 
 def refusal(settings: Settings, **call: Any) -> int | None:
     try:
-        Access(settings, {"/", "/main.js"}).check(connection(**call))
+        Access(settings, {"/", "/main.js", "/view"}, ("/api/v1/images/",)).check(connection(**call))
     except Problem as problem:
         return problem.status
     return None
@@ -152,13 +152,13 @@ def test_a_key_in_the_url_is_for_websockets_alone() -> None:
     assert refusal(KEYED, query=f"token={KEY}") == 401
 
 
-@pytest.mark.parametrize("path", ["/", "/main.js", "/healthz", "/readyz", "/api/v1/images/x.png", "/view", "/api/view"])
+@pytest.mark.parametrize("path", ["/", "/main.js", "/healthz", "/readyz", "/api/v1/images/x.png", "/view"])
 def test_the_page_the_probes_and_pictures_need_no_key(path: str) -> None:
     assert refusal(KEYED, path=path) is None
 
 
 @pytest.mark.parametrize(
-    "path", ["/metrics", "/openapi.json", "/api/v1/images", "/main.js/x", "/prompt", "//", "/x.js"]
+    "path", ["/metrics", "/openapi.json", "/api/v1/images", "/main.js/x", "/view/x", "/prompt", "//", "/x.js"]
 )
 def test_everything_else_does(path: str) -> None:
     assert refusal(KEYED, path=path) == 401

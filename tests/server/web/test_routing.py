@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from server.dialects import native
+from server.dialects.native import DIALECT
 from server.problems import bad_request
 from server.web.errors import add_error_handlers, answer_with
 from server.web.routing import DirectRoute
@@ -60,7 +60,7 @@ def client() -> TestClient:
     made: list[int] = []
     app = FastAPI()
     app.state.made = made
-    add_error_handlers(app, answer_with([native]))
+    add_error_handlers(app, answer_with([DIALECT]))
     app.router.routes += router.routes
     return TestClient(app, raise_server_exceptions=False)
 
@@ -102,7 +102,7 @@ def test_a_router_in_a_router_keeps_its_dependencies() -> None:
     async def direct(http: Request) -> Response:
         return JSONResponse({})
 
-    add_error_handlers(app, answer_with([native]))
+    add_error_handlers(app, answer_with([DIALECT]))
     app.include_router(router, dependencies=[Depends(guard)])
     assert TestClient(app).get("/direct").status_code == 400
 

@@ -10,7 +10,7 @@ import pytest
 from engine.formats.infotext import request_from_infotext
 from engine.formats.png import text_chunks
 from server.backends.instant import InstantBackend
-from server.dialects import comfyui
+from server.dialects.comfyui import DIALECT
 from tests.server.conftest import RunningServer
 from tests.server.dialects.comfyui.client import Comfy, graph_of, opened, wait_until_done
 
@@ -159,7 +159,7 @@ def test_freeing_unloads(server: RunningServer, comfy: Comfy) -> None:
     ],
 )
 def test_which_paths_are_its_own(path: str, owned: bool) -> None:
-    assert comfyui.owns(path) == owned
+    assert DIALECT.owns(path) == owned
 
 
 def test_no_such_route_in_its_own_words(refusing: Comfy) -> None:

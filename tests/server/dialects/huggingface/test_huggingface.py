@@ -17,7 +17,8 @@ from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 from PIL import Image
 
 from engine import GenerationRequest
-from server.dialects.huggingface import inference as dialect
+from server.dialects.huggingface import DIALECT
+from server.dialects.huggingface.inference import accepted_format
 from server.problems import Problem
 from tests.server.conftest import RunningServer
 from tests.server.following import all_jobs, get, hang_up_on, post, wait_for
@@ -134,7 +135,7 @@ def test_the_format_is_what_the_caller_accepts(server: RunningServer, accept: st
     ],
 )
 def test_accept(accept: str, format: str) -> None:
-    assert dialect.accepted_format(accept) == format
+    assert accepted_format(accept) == format
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_accept(accept: str, format: str) -> None:
 )
 def test_what_cannot_be_given_is_not_acceptable(accept: str) -> None:
     with pytest.raises(Problem, match="image/png, image/jpeg, image/webp") as caught:
-        dialect.accepted_format(accept)
+        accepted_format(accept)
     assert caught.value.status == 406
 
 
@@ -275,8 +276,8 @@ def test_the_async_client(server: RunningServer) -> None:
 
 
 def test_whose_paths_they_are() -> None:
-    assert all(map(dialect.owns, ["/hf", "/hf/", "/hf/models/a", "/hf/else"]))
-    assert not any(map(dialect.owns, ["/", "/hfx", "/v1/models"]))
+    assert all(map(DIALECT.owns, ["/hf", "/hf/", "/hf/models/a", "/hf/else"]))
+    assert not any(map(DIALECT.owns, ["/", "/hfx", "/v1/models"]))
 
 
 def test_on_the_real_engine(engine_server: RunningServer) -> None:

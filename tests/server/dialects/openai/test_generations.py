@@ -16,8 +16,8 @@ from openai import AsyncOpenAI, OpenAI
 from PIL import Image
 
 from engine import GenerationRequest
-from server.dialects import openai as dialect
-from server.dialects.openai.body import asked
+from server.dialects.openai import DIALECT
+from server.dialects.openai.body import asked, schema
 from tests.server.conftest import RunningServer
 from tests.server.dialects.openai.client import client_of, picture
 from tests.server.following import all_jobs, get, post, wait_for
@@ -128,7 +128,7 @@ def test_compression_0_is_the_least_there_is(client: OpenAI, format: Any) -> Non
 
 
 def test_null_is_not_given(server: RunningServer) -> None:
-    body = dict.fromkeys((*dialect.generations.schema()["properties"],), None) | {"prompt": "a"}
+    body = dict.fromkeys((*schema()["properties"],), None) | {"prompt": "a"}
     answer = post(f"{server.url}/v1/images/generations", json=body)
     assert answer.status_code == 200
     assert answer.json()["size"] == "512x512"
@@ -210,8 +210,8 @@ def test_it_can_be_switched_off(open_server: Callable[..., RunningServer], setti
 def test_whose_paths_they_are() -> None:
     ours = ["/v1/models", "/v1/models/a", "/v1/images/generations", "/v1/chat/completions"]
     others = ["/", "/v1", "/v1/models/a/b", "/v1/predictions", "/v1/predictions/x", "/v1x/models", "/hf"]
-    assert all(map(dialect.owns, ours))
-    assert not any(map(dialect.owns, others))
+    assert all(map(DIALECT.owns, ours))
+    assert not any(map(DIALECT.owns, others))
 
 
 def test_on_the_real_engine(engine_server: RunningServer) -> None:

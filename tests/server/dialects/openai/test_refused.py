@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from server.dialects import openai as dialect
+from server.dialects.openai import DIALECT
 from server.dialects.openai.body import asked
 from server.problems import Problem
 from tests.server.conftest import RunningServer
@@ -153,7 +153,7 @@ def _sleeping(client: OpenAI, sleep: Callable[[float], None]) -> Callable[..., N
 def test_only_what_may_go_better_is_tried_again() -> None:
     def told(status: int) -> str:
         problem = Problem(status=status, kind="k", title="t", detail="d")
-        return dialect.error_response(problem).headers["x-should-retry"]
+        return DIALECT.error_response(problem).headers["x-should-retry"]
 
     assert {status: told(status) for status in (400, 409, 429, 500, 503, 507)} == {
         **dict.fromkeys((400, 409, 500, 507), "false"),

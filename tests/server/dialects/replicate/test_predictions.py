@@ -11,7 +11,7 @@ from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
 
 from engine import GenerationRequest
-from server.dialects import replicate as dialect
+from server.dialects.replicate import DIALECT, predictions
 from server.dialects.replicate.predictions import read_preference
 from tests.server.conftest import RunningServer
 from tests.server.dialects.replicate.client import OpenClient, opened
@@ -32,7 +32,7 @@ def test_run_waits_also_where_it_takes_longer_than_the_server_holds(
     server: RunningServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their client takes any status but ``starting`` for an end, when it asked the server to wait."""
-    monkeypatch.setattr(dialect.predictions, "_LONGEST_WAIT", 1)
+    monkeypatch.setattr(predictions, "_LONGEST_WAIT", 1)
     server.backend.step_seconds = 0.1
     statuses: list[str] = []
     client._client.event_hooks["response"] = [lambda answer: statuses.append(json.loads(answer.read())["status"])]
@@ -97,7 +97,7 @@ def test_a_failure_is_the_models(client: Client) -> None:
 
 
 def test_the_list_goes_page_by_page(server: RunningServer, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialect.predictions, "_PAGE", 2)
+    monkeypatch.setattr(predictions, "_PAGE", 2)
     made = [client.predictions.create(version="instant", input={"prompt": str(n)}).id for n in range(5)]
     post(f"{server.url}/api/v1/generate", json={})  # another dialect's
     first = client.predictions.list()
@@ -217,8 +217,8 @@ def test_the_async_client(server: RunningServer, open_client: OpenClient) -> Non
 def test_whose_paths_they_are() -> None:
     ours = ["/v1/predictions", "/v1/predictions/x/stream", "/v1/models/a/b", "/v1/account", "/replicate/v1/models"]
     others = ["/", "/v1", "/v1/models", "/v1/models/a", "/v1/images/generations", "/hf", "/replicatex"]
-    assert all(map(dialect.owns, ours))
-    assert not any(map(dialect.owns, others))
+    assert all(map(DIALECT.owns, ours))
+    assert not any(map(DIALECT.owns, others))
 
 
 def test_on_the_real_engine(engine_server: RunningServer, open_client: OpenClient) -> None:

@@ -1,0 +1,54 @@
+"""The AUTOMATIC1111 dialect as the server sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from server.dialects.dialect import Dialect
+from server.dialects.sdapi.answer import json_response
+from server.dialects.sdapi.calls import Calls
+from server.dialects.sdapi.listings import add_listings, add_models
+from server.dialects.sdapi.options import Options
+from server.dialects.sdapi.options_routes import add_options
+from server.dialects.sdapi.png_info import add_png_info
+from server.dialects.sdapi.progress import add_progress, add_stopping
+from server.dialects.sdapi.txt2img import add_txt2img
+from server.problems import Problem
+from server.web.routing import DirectRoute
+from server.web.services import Services
+
+
+def create_router(services: Services) -> APIRouter:
+    """Make the routes below ``/sdapi/v1`` and ``/internal``."""
+    router = APIRouter(tags=["AUTOMATIC1111"], route_class=DirectRoute)
+    options, calls = Options(services.backend), Calls(services.jobs)
+    add_txt2img(router, services, options, calls)
+    add_options(router, options)
+    add_progress(router, services, calls)
+    add_stopping(router, services, calls)
+    add_listings(router, services)
+    add_models(router, services, options)
+    add_png_info(router)
+    return router
+
+
+def owns(path: str) -> bool:
+    """Own all paths under ``/sdapi`` and ``/internal``."""
+    return path.startswith(("/sdapi/", "/internal/"))
+
+
+def error_response(problem: Problem) -> Response:
+    """Write ``problem`` as AUTOMATIC1111's clients read it: a fault in a field as FastAPI's list, the rest as text."""
+    in_a_field = problem.field is not None and problem.status in (400, 422)
+    place = ["body", problem.field]
+    detail: Any = [{"loc": place, "msg": problem.detail, "type": problem.kind}] if in_a_field else problem.detail
+    status = 422 if in_a_field else problem.status
+    response = json_response({"error": problem.kind, "detail": detail, "body": "", "errors": problem.detail}, status)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = 'Basic realm="stable-diffusion"'  # the only scheme of its clients
+    return response
+
+
+DIALECT = Dialect(name="sdapi", create_router=create_router, owns=owns, error_response=error_response)
