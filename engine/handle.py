@@ -25,7 +25,8 @@ class Progress:
     """Where a request stands."""
 
     stage: Literal["loading", "waiting", "sampling", "decoding"]
-    """``loading`` its checkpoint, ``waiting`` for a place, ``sampling``, ``decoding`` the latents."""
+    """``loading`` its checkpoint (only where it is not resident), ``waiting`` for a slot, ``sampling``, ``decoding``
+    the latents."""
     step: int = 0
     """Steps done."""
     steps: int | None = None

@@ -157,7 +157,8 @@ class Loop:
             job.lease.release()
         else:
             self._jobs[job.handle] = job
-            job.handle.report(Progress(stage="loading"))
+            if not job.lease.resident.done():
+                job.handle.report(Progress(stage="loading"))
 
     def _drop(self, handle: Handle) -> None:
         job = self._jobs.pop(handle, None)

@@ -1,11 +1,10 @@
-"""Runs jobs' requests: on an engine in this process. Knows no jobs, no database and no HTTP."""
+"""The backend that runs requests on an engine in this process. Knows no jobs, no database and no HTTP."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +17,17 @@ from server.backends.protocol import Listener
 from server.settings import Settings
 
 if TYPE_CHECKING:
-    from engine import Engine, Handle
+    from engine import Engine
     from engine.handle import Listener as EngineListener
 
 _LOOK_AFTER_SECONDS = 5.0
 
 
 class EngineBackend:
-    """``Backend`` on one ``Engine``, which is made in a thread of its own, so that the server listens meanwhile."""
+    """A ``Backend`` on one ``Engine``, which is created on another thread so that the server already accepts jobs."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises ``BadRequest``, and ``UnknownCheckpoint`` where the default checkpoint is not there."""
+        """Look up the default checkpoint; create no engine yet. Raises ``BadRequest`` and ``UnknownCheckpoint``."""
         self._config = settings.engine_config()
         self._shelf = Shelf(self._config.models_folder, self._config.checkpoint)
         self.capacity = self._config.max_in_flight
@@ -42,7 +41,7 @@ class EngineBackend:
         engine = await asyncio.to_thread(self._make)
         if self._closed:
             await asyncio.to_thread(engine.close)
-            raise EngineClosed("the server was closed while the engine was made")
+            raise EngineClosed("the server was closed while the engine was being created")
         self._engine = engine
         await asyncio.to_thread(engine.load, self._shelf.default)
         self._started = True
@@ -63,26 +62,16 @@ class EngineBackend:
         check(request)
         return dataclasses.replace(request, model=self._shelf.name_of(request.model))
 
-    async def run(
-        self, requests: Sequence[GenerationRequest], listen: Listener, client: str | None = None
-    ) -> list[GenerationResult]:
+    async def run(self, request: GenerationRequest, listen: Listener, client: str | None = None) -> GenerationResult:
         engine = self._running_engine()
-        ends: list[asyncio.Future[None]] = []
-        handles: list[Handle] = []
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        named = dataclasses.replace(request, model=str(self._shelf.file_of(request.model)))
+        handle = engine.submit(named, previews=True, listen=_bridge(listen, end), owner=client)
         try:
-            for number, request in enumerate(requests):
-                path = self._shelf.file_of(request.model)
-                ends.append(asyncio.get_running_loop().create_future())
-                hear = _bridge(number, listen, ends[-1], resident=path in engine.resident())
-                named = dataclasses.replace(request, model=str(path))
-                handles.append(engine.submit(named, previews=True, listen=hear, owner=client))
-            await self._first_failure(engine, handles, ends)
-            results = [handle.result(timeout=0) for handle in handles]
+            await _ended(engine, end)
+            return dataclasses.replace(handle.result(timeout=0), request=request)
         finally:
-            for handle in handles:
-                handle.cancel()
-        asked = zip(results, requests, strict=True)
-        return [dataclasses.replace(result, request=request) for result, request in asked]
+            handle.cancel()
 
     def models(self) -> list[ModelInfo]:
         engine = self._engine
@@ -107,12 +96,12 @@ class EngineBackend:
 
     def status(self) -> dict[str, Any]:
         engine = self._engine
-        told: dict[str, Any] = {"model": self._shelf.default_name, "batching": self._config.batching}
+        described: dict[str, Any] = {"model": self._shelf.default_name, "batching": self._config.batching}
         if engine is None:
-            return told | {"device": self._config.device, "dtype": self._config.dtype, "resident": []}
+            return described | {"device": self._config.device, "dtype": self._config.dtype, "resident": []}
         from engine.device.devices import device_name
 
-        return told | {
+        return described | {
             "device": f"{engine.device} ({device_name(engine.device)})",
             "dtype": str(engine.dtype).removeprefix("torch."),
             "resident": [path.stem for path in engine.resident()],
@@ -130,38 +119,30 @@ class EngineBackend:
             raise EngineClosed("the engine is not running")
         return self._engine
 
-    async def _first_failure(
-        self, engine: Engine, handles: Sequence[Handle], ends: Sequence[asyncio.Future[None]]
-    ) -> None:
-        """Until all are done or one has failed. Raises ``EngineClosed`` where nobody works on them any more."""
-        waiting = set(ends)
-        while waiting:
-            done, waiting = await asyncio.wait(
-                waiting, timeout=_LOOK_AFTER_SECONDS, return_when=asyncio.FIRST_COMPLETED
-            )
-            for end in done:
-                handles[ends.index(end)].result(timeout=0)
-            if waiting and not done and not engine.running:
-                raise EngineClosed("the engine's thread has ended")
+
+async def _ended(engine: Engine, end: asyncio.Future[None]) -> None:
+    """Wait until the request is done. Raises ``EngineClosed`` if the engine's thread dies before that."""
+    while not end.done():
+        await asyncio.wait({end}, timeout=_LOOK_AFTER_SECONDS)
+        if not end.done() and not engine.running:
+            raise EngineClosed("the engine's thread has ended")
 
 
-def _bridge(number: int, listen: Listener, end: asyncio.Future[None], *, resident: bool) -> EngineListener:
-    """Brings a request's news from the engine's thread to the event loop; ``end`` is settled with the request."""
+def _bridge(listen: Listener, end: asyncio.Future[None]) -> EngineListener:
+    """Return a listener that brings news from the engine's thread to the event loop; ``end`` is set at the end."""
     loop = asyncio.get_running_loop()
 
     def hear(news: Progress | None) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            loop.call_soon_threadsafe(tell, news)
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and no caller is left
+            loop.call_soon_threadsafe(deliver, news)
 
-    def tell(news: Progress | None) -> None:
+    def deliver(news: Progress | None) -> None:
         if end.done():
             return
         if news is None:
             end.set_result(None)
-        elif news.stage == "loading" and resident:
-            listen(number, Progress(stage="waiting"))  # the engine says so of every request; this one loads nothing
         else:
-            listen(number, news)
+            listen(news)
 
     return hear
 

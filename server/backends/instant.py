@@ -70,15 +70,41 @@ class InstantBackend:
             raise BadRequest("prompt", request.prompt, "at most 100 brackets within each other")
         return dataclasses.replace(request, model=name)
 
-    async def run(
-        self, requests: Sequence[GenerationRequest], listen: Listener, client: str | None = None
-    ) -> list[GenerationResult]:
-        tasks = [asyncio.create_task(self._one(number, each, listen)) for number, each in enumerate(requests)]
+    async def run(self, request: GenerationRequest, listen: Listener, client: str | None = None) -> GenerationResult:
+        assert request.model is not None
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        if request.model not in self._resident:
+            listen(Progress(stage="loading"))
+            await self.load(request.model)
+        loaded = clock()
+        self.started[:] = [*self.started[-999:], request]
+        self._in_flight += 1
         try:
-            return await asyncio.gather(*tasks)
+            listen(Progress(stage="waiting", steps=request.steps))
+            colours = [_colour(request, index) for index in range(request.batch_size)]
+            shown = Image.new("RGB", (request.width // 8, request.height // 8), colours[0])
+            for step in range(request.steps + 1):
+                if step:
+                    await asyncio.sleep(self.step_seconds)
+                    self._steps += 1
+                preview = shown if step else None
+                listen(Progress(stage="sampling", step=step, steps=request.steps, preview=preview))
+            if request.prompt == "fail":
+                raise GenerationFailed("the prompt asked for a failure")
+            listen(Progress(stage="decoding", step=request.steps, steps=request.steps))
         finally:
-            for task in tasks:
-                task.cancel()
+            self._in_flight -= 1
+        sampled = clock()
+        return GenerationResult(
+            images=[Image.new("RGB", (request.width, request.height), colour) for colour in colours],
+            latents=cast(Any, None),  # a tensor needs torch, and nobody in the server looks at it
+            request=request,
+            timings=Timings(
+                load=loaded - begun, encode=0.0, wait=0.0, sample=sampled - loaded, decode=0.0, total=sampled - begun
+            ),
+            record={"checkpoint": f"{request.model}.safetensors", "device": "none", "backend": "instant"},
+        )
 
     def models(self) -> list[ModelInfo]:
         return [self._info(name) for name in self.names]
@@ -138,41 +164,6 @@ class InstantBackend:
             self._resident.add(name)
         finally:
             del self._loads[name]
-
-    async def _one(self, number: int, request: GenerationRequest, listen: Listener) -> GenerationResult:
-        assert request.model is not None
-        clock = asyncio.get_running_loop().time
-        begun = clock()
-        listen(number, Progress(stage="loading"))
-        await self.load(request.model)
-        loaded = clock()
-        self.started[:] = [*self.started[-999:], request]
-        self._in_flight += 1
-        try:
-            listen(number, Progress(stage="waiting", steps=request.steps))
-            colours = [_colour(request, index) for index in range(request.batch_size)]
-            shown = Image.new("RGB", (request.width // 8, request.height // 8), colours[0])
-            for step in range(request.steps + 1):
-                if step:
-                    await asyncio.sleep(self.step_seconds)
-                    self._steps += 1
-                preview = shown if step else None
-                listen(number, Progress(stage="sampling", step=step, steps=request.steps, preview=preview))
-            if request.prompt == "fail":
-                raise GenerationFailed("the prompt asked for a failure")
-            listen(number, Progress(stage="decoding", step=request.steps, steps=request.steps))
-        finally:
-            self._in_flight -= 1
-        sampled = clock()
-        return GenerationResult(
-            images=[Image.new("RGB", (request.width, request.height), colour) for colour in colours],
-            latents=cast(Any, None),  # a tensor needs torch, and nobody in the server looks at it
-            request=request,
-            timings=Timings(
-                load=loaded - begun, encode=0.0, wait=0.0, sample=sampled - loaded, decode=0.0, total=sampled - begun
-            ),
-            record={"checkpoint": f"{request.model}.safetensors", "device": "none", "backend": "instant"},
-        )
 
 
 @functools.cache

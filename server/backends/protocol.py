@@ -1,55 +1,56 @@
-"""What runs jobs' requests: the protocol that every backend follows. Knows no engine, no jobs and no HTTP."""
+"""The protocol that every backend follows: something that carries out one request a call. Knows no job and no HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from engine import GenerationRequest, GenerationResult, Progress
 from server.backends.checkpoints import ModelInfo
 
-Listener = Callable[[int, Progress], None]
-"""Called on the event loop with the number of a request among those given to ``run``, and where it stands."""
+Listener = Callable[[Progress], None]
+"""A function that is called on the event loop each time the request gets on."""
 
 
 class Backend(Protocol):
-    """What runs requests. All methods are called on the event loop; none blocks it."""
+    """The server's view of what makes pictures. All methods are called on the event loop, and none blocks it."""
 
     capacity: int
-    """Pictures that may usefully be asked of it at the same time."""
+    """The number of pictures that may usefully be in progress at the same time."""
 
     async def start(self) -> None:
-        """Make ready, and load the default checkpoint. Raises an ``EngineError`` when that cannot be."""
+        """Get ready and load the default checkpoint. Raises an ``EngineError`` if that fails."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Stop; requests that are still running fail with ``EngineClosed``."""
 
     @property
     def ready(self) -> bool:
-        """Whether it has started, the default checkpoint with it, and carries out what it is given."""
+        """Whether the backend has started, has loaded its default checkpoint, and accepts requests."""
 
     def check(self, request: GenerationRequest) -> GenerationRequest:
-        """``request`` with ``model`` named, or ``BadRequest`` / ``UnknownCheckpoint`` for what can be told at once.
+        """Return ``request`` with its ``model`` named, having checked all that can be checked without the checkpoint.
 
-        A model is looked for by its name, in the models folder alone.
+        A model is looked up by name, in the models folders only. Raises ``BadRequest`` and ``UnknownCheckpoint``.
         """
 
-    async def run(
-        self, requests: Sequence[GenerationRequest], listen: Listener, client: str | None = None
-    ) -> list[GenerationResult]:
-        """Carry all out, together with what else is running; the clients take turns at the device.
+    async def run(self, request: GenerationRequest, listen: Listener, client: str | None = None) -> GenerationResult:
+        """Carry out one request that ``check`` returned, together with all others that are running.
 
-        Raises what the first one that failed raised, having cancelled the others; cancelling the calling task cancels
-        them all and frees their places within a step."""
+        ``client`` is the name by which callers take turns at the device, however many requests each has running.
+        ``listen`` hears ``loading`` only while a checkpoint is being loaded. Raises an ``EngineError``. Cancelling the
+        calling task cancels the request, which frees its slot within a step.
+        """
 
     def models(self) -> list[ModelInfo]:
-        """What lies in the models folder, the default first."""
+        """Return the checkpoints that requests may name, the default one first."""
 
     async def load(self, name: str) -> None:
-        """Have a checkpoint resident. Raises ``UnknownCheckpoint``, ``BrokenCheckpoint``, ``OutOfMemory``."""
+        """Load a checkpoint. Raises ``UnknownCheckpoint``, ``BrokenCheckpoint``, ``OutOfMemory``."""
 
     async def unload(self, name: str) -> bool:
-        """Let a checkpoint go, once nobody uses it; says whether it was resident. Raises ``UnknownCheckpoint``."""
+        """Drop a checkpoint as soon as no request uses it; False if it was not loaded. Raises ``UnknownCheckpoint``."""
 
     def status(self) -> dict[str, Any]:
-        """For people and metrics: ``model``, ``device``, ``dtype``, ``batching``, ``memory_total``, ``memory_free``,
-        ``memory_used``, ``in_flight``, ``resident``, ``ticks``, ``evaluations``."""
+        """Return figures for people and metrics: ``model``, ``device``, ``dtype``, ``batching``, ``memory_total``,
+        ``memory_free``, ``memory_used``, ``in_flight``, ``resident``, ``ticks``, ``evaluations``."""

@@ -10,11 +10,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from server.backends.protocol import Backend, Listener
+from server.backends.protocol import Backend
 from server.job import Job
 
 if TYPE_CHECKING:
-    from engine import GenerationResult
+    from engine import GenerationResult, Progress
+
+    Listener = Callable[[int, Progress], None]
+    """A function that is called with a request's number and where it stands."""
 
 
 class Run:
@@ -67,8 +70,7 @@ class Run:
         await self._doors[number].wait()
         try:
             request = self.job.requests[number]
-            (result,) = await backend.run([request], lambda _, progress: listen(number, progress), self.job.client)
-            return result
+            return await backend.run(request, lambda progress: listen(number, progress), self.job.client)
         finally:
             self._given.discard(number)
             self.loading.discard(number)

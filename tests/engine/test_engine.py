@@ -97,12 +97,24 @@ def test_a_picture_that_is_nan_in_half_precision_is_decoded_again(
 def test_events_count_every_step(engine: Engine) -> None:
     handle = engine.submit(small(steps=5, sampler="heun"), previews=True)
     events = list(handle.events())
-    assert [event.stage for event in events[:3]] == ["loading", "waiting", "sampling"]
+    assert [event.stage for event in events[:2]] == ["waiting", "sampling"]
     assert events[-1].stage == "decoding"
     sampling = [event.step for event in events if event.stage == "sampling"]
     assert sampling == sorted(sampling)
     assert {0, 1, 2, 3, 4, 5} == set(sampling)
-    assert {event.steps for event in events[1:]} == {5}
+    assert {event.steps for event in events} == {5}
+
+
+def test_loading_is_reported_only_by_a_request_that_waits_for_its_checkpoint(
+    open_engine: Callable[..., Engine],
+) -> None:
+    with open_engine() as engine:
+        stages = []
+        for model in ("other", "other"):
+            handle = engine.submit(small(model=model))
+            handle.result(60)
+            stages.append([event.stage for event in handle.events()][:2])
+    assert stages == [["loading", "waiting"], ["waiting", "sampling"]]
 
 
 def test_previews_come_with_the_steps_and_only_the_latest_is_kept(engine: Engine) -> None:

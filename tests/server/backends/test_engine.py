@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ async def backend(models_folder: Path, *, start: bool = True, **values: Any) -> 
         await made.close()
 
 
-def silent(number: int, progress: Progress) -> None:
-    """Nobody listens."""
+def silent(progress: Progress) -> None:
+    """Ignore the progress."""
 
 
 def test_the_picture_is_the_engines_own(models_folder: Path, engine: Engine) -> None:
@@ -42,15 +42,16 @@ def test_the_picture_is_the_engines_own(models_folder: Path, engine: Engine) -> 
         async with backend(models_folder, unet_rows=4) as own:
             asked = ((1, None), (2, "other"), (2**64 - 1, None))
             wanted = [own.check(request(seed=seed, model=model)) for seed, model in asked]
-            told: list[tuple[int, Progress]] = []
-            results = await own.run(wanted, lambda number, progress: told.append((number, progress)))
-            for number, result in enumerate(results):
+            heard: list[list[Progress]] = [[] for _ in wanted]
+            running = (own.run(each, progress.append) for each, progress in zip(wanted, heard, strict=True))
+            for number, result in enumerate(await asyncio.gather(*running)):
                 assert result.request == wanted[number]
                 reference = engine.generate(wanted[number])
                 assert result.images[0].tobytes() == reference.images[0].tobytes()
-                steps = [progress.step for each, progress in told if each == number and progress.stage == "sampling"]
+                steps = [progress.step for progress in heard[number] if progress.stage == "sampling"]
                 assert steps == [0, 1, 2]
-            assert any(progress.preview is not None for _, progress in told)
+                assert (heard[number][0].stage == "loading") == (wanted[number].model == "other")
+            assert any(progress.preview is not None for progress in heard[0])
 
     run(scene())
 
@@ -96,7 +97,7 @@ def test_a_default_elsewhere_is_known_by_its_files_name(models_folder: Path, tmp
             assert [info.name for info in own.models()] == ["mine.safetensors", "other", "tiny"]
             wanted = own.check(request())
             assert wanted.model == "mine.safetensors"
-            (result,) = await own.run([wanted], silent)
+            result = await own.run(wanted, silent)
             assert result.request.model == "mine.safetensors"
 
     run(scene())
@@ -115,20 +116,21 @@ def test_checkpoints_come_and_go(models_folder: Path) -> None:
             assert not await own.unload("tiny")
             assert [info.resident for info in own.models()] == [False, True]
             assert own.ready
-            (result,) = await own.run([own.check(request())], silent)
+            result = await own.run(own.check(request()), silent)
             assert len(result.images) == 1
             assert all(info.resident for info in own.models())
 
     run(scene())
 
 
-def test_one_failure_cancels_the_others(models_folder: Path) -> None:
+def test_one_failure_leaves_the_others_alone(models_folder: Path) -> None:
     async def scene() -> None:
         async with backend(models_folder) as own:
-            fits, never = own.check(request(steps=500)), own.check(request(width=16384, height=16384))
+            good = asyncio.create_task(own.run(own.check(request(steps=50)), silent))
             with pytest.raises(BadRequest):
-                await own.run([fits, never], silent)
-            await until(lambda: own.status()["in_flight"] == 0)
+                await own.run(own.check(request(width=16384, height=16384)), silent)
+            assert len((await good).images) == 1
+            assert own.status()["in_flight"] == 0
 
     run(scene())
 
@@ -138,12 +140,14 @@ def test_a_client_is_not_the_slower_for_how_much_another_asks_for(models_folder:
         async with backend(models_folder) as own:
             steps: dict[int, int] = {}
             wanted = [own.check(request(steps=900, seed=seed)) for seed in range(8)]
-            crowd = asyncio.create_task(
-                own.run(wanted, lambda number, progress: steps.update({number: progress.step}), "many")
-            )
+
+            def counting(number: int) -> Callable[[Progress], None]:
+                return lambda progress: steps.update({number: progress.step})
+
+            crowd = asyncio.gather(*(own.run(each, counting(number), "many") for number, each in enumerate(wanted)))
             await until(lambda: len(steps) == 8 and min(steps.values()) >= 1)
             before = sum(steps.values())
-            await own.run([own.check(request(steps=20))], silent, "one")
+            await own.run(own.check(request(steps=20)), silent, "one")
             assert sum(steps.values()) - before <= 60  # in turn with each of the eight it would be 160
             crowd.cancel()
             await asyncio.gather(crowd, return_exceptions=True)
@@ -155,9 +159,8 @@ def test_cancelling_frees_the_places(models_folder: Path) -> None:
     async def scene() -> None:
         async with backend(models_folder) as own:
             seen: list[int] = []
-            task = asyncio.create_task(
-                own.run([own.check(request(steps=900))] * 2, lambda number, progress: seen.append(progress.step))
-            )
+            long = own.check(request(steps=900))
+            task = asyncio.gather(*(own.run(long, lambda progress: seen.append(progress.step)) for _ in range(2)))
             await until(lambda: max(seen, default=0) >= 2)
             assert own.status()["in_flight"] == 2
             task.cancel()
@@ -165,7 +168,7 @@ def test_cancelling_frees_the_places(models_folder: Path) -> None:
                 await task
             await until(lambda: own.status()["in_flight"] == 0)
             told = len(seen)
-            await own.run([own.check(request())], silent)
+            await own.run(own.check(request()), silent)
             assert len(seen) == told  # who is cancelled hears nothing more
 
     run(scene())
@@ -188,11 +191,11 @@ def test_an_engine_that_is_gone_is_told(models_folder: Path, monkeypatch: pytest
         async with backend(models_folder, start=False) as own:
             assert not own.ready
             with pytest.raises(EngineClosed):
-                await own.run([own.check(request())], silent)
+                await own.run(own.check(request()), silent)
             await own.start()
             assert own.ready
             assert own._engine is not None
-            task = asyncio.create_task(own.run([own.check(request(steps=900))], silent))
+            task = asyncio.create_task(own.run(own.check(request(steps=900)), silent))
             await until(lambda: own.status()["in_flight"])
             monkeypatch.setattr(type(own._engine), "running", False)
             with pytest.raises(EngineClosed):
@@ -207,7 +210,7 @@ def test_status_tells_what_it_runs_on(models_folder: Path) -> None:
         async with backend(models_folder, start=False) as own:
             assert own.status()["device"] == "cpu"
             await own.start()
-            await own.run([own.check(request(batch_size=2, steps=3))], silent)
+            await own.run(own.check(request(batch_size=2, steps=3)), silent)
             status = own.status()
             assert status["device"].startswith("cpu (")
             assert (status["dtype"], status["resident"], status["evaluations"]) == ("float32", ["tiny"], 6)

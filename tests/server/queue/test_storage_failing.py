@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from engine import EngineClosed, GenerationResult
+from engine import EngineClosed, GenerationRequest, GenerationResult
 from engine.formats.png import encode_png
 from server.backends.instant import InstantBackend
 from server.backends.protocol import Listener
@@ -208,11 +208,11 @@ class DyingBackend(InstantBackend):
 
     dead = 0
 
-    async def run(self, requests: Any, listen: Listener, client: str | None = None) -> list[GenerationResult]:
+    async def run(self, request: GenerationRequest, listen: Listener, client: str | None = None) -> GenerationResult:
         if self.dead:
             self.dead -= 1
             raise EngineClosed("the engine's thread has ended")
-        return await super().run(requests, listen, client)
+        return await super().run(request, listen, client)
 
 
 @pytest.mark.parametrize(("deaths", "end"), [(2, "succeeded"), (3, "failed")])
