@@ -157,7 +157,7 @@ class Loop:
             job.lease.release()
         else:
             self._jobs[job.handle] = job
-            if not job.lease.resident.done():
+            if job.lease.waits:
                 job.handle.report(Progress(stage="loading"))
 
     def _drop(self, handle: Handle) -> None:

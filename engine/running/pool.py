@@ -26,6 +26,8 @@ class Lease(Generic[R]):
     """The use of one resident checkpoint, from ``Pool.acquire`` until ``release``."""
 
     resident: Future[R]
+    waits: bool
+    """Whether the checkpoint was not resident yet when it was leased."""
     _release: Callable[[], None]
     _released: bool = False
 
@@ -88,7 +90,8 @@ class Pool(Generic[R]):
                 self._orders.append((key, place))
             self._places.move_to_end(key)
             place.users += 1
-        return Lease(place.resident, lambda: self._leave(place))
+            waits = not place.resident.done()
+        return Lease(place.resident, waits, lambda: self._leave(place))
 
     def resident(self) -> list[Path]:
         """The files that are loaded now, least recently used first."""

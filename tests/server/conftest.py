@@ -34,6 +34,12 @@ class RunningServer:
     loop: asyncio.AbstractEventLoop
 
 
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Tests marked ``anyio`` run on asyncio, as the server does."""
+    return "asyncio"
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings on a database and a folder of the test's own; other values by ``model_copy(update=…)``."""

@@ -18,7 +18,9 @@ from engine import BadRequest, Engine, EngineClosed, GenerationRequest, OutOfMem
 from server.backends.checkpoints import Shelf
 from server.backends.engine import EngineBackend
 from tests.server.conftest import RunningServer
-from tests.server.queues import request, run, settings_in, until
+from tests.server.queues import request, settings_in, until
+
+pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
@@ -37,187 +39,154 @@ def silent(progress: Progress) -> None:
     """Ignore the progress."""
 
 
-def test_the_picture_is_the_engines_own(models_folder: Path, engine: Engine) -> None:
-    async def scene() -> None:
-        async with backend(models_folder, unet_rows=4) as own:
-            asked = ((1, None), (2, "other"), (2**64 - 1, None))
-            wanted = [own.check(request(seed=seed, model=model)) for seed, model in asked]
-            heard: list[list[Progress]] = [[] for _ in wanted]
-            running = (own.run(each, progress.append) for each, progress in zip(wanted, heard, strict=True))
-            for number, result in enumerate(await asyncio.gather(*running)):
-                assert result.request == wanted[number]
-                reference = engine.generate(wanted[number])
-                assert result.images[0].tobytes() == reference.images[0].tobytes()
-                steps = [progress.step for progress in heard[number] if progress.stage == "sampling"]
-                assert steps == [0, 1, 2]
-                assert (heard[number][0].stage == "loading") == (wanted[number].model == "other")
-            assert any(progress.preview is not None for progress in heard[0])
-
-    run(scene())
+async def test_the_picture_is_the_engines_own(models_folder: Path, engine: Engine) -> None:
+    async with backend(models_folder, unet_rows=4) as own:
+        asked = ((1, None), (2, "other"), (2**64 - 1, None))
+        wanted = [own.check(request(seed=seed, model=model)) for seed, model in asked]
+        heard: list[list[Progress]] = [[] for _ in wanted]
+        running = (own.run(each, progress.append) for each, progress in zip(wanted, heard, strict=True))
+        for number, result in enumerate(await asyncio.gather(*running)):
+            assert result.request == wanted[number]
+            reference = engine.generate(wanted[number])
+            assert result.images[0].tobytes() == reference.images[0].tobytes()
+            steps = [progress.step for progress in heard[number] if progress.stage == "sampling"]
+            assert steps == [0, 1, 2]
+            assert (heard[number][0].stage == "loading") == (wanted[number].model == "other")
+        assert any(progress.preview is not None for progress in heard[0])
 
 
-def test_names_lead_into_the_models_folder_alone(models_folder: Path, tmp_path: Path) -> None:
+async def test_names_lead_into_the_models_folder_alone(models_folder: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.safetensors"
     elsewhere.write_bytes(b"secret")
 
-    async def scene() -> None:
-        async with backend(models_folder, start=False) as own:
-            assert own.check(request()).model == "tiny"
-            assert own.check(request(model="other.safetensors")).model == "other"
-            for name in (str(elsewhere), "../models/tiny", "./tiny", str(models_folder / "tiny.safetensors"), "none"):
-                with pytest.raises(UnknownCheckpoint):
-                    own.check(request(model=name))
-                with pytest.raises(UnknownCheckpoint):
-                    await own.load(name)
-                with pytest.raises(UnknownCheckpoint):
-                    await own.unload(name)
-
-    run(scene())
+    async with backend(models_folder, start=False) as own:
+        assert own.check(request()).model == "tiny"
+        assert own.check(request(model="other.safetensors")).model == "other"
+        for name in (str(elsewhere), "../models/tiny", "./tiny", str(models_folder / "tiny.safetensors"), "none"):
+            with pytest.raises(UnknownCheckpoint):
+                own.check(request(model=name))
+            with pytest.raises(UnknownCheckpoint):
+                await own.load(name)
+            with pytest.raises(UnknownCheckpoint):
+                await own.unload(name)
 
 
-def test_what_can_be_told_without_a_checkpoint_is_told_at_once(models_folder: Path) -> None:
-    async def scene() -> None:
-        async with backend(models_folder, start=False) as own:
-            for field in ("prompt", "negative_prompt"):
-                with pytest.raises(BadRequest) as caught:
-                    own.check(request(**{field: "(a:nan)"}))
-                assert caught.value.field == field
-            with pytest.raises(BadRequest):
-                own.check(request(scheduler="kl_optimal", steps=1))
-
-    run(scene())
+async def test_what_can_be_told_without_a_checkpoint_is_told_at_once(models_folder: Path) -> None:
+    async with backend(models_folder, start=False) as own:
+        for field in ("prompt", "negative_prompt"):
+            with pytest.raises(BadRequest) as caught:
+                own.check(request(**{field: "(a:nan)"}))
+            assert caught.value.field == field
+        with pytest.raises(BadRequest):
+            own.check(request(scheduler="kl_optimal", steps=1))
 
 
-def test_a_default_elsewhere_is_known_by_its_files_name(models_folder: Path, tmp_path: Path) -> None:
+async def test_a_default_elsewhere_is_known_by_its_files_name(models_folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.safetensors"
     file.write_bytes((models_folder / "tiny.safetensors").read_bytes())
 
-    async def scene() -> None:
-        async with backend(models_folder, model=str(file)) as own:
-            assert [info.name for info in own.models()] == ["mine.safetensors", "other", "tiny"]
-            wanted = own.check(request())
-            assert wanted.model == "mine.safetensors"
-            result = await own.run(wanted, silent)
-            assert result.request.model == "mine.safetensors"
-
-    run(scene())
+    async with backend(models_folder, model=str(file)) as own:
+        assert [info.name for info in own.models()] == ["mine.safetensors", "other", "tiny"]
+        wanted = own.check(request())
+        assert wanted.model == "mine.safetensors"
+        result = await own.run(wanted, silent)
+        assert result.request.model == "mine.safetensors"
 
 
-def test_checkpoints_come_and_go(models_folder: Path) -> None:
-    async def scene() -> None:
-        async with backend(models_folder) as own:
-            assert [(info.name, info.default, info.resident) for info in own.models()] == [
-                ("tiny", True, True),
-                ("other", False, False),
-            ]
-            await asyncio.gather(own.load("other"), own.load("other.safetensors"))
-            assert all(info.resident and not info.loading for info in own.models())
-            assert await own.unload("tiny")
-            assert not await own.unload("tiny")
-            assert [info.resident for info in own.models()] == [False, True]
-            assert own.ready
-            result = await own.run(own.check(request()), silent)
-            assert len(result.images) == 1
-            assert all(info.resident for info in own.models())
-
-    run(scene())
+async def test_checkpoints_come_and_go(models_folder: Path) -> None:
+    async with backend(models_folder) as own:
+        assert [(info.name, info.default, info.resident) for info in own.models()] == [
+            ("tiny", True, True),
+            ("other", False, False),
+        ]
+        await asyncio.gather(own.load("other"), own.load("other.safetensors"))
+        assert all(info.resident and not info.loading for info in own.models())
+        assert await own.unload("tiny")
+        assert not await own.unload("tiny")
+        assert [info.resident for info in own.models()] == [False, True]
+        assert own.ready
+        result = await own.run(own.check(request()), silent)
+        assert len(result.images) == 1
+        assert all(info.resident for info in own.models())
 
 
-def test_one_failure_leaves_the_others_alone(models_folder: Path) -> None:
-    async def scene() -> None:
-        async with backend(models_folder) as own:
-            good = asyncio.create_task(own.run(own.check(request(steps=50)), silent))
-            with pytest.raises(BadRequest):
-                await own.run(own.check(request(width=16384, height=16384)), silent)
-            assert len((await good).images) == 1
-            assert own.status()["in_flight"] == 0
-
-    run(scene())
+async def test_one_failure_leaves_the_others_alone(models_folder: Path) -> None:
+    async with backend(models_folder) as own:
+        good = asyncio.create_task(own.run(own.check(request(steps=50)), silent))
+        with pytest.raises(BadRequest):
+            await own.run(own.check(request(width=16384, height=16384)), silent)
+        assert len((await good).images) == 1
+        assert own.status()["in_flight"] == 0
 
 
-def test_a_client_is_not_the_slower_for_how_much_another_asks_for(models_folder: Path) -> None:
-    async def scene() -> None:
-        async with backend(models_folder) as own:
-            steps: dict[int, int] = {}
-            wanted = [own.check(request(steps=900, seed=seed)) for seed in range(8)]
+async def test_a_client_is_not_the_slower_for_how_much_another_asks_for(models_folder: Path) -> None:
+    async with backend(models_folder) as own:
+        steps: dict[int, int] = {}
+        wanted = [own.check(request(steps=900, seed=seed)) for seed in range(8)]
 
-            def counting(number: int) -> Callable[[Progress], None]:
-                return lambda progress: steps.update({number: progress.step})
+        def counting(number: int) -> Callable[[Progress], None]:
+            return lambda progress: steps.update({number: progress.step})
 
-            crowd = asyncio.gather(*(own.run(each, counting(number), "many") for number, each in enumerate(wanted)))
-            await until(lambda: len(steps) == 8 and min(steps.values()) >= 1)
-            before = sum(steps.values())
-            await own.run(own.check(request(steps=20)), silent, "one")
-            assert sum(steps.values()) - before <= 60  # in turn with each of the eight it would be 160
-            crowd.cancel()
-            await asyncio.gather(crowd, return_exceptions=True)
-
-    run(scene())
+        crowd = asyncio.gather(*(own.run(each, counting(number), "many") for number, each in enumerate(wanted)))
+        await until(lambda: len(steps) == 8 and min(steps.values()) >= 1)
+        before = sum(steps.values())
+        await own.run(own.check(request(steps=20)), silent, "one")
+        assert sum(steps.values()) - before <= 60  # in turn with each of the eight it would be 160
+        crowd.cancel()
+        await asyncio.gather(crowd, return_exceptions=True)
 
 
-def test_cancelling_frees_the_places(models_folder: Path) -> None:
-    async def scene() -> None:
-        async with backend(models_folder) as own:
-            seen: list[int] = []
-            long = own.check(request(steps=900))
-            task = asyncio.gather(*(own.run(long, lambda progress: seen.append(progress.step)) for _ in range(2)))
-            await until(lambda: max(seen, default=0) >= 2)
-            assert own.status()["in_flight"] == 2
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            await until(lambda: own.status()["in_flight"] == 0)
-            told = len(seen)
-            await own.run(own.check(request()), silent)
-            assert len(seen) == told  # who is cancelled hears nothing more
-
-    run(scene())
+async def test_cancelling_frees_the_places(models_folder: Path) -> None:
+    async with backend(models_folder) as own:
+        seen: list[int] = []
+        long = own.check(request(steps=900))
+        task = asyncio.gather(*(own.run(long, lambda progress: seen.append(progress.step)) for _ in range(2)))
+        await until(lambda: max(seen, default=0) >= 2)
+        assert own.status()["in_flight"] == 2
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(lambda: own.status()["in_flight"] == 0)
+        told = len(seen)
+        await own.run(own.check(request()), silent)
+        assert len(seen) == told  # who is cancelled hears nothing more
 
 
-def test_a_model_beyond_the_budget_is_told(models_folder: Path) -> None:
-    async def scene() -> None:
-        async with backend(models_folder, start=False, memory_budget=1000) as own:
-            with pytest.raises(OutOfMemory):
-                await own.start()
-            assert not own.ready
-
-    run(scene())
+async def test_a_model_beyond_the_budget_is_told(models_folder: Path) -> None:
+    async with backend(models_folder, start=False, memory_budget=1000) as own:
+        with pytest.raises(OutOfMemory):
+            await own.start()
+        assert not own.ready
 
 
-def test_an_engine_that_is_gone_is_told(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_engine_that_is_gone_is_told(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.backends.engine._LOOK_AFTER_SECONDS", 0.05)
 
-    async def scene() -> None:
-        async with backend(models_folder, start=False) as own:
-            assert not own.ready
-            with pytest.raises(EngineClosed):
-                await own.run(own.check(request()), silent)
-            await own.start()
-            assert own.ready
-            assert own._engine is not None
-            task = asyncio.create_task(own.run(own.check(request(steps=900)), silent))
-            await until(lambda: own.status()["in_flight"])
-            monkeypatch.setattr(type(own._engine), "running", False)
-            with pytest.raises(EngineClosed):
-                await task
-            assert not own.ready
-
-    run(scene())
+    async with backend(models_folder, start=False) as own:
+        assert not own.ready
+        with pytest.raises(EngineClosed):
+            await own.run(own.check(request()), silent)
+        await own.start()
+        assert own.ready
+        assert own._engine is not None
+        task = asyncio.create_task(own.run(own.check(request(steps=900)), silent))
+        await until(lambda: own.status()["in_flight"])
+        monkeypatch.setattr(type(own._engine), "running", False)
+        with pytest.raises(EngineClosed):
+            await task
+        assert not own.ready
 
 
-def test_status_tells_what_it_runs_on(models_folder: Path) -> None:
-    async def scene() -> None:
-        async with backend(models_folder, start=False) as own:
-            assert own.status()["device"] == "cpu"
-            await own.start()
-            await own.run(own.check(request(batch_size=2, steps=3)), silent)
-            status = own.status()
-            assert status["device"].startswith("cpu (")
-            assert (status["dtype"], status["resident"], status["evaluations"]) == ("float32", ["tiny"], 6)
-            assert status["ticks"] in (3, 6)  # the two together, or one after the other, as the device likes best
-            assert 0 < status["memory_free"] < status["memory_total"]
-
-    run(scene())
+async def test_status_tells_what_it_runs_on(models_folder: Path) -> None:
+    async with backend(models_folder, start=False) as own:
+        assert own.status()["device"] == "cpu"
+        await own.start()
+        await own.run(own.check(request(batch_size=2, steps=3)), silent)
+        status = own.status()
+        assert status["device"].startswith("cpu (")
+        assert (status["dtype"], status["resident"], status["evaluations"]) == ("float32", ["tiny"], 6)
+        assert status["ticks"] in (3, 6)  # the two together, or one after the other, as the device likes best
+        assert 0 < status["memory_free"] < status["memory_total"]
 
 
 def test_the_shelf_follows_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

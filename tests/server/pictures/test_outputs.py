@@ -11,7 +11,9 @@ import fsspec
 import pytest
 
 from server.pictures.outputs import NotWritten, Outputs
-from tests.server.queues import queue, run
+from tests.server.queues import queue
+
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -22,44 +24,38 @@ def outputs(request: pytest.FixtureRequest, tmp_path: Path) -> Outputs:
     return Outputs("memory://bucket/outputs")
 
 
-def test_what_is_written_is_read(outputs: Outputs) -> None:
-    async def scene() -> None:
-        assert await outputs.find("") == []
-        for name in ("a-1-0.png", "a-1-1.png", "b.png"):
-            await outputs.write(name, partial(bytes, name.encode() * 1000))
-        assert await outputs.read("a-1-0.png") == b"a-1-0.png" * 1000
-        await outputs.write("b.png", bytes)
-        assert await outputs.read("b.png") == b""
-        assert await outputs.find("a-1-") == ["a-1-0.png", "a-1-1.png"]
-        await outputs.remove(["a-1-0.png", "never-there.png"])
-        await outputs.remove([])
-        assert await outputs.find("") == ["a-1-1.png", "b.png"]
-        with pytest.raises(KeyError):
-            await outputs.read("a-1-0.png")
-        with pytest.raises(KeyError):
-            await outputs.read("a" * 10_000 + ".png")
-        assert await outputs.writable()
-        assert await outputs.find("") == ["a-1-1.png", "b.png"]
-
-    run(scene())
+async def test_what_is_written_is_read(outputs: Outputs) -> None:
+    assert await outputs.find("") == []
+    for name in ("a-1-0.png", "a-1-1.png", "b.png"):
+        await outputs.write(name, partial(bytes, name.encode() * 1000))
+    assert await outputs.read("a-1-0.png") == b"a-1-0.png" * 1000
+    await outputs.write("b.png", bytes)
+    assert await outputs.read("b.png") == b""
+    assert await outputs.find("a-1-") == ["a-1-0.png", "a-1-1.png"]
+    await outputs.remove(["a-1-0.png", "never-there.png"])
+    await outputs.remove([])
+    assert await outputs.find("") == ["a-1-1.png", "b.png"]
+    with pytest.raises(KeyError):
+        await outputs.read("a-1-0.png")
+    with pytest.raises(KeyError):
+        await outputs.read("a" * 10_000 + ".png")
+    assert await outputs.writable()
+    assert await outputs.find("") == ["a-1-1.png", "b.png"]
 
 
 @pytest.mark.parametrize(
     "name", ["../secret.png", "..", "/etc/passwd", "a/b.png", ".hidden.png", "", "x\0.png", "C:\\x.png", "x.png/"]
 )
-def test_no_name_leads_elsewhere(outputs: Outputs, tmp_path: Path, name: str) -> None:
+async def test_no_name_leads_elsewhere(outputs: Outputs, tmp_path: Path, name: str) -> None:
     (tmp_path / "made").mkdir(exist_ok=True)
     (tmp_path / "made" / "secret.png").write_bytes(b"secret")
 
-    async def scene() -> None:
-        await outputs.write("x.png", bytes)
-        with pytest.raises(KeyError):
-            await outputs.read(name)
-        assert outputs.path(name) is None
-        with pytest.raises(AssertionError):
-            await outputs.write(name, bytes)
-
-    run(scene())
+    await outputs.write("x.png", bytes)
+    with pytest.raises(KeyError):
+        await outputs.read(name)
+    assert outputs.path(name) is None
+    with pytest.raises(AssertionError):
+        await outputs.write(name, bytes)
 
 
 def test_a_path_is_told_only_for_files(tmp_path: Path) -> None:
@@ -67,43 +63,34 @@ def test_a_path_is_told_only_for_files(tmp_path: Path) -> None:
     assert Outputs("memory://bucket").path("x.png") is None
 
 
-def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = Outputs(str(tmp_path))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    async def scene() -> None:
-        with monkeypatch.context() as patched:
-            patched.setattr(os, "fsync", full)
-            with pytest.raises(NotWritten, match="No space"):
-                await outputs.write("x.png", partial(bytes, b"a"))
-            assert not await outputs.writable()
-        assert list(tmp_path.iterdir()) == []
-
-    run(scene())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(NotWritten, match="No space"):
+            await outputs.write("x.png", partial(bytes, b"a"))
+        assert not await outputs.writable()
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_who_asks_at_once_whether_pictures_can_be_written_is_told_the_same(tmp_path: Path) -> None:
-    async def scene() -> None:
-        outputs = Outputs(str(tmp_path))
-        assert await asyncio.gather(*(outputs.writable() for _ in range(50))) == [True] * 50
-
-    run(scene())
+async def test_who_asks_at_once_whether_pictures_can_be_written_is_told_the_same(tmp_path: Path) -> None:
+    outputs = Outputs(str(tmp_path))
+    assert await asyncio.gather(*(outputs.writable() for _ in range(50))) == [True] * 50
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert not asyncio.run(Outputs(str(tmp_path / "file" / "outputs")).writable())
+    assert not await Outputs(str(tmp_path / "file" / "outputs")).writable()
 
 
-def test_jobs_run_on_other_storage(tmp_path: Path) -> None:
-    async def scene() -> None:
-        fsspec.filesystem("memory").store.clear()
-        async with queue(tmp_path, outputs=Outputs("memory://bucket/a")) as own:
-            job = await own.finish()
-            assert (await own.outputs.read(job.pictures[0].name)).startswith(b"\x89PNG")
-            assert await own.jobs.forget([job.id]) == 1
-            assert await own.outputs.find("") == []
-
-    run(scene())
+async def test_jobs_run_on_other_storage(tmp_path: Path) -> None:
+    fsspec.filesystem("memory").store.clear()
+    async with queue(tmp_path, outputs=Outputs("memory://bucket/a")) as own:
+        job = await own.finish()
+        assert (await own.outputs.read(job.pictures[0].name)).startswith(b"\x89PNG")
+        assert await own.jobs.forget([job.id]) == 1
+        assert await own.outputs.find("") == []

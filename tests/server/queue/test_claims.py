@@ -9,113 +9,94 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.queues import request, run
+from tests.server.queues import request
 from tests.server.stores import add, again, claim, ids_of, job, opened
 
-
-def test_a_claimed_job_is_claimed_once(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with opened(tmp_path) as store:
-            await asyncio.gather(*(add(store) for _ in range(30)))
-            claims = await asyncio.gather(*(claim(store, 3) for _ in range(20)))
-            begun = [one.id for jobs in claims for one in jobs]
-            assert len(begun) == len(set(begun)) == 30
-            assert all(one.attempt == 1 for jobs in claims for one in jobs)
-
-    run(scene())
+pytestmark = pytest.mark.anyio
 
 
-def test_clients_take_turns_also_within_one_claim(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with opened(tmp_path) as store:
-            for client in ("many", "many", "many", "many", "a", "b", "a"):
-                await add(store, job(client=client))
-            assert [each.client for each in await claim(store, 2)] == ["many", "a"]
-            assert [each.client for each in await claim(store, 3)] == ["b", "many", "a"]
-            await add(store, job(client="b", priority=1))
-            assert [each.client for each in await claim(store, 9)] == ["b", "many", "many"]
-
-    run(scene())
+async def test_a_claimed_job_is_claimed_once(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await asyncio.gather(*(add(store) for _ in range(30)))
+        claims = await asyncio.gather(*(claim(store, 3) for _ in range(20)))
+        begun = [one.id for jobs in claims for one in jobs]
+        assert len(begun) == len(set(begun)) == 30
+        assert all(one.attempt == 1 for jobs in claims for one in jobs)
 
 
-def test_clients_share_pictures_not_jobs(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with opened(tmp_path) as store:
-            for _ in range(3):
-                await add(store, job(client="large", requests=(request(),) * 64))
-            for _ in range(200):
-                await add(store, job(client="small"))
-            begun = [one for _ in range(80) for one in await claim(store)]
-            given = Counter({one.client: 0 for one in begun})
-            for one in begun:
-                given[one.client] += one.pictures_asked
-                assert abs(given["large"] - given["small"]) <= 64
-            assert given["small"] > 70
-
-    run(scene())
+async def test_clients_take_turns_also_within_one_claim(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        for client in ("many", "many", "many", "many", "a", "b", "a"):
+            await add(store, job(client=client))
+        assert [each.client for each in await claim(store, 2)] == ["many", "a"]
+        assert [each.client for each in await claim(store, 3)] == ["b", "many", "a"]
+        await add(store, job(client="b", priority=1))
+        assert [each.client for each in await claim(store, 9)] == ["b", "many", "many"]
 
 
-def test_who_asked_for_nothing_saves_nothing_up(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with opened(tmp_path) as store:
-            for _ in range(50):
-                await add(store, job(client="early"))
-            await claim(store, 30)
-            for _ in range(10):
-                await add(store, job(client="late"))
-            assert Counter(one.client for one in await claim(store, 10)) == {"early": 5, "late": 5}
+async def test_clients_share_pictures_not_jobs(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        for _ in range(3):
+            await add(store, job(client="large", requests=(request(),) * 64))
+        for _ in range(200):
+            await add(store, job(client="small"))
+        begun = [one for _ in range(80) for one in await claim(store)]
+        given = Counter({one.client: 0 for one in begun})
+        for one in begun:
+            given[one.client] += one.pictures_asked
+            assert abs(given["large"] - given["small"]) <= 64
+        assert given["small"] > 70
 
-    run(scene())
+
+async def test_who_asked_for_nothing_saves_nothing_up(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        for _ in range(50):
+            await add(store, job(client="early"))
+        await claim(store, 30)
+        for _ in range(10):
+            await add(store, job(client="late"))
+        assert Counter(one.client for one in await claim(store, 10)) == {"early": 5, "late": 5}
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_order_that_is_told_is_the_order_of_claims(tmp_path: Path, seed: int) -> None:
+async def test_the_order_that_is_told_is_the_order_of_claims(tmp_path: Path, seed: int) -> None:
     choose = random.Random(seed)
 
-    async def scene() -> None:
-        async with opened(tmp_path) as store:
-            for priority in (1, 0):  # turns as they are after a while
-                for _ in range(10):
-                    await add(store, job(client=choose.choice("abc"), priority=priority))
-                await claim(store, 7)
-                await store.cancel(choose.choice(await ids_of(store)), 1.0)
-            for _ in range(30):
-                wanted = request(batch_size=choose.randint(1, 4), steps=choose.randint(1, 9))
-                await add(store, job(client=choose.choice("abcd"), requests=(wanted,)))
-            told = await store.aheads(await ids_of(store))
-            begun = []
-            while found := await claim(store):
-                begun += [one.id for one in found]
-            assert sorted(told, key=told.__getitem__) == begun
-            assert sorted(told.values()) == list(range(len(begun)))
-            assert await store.aheads(begun) == {}
-
-    run(scene())
+    async with opened(tmp_path) as store:
+        for priority in (1, 0):  # turns as they are after a while
+            for _ in range(10):
+                await add(store, job(client=choose.choice("abc"), priority=priority))
+            await claim(store, 7)
+            await store.cancel(choose.choice(await ids_of(store)), 1.0)
+        for _ in range(30):
+            wanted = request(batch_size=choose.randint(1, 4), steps=choose.randint(1, 9))
+            await add(store, job(client=choose.choice("abcd"), requests=(wanted,)))
+        told = await store.aheads(await ids_of(store))
+        begun = []
+        while found := await claim(store):
+            begun += [one.id for one in found]
+        assert sorted(told, key=told.__getitem__) == begun
+        assert sorted(told.values()) == list(range(len(begun)))
+        assert await store.aheads(begun) == {}
 
 
-def test_a_last_attempt_is_begun_alone(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with opened(tmp_path) as store:
-            suspect = await add(store)
-            for _ in range(2):
-                (begun,) = await claim(store)
-                await again(store, begun)
-            other = await add(store, job(client="ben"))
-            assert [each.id for each in await claim(store, 9, alone=False)] == [other.id]
-            assert await claim(store, 9, alone=False) == []
-            await add(store, job(client="ben"))
-            assert [each.id for each in await claim(store, 9, alone=True)] == [suspect.id]
-
-    run(scene())
+async def test_a_last_attempt_is_begun_alone(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        suspect = await add(store)
+        for _ in range(2):
+            (begun,) = await claim(store)
+            await again(store, begun)
+        other = await add(store, job(client="ben"))
+        assert [each.id for each in await claim(store, 9, alone=False)] == [other.id]
+        assert await claim(store, 9, alone=False) == []
+        await add(store, job(client="ben"))
+        assert [each.id for each in await claim(store, 9, alone=True)] == [suspect.id]
 
 
-def test_models_are_passed_over(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with opened(tmp_path) as store:
-            await add(store, job(requests=(request(model="other"),)))
-            instant = await add(store)
-            assert [each.id for each in await claim(store, 9, not_models=["other"])] == [instant.id]
-            assert await claim(store, 9, not_models=["other", "instant"]) == []
-            assert len(await claim(store, 9)) == 1
-
-    run(scene())
+async def test_models_are_passed_over(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await add(store, job(requests=(request(model="other"),)))
+        instant = await add(store)
+        assert [each.id for each in await claim(store, 9, not_models=["other"])] == [instant.id]
+        assert await claim(store, 9, not_models=["other", "instant"]) == []
+        assert len(await claim(store, 9)) == 1

@@ -15,7 +15,9 @@ from server.job import Job
 from server.problems import Problem
 from server.queue.events import MAX_PENDING, Event, Hub
 from tests.server.queue.test_recovery import crash
-from tests.server.queues import Queue, queue, request, run, until
+from tests.server.queues import Queue, queue, request, until
+
+pytestmark = pytest.mark.anyio
 
 
 async def seen(own: Queue, id: str, after: int = 0) -> list[Event]:
@@ -26,126 +28,108 @@ def shape(events: list[Event]) -> list[str]:
     return [event.kind for event in events]
 
 
-def test_a_reader_sees_the_whole_way(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path, backend=InstantBackend(step_seconds=0.01)) as own:
-            job = await own.submit(request(steps=3))
-            events = await seen(own, job.id)
-            assert shape(events)[:2] == ["queued", "started"] or shape(events)[0] == "started"
-            assert shape(events)[-1] == "finished"
-            assert shape(events).count("finished") == 1
-            numbers = [event.number for event in events]
-            assert numbers == sorted(set(numbers))
-            steps = [event.step for event in events if event.kind == "progress"]
-            assert steps == sorted(steps)
-            assert {1, 2, 3} <= set(steps)
-            assert all(event.steps == 3 for event in events if event.stage == "sampling")
-            assert [event.preview.size for event in events if event.preview is not None] == [(8, 8)] * 3
-            shares = [event.progress for event in events]
-            assert shares == sorted(shares)
-            assert (shares[0], shares[-1]) == (0.0, 1.0)
-            assert events[-1].job == await own.jobs.get(job.id)
-
-    run(scene())
+async def test_a_reader_sees_the_whole_way(tmp_path: Path) -> None:
+    async with queue(tmp_path, backend=InstantBackend(step_seconds=0.01)) as own:
+        job = await own.submit(request(steps=3))
+        events = await seen(own, job.id)
+        assert shape(events)[:2] == ["queued", "started"] or shape(events)[0] == "started"
+        assert shape(events)[-1] == "finished"
+        assert shape(events).count("finished") == 1
+        numbers = [event.number for event in events]
+        assert numbers == sorted(set(numbers))
+        steps = [event.step for event in events if event.kind == "progress"]
+        assert steps == sorted(steps)
+        assert {1, 2, 3} <= set(steps)
+        assert all(event.steps == 3 for event in events if event.stage == "sampling")
+        assert [event.preview.size for event in events if event.preview is not None] == [(8, 8)] * 3
+        shares = [event.progress for event in events]
+        assert shares == sorted(shares)
+        assert (shares[0], shares[-1]) == (0.0, 1.0)
+        assert events[-1].job == await own.jobs.get(job.id)
 
 
-def test_a_reader_who_comes_back_sees_what_is_newer(tmp_path: Path) -> None:
-    async def scene() -> None:
-        backend = InstantBackend(step_seconds=0.002)
-        async with queue(tmp_path, backend=backend) as own:
-            job = await own.submit(request(steps=30))
-            last = 0
-            numbers: list[int] = []
-            for _ in range(200):
-                async for event in own.jobs.events(job.id, last):
-                    numbers.append(event.number)
-                    last = event.number
-                    break
-                if event.kind == "finished":
-                    break
-            assert event.kind == "finished"
-            assert numbers == sorted(set(numbers))
-            assert await seen(own, job.id, last) == []
-            assert shape(await seen(own, job.id)) == ["finished"]
-
-    run(scene())
+async def test_a_reader_who_comes_back_sees_what_is_newer(tmp_path: Path) -> None:
+    backend = InstantBackend(step_seconds=0.002)
+    async with queue(tmp_path, backend=backend) as own:
+        job = await own.submit(request(steps=30))
+        last = 0
+        numbers: list[int] = []
+        for _ in range(200):
+            async for event in own.jobs.events(job.id, last):
+                numbers.append(event.number)
+                last = event.number
+                break
+            if event.kind == "finished":
+                break
+        assert event.kind == "finished"
+        assert numbers == sorted(set(numbers))
+        assert await seen(own, job.id, last) == []
+        assert shape(await seen(own, job.id)) == ["finished"]
 
 
-def test_numbers_grow_over_a_crash(tmp_path: Path) -> None:
-    async def scene() -> None:
-        backend = InstantBackend(step_seconds=0.01)
-        async with queue(tmp_path, backend=backend) as own:
-            job = await own.submit(request(steps=1000))
-            before: list[Event] = []
-            async for event in own.jobs.events(job.id):
-                before.append(event)
-                if event.step == 5:
-                    break
-            await crash(own)
-        async with queue(tmp_path) as own:
-            after = await seen(own, job.id, before[-1].number)
-            assert after[0].number > before[-1].number
-            assert shape(after)[-1] == "finished"
-            numbers = [event.number for event in before + after]
-            assert numbers == sorted(set(numbers))
-
-    run(scene())
+async def test_numbers_grow_over_a_crash(tmp_path: Path) -> None:
+    backend = InstantBackend(step_seconds=0.01)
+    async with queue(tmp_path, backend=backend) as own:
+        job = await own.submit(request(steps=1000))
+        before: list[Event] = []
+        async for event in own.jobs.events(job.id):
+            before.append(event)
+            if event.step == 5:
+                break
+        await crash(own)
+    async with queue(tmp_path) as own:
+        after = await seen(own, job.id, before[-1].number)
+        assert after[0].number > before[-1].number
+        assert shape(after)[-1] == "finished"
+        numbers = [event.number for event in before + after]
+        assert numbers == sorted(set(numbers))
 
 
-def test_the_latest_event_is_there_without_waiting(tmp_path: Path) -> None:
-    async def scene() -> None:
-        backend = InstantBackend(capacity=1, step_seconds=3600)
-        async with queue(tmp_path, backend=backend, drain=0) as own:
-            running, waiting = await own.submit(), await own.submit()
-            await until(lambda: backend.started)
-            latest, queued = own.jobs.latest(running.id), own.jobs.latest(waiting.id)
-            assert latest is not None
-            assert queued is not None
-            assert (latest.kind, latest.stage, queued.kind) == ("progress", "sampling", "queued")
-            await own.jobs.cancel(waiting.id)
-            assert own.jobs.latest(waiting.id) is None
-            assert own.jobs.latest("nobody") is None
-            with pytest.raises(Problem):
-                await seen(own, "nobody")
-
-    run(scene())
+async def test_the_latest_event_is_there_without_waiting(tmp_path: Path) -> None:
+    backend = InstantBackend(capacity=1, step_seconds=3600)
+    async with queue(tmp_path, backend=backend, drain=0) as own:
+        running, waiting = await own.submit(), await own.submit()
+        await until(lambda: backend.started)
+        latest, queued = own.jobs.latest(running.id), own.jobs.latest(waiting.id)
+        assert latest is not None
+        assert queued is not None
+        assert (latest.kind, latest.stage, queued.kind) == ("progress", "sampling", "queued")
+        await own.jobs.cancel(waiting.id)
+        assert own.jobs.latest(waiting.id) is None
+        assert own.jobs.latest("nobody") is None
+        with pytest.raises(Problem):
+            await seen(own, "nobody")
 
 
-def test_whoever_listens_to_all_sees_every_job_end(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path) as own:
-            events = own.jobs.all_events()  # from now on, not from the first look
-            jobs = [await own.submit(request(seed=n)) for n in range(10)]
-            for job in jobs:
-                await own.end(job)
-            told: dict[str, list[str]] = {"queued": [], "finished": []}
-            async for event in events:
-                if event.kind in told:
-                    told[event.kind].append(event.job.id)
-                if len(told["finished"]) == 10:
-                    break
-            starts, ends = told["queued"], told["finished"]
-            assert starts == [job.id for job in jobs]
-            assert sorted(ends) == sorted(starts)
-
-    run(scene())
+async def test_whoever_listens_to_all_sees_every_job_end(tmp_path: Path) -> None:
+    async with queue(tmp_path) as own:
+        events = own.jobs.all_events()  # from now on, not from the first look
+        jobs = [await own.submit(request(seed=n)) for n in range(10)]
+        for job in jobs:
+            await own.end(job)
+        told: dict[str, list[str]] = {"queued": [], "finished": []}
+        async for event in events:
+            if event.kind in told:
+                told[event.kind].append(event.job.id)
+            if len(told["finished"]) == 10:
+                break
+        starts, ends = told["queued"], told["finished"]
+        assert starts == [job.id for job in jobs]
+        assert sorted(ends) == sorted(starts)
 
 
-def test_listening_ends_with_the_server(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path, backend=InstantBackend(step_seconds=3600), drain=0) as own:
-            job = await own.submit()
+async def test_listening_ends_with_the_server(tmp_path: Path) -> None:
+    async with queue(tmp_path, backend=InstantBackend(step_seconds=3600), drain=0) as own:
+        job = await own.submit()
 
-            async def listen() -> int:
-                return len([event async for event in own.jobs.all_events()])
+        async def listen() -> int:
+            return len([event async for event in own.jobs.all_events()])
 
-            reading = asyncio.gather(seen(own, job.id), listen())
-            await until(lambda: own.backend.started)
-        one, every = await asyncio.wait_for(reading, 60)
-        assert shape(one)[-1] == "queued"  # put back
-        assert every > 0
-
-    run(scene())
+        reading = asyncio.gather(seen(own, job.id), listen())
+        await until(lambda: own.backend.started)
+    one, every = await asyncio.wait_for(reading, 60)
+    assert shape(one)[-1] == "queued"  # put back
+    assert every > 0
 
 
 class HubScene:
@@ -179,92 +163,77 @@ class HubScene:
         self.hub.finished(dataclasses.replace(running, state="succeeded"))
 
 
-def test_a_slow_reader_misses_steps_and_never_the_end() -> None:
-    async def scene() -> None:
-        own = HubScene()
-        made = own.accepted("one")
-        slow = own.hub.subscribe("one")
-        assert slow is not None
-        running = own.begun(made)
-        for step in range(5000):
-            own.hub.progressed(running, step % 2, "sampling", step=step, steps=5000)
-        assert slow.pending == 4
-        own.ended(running)
-        events = [event async for event in slow]
-        assert [(event.kind, event.step) for event in events] == [
-            ("queued", 0),
-            ("started", 0),
-            ("progress", 4998),
-            ("progress", 4999),
-            ("finished", 0),
-        ]
-        assert [event.number for event in events] == sorted(event.number for event in events)
-
-    run(scene())
+async def test_a_slow_reader_misses_steps_and_never_the_end() -> None:
+    own = HubScene()
+    made = own.accepted("one")
+    slow = own.hub.subscribe("one")
+    assert slow is not None
+    running = own.begun(made)
+    for step in range(5000):
+        own.hub.progressed(running, step % 2, "sampling", step=step, steps=5000)
+    assert slow.pending == 4
+    own.ended(running)
+    events = [event async for event in slow]
+    assert [(event.kind, event.step) for event in events] == [
+        ("queued", 0),
+        ("started", 0),
+        ("progress", 4998),
+        ("progress", 4999),
+        ("finished", 0),
+    ]
+    assert [event.number for event in events] == sorted(event.number for event in events)
 
 
-def test_whoever_lets_too_much_gather_is_let_go_of() -> None:
-    async def scene() -> None:
-        own = HubScene()
-        stuck, awake = own.hub.subscribe_all(), own.hub.subscribe_all()
-        for number in range(MAX_PENDING):
-            own.ended(own.begun(own.accepted(f"job {number}")))
-            for _ in range(3):
-                await anext(awake)
-        assert stuck.pending <= MAX_PENDING + 1
-        assert len([event async for event in stuck]) <= MAX_PENDING + 1
-        own.accepted("last")
-        assert (await anext(awake)).job.id == "last"
-
-    run(scene())
+async def test_whoever_lets_too_much_gather_is_let_go_of() -> None:
+    own = HubScene()
+    stuck, awake = own.hub.subscribe_all(), own.hub.subscribe_all()
+    for number in range(MAX_PENDING):
+        own.ended(own.begun(own.accepted(f"job {number}")))
+        for _ in range(3):
+            await anext(awake)
+    assert stuck.pending <= MAX_PENDING + 1
+    assert len([event async for event in stuck]) <= MAX_PENDING + 1
+    own.accepted("last")
+    assert (await anext(awake)).job.id == "last"
 
 
-def test_a_reader_that_is_forgotten_costs_nothing() -> None:
-    async def scene() -> None:
-        own = HubScene()
-        own.accepted("one")
-        readers = [own.hub.subscribe("one") for _ in range(5)] + [own.hub.subscribe_all() for _ in range(5)]
-        assert len(own.hub._all) == 5
-        del readers
-        gc.collect()
-        assert len(own.hub._all) == len(own.hub._channels["one"].readers) == 0
-
-    run(scene())
+async def test_a_reader_that_is_forgotten_costs_nothing() -> None:
+    own = HubScene()
+    own.accepted("one")
+    readers = [own.hub.subscribe("one") for _ in range(5)] + [own.hub.subscribe_all() for _ in range(5)]
+    assert len(own.hub._all) == 5
+    del readers
+    gc.collect()
+    assert len(own.hub._all) == len(own.hub._channels["one"].readers) == 0
 
 
-def test_a_job_begun_before_its_acceptance_was_told_is_told_in_order() -> None:
-    async def scene() -> None:
-        own = HubScene()
-        reader = own.hub.subscribe_all()
-        made = own.accepted("known")
-        own.hub.reserve("one")
-        other = dataclasses.replace(made, id="one")
-        running = own.begun(other)
-        own.hub.queued(other)  # late
-        own.ended(running)
-        own.hub.queued(other)  # later still
-        kinds = [(await anext(reader)).kind for _ in range(reader.pending)]
-        assert kinds == ["queued", "queued", "started", "finished"]
-        assert own.hub.latest("one") is None
-
-    run(scene())
+async def test_a_job_begun_before_its_acceptance_was_told_is_told_in_order() -> None:
+    own = HubScene()
+    reader = own.hub.subscribe_all()
+    made = own.accepted("known")
+    own.hub.reserve("one")
+    other = dataclasses.replace(made, id="one")
+    running = own.begun(other)
+    own.hub.queued(other)  # late
+    own.ended(running)
+    own.hub.queued(other)  # later still
+    kinds = [(await anext(reader)).kind for _ in range(reader.pending)]
+    assert kinds == ["queued", "queued", "started", "finished"]
+    assert own.hub.latest("one") is None
 
 
-def test_who_watches_sees_every_event_and_stops_none(caplog: pytest.LogCaptureFixture) -> None:
+async def test_who_watches_sees_every_event_and_stops_none(caplog: pytest.LogCaptureFixture) -> None:
     watched: list[str] = []
 
     def watch(event: Event) -> None:
         watched.append(event.kind)
         raise RuntimeError("a full disk, say")
 
-    async def scene() -> None:
-        own = HubScene(watch)
-        reader = own.hub.subscribe_all()
-        running = own.begun(own.accepted("one"))
-        own.hub.progressed(running, 0, "sampling", step=1, steps=2)
-        own.ended(running)
-        assert [(await anext(reader)).kind for _ in range(reader.pending)] == watched
-
-    run(scene())
+    own = HubScene(watch)
+    reader = own.hub.subscribe_all()
+    running = own.begun(own.accepted("one"))
+    own.hub.progressed(running, 0, "sampling", step=1, steps=2)
+    own.ended(running)
+    assert [(await anext(reader)).kind for _ in range(reader.pending)] == watched
     assert watched == ["queued", "started", "progress", "finished"]
     assert "a full disk, say" in caplog.text

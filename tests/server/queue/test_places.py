@@ -16,7 +16,9 @@ from server.queue.estimate import Estimate
 from server.queue.events import Hub
 from server.queue.places import Places
 from server.store import StoreFailed
-from tests.server.queues import queue, request, run, until
+from tests.server.queues import queue, request, until
+
+pytestmark = pytest.mark.anyio
 
 
 class Looks:
@@ -47,60 +49,51 @@ async def ahead(places: Places, id: str) -> int:
     return place.ahead
 
 
-def test_who_asks_while_the_queue_is_looked_through_shares_the_next_look() -> None:
-    async def scene() -> None:
-        store = Looks()
-        places = Places(cast(Any, store), Hub(), Estimate())
-        first = asyncio.ensure_future(ahead(places, "a"))
-        await until(lambda: len(store.asked) == 1)
-        later = [asyncio.ensure_future(ahead(places, id)) for id in "bcbcd"]
-        for _ in range(10):
-            await asyncio.sleep(0)
-        later[4].cancel()  # that caller goes away; the others do not mind
-        assert store.asked == [{"a"}]
-        store.answers.release()
-        assert await first == 1
-        store.answers.release()
-        assert await asyncio.gather(*later[:4]) == [2] * 4
-        assert store.asked == [{"a"}, {"b", "c", "d"}]
-        store.answers.release()
-        assert await ahead(places, "e") == 3  # not an answer from before it asked
-
-    run(scene())
+async def test_who_asks_while_the_queue_is_looked_through_shares_the_next_look() -> None:
+    store = Looks()
+    places = Places(cast(Any, store), Hub(), Estimate())
+    first = asyncio.ensure_future(ahead(places, "a"))
+    await until(lambda: len(store.asked) == 1)
+    later = [asyncio.ensure_future(ahead(places, id)) for id in "bcbcd"]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    later[4].cancel()  # that caller goes away; the others do not mind
+    assert store.asked == [{"a"}]
+    store.answers.release()
+    assert await first == 1
+    store.answers.release()
+    assert await asyncio.gather(*later[:4]) == [2] * 4
+    assert store.asked == [{"a"}, {"b", "c", "d"}]
+    store.answers.release()
+    assert await ahead(places, "e") == 3  # not an answer from before it asked
 
 
-def test_a_look_that_fails_fails_its_askers_alone() -> None:
-    async def scene() -> None:
-        store = Looks()
-        store.failing = True
-        places = Places(cast(Any, store), Hub(), Estimate())
-        asking = [asyncio.ensure_future(ahead(places, id)) for id in "ab"]
-        store.answers.release()
-        for each in asking:
-            with pytest.raises(Problem, match="no disk"):
-                await each
-        store.failing = False
-        store.answers.release()
-        assert await ahead(places, "c") == 2
-
-    run(scene())
+async def test_a_look_that_fails_fails_its_askers_alone() -> None:
+    store = Looks()
+    store.failing = True
+    places = Places(cast(Any, store), Hub(), Estimate())
+    asking = [asyncio.ensure_future(ahead(places, id)) for id in "ab"]
+    store.answers.release()
+    for each in asking:
+        with pytest.raises(Problem, match="no disk"):
+            await each
+    store.failing = False
+    store.answers.release()
+    assert await ahead(places, "c") == 2
 
 
-def test_where_jobs_stand(tmp_path: Path) -> None:
-    async def scene() -> None:
-        backend = InstantBackend(capacity=1)
-        async with queue(tmp_path, backend=backend, drain=0) as own:
-            done = await own.finish(request(steps=9))
-            backend.step_seconds = 3600
-            jobs = [await own.submit(request(steps=9)) for _ in range(4)]
-            await until(lambda: len(backend.started) == 2)
-            found = [await own.jobs.get(each.id) for each in (done, *jobs)]
-            told = await own.jobs.places([each for each in found if each is not None])
-            assert told[done.id] is None
-            places = [told[each.id] for each in jobs]
-            assert [place and place.ahead for place in places] == [0, 0, 1, 2]
-            waits = [place.wait for place in places if place is not None and place.wait is not None]
-            assert len(waits) == 4
-            assert waits == sorted(waits)
-
-    run(scene())
+async def test_where_jobs_stand(tmp_path: Path) -> None:
+    backend = InstantBackend(capacity=1)
+    async with queue(tmp_path, backend=backend, drain=0) as own:
+        done = await own.finish(request(steps=9))
+        backend.step_seconds = 3600
+        jobs = [await own.submit(request(steps=9)) for _ in range(4)]
+        await until(lambda: len(backend.started) == 2)
+        found = [await own.jobs.get(each.id) for each in (done, *jobs)]
+        told = await own.jobs.places([each for each in found if each is not None])
+        assert told[done.id] is None
+        places = [told[each.id] for each in jobs]
+        assert [place and place.ahead for place in places] == [0, 0, 1, 2]
+        waits = [place.wait for place in places if place is not None and place.wait is not None]
+        assert len(waits) == 4
+        assert waits == sorted(waits)

@@ -12,7 +12,9 @@ from server.backends.instant import InstantBackend
 from server.job import Job
 from server.store import StoreUnusable
 from server.store.sqlite.store import SqliteStore
-from tests.server.queues import Queue, new, queue, request, run, until
+from tests.server.queues import Queue, new, queue, request, until
+
+pytestmark = pytest.mark.anyio
 
 
 async def pixels(own: Queue, job: Job) -> list[bytes]:
@@ -36,152 +38,125 @@ async def crash(own: Queue) -> None:
     await own.jobs._store.close()
 
 
-def test_closing_lets_running_jobs_end(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path, backend=InstantBackend(step_seconds=0.01)) as own:
-            jobs = [await own.submit() for _ in range(5)]
-            await until(lambda: len(own.backend.started) == 5)
-        async with queue(tmp_path) as own:
-            assert {(await own.end(job)).state for job in jobs} == {"succeeded"}
-            assert {(await own.end(job)).attempt for job in jobs} == {1}
-
-    run(scene())
+async def test_closing_lets_running_jobs_end(tmp_path: Path) -> None:
+    async with queue(tmp_path, backend=InstantBackend(step_seconds=0.01)) as own:
+        jobs = [await own.submit() for _ in range(5)]
+        await until(lambda: len(own.backend.started) == 5)
+    async with queue(tmp_path) as own:
+        assert {(await own.end(job)).state for job in jobs} == {"succeeded"}
+        assert {(await own.end(job)).attempt for job in jobs} == {1}
 
 
-def test_what_waited_before_a_restart_is_not_accepted_again(tmp_path: Path) -> None:
-    async def scene() -> None:
-        backend = InstantBackend(capacity=1, step_seconds=3600)
-        before: list[str] = []
-        async with queue(tmp_path, backend=backend, drain=0, watch=lambda event: before.append(event.kind)) as own:
-            jobs = [await own.submit() for _ in range(3)]
-            await until(lambda: len(backend.started) == 1)
-        assert before.count("queued") >= 3
-        after: list[str] = []
-        async with queue(tmp_path, watch=lambda event: after.append(event.kind)) as own:
-            for job in jobs:
-                await own.end(job)
-        assert (after.count("queued"), after.count("started"), after.count("finished")) == (0, 3, 3)
-
-    run(scene())
+async def test_what_waited_before_a_restart_is_not_accepted_again(tmp_path: Path) -> None:
+    backend = InstantBackend(capacity=1, step_seconds=3600)
+    before: list[str] = []
+    async with queue(tmp_path, backend=backend, drain=0, watch=lambda event: before.append(event.kind)) as own:
+        jobs = [await own.submit() for _ in range(3)]
+        await until(lambda: len(backend.started) == 1)
+    assert before.count("queued") >= 3
+    after: list[str] = []
+    async with queue(tmp_path, watch=lambda event: after.append(event.kind)) as own:
+        for job in jobs:
+            await own.end(job)
+    assert (after.count("queued"), after.count("started"), after.count("finished")) == (0, 3, 3)
 
 
-def test_closing_puts_what_does_not_end_back_and_counts_no_attempt(tmp_path: Path) -> None:
-    async def scene() -> None:
-        for _ in range(5):  # more often than a job may be attempted
-            async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=3600), drain=0) as own:
-                if not await own.jobs.find():
-                    job = await own.submit(request(seed=None))
-                    waiting = asyncio.ensure_future(own.jobs.wait(job.id))
-                await until(lambda own=own: own.backend.started)
-        assert (await waiting).state == "queued"
-        async with queue(tmp_path) as own:
+async def test_closing_puts_what_does_not_end_back_and_counts_no_attempt(tmp_path: Path) -> None:
+    for _ in range(5):  # more often than a job may be attempted
+        async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=3600), drain=0) as own:
+            if not await own.jobs.find():
+                job = await own.submit(request(seed=None))
+                waiting = asyncio.ensure_future(own.jobs.wait(job.id))
+            await until(lambda own=own: own.backend.started)
+    assert (await waiting).state == "queued"
+    async with queue(tmp_path) as own:
+        ended = await own.end(job)
+        assert (ended.state, ended.attempt, ended.excused) == ("succeeded", 6, 5)
+        assert ended.requests == job.requests
+
+
+async def test_a_crash_loses_no_job_and_changes_no_picture(tmp_path: Path) -> None:
+    async with queue(tmp_path, backend=InstantBackend(capacity=3, step_seconds=3600)) as own:
+        jobs = [await own.submit(request(seed=None, batch_size=2)) for _ in range(6)]
+        await until(lambda: len(own.backend.started) >= 2)
+        await crash(own)
+    async with queue(tmp_path) as own:
+        assert [job.id for job in await own.jobs.find(newest_first=False)] == [job.id for job in jobs]
+        for job in jobs:
             ended = await own.end(job)
-            assert (ended.state, ended.attempt, ended.excused) == ("succeeded", 6, 5)
-            assert ended.requests == job.requests
-
-    run(scene())
-
-
-def test_a_crash_loses_no_job_and_changes_no_picture(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path, backend=InstantBackend(capacity=3, step_seconds=3600)) as own:
-            jobs = [await own.submit(request(seed=None, batch_size=2)) for _ in range(6)]
-            await until(lambda: len(own.backend.started) >= 2)
-            await crash(own)
-        async with queue(tmp_path) as own:
-            assert [job.id for job in await own.jobs.find(newest_first=False)] == [job.id for job in jobs]
-            for job in jobs:
-                ended = await own.end(job)
-                assert (ended.state, ended.requests) == ("succeeded", job.requests)
-                reference = await own.finish(*job.requests)
-                assert await pixels(own, ended) == await pixels(own, reference)
-
-    run(scene())
+            assert (ended.state, ended.requests) == ("succeeded", job.requests)
+            reference = await own.finish(*job.requests)
+            assert await pixels(own, ended) == await pixels(own, reference)
 
 
-def test_what_was_cancelled_stays_so_over_a_crash(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path, backend=InstantBackend(step_seconds=3600)) as own:
-            job = await own.submit()
-            await until(lambda: own.backend.started)
-            await own.jobs._store.cancel(job.id, 1.0)  # and the process ends before anybody acts on it
-            await crash(own)
-        async with queue(tmp_path) as own:
-            ended = await own.end(job)
-            assert (ended.state, ended.attempt) == ("cancelled", 1)
-
-    run(scene())
+async def test_what_was_cancelled_stays_so_over_a_crash(tmp_path: Path) -> None:
+    async with queue(tmp_path, backend=InstantBackend(step_seconds=3600)) as own:
+        job = await own.submit()
+        await until(lambda: own.backend.started)
+        await own.jobs._store.cancel(job.id, 1.0)  # and the process ends before anybody acts on it
+        await crash(own)
+    async with queue(tmp_path) as own:
+        ended = await own.end(job)
+        assert (ended.state, ended.attempt) == ("cancelled", 1)
 
 
-def test_a_job_that_brings_the_server_down_is_given_up_and_no_other(tmp_path: Path) -> None:
+async def test_a_job_that_brings_the_server_down_is_given_up_and_no_other(tmp_path: Path) -> None:
     """All that ran beside it died as often; on the last attempt each runs alone, so only the culprit is blamed."""
 
-    async def scene() -> None:
-        culprit = request(prompt="boom")
-        ids: list[str] = []
-        while True:
-            backend = InstantBackend(step_seconds=0.01)
-            async with queue(tmp_path, backend=backend) as own:
-                if not ids:
-                    for number in range(4):
-                        ids.append((await own.submit(request(seed=number))).id)
-                    ids.append((await own.submit(culprit)).id)
-                await until(
-                    lambda own=own: (
-                        any(each.prompt == "boom" for each in own.backend.started) or not own.jobs._hub._channels
-                    )
+    culprit = request(prompt="boom")
+    ids: list[str] = []
+    while True:
+        backend = InstantBackend(step_seconds=0.01)
+        async with queue(tmp_path, backend=backend) as own:
+            if not ids:
+                for number in range(4):
+                    ids.append((await own.submit(request(seed=number))).id)
+                ids.append((await own.submit(culprit)).id)
+            await until(
+                lambda own=own: (
+                    any(each.prompt == "boom" for each in own.backend.started) or not own.jobs._hub._channels
                 )
-                if not own.jobs._hub._channels:
-                    break
-                await crash(own)
-        async with queue(tmp_path) as own:
-            jobs = await own.jobs.find(newest_first=False)
-            assert [job.state for job in jobs] == ["succeeded"] * 4 + ["failed"]
-            assert jobs[-1].failure is not None
-            assert (jobs[-1].failure.kind, jobs[-1].attempt) == ("attempts_exhausted", 3)
-
-    run(scene())
-
-
-def test_a_second_process_is_told_to_stay_away(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path) as own:
-            other = SqliteStore(own.settings.database)
-            with pytest.raises(StoreUnusable, match="in use by another server"):
-                await other.open()
-            assert (await own.finish()).state == "succeeded"
-        await other.open()
-        await other.close()
-
-    run(scene())
+            )
+            if not own.jobs._hub._channels:
+                break
+            await crash(own)
+    async with queue(tmp_path) as own:
+        jobs = await own.jobs.find(newest_first=False)
+        assert [job.state for job in jobs] == ["succeeded"] * 4 + ["failed"]
+        assert jobs[-1].failure is not None
+        assert (jobs[-1].failure.kind, jobs[-1].attempt) == ("attempts_exhausted", 3)
 
 
-def test_a_queue_from_before_is_carried_on_in_its_order(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=3600), drain=0) as own:
-            wanted: list[GenerationRequest] = [request(seed=n) for n in range(10)]
-            for each in wanted:
-                await own.jobs.accept(new(each))
-        async with queue(tmp_path, backend=InstantBackend(capacity=1)) as own:
-            for job in await own.jobs.find():
-                await own.end(job)
-            assert [each.seed for each in own.backend.started] == list(range(10))
-
-    run(scene())
+async def test_a_second_process_is_told_to_stay_away(tmp_path: Path) -> None:
+    async with queue(tmp_path) as own:
+        other = SqliteStore(own.settings.database)
+        with pytest.raises(StoreUnusable, match="in use by another server"):
+            await other.open()
+        assert (await own.finish()).state == "succeeded"
+    await other.open()
+    await other.close()
 
 
-def test_a_job_that_was_asked_for_and_not_begun_is_put_back(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path) as own:
-            beginning = own.jobs._runner._beginning
-            assert beginning is not None
-            beginning.cancel()  # as when the server stops at this moment
-            job = await own.submit()
-            asked = await own.jobs.get(job.id)
-            assert asked is not None
-            assert asked.state == "running"
-        async with queue(tmp_path) as own:
-            job = await own.end(job)
-            assert (job.state, job.attempt, job.excused) == ("succeeded", 2, 1)
+async def test_a_queue_from_before_is_carried_on_in_its_order(tmp_path: Path) -> None:
+    async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=3600), drain=0) as own:
+        wanted: list[GenerationRequest] = [request(seed=n) for n in range(10)]
+        for each in wanted:
+            await own.jobs.accept(new(each))
+    async with queue(tmp_path, backend=InstantBackend(capacity=1)) as own:
+        for job in await own.jobs.find():
+            await own.end(job)
+        assert [each.seed for each in own.backend.started] == list(range(10))
 
-    run(scene())
+
+async def test_a_job_that_was_asked_for_and_not_begun_is_put_back(tmp_path: Path) -> None:
+    async with queue(tmp_path) as own:
+        beginning = own.jobs._runner._beginning
+        assert beginning is not None
+        beginning.cancel()  # as when the server stops at this moment
+        job = await own.submit()
+        asked = await own.jobs.get(job.id)
+        assert asked is not None
+        assert asked.state == "running"
+    async with queue(tmp_path) as own:
+        job = await own.end(job)
+        assert (job.state, job.attempt, job.excused) == ("succeeded", 2, 1)

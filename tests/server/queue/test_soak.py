@@ -12,13 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from benchmarks.load import Outcome, Target, put_load
 from benchmarks.load_plan import DIALECTS, Call, Habits, plan, read_mix
 from benchmarks.workloads import Scale
 from server.backends.instant import InstantBackend
 from server.job import Job
 from tests.server.conftest import RunningServer
-from tests.server.queues import PATIENCE, queue, request, run, until
+from tests.server.queues import PATIENCE, queue, request, until
+
+pytestmark = pytest.mark.anyio
 
 
 def calls(jobs: int, rate: float, **changed: Any) -> list[Call]:
@@ -71,45 +75,39 @@ def test_what_a_full_queue_refuses_is_not_there_and_the_rest_is_done(
     assert ends(outcome)["succeeded"]
 
 
-def test_a_job_that_is_cancelled_as_it_is_accepted_has_an_end(tmp_path: Path) -> None:
+async def test_a_job_that_is_cancelled_as_it_is_accepted_has_an_end(tmp_path: Path) -> None:
     """Both in one transaction: whoever waits for the job hears of its end, in whatever order the two are told."""
 
-    async def scene() -> None:
-        async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=3600), drain=0) as own:
-            await own.submit()  # takes the place, so that the next one waits
-            await until(lambda: own.backend.started)
-            hold = threading.Event()
-            database = own.jobs._store._thread  # type: ignore[attr-defined]
-            held = asyncio.ensure_future(database.do(lambda _: hold.wait(PATIENCE)))
-            submitting = asyncio.ensure_future(own.submit(id="mine"))
-            await asyncio.sleep(0.05)
-            cancelling = asyncio.ensure_future(own.jobs.cancel("mine"))
-            await asyncio.sleep(0.05)
-            hold.set()
-            await held
-            cancelled = await cancelling
-            assert cancelled is not None
-            assert cancelled.state == "cancelled"
-            assert (await own.end(await submitting)).state == "cancelled"
-            assert own.jobs.latest("mine") is None
-
-    run(asyncio.wait_for(scene(), PATIENCE))
+    async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=3600), drain=0) as own:
+        await own.submit()  # takes the place, so that the next one waits
+        await until(lambda: own.backend.started)
+        hold = threading.Event()
+        database = own.jobs._store._thread  # type: ignore[attr-defined]
+        held = asyncio.ensure_future(database.do(lambda _: hold.wait(PATIENCE)))
+        submitting = asyncio.ensure_future(own.submit(id="mine"))
+        await asyncio.sleep(0.05)
+        cancelling = asyncio.ensure_future(own.jobs.cancel("mine"))
+        await asyncio.sleep(0.05)
+        hold.set()
+        await held
+        cancelled = await cancelling
+        assert cancelled is not None
+        assert cancelled.state == "cancelled"
+        assert (await own.end(await submitting)).state == "cancelled"
+        assert own.jobs.latest("mine") is None
 
 
-def test_who_calls_again_after_the_end_is_answered(tmp_path: Path) -> None:
+async def test_who_calls_again_after_the_end_is_answered(tmp_path: Path) -> None:
     """Under the same id and the same key as before, as who hung up does."""
 
-    async def scene() -> None:
-        async with queue(tmp_path) as own:
+    async with queue(tmp_path) as own:
 
-            async def again() -> Job:
-                return await own.submit(request(seed=1), id="mine", idempotency_key="mine")
+        async def again() -> Job:
+            return await own.submit(request(seed=1), id="mine", idempotency_key="mine")
 
-            ended = await own.end(await again())
-            repeated = await again()
-            assert repeated == ended
-            assert (await own.end(repeated)).state == "succeeded"
-            events = [event.kind async for event in own.jobs.events("mine")]
-            assert events == ["finished"]
-
-    run(asyncio.wait_for(scene(), PATIENCE))
+        ended = await own.end(await again())
+        repeated = await again()
+        assert repeated == ended
+        assert (await own.end(repeated)).state == "succeeded"
+        events = [event.kind async for event in own.jobs.events("mine")]
+        assert events == ["finished"]

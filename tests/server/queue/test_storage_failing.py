@@ -23,7 +23,9 @@ from server.problems import Problem
 from server.settings import Settings
 from server.store import StoreFailed, StoreUnusable
 from server.store.sqlite.store import SqliteStore
-from tests.server.queues import queue, request, run, settings_in, until
+from tests.server.queues import queue, request, settings_in, until
+
+pytestmark = pytest.mark.anyio
 
 
 class BrokenOutputs(Outputs):
@@ -43,24 +45,23 @@ class BrokenOutputs(Outputs):
         super()._write(name, data)
 
 
-def test_a_full_disk_fails_the_job_and_the_server_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_fails_the_job_and_the_server_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("server.queue.finishing._WRITE_PAUSES", (0.0, 0.0))
 
-    async def scene() -> None:
-        outputs = BrokenOutputs(str(tmp_path / "outputs"), failures=5)
-        async with queue(tmp_path, outputs=outputs) as own:
-            failed = await own.finish(request(batch_size=2))
-            assert failed.failure is not None
-            assert (failed.state, failed.failure.kind) == ("failed", "storage_failed")
-            assert "No space left" in failed.failure.message
-            assert await outputs.find("") == []
-            outputs.failures = 2
-            assert (await own.finish()).state == "succeeded"
-
-    run(scene())
+    outputs = BrokenOutputs(str(tmp_path / "outputs"), failures=5)
+    async with queue(tmp_path, outputs=outputs) as own:
+        failed = await own.finish(request(batch_size=2))
+        assert failed.failure is not None
+        assert (failed.state, failed.failure.kind) == ("failed", "storage_failed")
+        assert "No space left" in failed.failure.message
+        assert await outputs.find("") == []
+        outputs.failures = 2
+        assert (await own.finish()).state == "succeeded"
 
 
-def test_what_is_written_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_written_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.queue.finishing._WRITE_PAUSES", (0.0, 0.0))
     made = itertools.count()
 
@@ -70,13 +71,10 @@ def test_what_is_written_is_not_written_again(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr("server.pictures.formats.encode_png", counting)
 
-    async def scene() -> None:
-        outputs = BrokenOutputs(str(tmp_path / "outputs"), failures=1)
-        async with queue(tmp_path, outputs=outputs) as own:
-            assert (await own.finish(request(batch_size=4))).state == "succeeded"
-        assert next(made) == 5
-
-    run(scene())
+    outputs = BrokenOutputs(str(tmp_path / "outputs"), failures=1)
+    async with queue(tmp_path, outputs=outputs) as own:
+        assert (await own.finish(request(batch_size=4))).state == "succeeded"
+    assert next(made) == 5
 
 
 class FailingStore(SqliteStore):
@@ -113,39 +111,33 @@ def failing(stores: list[FailingStore]) -> Callable[[Settings], FailingStore]:
     return make
 
 
-def test_a_database_that_fails_for_a_while_costs_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_database_that_fails_for_a_while_costs_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.queue.finishing._PAUSE_SECONDS", 0.0)
     monkeypatch.setattr("server.queue.dispatcher._PAUSE_SECONDS", 0.0)
 
-    async def scene() -> None:
-        stores: list[FailingStore] = []
-        async with queue(tmp_path, store=failing(stores)) as own:
-            stores[0].failures = 5
-            assert (await own.finish()).state == "succeeded"
-            assert stores[0].failures == 0
-
-    run(scene())
+    stores: list[FailingStore] = []
+    async with queue(tmp_path, store=failing(stores)) as own:
+        stores[0].failures = 5
+        assert (await own.finish()).state == "succeeded"
+        assert stores[0].failures == 0
 
 
-def test_a_cancel_is_told_although_the_database_fails_for_a_while(
+async def test_a_cancel_is_told_although_the_database_fails_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.queue.finishing._PAUSE_SECONDS", 0.0)
 
-    async def scene() -> None:
-        stores: list[FailingStore] = []
-        async with queue(tmp_path, store=failing(stores), backend=InstantBackend(step_seconds=3600.0)) as own:
-            job = await own.submit()
-            await until(lambda: own.backend.started)
-            stores[0].failures = 3
-            await own.jobs.cancel(job.id)
-            assert (await own.end(job)).state == "cancelled"
-            assert stores[0].failures == 0
-
-    run(scene())
+    stores: list[FailingStore] = []
+    async with queue(tmp_path, store=failing(stores), backend=InstantBackend(step_seconds=3600.0)) as own:
+        job = await own.submit()
+        await until(lambda: own.backend.started)
+        stores[0].failures = 3
+        await own.jobs.cancel(job.id)
+        assert (await own.end(job)).state == "cancelled"
+        assert stores[0].failures == 0
 
 
-def test_jobs_are_begun_whatever_went_wrong_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_jobs_are_begun_whatever_went_wrong_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.queue.dispatcher._PAUSE_SECONDS", 0.0)
 
     class Stumbling(SqliteStore):
@@ -157,50 +149,41 @@ def test_jobs_are_begun_whatever_went_wrong_before(tmp_path: Path, monkeypatch: 
                 raise MemoryError
             return await super().claim(**named)
 
-    async def scene() -> None:
-        async with queue(tmp_path, store=lambda settings: Stumbling(settings.database)) as own:
-            assert (await own.finish()).state == "succeeded"
-
-    run(scene())
+    async with queue(tmp_path, store=lambda settings: Stumbling(settings.database)) as own:
+        assert (await own.finish()).state == "succeeded"
 
 
-def test_a_job_that_would_not_be_accepted_any_more_fails_alone(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=0.01)) as own:
-            await own.submit(request(steps=50))
-            old, later = await own.submit(), await own.submit()
-            with sqlite3.connect(own.settings.database) as database:
-                database.execute(
-                    "UPDATE jobs SET requests = replace(requests, '\"euler\"', '\"gone\"') WHERE id = ?", (old.id,)
-                )
-            database.close()
-            assert (await own.end(later)).state == "succeeded"
-            (found,) = await own.jobs.find(ids=[old.id])
-            assert found.requests[0].sampler == "gone"
-
-    run(scene())
+async def test_a_job_that_would_not_be_accepted_any_more_fails_alone(tmp_path: Path) -> None:
+    async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=0.01)) as own:
+        await own.submit(request(steps=50))
+        old, later = await own.submit(), await own.submit()
+        with sqlite3.connect(own.settings.database) as database:
+            database.execute(
+                "UPDATE jobs SET requests = replace(requests, '\"euler\"', '\"gone\"') WHERE id = ?", (old.id,)
+            )
+        database.close()
+        assert (await own.end(later)).state == "succeeded"
+        (found,) = await own.jobs.find(ids=[old.id])
+        assert found.requests[0].sampler == "gone"
 
 
-def test_what_cannot_be_committed_is_not_accepted(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path) as own:
-            thread = own.jobs._store._thread  # type: ignore[attr-defined]
-            await own.finish()
-            pages = await thread.do(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
-            await thread.do(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 8}"))
-            many = (own.submit(extra={"much": "x" * 10_000}) for _ in range(100))
-            done = await asyncio.gather(*many, return_exceptions=True)
-            kinds = {each.kind for each in done if isinstance(each, Problem)}
-            assert kinds == {"storage_failed"}
-            with pytest.raises(Problem) as caught:
-                await own.submit(extra={"much": "x" * 100_000})
-            assert caught.value.status == 507
-            accepted = await own.jobs.find(limit=1000)
-            await thread.do(lambda db: db.execute("PRAGMA max_page_count = 1000000"))
-            for job in accepted:
-                assert (await own.end(job)).state == "succeeded"
-
-    run(scene())
+async def test_what_cannot_be_committed_is_not_accepted(tmp_path: Path) -> None:
+    async with queue(tmp_path) as own:
+        thread = own.jobs._store._thread  # type: ignore[attr-defined]
+        await own.finish()
+        pages = await thread.do(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+        await thread.do(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 8}"))
+        many = (own.submit(extra={"much": "x" * 10_000}) for _ in range(100))
+        done = await asyncio.gather(*many, return_exceptions=True)
+        kinds = {each.kind for each in done if isinstance(each, Problem)}
+        assert kinds == {"storage_failed"}
+        with pytest.raises(Problem) as caught:
+            await own.submit(extra={"much": "x" * 100_000})
+        assert caught.value.status == 507
+        accepted = await own.jobs.find(limit=1000)
+        await thread.do(lambda db: db.execute("PRAGMA max_page_count = 1000000"))
+        for job in accepted:
+            assert (await own.end(job)).state == "succeeded"
 
 
 class DyingBackend(InstantBackend):
@@ -216,20 +199,17 @@ class DyingBackend(InstantBackend):
 
 
 @pytest.mark.parametrize(("deaths", "end"), [(2, "succeeded"), (3, "failed")])
-def test_an_engine_that_dies_costs_an_attempt(tmp_path: Path, deaths: int, end: str) -> None:
-    async def scene() -> None:
-        backend = DyingBackend()
-        backend.dead = deaths
-        async with queue(tmp_path, backend=backend) as own:
-            job = await own.finish()
-            assert (job.state, job.attempt) == (end, 3)
-            if job.failure is not None:
-                assert job.failure.kind == "attempts_exhausted"
-
-    run(scene())
+async def test_an_engine_that_dies_costs_an_attempt(tmp_path: Path, deaths: int, end: str) -> None:
+    backend = DyingBackend()
+    backend.dead = deaths
+    async with queue(tmp_path, backend=backend) as own:
+        job = await own.finish()
+        assert (job.state, job.attempt) == (end, 3)
+        if job.failure is not None:
+            assert job.failure.kind == "attempts_exhausted"
 
 
-def test_an_error_of_any_kind_settles_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_of_any_kind_settles_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(image: Image.Image, *rest: Any) -> bytes:
         if next(numbers):
             raise MemoryError("no room for the picture")
@@ -237,22 +217,19 @@ def test_an_error_of_any_kind_settles_the_job(tmp_path: Path, monkeypatch: pytes
 
     numbers = itertools.count()
 
-    async def scene() -> None:
-        outputs = Outputs(str(tmp_path / "outputs"))
-        async with queue(tmp_path, outputs=outputs) as own:
-            with monkeypatch.context() as patched:
-                patched.setattr("server.pictures.formats.encode_png", broken)
-                failed = await own.finish(request(batch_size=2))
-            assert failed.failure is not None
-            assert failed.failure.kind == "generation_failed"
-            assert await outputs.find("") == []  # nor the picture that there was room for
-            assert (await own.finish()).state == "succeeded"
-
-    run(scene())
+    outputs = Outputs(str(tmp_path / "outputs"))
+    async with queue(tmp_path, outputs=outputs) as own:
+        with monkeypatch.context() as patched:
+            patched.setattr("server.pictures.formats.encode_png", broken)
+            failed = await own.finish(request(batch_size=2))
+        assert failed.failure is not None
+        assert failed.failure.kind == "generation_failed"
+        assert await outputs.find("") == []  # nor the picture that there was room for
+        assert (await own.finish()).state == "succeeded"
 
 
 @pytest.mark.parametrize("spoil", ["text", "later", "folder"])
-def test_a_database_that_is_none_is_refused(tmp_path: Path, spoil: str) -> None:
+async def test_a_database_that_is_none_is_refused(tmp_path: Path, spoil: str) -> None:
     settings = settings_in(tmp_path)
     makers: dict[str, Callable[[Path], object]] = {
         "text": lambda path: path.write_text("not a database, " * 1000),
@@ -261,9 +238,6 @@ def test_a_database_that_is_none_is_refused(tmp_path: Path, spoil: str) -> None:
     }
     makers[spoil](settings.database)
 
-    async def scene() -> None:
-        store = SqliteStore(settings.database)
-        with pytest.raises(StoreUnusable, match=r"database: .*jobs"):
-            await store.open()
-
-    run(scene())
+    store = SqliteStore(settings.database)
+    with pytest.raises(StoreUnusable, match=r"database: .*jobs"):
+        await store.open()

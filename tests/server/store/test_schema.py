@@ -13,11 +13,13 @@ from server.store import (
     StoreUnusable,
 )
 from server.store.sqlite.store import SqliteStore
-from tests.server.queues import request, run
+from tests.server.queues import request
 from tests.server.stores import add, claim, database_of_version, ids_of, job, messages_in, opened
 
+pytestmark = pytest.mark.anyio
 
-def test_a_database_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+
+async def test_a_database_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
     requests = [{**vars(request(seed=7, steps=9, width=512, height=512, batch_size=2, model="instant")), "seed": "7"}]
     with contextlib.closing(database_of_version(tmp_path, 1)) as database:
         for number, state in enumerate(("queued", "running", "succeeded")):
@@ -35,53 +37,40 @@ def test_a_database_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
                 "INSERT INTO outbox VALUES (?, ?, 'finished', ?, '', 1, ?, 0)", (str(number), whose, url, number)
             )
 
-    async def scene() -> None:
-        async with opened(tmp_path) as store:
-            assert await ids_of(store, states=None, workflow="w") == ["queued", "running", "succeeded"]
-            recovered = await store.recover(max_attempts=9, now=2.0)
-            assert [each.id for each in recovered.queued] == ["queued", "running"]
-            works = await store._thread.do(
-                lambda db: [w for (w,) in db.execute("SELECT work FROM jobs ORDER BY sequence")]
-            )
-            assert works == [work_of(recovered.queued[0])] * 2 + [0]
-            messages = await messages_in(store)
-            hosts = await store._thread.do(
-                lambda db: [h for (h,) in db.execute("SELECT host FROM outbox ORDER BY due")]
-            )
-            assert hosts == [each.host for each in messages] == ["a.example:81", "b.example", "[::1]"]
-            assert [each.client for each in messages] == ["ann", "ann", ""]
-            await add(store, job(client="ben"))
-            assert [each.client for each in await claim(store, 3)] == ["ann", "ben"]
-
-    run(scene())
+    async with opened(tmp_path) as store:
+        assert await ids_of(store, states=None, workflow="w") == ["queued", "running", "succeeded"]
+        recovered = await store.recover(max_attempts=9, now=2.0)
+        assert [each.id for each in recovered.queued] == ["queued", "running"]
+        works = await store._thread.do(lambda db: [w for (w,) in db.execute("SELECT work FROM jobs ORDER BY sequence")])
+        assert works == [work_of(recovered.queued[0])] * 2 + [0]
+        messages = await messages_in(store)
+        hosts = await store._thread.do(lambda db: [h for (h,) in db.execute("SELECT host FROM outbox ORDER BY due")])
+        assert hosts == [each.host for each in messages] == ["a.example:81", "b.example", "[::1]"]
+        assert [each.client for each in messages] == ["ann", "ann", ""]
+        await add(store, job(client="ben"))
+        assert [each.client for each in await claim(store, 3)] == ["ann", "ben"]
 
 
-def test_a_database_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
+async def test_a_database_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     with contextlib.closing(database_of_version(tmp_path, 1)) as database:
         database.execute("PRAGMA user_version = 99")
 
-    async def scene() -> None:
-        with pytest.raises(StoreUnusable, match="later version"):
-            await SqliteStore(tmp_path / "jobs.sqlite").open()
-
-    run(scene())
+    with pytest.raises(StoreUnusable, match="later version"):
+        await SqliteStore(tmp_path / "jobs.sqlite").open()
 
 
-def test_a_link_to_a_database_is_that_database(tmp_path: Path) -> None:
+async def test_a_link_to_a_database_is_that_database(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     link = tmp_path / "elsewhere" / "link.sqlite"
     link.symlink_to(tmp_path / "jobs.sqlite")
 
-    async def scene() -> None:
-        async with opened(tmp_path):
-            with pytest.raises(StoreUnusable, match="in use by another server"):
-                await SqliteStore(link).open()
-        linked = SqliteStore(link)
-        await linked.open()
-        try:
-            with pytest.raises(StoreUnusable, match="in use by another server"):
-                await SqliteStore(tmp_path / "jobs.sqlite").open()
-        finally:
-            await linked.close()
-
-    run(scene())
+    async with opened(tmp_path):
+        with pytest.raises(StoreUnusable, match="in use by another server"):
+            await SqliteStore(link).open()
+    linked = SqliteStore(link)
+    await linked.open()
+    try:
+        with pytest.raises(StoreUnusable, match="in use by another server"):
+            await SqliteStore(tmp_path / "jobs.sqlite").open()
+    finally:
+        await linked.close()

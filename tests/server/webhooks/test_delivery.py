@@ -22,9 +22,11 @@ from server.store import Message
 from server.webhooks import delivery as webhooks_module
 from server.webhooks.delivery import signed
 from tests.server.queue.test_recovery import crash
-from tests.server.queues import Queue, queue, request, run, until
+from tests.server.queues import Queue, queue, request, until
 from tests.server.receiver import Receiver, endless, hang_up, receiving, status
 from tests.server.store.test_store import messages_in
+
+pytestmark = pytest.mark.anyio
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ....").decode()
 
@@ -54,34 +56,28 @@ async def emptied(own: Queue) -> None:
         await until(lambda: True)
 
 
-def test_each_moment_is_told_in_its_order(tmp_path: Path, receiver: Receiver) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path) as own:
-            job = await own.finish(request(seed=2**64 - 1), webhook=hook(receiver, "started", "output", "finished"))
-            await own.finish(request(prompt="fail"), webhook=hook(receiver))
-            await until(lambda: len(receiver.calls) == 4)
-            await emptied(own)
-            told = [call.json for call in receiver.calls if call.json["job_id"] == job.id]
-            assert [each["type"] for each in told] == ["job.started", "job.output", "job.finished"]
-            assert [each["status"] for each in told] == ["running", "running", "succeeded"]
-            assert told[1]["images"] == told[2]["images"]
-            assert told[2]["images"][0]["name"] == job.pictures[0].name
-            assert told[2]["parameters"][0]["seed"] == 2**64 - 1
-            (failed,) = [call.json for call in receiver.calls if call.json["job_id"] != job.id]
-            assert (failed["status"], failed["error"]["kind"]) == ("failed", "generation_failed")
-            assert {call.path for call in receiver.calls} == {"/hook?a=1"}
-            assert len({call.headers["webhook-id"] for call in receiver.calls}) == 4
-
-    run(scene())
+async def test_each_moment_is_told_in_its_order(tmp_path: Path, receiver: Receiver) -> None:
+    async with queue(tmp_path) as own:
+        job = await own.finish(request(seed=2**64 - 1), webhook=hook(receiver, "started", "output", "finished"))
+        await own.finish(request(prompt="fail"), webhook=hook(receiver))
+        await until(lambda: len(receiver.calls) == 4)
+        await emptied(own)
+        told = [call.json for call in receiver.calls if call.json["job_id"] == job.id]
+        assert [each["type"] for each in told] == ["job.started", "job.output", "job.finished"]
+        assert [each["status"] for each in told] == ["running", "running", "succeeded"]
+        assert told[1]["images"] == told[2]["images"]
+        assert told[2]["images"][0]["name"] == job.pictures[0].name
+        assert told[2]["parameters"][0]["seed"] == 2**64 - 1
+        (failed,) = [call.json for call in receiver.calls if call.json["job_id"] != job.id]
+        assert (failed["status"], failed["error"]["kind"]) == ("failed", "generation_failed")
+        assert {call.path for call in receiver.calls} == {"/hook?a=1"}
+        assert len({call.headers["webhook-id"] for call in receiver.calls}) == 4
 
 
-def test_a_message_is_signed(tmp_path: Path, receiver: Receiver) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path, webhook_secret=SECRET) as own:
-            await own.finish(webhook=hook(receiver))
-            await until(lambda: receiver.calls)
-
-    run(scene())
+async def test_a_message_is_signed(tmp_path: Path, receiver: Receiver) -> None:
+    async with queue(tmp_path, webhook_secret=SECRET) as own:
+        await own.finish(webhook=hook(receiver))
+        await until(lambda: receiver.calls)
     (call,) = receiver.calls
     content = f"{call.headers['webhook-id']}.{call.headers['webhook-timestamp']}.".encode() + call.body
     digest = hmac.new(b"a secret of thirty-two bytes ....", content, hashlib.sha256).digest()
@@ -110,52 +106,43 @@ def test_a_mistyped_secret_is_refused_at_the_start(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "misbehave", [status(500), status(302, Location="http://127.0.0.1/other"), status(404), hang_up]
 )
-def test_what_is_not_taken_is_sent_again_under_the_same_id(
+async def test_what_is_not_taken_is_sent_again_under_the_same_id(
     tmp_path: Path, receiver: Receiver, misbehave: Callable[[BaseHTTPRequestHandler], None]
 ) -> None:
     receiver.script = [misbehave, misbehave]
 
-    async def scene() -> None:
-        async with queue(tmp_path) as own:
-            await own.finish(webhook=hook(receiver))
-            await until(lambda: len(receiver.calls) == 3)
-            await emptied(own)
-
-    run(scene())
+    async with queue(tmp_path) as own:
+        await own.finish(webhook=hook(receiver))
+        await until(lambda: len(receiver.calls) == 3)
+        await emptied(own)
     assert len({(call.headers["webhook-id"], call.body, call.path) for call in receiver.calls}) == 1
 
 
-def test_it_is_given_up_in_the_end(tmp_path: Path, receiver: Receiver) -> None:
+async def test_it_is_given_up_in_the_end(tmp_path: Path, receiver: Receiver) -> None:
     receiver.script = [status(500)] * 100
 
-    async def scene() -> None:
-        async with queue(tmp_path, webhook_attempts=3) as own:
-            await own.finish(webhook=hook(receiver))
-            await until(lambda: len(receiver.calls) == 3)
-            await emptied(own)
-            receiver.script = [status(410)] * 100
-            await own.finish(webhook=hook(receiver))
-            await until(lambda: len(receiver.calls) == 4)
-            await emptied(own)
-
-    run(scene())
+    async with queue(tmp_path, webhook_attempts=3) as own:
+        await own.finish(webhook=hook(receiver))
+        await until(lambda: len(receiver.calls) == 3)
+        await emptied(own)
+        receiver.script = [status(410)] * 100
+        await own.finish(webhook=hook(receiver))
+        await until(lambda: len(receiver.calls) == 4)
+        await emptied(own)
     assert len(receiver.calls) == 4  # who says that the address is gone for good is asked once
 
 
-def test_an_answers_body_is_not_read(tmp_path: Path, receiver: Receiver) -> None:
+async def test_an_answers_body_is_not_read(tmp_path: Path, receiver: Receiver) -> None:
     receiver.script = [endless]
 
-    async def scene() -> None:
-        async with queue(tmp_path) as own:
-            await own.finish(webhook=hook(receiver))
-            await until(lambda: receiver.calls)
-            await emptied(own)
-
-    run(scene())
+    async with queue(tmp_path) as own:
+        await own.finish(webhook=hook(receiver))
+        await until(lambda: receiver.calls)
+        await emptied(own)
     assert len(receiver.calls) == 1
 
 
-def test_deliveries_that_begin_together_share_one_client(
+async def test_deliveries_that_begin_together_share_one_client(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, original = list[Any](), webhooks_module._client
@@ -167,79 +154,67 @@ def test_deliveries_that_begin_together_share_one_client(
 
     monkeypatch.setattr(webhooks_module, "_client", slowly)
 
-    async def scene() -> None:
-        async with queue(tmp_path) as own:
-            await asyncio.gather(*(own.finish(request(seed=n), webhook=hook(receiver)) for n in range(3)))
-            await emptied(own)
-
-    run(scene())
+    async with queue(tmp_path) as own:
+        await asyncio.gather(*(own.finish(request(seed=n), webhook=hook(receiver)) for n in range(3)))
+        await emptied(own)
     assert (len(receiver.calls), len(made)) == (3, 1)
 
 
-def test_nothing_is_lost_over_a_crash(tmp_path: Path, receiver: Receiver) -> None:
+async def test_nothing_is_lost_over_a_crash(tmp_path: Path, receiver: Receiver) -> None:
     receiver.script = [status(503)] * 1000
 
-    async def scene() -> None:
-        async with queue(tmp_path, webhook_attempts=10**6) as own:
-            jobs = [await own.finish(request(seed=n), webhook=hook(receiver)) for n in range(3)]
-            backend = own.backend
-            backend.step_seconds = 3600
-            running = await own.submit(webhook=hook(receiver))
-            await until(lambda: len(backend.started) == 4)
-            await own.jobs._webhooks.close()
-            await crash(own)
-        receiver.script.clear()
-        receiver.calls.clear()
-        async with queue(tmp_path) as own:
-            await own.end(running)
-            await until(lambda: len(receiver.calls) >= 4)
-            await emptied(own)
-        ends = [call.json["job_id"] for call in receiver.calls]
-        assert sorted(ends) == sorted([job.id for job in jobs] + [running.id])
-
-    run(scene())
+    async with queue(tmp_path, webhook_attempts=10**6) as own:
+        jobs = [await own.finish(request(seed=n), webhook=hook(receiver)) for n in range(3)]
+        backend = own.backend
+        backend.step_seconds = 3600
+        running = await own.submit(webhook=hook(receiver))
+        await until(lambda: len(backend.started) == 4)
+        await own.jobs._webhooks.close()
+        await crash(own)
+    receiver.script.clear()
+    receiver.calls.clear()
+    async with queue(tmp_path) as own:
+        await own.end(running)
+        await until(lambda: len(receiver.calls) >= 4)
+        await emptied(own)
+    ends = [call.json["job_id"] for call in receiver.calls]
+    assert sorted(ends) == sorted([job.id for job in jobs] + [running.id])
 
 
-def test_one_who_does_not_answer_holds_up_nobody_else(tmp_path: Path, receiver: Receiver) -> None:
-    async def scene() -> None:
-        writers: list[asyncio.StreamWriter] = []
-        deaf = await asyncio.start_server(lambda reader, writer: writers.append(writer), "127.0.0.1", 0)
-        url = f"http://127.0.0.1:{deaf.sockets[0].getsockname()[1]}/"
-        async with queue(tmp_path) as own:
-            waiting = [
-                Message(id=f"m{n}", job=f"j{n}", client="x", moment="finished", url=url, body="{}", created=n, due=n)
-                for n in range(5000)
-            ]
-            await own.jobs._store.post(waiting)
-            await own.finish(webhook=hook(receiver))
-            await until(lambda: receiver.calls)
-            assert await outbox(own) >= len(waiting)
-        for writer in writers:
-            writer.close()
-            await writer.wait_closed()
-        deaf.close()
-        await deaf.wait_closed()
-
-    run(scene())
+async def test_one_who_does_not_answer_holds_up_nobody_else(tmp_path: Path, receiver: Receiver) -> None:
+    writers: list[asyncio.StreamWriter] = []
+    deaf = await asyncio.start_server(lambda reader, writer: writers.append(writer), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{deaf.sockets[0].getsockname()[1]}/"
+    async with queue(tmp_path) as own:
+        waiting = [
+            Message(id=f"m{n}", job=f"j{n}", client="x", moment="finished", url=url, body="{}", created=n, due=n)
+            for n in range(5000)
+        ]
+        await own.jobs._store.post(waiting)
+        await own.finish(webhook=hook(receiver))
+        await until(lambda: receiver.calls)
+        assert await outbox(own) >= len(waiting)
+    for writer in writers:
+        writer.close()
+        await writer.wait_closed()
+    deaf.close()
+    await deaf.wait_closed()
 
 
-def test_a_dialect_has_words_of_its_own(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_dialect_has_words_of_its_own(tmp_path: Path, receiver: Receiver) -> None:
     def body(job: Job, moment: str) -> dict[str, Any]:
         if job.extra.get("break"):
             raise KeyError("no such field")
         return {"id": job.id, "moment": moment}
 
-    async def scene() -> None:
-        async with queue(tmp_path) as own:
-            own.jobs._webhooks._composer._bodies["replicate"] = body
-            job = await own.finish(webhook=hook(receiver, form="replicate"))
-            await until(lambda: receiver.calls)
-            broken = await own.finish(webhook=hook(receiver, form="replicate"), extra={"break": True})
-            await until(lambda: len(receiver.calls) == 2)
-            assert receiver.calls[0].json == {"id": job.id, "moment": "finished"}
-            assert (broken.state, receiver.calls[1].json["job_id"]) == ("succeeded", broken.id)
-
-    run(scene())
+    async with queue(tmp_path) as own:
+        own.jobs._webhooks._composer._bodies["replicate"] = body
+        job = await own.finish(webhook=hook(receiver, form="replicate"))
+        await until(lambda: receiver.calls)
+        broken = await own.finish(webhook=hook(receiver, form="replicate"), extra={"break": True})
+        await until(lambda: len(receiver.calls) == 2)
+        assert receiver.calls[0].json == {"id": job.id, "moment": "finished"}
+        assert (broken.state, receiver.calls[1].json["job_id"]) == ("succeeded", broken.id)
 
 
 def test_bodies_come_from_whoever_puts_the_server_together(tmp_path: Path) -> None:
@@ -251,19 +226,20 @@ def test_bodies_come_from_whoever_puts_the_server_together(tmp_path: Path) -> No
     assert jobs._webhooks._composer._bodies["mine"] is not None
 
 
-def test_progress_is_told_now_and_then(tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scene() -> None:
-        async with queue(tmp_path, backend=InstantBackend(step_seconds=0.005)) as own:
-            await own.finish(request(steps=40), webhook=hook(receiver, "progress", "finished"))
-            await until(lambda: receiver.calls and receiver.calls[-1].json["type"] == "job.finished")
-            kinds = [call.json["type"] for call in receiver.calls]
-            assert kinds.count("job.finished") == 1
-            assert 1 <= kinds.count("job.progress") < 40
+async def test_progress_is_told_now_and_then(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with queue(tmp_path, backend=InstantBackend(step_seconds=0.005)) as own:
+        await own.finish(request(steps=40), webhook=hook(receiver, "progress", "finished"))
+        await until(lambda: receiver.calls and receiver.calls[-1].json["type"] == "job.finished")
+        kinds = [call.json["type"] for call in receiver.calls]
+        assert kinds.count("job.finished") == 1
+        assert 1 <= kinds.count("job.progress") < 40
 
-    run(scene())
 
-
-def test_a_name_server_that_does_not_answer_ends_an_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_server_that_does_not_answer_ends_an_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("server.webhooks.delivery._TIMEOUT_SECONDS", 0.05)
 
     asked: list[str] = []
@@ -273,14 +249,11 @@ def test_a_name_server_that_does_not_answer_ends_an_attempt(tmp_path: Path, monk
         await asyncio.sleep(3600)
         raise AssertionError
 
-    async def scene() -> None:
-        async with queue(tmp_path, webhook_attempts=2) as own:
-            own.jobs._webhooks._resolve = silent
-            own.jobs._webhooks._first_pause = 0.01
-            await own.finish(webhook=Webhook(url="http://silent.example/", events=("finished",)))
-            await emptied(own)
-
-    run(scene())
+    async with queue(tmp_path, webhook_attempts=2) as own:
+        own.jobs._webhooks._resolve = silent
+        own.jobs._webhooks._first_pause = 0.01
+        await own.finish(webhook=Webhook(url="http://silent.example/", events=("finished",)))
+        await emptied(own)
     assert asked == ["silent.example"] * 2
 
 
@@ -293,55 +266,43 @@ def resolver(*answers: list[str]) -> Callable[[str, int], Any]:
     return resolve
 
 
-def test_a_message_for_an_inner_address_is_dropped(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_message_for_an_inner_address_is_dropped(tmp_path: Path, receiver: Receiver) -> None:
     """The name leads elsewhere by the time it is called."""
 
-    async def scene() -> None:
-        port = receiver.url.rpartition(":")[2]
-        async with queue(tmp_path, webhook_private_addresses=False) as own:
-            own.jobs._webhooks._resolve = resolver(["127.0.0.1"])
-            await own.finish(webhook=Webhook(url=f"http://rebound.example:{port}/"))
-            await emptied(own)
-        assert receiver.calls == []
-
-    run(scene())
+    port = receiver.url.rpartition(":")[2]
+    async with queue(tmp_path, webhook_private_addresses=False) as own:
+        own.jobs._webhooks._resolve = resolver(["127.0.0.1"])
+        await own.finish(webhook=Webhook(url=f"http://rebound.example:{port}/"))
+        await emptied(own)
+    assert receiver.calls == []
 
 
-def test_the_address_that_was_checked_is_the_one_that_is_called(tmp_path: Path, receiver: Receiver) -> None:
+async def test_the_address_that_was_checked_is_the_one_that_is_called(tmp_path: Path, receiver: Receiver) -> None:
     """A name that would lead elsewhere if asked again is not asked again; the receiver sees the name."""
 
-    async def scene() -> None:
-        port = receiver.url.rpartition(":")[2]
-        async with queue(tmp_path) as own:
-            own.jobs._webhooks._resolve = resolver(["127.0.0.1"])  # a second question would have no answer
-            await own.finish(webhook=Webhook(url=f"http://nowhere.invalid:{port}/x"))
-            await until(lambda: receiver.calls)
-        assert receiver.calls[0].headers["host"] == f"nowhere.invalid:{port}"
-
-    run(scene())
+    port = receiver.url.rpartition(":")[2]
+    async with queue(tmp_path) as own:
+        own.jobs._webhooks._resolve = resolver(["127.0.0.1"])  # a second question would have no answer
+        await own.finish(webhook=Webhook(url=f"http://nowhere.invalid:{port}/x"))
+        await until(lambda: receiver.calls)
+    assert receiver.calls[0].headers["host"] == f"nowhere.invalid:{port}"
 
 
-def test_an_internationalised_name_is_called_as_idna_has_it(tmp_path: Path, receiver: Receiver) -> None:
-    async def scene() -> None:
-        port = receiver.url.rpartition(":")[2]
-        async with queue(tmp_path) as own:
-            own.jobs._webhooks._resolve = resolver(["127.0.0.1"])
-            await own.finish(webhook=Webhook(url=f"http://bücher.example:{port}/straße"))
-            await until(lambda: receiver.calls)
-        assert receiver.calls[0].headers["host"] == f"xn--bcher-kva.example:{port}"
-
-    run(scene())
+async def test_an_internationalised_name_is_called_as_idna_has_it(tmp_path: Path, receiver: Receiver) -> None:
+    port = receiver.url.rpartition(":")[2]
+    async with queue(tmp_path) as own:
+        own.jobs._webhooks._resolve = resolver(["127.0.0.1"])
+        await own.finish(webhook=Webhook(url=f"http://bücher.example:{port}/straße"))
+        await until(lambda: receiver.calls)
+    assert receiver.calls[0].headers["host"] == f"xn--bcher-kva.example:{port}"
 
 
-def test_a_proxy_of_the_environment_is_not_asked(
+async def test_a_proxy_of_the_environment_is_not_asked(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
-    async def scene() -> None:
-        async with queue(tmp_path) as own:
-            await own.finish(webhook=hook(receiver))
-            await until(lambda: receiver.calls)
-
-    run(scene())
+    async with queue(tmp_path) as own:
+        await own.finish(webhook=hook(receiver))
+        await until(lambda: receiver.calls)

@@ -10,7 +10,8 @@ import pytest
 
 from server.problems import Problem
 from server.webhooks.targets import Refused, check_url, is_public, target_of
-from tests.server.queues import run
+
+pytestmark = pytest.mark.anyio
 
 PRIVATE = [
     "127.0.0.1", "127.8.9.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
@@ -63,43 +64,34 @@ def resolver(*answers: list[str]) -> Callable[[str, int], Any]:
     return resolve
 
 
-def test_all_addresses_of_a_name_are_checked() -> None:
-    async def scene() -> None:
-        url = "https://example.org/x"
-        for bad in (["10.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["2606:4700::1", "fe80::1%eth0"]):
-            with pytest.raises(Refused):
-                await target_of(url, private=False, resolve=resolver(bad))
-        target = await target_of(url, private=False, resolve=resolver(["8.8.8.8", "1.1.1.1"]))
-        assert (target.address, target.port, target.host) == ("8.8.8.8", 443, "example.org")
-        with pytest.raises(OSError, match="no address"):
-            await target_of(url, private=False, resolve=resolver([]))
-
-    run(scene())
+async def test_all_addresses_of_a_name_are_checked() -> None:
+    url = "https://example.org/x"
+    for bad in (["10.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["2606:4700::1", "fe80::1%eth0"]):
+        with pytest.raises(Refused):
+            await target_of(url, private=False, resolve=resolver(bad))
+    target = await target_of(url, private=False, resolve=resolver(["8.8.8.8", "1.1.1.1"]))
+    assert (target.address, target.port, target.host) == ("8.8.8.8", 443, "example.org")
+    with pytest.raises(OSError, match="no address"):
+        await target_of(url, private=False, resolve=resolver([]))
 
 
-def test_an_internationalised_name_is_asked_for_as_idna_has_it() -> None:
+async def test_an_internationalised_name_is_asked_for_as_idna_has_it() -> None:
     asked: list[str] = []
 
     async def resolve(host: str, port: int) -> list[str]:
         asked.append(host)
         return ["8.8.8.8"]
 
-    async def scene() -> None:
-        url = "https://Bücher.example:8443/x"
-        check_url(url, private=False)
-        target = await target_of(url, private=False, resolve=resolve)
-        assert (target.host, target.url.netloc) == ("xn--bcher-kva.example", "xn--bcher-kva.example:8443")
-        assert asked == ["xn--bcher-kva.example"]
-
-    run(scene())
+    url = "https://Bücher.example:8443/x"
+    check_url(url, private=False)
+    target = await target_of(url, private=False, resolve=resolve)
+    assert (target.host, target.url.netloc) == ("xn--bcher-kva.example", "xn--bcher-kva.example:8443")
+    assert asked == ["xn--bcher-kva.example"]
 
 
 @pytest.mark.parametrize("spelling", ["http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/", "http://127.1/"])
-def test_odd_spellings_of_loopback_lead_nowhere(spelling: str) -> None:
+async def test_odd_spellings_of_loopback_lead_nowhere(spelling: str) -> None:
     """They are names to us, and what the system makes of them is looked at."""
 
-    async def scene() -> None:
-        with pytest.raises((Refused, OSError)):
-            await target_of(spelling, private=False)
-
-    run(scene())
+    with pytest.raises((Refused, OSError)):
+        await target_of(spelling, private=False)
