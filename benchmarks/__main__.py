@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from benchmarks.nursery import preload
 from benchmarks.options import RESULTS, parser, plan_of
+from benchmarks.subjects.processes import preload
 from engine.errors import EngineError
 
 if TYPE_CHECKING:

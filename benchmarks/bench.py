@@ -11,17 +11,18 @@ from typing import TypeVar
 import torch
 
 from benchmarks.budget import Budget
-from benchmarks.crew import Crew
 from benchmarks.figures import Better, Condition, Figure
 from benchmarks.floor import Ceilings, Work, count_work
 from benchmarks.machine import memory_bytes
-from benchmarks.peers.comfyui import ComfyuiSubject
-from benchmarks.peers.diffusers import DiffusersSubject
-from benchmarks.peers.stable_diffusion_cpp import StableDiffusionCppSubject
 from benchmarks.plan import Plan, Variant
 from benchmarks.report import Report
-from benchmarks.subjects import EngineSubject, Subject
-from benchmarks.worker import Worker, WorkerLost
+from benchmarks.subjects.crew import Crew
+from benchmarks.subjects.engine import EngineSubject
+from benchmarks.subjects.peers.comfyui import ComfyuiSubject
+from benchmarks.subjects.peers.diffusers import DiffusersSubject
+from benchmarks.subjects.peers.stable_diffusion_cpp import StableDiffusionCppSubject
+from benchmarks.subjects.subject import Subject
+from benchmarks.subjects.worker import Worker, WorkerLost
 from engine.checkpoint import inspect_checkpoint
 
 T = TypeVar("T")

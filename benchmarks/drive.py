@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.subjects import GivenUp, Picture, Subject
+from benchmarks.subjects.subject import GivenUp, Picture, Subject
 from engine import GenerationRequest
 from engine.formats.png import encode_png
 

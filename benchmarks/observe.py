@@ -19,7 +19,8 @@ from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.drive import Visit, closed_loop
-from benchmarks.subjects import EngineSubject, Subject
+from benchmarks.subjects.engine import EngineSubject
+from benchmarks.subjects.subject import Subject
 from engine import GenerationRequest
 from engine.formats.png import encode_png
 from engine.running.observer import Stage

@@ -113,7 +113,7 @@ def _device(wanted: str) -> Device:
 
 def _checkpoint(options: argparse.Namespace) -> tuple[Path, bool]:
     """The named checkpoint, else the real one if it is there, else made-up weights; and whether they are that."""
-    from benchmarks.checkpoint import CACHE, FULL, NARROW, synthetic_checkpoint
+    from benchmarks.subjects.synthetic_checkpoint import CACHE, FULL, NARROW, synthetic_checkpoint
     from engine.checkpoint import inspect_checkpoint
 
     if options.checkpoint is not None:

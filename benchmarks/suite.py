@@ -12,7 +12,6 @@ import torch
 from benchmarks import machine
 from benchmarks.bench import Bench, SkipSection
 from benchmarks.budget import Budget
-from benchmarks.crew import Crew
 from benchmarks.floor import floor_seconds
 from benchmarks.plan import SECTIONS, Plan
 from benchmarks.plot import plot
@@ -31,9 +30,10 @@ from benchmarks.sections import (
     variants,
 )
 from benchmarks.sections import machine as ceilings
-from benchmarks.subjects import NotHere, Subject
+from benchmarks.subjects.crew import Crew
+from benchmarks.subjects.subject import NotHere, Subject
+from benchmarks.subjects.worker import WorkerFailed
 from benchmarks.targets import judge, rtx3090
-from benchmarks.worker import WorkerFailed
 
 _CORES = 8
 _UNDISTURBED = ("machine", "cold")

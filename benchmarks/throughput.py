@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.drive import Log, Visit, WithPng, callers
-from benchmarks.subjects import Subject
+from benchmarks.subjects.subject import Subject
 from engine import GenerationRequest
 
 _LOOK, _WATCH = 0.005, 0.001  # seconds between two looks at what was prepared, and at the evaluations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.bench import Bench, SkipSection
 from benchmarks.plan import FAST
 from benchmarks.sections.load import keep, serve, times
-from benchmarks.worker import Worker, WorkerFailed
+from benchmarks.subjects.worker import Worker, WorkerFailed
 
 
 def run(bench: Bench, seconds: float) -> None:

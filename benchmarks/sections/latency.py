@@ -8,11 +8,11 @@ from functools import partial
 
 from benchmarks.bench import Bench, SkipSection
 from benchmarks.drive import Timed, paint_timed
-from benchmarks.peers.comfyui import ComfyuiSubject
 from benchmarks.pictures import psnr
 from benchmarks.samples import paired
-from benchmarks.subjects import EngineSubject
-from benchmarks.worker import Worker, WorkerFailed
+from benchmarks.subjects.engine import EngineSubject
+from benchmarks.subjects.peers.comfyui import ComfyuiSubject
+from benchmarks.subjects.worker import Worker, WorkerFailed
 from benchmarks.workloads import alone
 
 _PNG = " with PNG"

@@ -13,12 +13,13 @@ from functools import partial
 from benchmarks.bench import Bench, SkipSection
 from benchmarks.drive import Visit
 from benchmarks.figures import Condition
-from benchmarks.peers.comfyui import ComfyuiSubject
 from benchmarks.plan import FAST
 from benchmarks.samples import paired
-from benchmarks.subjects import EngineSubject, Subject
+from benchmarks.subjects.engine import EngineSubject
+from benchmarks.subjects.peers.comfyui import ComfyuiSubject
+from benchmarks.subjects.subject import Subject
+from benchmarks.subjects.worker import Worker, WorkerFailed, WorkerLost
 from benchmarks.throughput import Window, observe_window
-from benchmarks.worker import Worker, WorkerFailed, WorkerLost
 from benchmarks.workloads import Mixed
 
 _OURS, _THEIRS = 3, 6  # pictures one after another that a window is long enough for

@@ -8,7 +8,7 @@ from functools import partial
 from benchmarks.bench import Bench, SkipSection
 from benchmarks.drive import Timed, paint_timed
 from benchmarks.pictures import psnr
-from benchmarks.worker import Worker
+from benchmarks.subjects.worker import Worker
 from benchmarks.workloads import Scale, alone
 from engine import GenerationRequest
 from engine.config import MODELS_FOLDER

@@ -9,7 +9,7 @@ from benchmarks.bench import Bench
 from benchmarks.drive import paint_timed
 from benchmarks.plan import Variant
 from benchmarks.sections.load import in_turns, keep
-from benchmarks.worker import Worker
+from benchmarks.subjects.worker import Worker
 from benchmarks.workloads import alone
 
 _ALONE = 5  # part of the time

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.subjects import GivenUp, NotHere, Picture
+from benchmarks.subjects.subject import GivenUp, NotHere, Picture
 from engine import GenerationRequest
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.observe import Watch, _idle, memory_now, observe_stages, peak_memory
-from benchmarks.subjects import EngineSubject
+from benchmarks.subjects.engine import EngineSubject
 from benchmarks.workloads import Alone, Mixed, Scale, alone
 
 SCALE = Scale(size=64, steps=3)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from benchmarks.subjects import GivenUp
+from benchmarks.subjects.subject import GivenUp
 
 T = TypeVar("T")
 

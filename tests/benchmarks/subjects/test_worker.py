@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from benchmarks.drive import paint_timed
-from benchmarks.subjects import NotHere
-from benchmarks.worker import Worker, WorkerFailed, WorkerLost
+from benchmarks.subjects.subject import NotHere
+from benchmarks.subjects.worker import Worker, WorkerFailed, WorkerLost
 from benchmarks.workloads import Scale, alone
 from tests.benchmarks.fakes import FakeSubject, die, fail, process_number, sleep_long
 

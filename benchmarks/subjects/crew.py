@@ -8,8 +8,8 @@ from functools import partial
 
 from benchmarks.drive import warm_up
 from benchmarks.plan import Plan
-from benchmarks.subjects import NotHere, Subject
-from benchmarks.worker import Worker, WorkerFailed
+from benchmarks.subjects.subject import NotHere, Subject
+from benchmarks.subjects.worker import Worker, WorkerFailed
 from benchmarks.workloads import Alone
 
 _FIRST = 1_000_000  # numbers of the warm-up's requests, so that no measured prompt is in a cache

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-CACHE = Path(__file__).resolve().parent / "checkpoints"
+CACHE = Path(__file__).resolve().parent.parent / "checkpoints"
 """Where synthetic checkpoints are kept between runs; git ignores it."""
 
 _POOL = 2**24 - 3  # values that all tensors are cut from; odd, so that no two rows of a matrix are alike

@@ -6,7 +6,7 @@ import multiprocessing
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, SpawnContext
 
-_NEEDED = ["engine.engine", "benchmarks.peers.diffusers", "benchmarks.drive", "benchmarks.observe"]
+_NEEDED = ["engine.engine", "benchmarks.subjects.peers.diffusers", "benchmarks.drive", "benchmarks.observe"]
 
 
 def context(device: str) -> SpawnContext | ForkServerContext:

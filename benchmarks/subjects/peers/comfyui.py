@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.subjects import GivenUp, NotHere, Picture
+from benchmarks.subjects.subject import GivenUp, NotHere, Picture
 from engine import GenerationRequest
 from engine.formats.comfyui import api_workflow
 

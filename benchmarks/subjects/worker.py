@@ -18,8 +18,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.nursery import context
-from benchmarks.subjects import NotHere, Subject
+from benchmarks.subjects.processes import context
+from benchmarks.subjects.subject import NotHere, Subject
 
 T = TypeVar("T")
 _LINES = 3  # of a dead worker's last words

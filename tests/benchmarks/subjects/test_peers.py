@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.checkpoint import NARROW, synthetic_checkpoint
-from benchmarks.peers.comfyui import ComfyuiSubject
-from benchmarks.peers.diffusers import DiffusersSubject
-from benchmarks.peers.stable_diffusion_cpp import StableDiffusionCppSubject
 from benchmarks.pictures import MOST, psnr
-from benchmarks.subjects import EngineSubject, GivenUp, NotHere
+from benchmarks.subjects.engine import EngineSubject
+from benchmarks.subjects.peers.comfyui import ComfyuiSubject
+from benchmarks.subjects.peers.diffusers import DiffusersSubject
+from benchmarks.subjects.peers.stable_diffusion_cpp import StableDiffusionCppSubject
+from benchmarks.subjects.subject import GivenUp, NotHere
+from benchmarks.subjects.synthetic_checkpoint import NARROW, synthetic_checkpoint
 from benchmarks.workloads import SAMPLERS, Scale, alone
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own

@@ -18,9 +18,9 @@ import diffusers
 import numpy as np
 import torch
 
-from benchmarks.peers.turns import Turns
 from benchmarks.plan import Mode
-from benchmarks.subjects import Picture
+from benchmarks.subjects.peers.turns import Turns
+from benchmarks.subjects.subject import Picture
 from benchmarks.workloads import SAMPLERS, Mixed, Scale
 from engine import GenerationRequest
 from engine.batching.trajectory import sigmas_of

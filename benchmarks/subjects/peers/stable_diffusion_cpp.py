@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.turns import Turns
-from benchmarks.subjects import Picture
+from benchmarks.subjects.peers.turns import Turns
+from benchmarks.subjects.subject import Picture
 from engine import GenerationRequest
 
 PACKAGE = "stable-diffusion-cpp-python"

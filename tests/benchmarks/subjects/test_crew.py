@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.crew import Crew
-from benchmarks.subjects import Subject
-from benchmarks.worker import WorkerLost
+from benchmarks.subjects.crew import Crew
+from benchmarks.subjects.subject import Subject
+from benchmarks.subjects.worker import WorkerLost
 from benchmarks.workloads import Scale
 from tests.benchmarks.fakes import FakeSubject
 from tests.benchmarks.reports import plan
