@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.budget import Budget
 from benchmarks.figures import Better, Condition, Figure
-from benchmarks.floor import Ceilings, Work, count_work
-from benchmarks.machine import memory_bytes
+from benchmarks.measuring.floor import Ceilings, Work, count_work
+from benchmarks.measuring.machine import memory_bytes
 from benchmarks.plan import Plan, Variant
 from benchmarks.report import Report
 from benchmarks.subjects.crew import Crew

@@ -20,8 +20,8 @@ if not __package__:  # run as a file, whose folder must not hide the modules of 
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from benchmarks.figures import Figure
+from benchmarks.measuring.samples import Factor, factor
 from benchmarks.report import BadReport, read_report
-from benchmarks.samples import Factor, factor
 
 _SAME = (
     ("machine", "device"),

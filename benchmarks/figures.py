@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from benchmarks.samples import median, percentile
+from benchmarks.measuring.samples import median, percentile
 
 Better = Literal["lower", "higher", "neither"]
 Condition = str | int | float

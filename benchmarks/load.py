@@ -32,7 +32,7 @@ from benchmarks.load_plan import DIALECTS, MOST_PICTURES, Call, Habits, plan, re
 from benchmarks.load_report import Report, memory, report, spread, text
 from benchmarks.load_server import NoServer, OwnServer, own_server
 from benchmarks.load_visits import Clock, Visit, drive, make
-from benchmarks.workloads import Scale
+from benchmarks.measuring.workloads import Scale
 from engine import BadRequest
 
 _MISTAKE = 2

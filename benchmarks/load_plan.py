@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from benchmarks.workloads import Mixed, Scale, arrivals
+from benchmarks.measuring.workloads import Mixed, Scale, arrivals
 from engine import GenerationRequest
 
 Dialect = Literal["native", "async", "openai", "sdapi", "comfyui", "replicate", "huggingface"]

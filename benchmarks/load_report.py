@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.load_audit import Row
 from benchmarks.load_plan import DIALECTS
 from benchmarks.load_visits import Visit
-from benchmarks.samples import percentile
+from benchmarks.measuring.samples import percentile
 
 _SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 _WARM = 0.25

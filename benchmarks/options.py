@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from benchmarks.measuring.workloads import Scale
 from benchmarks.plan import PEERS, SECTIONS, TARGETS, Device, Mode, Plan, Variant, fit
-from benchmarks.workloads import Scale
 from engine import EngineConfig
 from engine.config import MODELS_FOLDER
 

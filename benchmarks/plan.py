@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.workloads import Scale
+from benchmarks.measuring.workloads import Scale
 
 SECTIONS: Mapping[str, float] = {
     "machine": 1,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import machine
 from benchmarks.bench import Bench, SkipSection
 from benchmarks.budget import Budget
-from benchmarks.floor import floor_seconds
+from benchmarks.measuring import machine
+from benchmarks.measuring.floor import floor_seconds
 from benchmarks.plan import SECTIONS, Plan
 from benchmarks.plot import plot
 from benchmarks.report import Report

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.figures import Figure
-from benchmarks.floor import Ceilings, Work, floor_seconds
+from benchmarks.measuring.floor import Ceilings, Work, floor_seconds
+from benchmarks.measuring.samples import median
 from benchmarks.plan import Plan
 from benchmarks.report import Outcome, Report, Verdict
-from benchmarks.samples import median
 
 USERS_3090 = 2.5
 """Seconds an image on an RTX 3090 that this project's users started from."""

@@ -44,7 +44,7 @@ def _read_once(checkpoint: Path) -> None:
 
 def _start(bench: Bench, seconds: float) -> dict[str, float]:
     plan = bench.plan
-    command = [sys.executable, "-m", "benchmarks.first_picture", str(plan.checkpoint.resolve())]
+    command = [sys.executable, "-m", "benchmarks.measuring.first_picture", str(plan.checkpoint.resolve())]
     command += [f"--device={plan.device}", f"--dtype={plan.dtype}"]
     command += [f"--size={plan.scale.size}", f"--steps={plan.scale.steps}", f"--settings={json.dumps(plan.settings)}"]
     began = time.time()

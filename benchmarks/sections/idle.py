@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.bench import Bench, SkipSection
-from benchmarks.observe import observe_idleness
+from benchmarks.measuring.stages import observe_idleness
+from benchmarks.measuring.workloads import Mixed
 from benchmarks.sections.load import prime, times
-from benchmarks.workloads import Mixed
 
 
 def run(bench: Bench, seconds: float) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from functools import partial
 
 from benchmarks.bench import Bench, SkipSection
-from benchmarks.drive import Timed, paint_timed
-from benchmarks.pictures import psnr
-from benchmarks.samples import paired
+from benchmarks.measuring.callers import Timed, paint_timed
+from benchmarks.measuring.likeness import psnr
+from benchmarks.measuring.samples import paired
+from benchmarks.measuring.workloads import alone
 from benchmarks.subjects.engine import EngineSubject
 from benchmarks.subjects.peers.comfyui import ComfyuiSubject
 from benchmarks.subjects.worker import Worker, WorkerFailed
-from benchmarks.workloads import alone
 
 _PNG = " with PNG"
 

@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from benchmarks.bench import Bench, SkipSection
-from benchmarks.drive import Visit
 from benchmarks.figures import Condition
+from benchmarks.measuring.callers import Visit
+from benchmarks.measuring.samples import paired
+from benchmarks.measuring.throughput import Window, observe_window
+from benchmarks.measuring.workloads import Mixed
 from benchmarks.plan import FAST
-from benchmarks.samples import paired
 from benchmarks.subjects.engine import EngineSubject
 from benchmarks.subjects.peers.comfyui import ComfyuiSubject
 from benchmarks.subjects.subject import Subject
 from benchmarks.subjects.worker import Worker, WorkerFailed, WorkerLost
-from benchmarks.throughput import Window, observe_window
-from benchmarks.workloads import Mixed
 
 _OURS, _THEIRS = 3, 6  # pictures one after another that a window is long enough for
 _ROUNDS = 1.3  # the longest picture of the mix beside the average, about

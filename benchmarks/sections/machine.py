@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from benchmarks.bench import Bench
-from benchmarks.floor import floor_rate, floor_seconds
-from benchmarks.machine import measure_peaks
+from benchmarks.measuring.floor import floor_rate, floor_seconds
+from benchmarks.measuring.machine import measure_peaks
 
 
 def run(bench: Bench, seconds: float) -> None:

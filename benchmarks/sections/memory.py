@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from benchmarks.bench import Bench
-from benchmarks.observe import Memory, memory_now, peak_memory
-from benchmarks.workloads import Alone, Mixed
+from benchmarks.measuring.memory import Memory, memory_now, peak_memory
+from benchmarks.measuring.workloads import Alone, Mixed
 
 
 def run(bench: Bench, seconds: float) -> None:

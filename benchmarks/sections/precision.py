@@ -6,10 +6,10 @@ from dataclasses import replace
 from functools import partial
 
 from benchmarks.bench import Bench, SkipSection
-from benchmarks.drive import Timed, paint_timed
-from benchmarks.pictures import psnr
+from benchmarks.measuring.callers import Timed, paint_timed
+from benchmarks.measuring.likeness import psnr
+from benchmarks.measuring.workloads import Scale, alone
 from benchmarks.subjects.worker import Worker
-from benchmarks.workloads import Scale, alone
 from engine import GenerationRequest
 from engine.config import MODELS_FOLDER
 

@@ -6,9 +6,9 @@ from functools import partial
 from itertools import islice
 
 from benchmarks.bench import Bench, SkipSection
-from benchmarks.drive import paint_all
-from benchmarks.observe import memory_now
-from benchmarks.workloads import Mixed, Scale
+from benchmarks.measuring.callers import paint_all
+from benchmarks.measuring.memory import memory_now
+from benchmarks.measuring.workloads import Mixed, Scale
 
 _LEAST = 50
 

@@ -6,8 +6,8 @@ from functools import partial
 from itertools import islice
 
 from benchmarks.bench import Bench
-from benchmarks.observe import Stages, observe_stages
-from benchmarks.workloads import Alone
+from benchmarks.measuring.stages import Stages, observe_stages
+from benchmarks.measuring.workloads import Alone
 
 
 def run(bench: Bench, seconds: float) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from benchmarks.bench import Bench
-from benchmarks.drive import paint_timed
+from benchmarks.measuring.callers import paint_timed
+from benchmarks.measuring.workloads import alone
 from benchmarks.plan import Variant
 from benchmarks.sections.load import in_turns, keep
 from benchmarks.subjects.worker import Worker
-from benchmarks.workloads import alone
 
 _ALONE = 5  # part of the time
 

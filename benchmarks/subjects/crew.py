@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from benchmarks.drive import warm_up
+from benchmarks.measuring.callers import warm_up
+from benchmarks.measuring.workloads import Alone
 from benchmarks.plan import Plan
 from benchmarks.subjects.subject import NotHere, Subject
 from benchmarks.subjects.worker import Worker, WorkerFailed
-from benchmarks.workloads import Alone
 
 _FIRST = 1_000_000  # numbers of the warm-up's requests, so that no measured prompt is in a cache
 _WARM_SECONDS = 60.0

@@ -6,7 +6,13 @@ import multiprocessing
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, SpawnContext
 
-_NEEDED = ["engine.engine", "benchmarks.subjects.peers.diffusers", "benchmarks.drive", "benchmarks.observe"]
+_NEEDED = [
+    "engine.engine",
+    "benchmarks.subjects.peers.diffusers",
+    "benchmarks.measuring.throughput",
+    "benchmarks.measuring.stages",
+    "benchmarks.measuring.memory",
+]
 
 
 def context(device: str) -> SpawnContext | ForkServerContext:

@@ -1,7 +1,7 @@
-"""Whose speed is measured: the engine, and the protocol that its peers meet too.
+"""The protocol that everything meets whose speed is measured.
 
-A subject is described here and opened in a process of its own (``benchmarks.subjects.worker``); so it is small enough to be
-pickled before it is opened.
+A subject is described in one process and opened in another, its worker's. So it is small enough to be pickled before
+it is opened.
 """
 
 from __future__ import annotations

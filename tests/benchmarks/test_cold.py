@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.bench import Bench
 from benchmarks.sections import cold
-from tests.benchmarks.test_throughput import bench_of
+from tests.benchmarks.measuring.test_throughput import bench_of
 
 
 def test_the_first_start_reads_from_the_disk_and_does_not_count(

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import compare as module
 from benchmarks.compare import compare, main
 from benchmarks.figures import Better
-from tests.benchmarks.reports import MACHINE, around, figure, report
+from tests.benchmarks.made_reports import MACHINE, around, figure, report
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

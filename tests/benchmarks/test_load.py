@@ -19,7 +19,7 @@ from benchmarks.load_dialects import Caller
 from benchmarks.load_plan import DIALECTS, Call, Dialect, Habits, plan, read_mix
 from benchmarks.load_report import memory, report, spread, text
 from benchmarks.load_visits import Clock, Visit, drive, make
-from benchmarks.workloads import Scale
+from benchmarks.measuring.workloads import Scale
 from engine import GenerationRequest
 
 ALL = Habits(mix=read_mix(",".join(DIALECTS)), cancels=0.2, hang_ups=0.3)

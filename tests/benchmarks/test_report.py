@@ -13,7 +13,7 @@ from benchmarks.figures import Figure
 from benchmarks.plot import plot
 from benchmarks.report import BadReport, Verdict, read_report
 from benchmarks.table import table
-from tests.benchmarks.reports import figure, report
+from tests.benchmarks.made_reports import figure, report
 
 SEVERAL = (0.2, 0.1, 0.3)
 

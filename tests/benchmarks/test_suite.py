@@ -15,11 +15,11 @@ from benchmarks import suite
 from benchmarks.__main__ import main
 from benchmarks.bench import Bench, SkipSection
 from benchmarks.budget import Budget
+from benchmarks.measuring.workloads import Scale
 from benchmarks.options import parser, plan_of
 from benchmarks.plan import SECTIONS, Variant
 from benchmarks.report import read_report
-from benchmarks.workloads import Scale
-from tests.benchmarks.reports import plan
+from tests.benchmarks.made_reports import plan
 
 LOADED = ("load", "pictures")
 ROOT = Path(__file__).resolve().parent.parent.parent

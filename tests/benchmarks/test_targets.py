@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.floor import Work
+from benchmarks.measuring.floor import Work
+from benchmarks.measuring.workloads import Scale
 from benchmarks.report import Verdict
 from benchmarks.targets import judge, rtx3090
-from benchmarks.workloads import Scale
-from tests.benchmarks.reports import figure, plan, report
+from tests.benchmarks.made_reports import figure, plan, report
 
 WORK = Work(step=int(1.607e12), decode=int(2.515e12), encode=int(0.027e12), unet_parameters=859_520_964)
 CARD = "NVIDIA GeForce RTX 3090"

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.measuring.workloads import Scale
 from benchmarks.subjects.crew import Crew
 from benchmarks.subjects.subject import Subject
 from benchmarks.subjects.worker import WorkerLost
-from benchmarks.workloads import Scale
 from tests.benchmarks.fakes import FakeSubject
-from tests.benchmarks.reports import plan
+from tests.benchmarks.made_reports import plan
 
 
 class InlineWorker:

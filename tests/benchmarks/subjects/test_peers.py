@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.pictures import MOST, psnr
+from benchmarks.measuring.likeness import MOST, psnr
+from benchmarks.measuring.workloads import SAMPLERS, Scale, alone
 from benchmarks.subjects.engine import EngineSubject
 from benchmarks.subjects.peers.comfyui import ComfyuiSubject
 from benchmarks.subjects.peers.diffusers import DiffusersSubject
 from benchmarks.subjects.peers.stable_diffusion_cpp import StableDiffusionCppSubject
 from benchmarks.subjects.subject import GivenUp, NotHere
 from benchmarks.subjects.synthetic_checkpoint import NARROW, synthetic_checkpoint
-from benchmarks.workloads import SAMPLERS, Scale, alone
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
 

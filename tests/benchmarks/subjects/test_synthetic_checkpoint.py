@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.floor import Ceilings, count_work, floor_rate, floor_seconds
+from benchmarks.measuring.floor import Ceilings, count_work, floor_rate, floor_seconds
 from benchmarks.subjects.synthetic_checkpoint import FULL, NARROW, Widths, shapes, synthetic_checkpoint
 from engine.checkpoint import inspect_checkpoint
 from tests.loading import load

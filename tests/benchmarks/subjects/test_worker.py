@@ -10,10 +10,10 @@ from functools import partial
 import psutil
 import pytest
 
-from benchmarks.drive import paint_timed
+from benchmarks.measuring.callers import paint_timed
+from benchmarks.measuring.workloads import Scale, alone
 from benchmarks.subjects.subject import NotHere
 from benchmarks.subjects.worker import Worker, WorkerFailed, WorkerLost
-from benchmarks.workloads import Scale, alone
 from tests.benchmarks.fakes import FakeSubject, die, fail, process_number, sleep_long
 
 PATIENCE = 120.0

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.load import Outcome, Target, put_load
 from benchmarks.load_plan import DIALECTS, Call, Habits, plan, read_mix
-from benchmarks.workloads import Scale
+from benchmarks.measuring.workloads import Scale
 from server.backends.instant import InstantBackend
 from server.job import Job
 from tests.server.conftest import RunningServer

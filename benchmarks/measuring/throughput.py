@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.drive import Log, Visit, WithPng, callers
+from benchmarks.measuring.callers import Log, Visit, WithPng, callers
 from benchmarks.subjects.subject import Subject
 from engine import GenerationRequest
 

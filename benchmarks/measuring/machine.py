@@ -16,12 +16,12 @@ from typing import Any
 import psutil
 import torch
 
-from benchmarks.floor import Ceilings
-from benchmarks.samples import median
+from benchmarks.measuring.floor import Ceilings
+from benchmarks.measuring.samples import median
 from engine.device.devices import device_name
 
 _VERSIONED = ("torch", "diffusers", "transformers", "numpy", "triton", "pillow", "safetensors")
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parent.parent.parent
 _WARM, _TIMED = 3, 10
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.samples import _rank_sum_ways, factor, median, paired, percentile
-from tests.benchmarks.reports import around
+from benchmarks.measuring.samples import _rank_sum_ways, factor, median, paired, percentile
+from tests.benchmarks.made_reports import around
 
 values = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=30)
 

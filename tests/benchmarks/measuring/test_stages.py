@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.observe import Watch, _idle, memory_now, observe_stages, peak_memory
+from benchmarks.measuring.stages import Watch, _idle, observe_stages
+from benchmarks.measuring.workloads import Alone, Scale, alone
 from benchmarks.subjects.engine import EngineSubject
-from benchmarks.workloads import Alone, Mixed, Scale, alone
 
 SCALE = Scale(size=64, steps=3)
 
@@ -73,13 +73,3 @@ def test_the_engine_counts_an_evaluation_for_every_step_of_a_picture(subject: En
 )
 def test_idle_is_what_nothing_covers(busy: list[tuple[float, float]], idle: float) -> None:
     assert _idle(busy, 0.0, 10.0) == pytest.approx(idle)
-
-
-@pytest.mark.parametrize("clients", [1, 3])
-def test_the_most_memory_is_at_least_what_is_in_use_now(subject: EngineSubject, clients: int) -> None:
-    source = Alone(SCALE, 20) if clients == 1 else Mixed(SCALE, 0)
-    most = peak_memory(subject, source, clients, seconds=0.2)
-    now = memory_now(subject)
-    assert most.process > 2**27
-    assert now.process > 2**27
-    assert most.device is now.device is None

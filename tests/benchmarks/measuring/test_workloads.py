@@ -7,8 +7,8 @@ import statistics
 
 import pytest
 
+from benchmarks.measuring.workloads import SAMPLERS, Alone, Mixed, Scale, alone, arrivals
 from benchmarks.sections.arrivals import rates_below
-from benchmarks.workloads import SAMPLERS, Alone, Mixed, Scale, alone, arrivals
 from engine.batching.trajectory import sigmas_of
 
 SCALE = Scale(size=64, steps=20)

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from benchmarks import drive
 from benchmarks.bench import Bench, SkipSection
 from benchmarks.budget import Budget
+from benchmarks.measuring import callers as drive
+from benchmarks.measuring.throughput import Window, observe_window
+from benchmarks.measuring.workloads import Mixed, Scale
 from benchmarks.sections import load
 from benchmarks.sections.load import in_turns, prime, rate, serve
 from benchmarks.subjects.crew import Crew
 from benchmarks.subjects.engine import EngineSubject
 from benchmarks.subjects.peers.comfyui import ComfyuiSubject
-from benchmarks.throughput import Window, observe_window
-from benchmarks.workloads import Mixed, Scale
 from tests.benchmarks.fakes import FakeSubject, SteadySubject
-from tests.benchmarks.reports import plan, report
+from tests.benchmarks.made_reports import plan, report
 from tests.benchmarks.subjects.test_crew import InlineWorker
 
 SCALE = Scale(size=16, steps=20)

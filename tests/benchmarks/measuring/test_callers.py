@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.drive import closed_loop, open_loop, paint_all, paint_timed, warm_up
-from benchmarks.workloads import Alone, Mixed, Scale, alone
+from benchmarks.measuring.callers import closed_loop, open_loop, paint_all, paint_timed, warm_up
+from benchmarks.measuring.workloads import Alone, Mixed, Scale, alone
 from tests.benchmarks.fakes import FakeSubject
 
 SCALE = Scale(size=16, steps=4)

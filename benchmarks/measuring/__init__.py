@@ -1,0 +1,1 @@
+"""How things are measured: requests and their times, callers, clocks, memory, and what the numbers say."""
