@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.quick:
         preload()
+    from benchmarks.reports.table import table
     from benchmarks.suite import run
-    from benchmarks.table import table
 
     signal.signal(signal.SIGTERM, _stopped)  # so that a time limit from outside ends the workers too
     try:

@@ -11,11 +11,11 @@ from typing import TypeVar
 import torch
 
 from benchmarks.budget import Budget
-from benchmarks.figures import Better, Condition, Figure
 from benchmarks.measuring.floor import Ceilings, Work, count_work
 from benchmarks.measuring.machine import memory_bytes
 from benchmarks.plan import Plan, Variant
-from benchmarks.report import Report
+from benchmarks.reports.figures import Better, Condition, Figure
+from benchmarks.reports.report import Report
 from benchmarks.subjects.crew import Crew
 from benchmarks.subjects.engine import EngineSubject
 from benchmarks.subjects.peers.comfyui import ComfyuiSubject

@@ -14,8 +14,9 @@ from benchmarks.budget import Budget
 from benchmarks.measuring import machine
 from benchmarks.measuring.floor import floor_seconds
 from benchmarks.plan import SECTIONS, Plan
-from benchmarks.plot import plot
-from benchmarks.report import Report
+from benchmarks.reports.plot import plot
+from benchmarks.reports.report import Report
+from benchmarks.reports.targets import judge, rtx3090
 from benchmarks.sections import (
     arrivals,
     cold,
@@ -33,7 +34,6 @@ from benchmarks.sections import machine as ceilings
 from benchmarks.subjects.crew import Crew
 from benchmarks.subjects.subject import NotHere, Subject
 from benchmarks.subjects.worker import WorkerFailed
-from benchmarks.targets import judge, rtx3090
 
 _CORES = 8
 _UNDISTURBED = ("machine", "cold")

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from benchmarks.bench import Bench, SkipSection
-from benchmarks.figures import Condition
 from benchmarks.measuring.callers import Visit
 from benchmarks.measuring.samples import paired
 from benchmarks.measuring.throughput import Window, observe_window
 from benchmarks.measuring.workloads import Mixed
 from benchmarks.plan import FAST
+from benchmarks.reports.figures import Condition
 from benchmarks.subjects.engine import EngineSubject
 from benchmarks.subjects.peers.comfyui import ComfyuiSubject
 from benchmarks.subjects.subject import Subject

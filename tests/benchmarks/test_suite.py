@@ -18,7 +18,7 @@ from benchmarks.budget import Budget
 from benchmarks.measuring.workloads import Scale
 from benchmarks.options import parser, plan_of
 from benchmarks.plan import SECTIONS, Variant
-from benchmarks.report import read_report
+from benchmarks.reports.report import read_report
 from tests.benchmarks.made_reports import plan
 
 LOADED = ("load", "pictures")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.figures import Figure
+from benchmarks.reports.figures import Figure
 
 SCHEMA = 1
 _FIELDS = {

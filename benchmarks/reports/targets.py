@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.figures import Figure
 from benchmarks.measuring.floor import Ceilings, Work, floor_seconds
 from benchmarks.measuring.samples import median
 from benchmarks.plan import Plan
-from benchmarks.report import Outcome, Report, Verdict
+from benchmarks.reports.figures import Figure
+from benchmarks.reports.report import Outcome, Report, Verdict
 
 USERS_3090 = 2.5
 """Seconds an image on an RTX 3090 that this project's users started from."""

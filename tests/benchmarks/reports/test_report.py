@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.figures import Figure
-from benchmarks.plot import plot
-from benchmarks.report import BadReport, Verdict, read_report
-from benchmarks.table import table
+from benchmarks.reports.figures import Figure
+from benchmarks.reports.plot import plot
+from benchmarks.reports.report import BadReport, Verdict, read_report
+from benchmarks.reports.table import table
 from tests.benchmarks.made_reports import figure, report
 
 SEVERAL = (0.2, 0.1, 0.3)

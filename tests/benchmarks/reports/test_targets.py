@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.measuring.floor import Work
 from benchmarks.measuring.workloads import Scale
-from benchmarks.report import Verdict
-from benchmarks.targets import judge, rtx3090
+from benchmarks.reports.report import Verdict
+from benchmarks.reports.targets import judge, rtx3090
 from tests.benchmarks.made_reports import figure, plan, report
 
 WORK = Work(step=int(1.607e12), decode=int(2.515e12), encode=int(0.027e12), unet_parameters=859_520_964)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import compare as module
-from benchmarks.compare import compare, main
-from benchmarks.figures import Better
+from benchmarks.compare import main
+from benchmarks.reports.comparison import compare
+from benchmarks.reports.figures import Better
 from tests.benchmarks.made_reports import MACHINE, around, figure, report
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def kinds(old: float, new: float, *, better: Better = "lower", count: int = 12, seed: int = 0, **fields: str) -> str:
@@ -72,7 +72,7 @@ def test_exit_status_and_words(tmp_path: Path, capsys: pytest.CaptureFixture[str
     new = report(tmp_path, slow, peer, name="new").path
     assert main([str(old), str(new)]) == 1
     assert "worse: latency: a picture, engine float16" in (said := capsys.readouterr().out)
-    assert "1 worse, 0 better, 0 otherwise changed, 1 within the noise" in said
+    assert "1 worse, 0 better, 0 changed otherwise, 1 within the noise" in said
     assert main([str(new), str(old)]) == 0
     assert "1 better" in capsys.readouterr().out
     assert main([str(old), str(old)]) == 0
@@ -90,14 +90,13 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys: pytest.Captu
     new.plan = {**new.plan, "settings": {"unet_rows": "8"}}
     new.write()
     assert main([str(old.path), str(new.path)]) == 2
-    assert "plan settings: {} then, {'unet_rows': '8'} now" in capsys.readouterr().err
+    assert "plan settings: {} in the old report, {'unet_rows': '8'} in the new one" in capsys.readouterr().err
     assert main([str(old.path), str(tmp_path / "none.json")]) == 2
 
 
-def test_it_runs_as_a_file_from_anywhere(tmp_path: Path) -> None:
+def test_it_runs_as_a_module(tmp_path: Path) -> None:
     path = report(tmp_path, figure("a picture")).path
-    command = [sys.executable, str(ROOT / "benchmarks" / "compare.py"), str(path), str(path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "benchmarks.compare", str(path), str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "0 worse" in done.stdout
-    assert module.__package__ == "benchmarks"
