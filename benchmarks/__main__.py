@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from benchmarks.options import RESULTS, parser, plan_of
 from benchmarks.subjects.processes import preload
+from benchmarks.suite.options import RESULTS, parser, plan_of
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
-    from benchmarks.plan import Plan
+    from benchmarks.suite.plan import Plan
 
 _MISTAKE, _STOPPED = 2, 130
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         preload()
     from benchmarks.reports.table import table
-    from benchmarks.suite import run
+    from benchmarks.suite.suite import run
 
     signal.signal(signal.SIGTERM, _stopped)  # so that a time limit from outside ends the workers too
     try:

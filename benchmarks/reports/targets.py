@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from benchmarks.measuring.floor import Ceilings, Work, floor_seconds
 from benchmarks.measuring.samples import median
-from benchmarks.plan import Plan
 from benchmarks.reports.figures import Figure
 from benchmarks.reports.report import Outcome, Report, Verdict
+from benchmarks.suite.plan import Plan
 
 USERS_3090 = 2.5
 """Seconds an image on an RTX 3090 that this project's users started from."""

@@ -8,9 +8,9 @@ from functools import partial
 
 from benchmarks.measuring.callers import warm_up
 from benchmarks.measuring.workloads import Alone
-from benchmarks.plan import Plan
 from benchmarks.subjects.subject import NotHere, Subject
 from benchmarks.subjects.worker import Worker, WorkerFailed
+from benchmarks.suite.plan import Plan
 
 _FIRST = 1_000_000  # numbers of the warm-up's requests, so that no measured prompt is in a cache
 _WARM_SECONDS = 60.0

@@ -6,9 +6,9 @@ import random
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plan import Plan
 from benchmarks.reports.figures import Figure
 from benchmarks.reports.report import Report
+from benchmarks.suite.plan import Plan
 
 MACHINE = {"device": "a device", "versions": {"torch": "2"}, "commit": "abc"}
 

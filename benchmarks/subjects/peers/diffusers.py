@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from benchmarks.measuring.workloads import SAMPLERS, Mixed, Scale
-from benchmarks.plan import Mode
 from benchmarks.subjects.peers.turns import Turns
 from benchmarks.subjects.subject import Picture
+from benchmarks.suite.plan import Mode
 from engine import GenerationRequest
 from engine.batching.trajectory import sigmas_of
 from engine.checkpoint.contents import read_contents

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from benchmarks.bench import Bench, SkipSection
-from benchmarks.budget import Budget
 from benchmarks.measuring import callers as drive
 from benchmarks.measuring.throughput import Window, observe_window
 from benchmarks.measuring.workloads import Mixed, Scale
-from benchmarks.sections import load
-from benchmarks.sections.load import in_turns, prime, rate, serve
 from benchmarks.subjects.crew import Crew
 from benchmarks.subjects.engine import EngineSubject
 from benchmarks.subjects.peers.comfyui import ComfyuiSubject
+from benchmarks.suite.bench import Bench, SkipSection
+from benchmarks.suite.budget import Budget
+from benchmarks.suite.sections import load
+from benchmarks.suite.sections.load import in_turns, prime, rate, serve
 from tests.benchmarks.fakes import FakeSubject, SteadySubject
 from tests.benchmarks.made_reports import plan, report
 from tests.benchmarks.subjects.test_crew import InlineWorker
@@ -163,7 +163,7 @@ def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(f"{worker.subject.name}{seed}")
         return Window(seconds=1.0, work=20, counted=True, warm_after=0.0, quiet=True, prepared=0, visits=[])
 
-    monkeypatch.setattr("benchmarks.sections.load.serve", noted)
+    monkeypatch.setattr("benchmarks.suite.sections.load.serve", noted)
     return seen
 
 

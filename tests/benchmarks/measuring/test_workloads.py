@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from benchmarks.measuring.workloads import SAMPLERS, Alone, Mixed, Scale, alone, arrivals
-from benchmarks.sections.arrivals import rates_below
+from benchmarks.suite.sections.arrivals import rates_below
 from engine.batching.trajectory import sigmas_of
 
 SCALE = Scale(size=64, steps=20)

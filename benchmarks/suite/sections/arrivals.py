@@ -6,11 +6,11 @@ import math
 from functools import partial
 from typing import Any
 
-from benchmarks.bench import Bench, SkipSection
 from benchmarks.measuring.callers import Visit, open_loop
 from benchmarks.measuring.samples import percentile
 from benchmarks.measuring.workloads import Mixed, arrivals
-from benchmarks.sections.load import prime, tell_failures
+from benchmarks.suite.bench import Bench, SkipSection
+from benchmarks.suite.sections.load import prime, tell_failures
 
 _LEAST = 6  # arrivals that are worth a percentile
 _STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)  # of a decade

@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks import suite
 from benchmarks.__main__ import main
-from benchmarks.bench import Bench, SkipSection
-from benchmarks.budget import Budget
 from benchmarks.measuring.workloads import Scale
-from benchmarks.options import parser, plan_of
-from benchmarks.plan import SECTIONS, Variant
 from benchmarks.reports.report import read_report
+from benchmarks.suite import suite
+from benchmarks.suite.bench import Bench, SkipSection
+from benchmarks.suite.budget import Budget
+from benchmarks.suite.options import parser, plan_of
+from benchmarks.suite.plan import SECTIONS, Variant
 from tests.benchmarks.made_reports import plan
 
 LOADED = ("load", "pictures")
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_smallest_form_measures_everything_that_a_cpu_can(tmp_path: Path, tiny_checkpoint: Path) -> None:

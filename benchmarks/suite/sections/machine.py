@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.bench import Bench
 from benchmarks.measuring.floor import floor_rate, floor_seconds
 from benchmarks.measuring.machine import measure_peaks
+from benchmarks.suite.bench import Bench
 
 
 def run(bench: Bench, seconds: float) -> None:

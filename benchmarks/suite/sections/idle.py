@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks.bench import Bench, SkipSection
 from benchmarks.measuring.stages import observe_idleness
 from benchmarks.measuring.workloads import Mixed
-from benchmarks.sections.load import prime, times
+from benchmarks.suite.bench import Bench, SkipSection
+from benchmarks.suite.sections.load import prime, times
 
 
 def run(bench: Bench, seconds: float) -> None:

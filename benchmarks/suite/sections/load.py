@@ -10,17 +10,17 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from benchmarks.bench import Bench, SkipSection
 from benchmarks.measuring.callers import Visit
 from benchmarks.measuring.samples import paired
 from benchmarks.measuring.throughput import Window, observe_window
 from benchmarks.measuring.workloads import Mixed
-from benchmarks.plan import FAST
 from benchmarks.reports.figures import Condition
 from benchmarks.subjects.engine import EngineSubject
 from benchmarks.subjects.peers.comfyui import ComfyuiSubject
 from benchmarks.subjects.subject import Subject
 from benchmarks.subjects.worker import Worker, WorkerFailed, WorkerLost
+from benchmarks.suite.bench import Bench, SkipSection
+from benchmarks.suite.plan import FAST
 
 _OURS, _THEIRS = 3, 6  # pictures one after another that a window is long enough for
 _ROUNDS = 1.3  # the longest picture of the mix beside the average, about

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from benchmarks.bench import Bench
 from benchmarks.measuring.memory import Memory, memory_now, peak_memory
 from benchmarks.measuring.workloads import Alone, Mixed
+from benchmarks.suite.bench import Bench
 
 
 def run(bench: Bench, seconds: float) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from itertools import islice
 
-from benchmarks.bench import Bench, SkipSection
 from benchmarks.measuring.callers import paint_all
 from benchmarks.measuring.memory import memory_now
 from benchmarks.measuring.workloads import Mixed, Scale
+from benchmarks.suite.bench import Bench, SkipSection
 
 _LEAST = 50
 

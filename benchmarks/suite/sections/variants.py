@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from benchmarks.bench import Bench
 from benchmarks.measuring.callers import paint_timed
 from benchmarks.measuring.workloads import alone
-from benchmarks.plan import Variant
-from benchmarks.sections.load import in_turns, keep
 from benchmarks.subjects.worker import Worker
+from benchmarks.suite.bench import Bench
+from benchmarks.suite.plan import Variant
+from benchmarks.suite.sections.load import in_turns, keep
 
 _ALONE = 5  # part of the time
 

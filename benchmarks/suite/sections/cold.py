@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.bench import Bench, SkipSection
+from benchmarks.suite.bench import Bench, SkipSection
 
 _MOST = 3
-_ROOT = Path(__file__).resolve().parent.parent.parent
+_ROOT = Path(__file__).resolve().parents[3]
 
 
 def run(bench: Bench, seconds: float) -> None:

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.bench import Bench, SkipSection
-from benchmarks.budget import Budget
 from benchmarks.measuring import machine
 from benchmarks.measuring.floor import floor_seconds
-from benchmarks.plan import SECTIONS, Plan
 from benchmarks.reports.plot import plot
 from benchmarks.reports.report import Report
 from benchmarks.reports.targets import judge, rtx3090
-from benchmarks.sections import (
+from benchmarks.subjects.crew import Crew
+from benchmarks.subjects.subject import NotHere, Subject
+from benchmarks.subjects.worker import WorkerFailed
+from benchmarks.suite.bench import Bench, SkipSection
+from benchmarks.suite.budget import Budget
+from benchmarks.suite.plan import SECTIONS, Plan
+from benchmarks.suite.sections import (
     arrivals,
     cold,
     concurrency,
@@ -30,10 +33,7 @@ from benchmarks.sections import (
     stages,
     variants,
 )
-from benchmarks.sections import machine as ceilings
-from benchmarks.subjects.crew import Crew
-from benchmarks.subjects.subject import NotHere, Subject
-from benchmarks.subjects.worker import WorkerFailed
+from benchmarks.suite.sections import machine as ceilings
 
 _CORES = 8
 _UNDISTURBED = ("machine", "cold")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from benchmarks.bench import Bench, SkipSection
 from benchmarks.measuring.callers import Timed, paint_timed
 from benchmarks.measuring.likeness import psnr
 from benchmarks.measuring.workloads import Scale, alone
 from benchmarks.subjects.worker import Worker
+from benchmarks.suite.bench import Bench, SkipSection
 from engine import GenerationRequest
 from engine.config import MODELS_FOLDER
 

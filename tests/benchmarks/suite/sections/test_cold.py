@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench import Bench
-from benchmarks.sections import cold
+from benchmarks.suite.bench import Bench
+from benchmarks.suite.sections import cold
 from tests.benchmarks.measuring.test_throughput import bench_of
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from itertools import islice
 
-from benchmarks.bench import Bench
 from benchmarks.measuring.stages import Stages, observe_stages
 from benchmarks.measuring.workloads import Alone
+from benchmarks.suite.bench import Bench
 
 
 def run(bench: Bench, seconds: float) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from benchmarks.measuring.workloads import Scale
-from benchmarks.plan import PEERS, SECTIONS, TARGETS, Device, Mode, Plan, Variant, fit
+from benchmarks.suite.plan import PEERS, SECTIONS, TARGETS, Device, Mode, Plan, Variant, fit
 from engine import EngineConfig
 from engine.config import MODELS_FOLDER
 
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = Path(__file__).resolve().parent.parent / "results"
 _PATIENCE = 40.0  # seconds a minute of the run, so that one subject does not take the others' time
 _REAL = MODELS_FOLDER / "AWPainting_v1.3.safetensors"
 

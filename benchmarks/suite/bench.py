@@ -10,10 +10,8 @@ from typing import TypeVar
 
 import torch
 
-from benchmarks.budget import Budget
 from benchmarks.measuring.floor import Ceilings, Work, count_work
 from benchmarks.measuring.machine import memory_bytes
-from benchmarks.plan import Plan, Variant
 from benchmarks.reports.figures import Better, Condition, Figure
 from benchmarks.reports.report import Report
 from benchmarks.subjects.crew import Crew
@@ -23,6 +21,8 @@ from benchmarks.subjects.peers.diffusers import DiffusersSubject
 from benchmarks.subjects.peers.stable_diffusion_cpp import StableDiffusionCppSubject
 from benchmarks.subjects.subject import Subject
 from benchmarks.subjects.worker import Worker, WorkerLost
+from benchmarks.suite.budget import Budget
+from benchmarks.suite.plan import Plan, Variant
 from engine.checkpoint import inspect_checkpoint
 
 T = TypeVar("T")

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from benchmarks.bench import Bench, SkipSection
 from benchmarks.measuring.callers import Timed, paint_timed
 from benchmarks.measuring.likeness import psnr
 from benchmarks.measuring.samples import paired
@@ -14,6 +13,7 @@ from benchmarks.measuring.workloads import alone
 from benchmarks.subjects.engine import EngineSubject
 from benchmarks.subjects.peers.comfyui import ComfyuiSubject
 from benchmarks.subjects.worker import Worker, WorkerFailed
+from benchmarks.suite.bench import Bench, SkipSection
 
 _PNG = " with PNG"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.bench import Bench, SkipSection
-from benchmarks.plan import FAST
-from benchmarks.sections.load import keep, serve, times
 from benchmarks.subjects.worker import Worker, WorkerFailed
+from benchmarks.suite.bench import Bench, SkipSection
+from benchmarks.suite.plan import FAST
+from benchmarks.suite.sections.load import keep, serve, times
 
 
 def run(bench: Bench, seconds: float) -> None:
