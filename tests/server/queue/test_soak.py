@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.load import Outcome, Target, put_load
-from benchmarks.load_plan import DIALECTS, Call, Habits, plan, read_mix
+from benchmarks.load.calls import DIALECTS, Call, Habits, plan_calls, read_mix
+from benchmarks.load.target import LoadResult, Target, put_load
 from benchmarks.measuring.workloads import Scale
 from server.backends.instant import InstantBackend
 from server.job import Job
@@ -28,16 +28,16 @@ pytestmark = pytest.mark.anyio
 def calls(jobs: int, rate: float, **changed: Any) -> list[Call]:
     habits = Habits(mix=read_mix(",".join(DIALECTS)), cancels=0.15, hang_ups=0.2, **changed)
     scale = Scale(size=64, steps=2)
-    return plan(rate=rate, seconds=1, jobs=jobs, clients=50, scale=scale, habits=habits, seed=1, run=jobs)
+    return plan_calls(rate=rate, seconds=1, jobs=jobs, clients=50, scale=scale, habits=habits, seed=1, run=jobs)
 
 
-def outcome_of(server: RunningServer, planned: list[Call]) -> Outcome:
+def outcome_of(server: RunningServer, planned: list[Call]) -> LoadResult:
     picture = server.services.outputs.path("a.png")
     assert picture is not None
     return asyncio.run(put_load(Target(url=server.url, outputs=picture.parent), planned))
 
 
-def ends(outcome: Outcome) -> Counter[str]:
+def ends(outcome: LoadResult) -> Counter[str]:
     return Counter(visit.end for visit in outcome.visits)
 
 

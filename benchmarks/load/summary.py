@@ -1,4 +1,4 @@
-"""What came of a load: percentiles, errors by kind, memory, and what is wrong; for people and as JSON."""
+"""Sums a load up: percentiles, errors by kind, memory, and what is wrong; as JSON and as text for people."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmarks.load_audit import Row
-from benchmarks.load_plan import DIALECTS
-from benchmarks.load_visits import Visit
+from benchmarks.load.audit import Row
+from benchmarks.load.calls import DIALECTS
+from benchmarks.load.visits import Visit
 from benchmarks.measuring.samples import percentile
 
 _SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
@@ -17,11 +17,11 @@ _WARM = 0.25
 """The share of the calls after which memory should be flat."""
 _SHOWN = 10
 
-Report = dict[str, Any]
+Summary = dict[str, Any]
 
 
-def report(visits: Sequence[Visit], rows: Iterable[Row], wrong: Sequence[str]) -> Report:
-    """The figures; times in seconds."""
+def summarize(visits: Sequence[Visit], rows: Iterable[Row], wrong: Sequence[str]) -> Summary:
+    """Give the figures of a load. Times are in seconds and include only callers who waited for their pictures."""
     served = [visit for visit in visits if visit.end == "succeeded"]
     patient = [visit for visit in served if visit.call.manner == "stay"]
     seconds = max((visit.left for visit in visits), default=0.0)
@@ -48,49 +48,52 @@ def report(visits: Sequence[Visit], rows: Iterable[Row], wrong: Sequence[str]) -
 
 
 def spread(samples: Sequence[float]) -> dict[str, float]:
-    """How many there are, and their percentiles."""
+    """Give the number of samples and their percentiles."""
     return {"count": len(samples)} | {name: percentile(samples, share) for name, share in _SHARES.items() if samples}
 
 
 def memory(samples: Sequence[tuple[int, int]], calls: int) -> dict[str, float]:
-    """MiB at the start, after the first quarter of the calls, at the most and in the end; and how fast it grew after
-    that quarter, by least squares."""
+    """Give the MiB at the start, after the first quarter of the calls, at the peak and at the end.
+
+    ``samples`` are pairs of calls done and bytes resident. Also gives how fast memory grew after that quarter, in MiB
+    per 1000 calls by least squares.
+    """
     if not samples:
         return {}
     warm = [(done, size / 2**20) for done, size in samples if done >= _WARM * calls]
-    told = {"start": samples[0][1] / 2**20, "peak": max(size for _, size in samples) / 2**20}
+    found = {"start": samples[0][1] / 2**20, "peak": max(size for _, size in samples) / 2**20}
     if len({done for done, _ in warm}) > 1:
         slope = statistics.linear_regression([done for done, _ in warm], [size for _, size in warm]).slope
-        told |= {"warm": warm[0][1], "end": warm[-1][1], "per_1000_calls": 1000 * slope}
-    return told
+        found |= {"warm": warm[0][1], "end": warm[-1][1], "per_1000_calls": 1000 * slope}
+    return found
 
 
-def text(told: Report) -> str:
-    """The report for people."""
+def text(summary: Summary) -> str:
+    """Write the summary for people."""
     lines = [
-        f"{told['calls']} calls in {told['seconds']:.1f} s: {told['arrived_per_second']:.1f}/s arrived, "
-        f"{told['succeeded_per_second']:.1f}/s succeeded; "
-        + ", ".join(f"{count} {end}" for end, count in told["ends"].items()),
+        f"{summary['calls']} calls in {summary['seconds']:.1f} s: {summary['arrived_per_second']:.1f}/s arrived, "
+        f"{summary['succeeded_per_second']:.1f}/s succeeded; "
+        + ", ".join(f"{count} {end}" for end, count in summary["ends"].items()),
         f"{'milliseconds':16}{'calls':>7}" + "".join(f"{name:>10}" for name in _SHARES),
-        *(_line(name, spread) for name, spread in told["latency_by_dialect"].items()),
-        _line("all", told["latency"]),
-        _line("in the server", told["in_the_server"]),
-        _line("begun late", told["generator_late"]),
-        _line("an empty call", told["empty_call"]),
+        *(_line(name, spread) for name, spread in summary["latency_by_dialect"].items()),
+        _line("all", summary["latency"]),
+        _line("in the server", summary["in_the_server"]),
+        _line("started late", summary["generator_late"]),
+        _line("an empty call", summary["empty_call"]),
     ]
-    if "cpu_ms_per_call" in told:
+    if "cpu_ms_per_call" in summary:
         lines.append(
-            f"CPU time of the server: {told['cpu_ms_per_call']:.2f} ms a call, {told['cpu_busy']:.0%} of a core"
+            f"CPU time of the server: {summary['cpu_ms_per_call']:.2f} ms a call, {summary['cpu_busy']:.0%} of a core"
         )
-    lines.append(f"CPU time of the generator: {told['generator_busy']:.0%} of a core")
-    if told.get("disk_ms"):
-        lines.append("disk, ms: " + ", ".join(f"{name} {each:.1f}" for name, each in told["disk_ms"].items()))
-    if told.get("memory_mib"):
-        lines.append("memory, MiB: " + ", ".join(f"{name} {size:.1f}" for name, size in told["memory_mib"].items()))
-    lines += [f"{count} × {reason}" for reason, count in list(told["errors"].items())[:_SHOWN]]
-    lines += [f"server: {line}" for line in told.get("server_log", ())[:_SHOWN]]
-    lines += [f"WRONG: {each}" for each in told["wrong"][:_SHOWN]]
-    lines.append(f"{len(told['wrong'])} wrong" if told["wrong"] else "nothing lost, nothing done twice")
+    lines.append(f"CPU time of the generator: {summary['generator_busy']:.0%} of a core")
+    if summary.get("disk_ms"):
+        lines.append("disk, ms: " + ", ".join(f"{name} {each:.1f}" for name, each in summary["disk_ms"].items()))
+    if summary.get("memory_mib"):
+        lines.append("memory, MiB: " + ", ".join(f"{name} {size:.1f}" for name, size in summary["memory_mib"].items()))
+    lines += [f"{count} × {reason}" for reason, count in list(summary["errors"].items())[:_SHOWN]]
+    lines += [f"server: {line}" for line in summary.get("server_log", ())[:_SHOWN]]
+    lines += [f"WRONG: {each}" for each in summary["wrong"][:_SHOWN]]
+    lines.append(f"{len(summary['wrong'])} wrong" if summary["wrong"] else "nothing lost, nothing done twice")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The load: who calls when, that nobody waits for another's turn, and that whatever is lost is found out."""
+"""The load: the calls are as planned, no call waits for another, and every lost or doubled job is found."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.load import main
-from benchmarks.load_audit import Row, audit, audit_files
-from benchmarks.load_dialects import Caller
-from benchmarks.load_plan import DIALECTS, Call, Dialect, Habits, plan, read_mix
-from benchmarks.load_report import memory, report, spread, text
-from benchmarks.load_visits import Clock, Visit, drive, make
+from benchmarks.load.__main__ import main
+from benchmarks.load.audit import Row, audit, audit_files
+from benchmarks.load.calls import DIALECTS, Call, Dialect, Habits, plan_calls, read_mix
+from benchmarks.load.dialects import Caller
+from benchmarks.load.summary import memory, spread, summarize, text
+from benchmarks.load.visits import Clock, Visit, drive, make
 from benchmarks.measuring.workloads import Scale
 from engine import GenerationRequest
 
@@ -27,7 +27,7 @@ ALL = Habits(mix=read_mix(",".join(DIALECTS)), cancels=0.2, hang_ups=0.3)
 
 def planned(habits: Habits = ALL, **changed: Any) -> list[Call]:
     named: dict[str, Any] = {"rate": 50.0, "seconds": 20.0, "jobs": None, "clients": 7, "seed": 3, "run": 9}
-    return plan(scale=Scale(size=64, steps=2), habits=habits, **(named | changed))
+    return plan_calls(scale=Scale(size=64, steps=2), habits=habits, **(named | changed))
 
 
 def a_call(**changed: Any) -> Call:
@@ -37,7 +37,7 @@ def a_call(**changed: Any) -> Call:
 
 
 def a_visit(end: str, accepted: bool | None = True, **changed: Any) -> Visit:
-    return Visit(call=a_call(**changed), begun=0.0, left=1.0, end=end, accepted=accepted)  # type: ignore[arg-type]
+    return Visit(call=a_call(**changed), started=0.0, left=1.0, end=end, accepted=accepted)  # type: ignore[arg-type]
 
 
 def a_row(state: str, **changed: Any) -> Row:
@@ -67,47 +67,47 @@ def test_calls_differ_in_every_respect() -> None:
     assert [call.due for call in calls] == sorted(call.due for call in calls)
 
 
-def test_no_two_pictures_share_a_seed_even_between_runs() -> None:
+def test_no_two_pictures_share_a_seed_within_a_run_or_between_runs() -> None:
     calls = [*planned(run=1), *planned(run=2**31 - 1)]
     seeds = [call.request.seed + picture for call in calls for picture in range(call.pictures)]  # type: ignore[operator]
     assert len(set(seeds)) == len(seeds)
     assert len({call.id for call in calls}) == len(calls)
 
 
-def test_nothing_is_asked_of_a_dialect_that_it_does_not_have() -> None:
+def test_calls_use_only_what_their_dialect_offers() -> None:
     calls = planned()
     assert {call.pictures for call in calls if call.dialect == "huggingface"} == {1}
     assert "return" not in {call.manner for call in calls if call.dialect == "sdapi"}
 
 
-def test_the_mix_says_how_often_each_dialect_is_spoken() -> None:
+def test_the_mix_sets_how_often_each_dialect_is_used() -> None:
     count = Counter(call.dialect for call in planned(Habits(mix=read_mix("native=9, comfyui")), seconds=100.0))
     assert set(count) == {"native", "comfyui"}
     assert 7 < count["native"] / count["comfyui"] < 11
 
 
-def test_the_pictures_of_a_call_are_as_many_as_wished() -> None:
+def test_a_call_asks_for_at_most_the_given_number_of_pictures() -> None:
     assert {call.pictures for call in planned()} == {1, 2, 3}
     assert {call.pictures for call in planned(dataclasses.replace(ALL, most_pictures=1))} == {1}
 
 
 @pytest.mark.parametrize("mix", ["", "nativ", "native=x", "native=0", "native=nan", "native,,openai"])
-def test_a_mix_that_is_none_is_refused(mix: str) -> None:
+def test_a_bad_mix_is_refused(mix: str) -> None:
     with pytest.raises(ValueError, match=r"mix: .* is not allowed"):
         read_mix(mix)
 
 
 def test_a_call_waits_for_no_other() -> None:
-    """The first ends only when the last has begun, which a loop of callers who wait their turn never reaches."""
+    """The first call ends only after the last has started; a closed loop would never get there."""
 
     async def scene() -> list[Visit]:
-        begun = asyncio.Event()
+        last_started = asyncio.Event()
 
         async def visit(call: Call, now: Clock) -> Visit:
             if call.number == 9:
-                begun.set()
-            await asyncio.wait_for(begun.wait(), 60)
-            return Visit(call=call, begun=0.0, left=now(), end="succeeded", accepted=True)
+                last_started.set()
+            await asyncio.wait_for(last_started.wait(), 60)
+            return Visit(call=call, started=0.0, left=now(), end="succeeded", accepted=True)
 
         return await drive([a_call(number=number, due=number / 1000) for number in range(10)], visit)
 
@@ -116,16 +116,16 @@ def test_a_call_waits_for_no_other() -> None:
 
 
 def test_time_counts_from_when_a_call_was_due() -> None:
-    visit = dataclasses.replace(a_visit("succeeded", due=1.0), begun=5.0, left=7.0)
+    visit = dataclasses.replace(a_visit("succeeded", due=1.0), started=5.0, left=7.0)
     assert (visit.seconds, visit.late) == (6.0, 4.0)
 
 
 def test_no_call_begins_before_it_is_due() -> None:
     async def visit(call: Call, now: Clock) -> Visit:
-        return Visit(call=call, begun=now(), left=now(), end="succeeded", accepted=True)
+        return Visit(call=call, started=now(), left=now(), end="succeeded", accepted=True)
 
     visits = asyncio.run(drive([a_call(due=due) for due in (0.0, 0.02, 0.021)], visit))
-    assert all(visit.late >= -0.001 for visit in visits)  # a timer's own grain
+    assert all(visit.late >= -0.001 for visit in visits)  # the resolution of a timer
 
 
 async def _make(answer: Callable[[httpx.Request], Any], call: Call, patience: float = 60.0) -> Visit:
@@ -145,12 +145,12 @@ def made(answer: Callable[[httpx.Request], Any], call: Call, patience: float = 6
     ("status", "end", "accepted"),
     [(429, "refused", False), (400, "refused", False), (409, "refused", False), (500, "failed", None)],
 )
-def test_an_error_is_told_by_status_and_kind(status: int, end: str, accepted: bool | None) -> None:
+def test_a_visit_names_status_and_kind_of_an_error(status: int, end: str, accepted: bool | None) -> None:
     visit = made(lambda _: httpx.Response(status, json={"kind": "some_kind"}), a_call())
     assert (visit.end, visit.accepted, visit.reason) == (end, accepted, f"{status} some_kind")
 
 
-def test_conflict_is_what_a_cancelled_call_is_answered_with() -> None:
+def test_a_cancelled_call_is_answered_with_conflict() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200 if request.method == "DELETE" else 409, json={"kind": "cancelled"})
 
@@ -166,7 +166,7 @@ def test_an_answer_without_the_picture_is_wrong() -> None:
             assert visit.reason
 
 
-def test_a_call_is_given_up_when_nobody_answers() -> None:
+def test_a_call_without_an_answer_is_given_up() -> None:
     async def never() -> httpx.Response:
         await asyncio.Event().wait()
         raise AssertionError
@@ -177,7 +177,7 @@ def test_a_call_is_given_up_when_nobody_answers() -> None:
     assert "given up" in visit.reason
 
 
-def test_who_comes_back_makes_the_same_call_under_the_same_key() -> None:
+def test_a_returning_caller_makes_the_same_call_with_the_same_key() -> None:
     seen: list[httpx.Request] = []
 
     async def late() -> httpx.Response:
@@ -224,11 +224,11 @@ def test_a_job_that_has_not_ended_is_wrong(state: str) -> None:
     assert len(audit([a_visit("left", None, manner="leave")], [a_row(state)])) == 1
 
 
-def test_what_was_done_twice_or_by_halves_is_wrong() -> None:
+def test_jobs_done_twice_or_in_part_are_wrong() -> None:
     visit = a_visit("succeeded")
     assert audit([visit], [a_row("succeeded")]) == []
     assert "2 times" in audit([visit], [a_row("succeeded"), a_row("succeeded", id="y")])[0]
-    assert "begun 2 times" in audit([visit], [a_row("succeeded", attempt=2)])[0]
+    assert "attempted 2 times" in audit([visit], [a_row("succeeded", attempt=2)])[0]
     assert "0 pictures" in audit([visit], [a_row("succeeded", pictures=())])[0]
     assert "1 pictures" in audit([a_visit("cancelled")], [a_row("cancelled", pictures=("a.png",))])[0]
 
@@ -242,7 +242,7 @@ def test_files_are_those_of_the_jobs(tmp_path: Path) -> None:
     assert "b.png.part" in audit_files(tmp_path, [row])[0]
 
 
-def test_memory_that_grows_is_told_apart_from_memory_that_is_filled_once() -> None:
+def test_growing_memory_is_distinguished_from_caches_that_fill_once() -> None:
     mib = 2**20
     flat = memory([(done, (100 + 50 * (done > 10)) * mib) for done in range(100)], 100)
     assert flat["per_1000_calls"] == pytest.approx(0, abs=1e-6)
@@ -252,39 +252,51 @@ def test_memory_that_grows_is_told_apart_from_memory_that_is_filled_once() -> No
     assert memory([], 5) == {}
 
 
-def test_the_report_counts_patient_callers_alone() -> None:
+def test_latency_counts_only_callers_who_wait() -> None:
     visits = [dataclasses.replace(a_visit("succeeded"), left=float(left)) for left in range(1, 102)]
     visits.append(dataclasses.replace(a_visit("succeeded", manner="cancel"), left=500.0))
     visits.append(dataclasses.replace(a_visit("failed", None), reason="500 boom"))
-    told = report(visits, [a_row("succeeded")], ["all is lost"])
-    assert told["latency"] == {"count": 101, "p50": 51, "p90": 91, "p99": 100, "max": 101}
-    assert told["errors"] == {"500 boom": 1}
-    shown = text(told | {"generator_busy": 0.5, "empty_call": spread([0.001])})
+    summary = summarize(visits, [a_row("succeeded")], ["all is lost"])
+    assert summary["latency"] == {"count": 101, "p50": 51, "p90": 91, "p99": 100, "max": 101}
+    assert summary["errors"] == {"500 boom": 1}
+    shown = text(summary | {"generator_busy": 0.5, "empty_call": spread([0.001])})
     assert "500 boom" in shown
     assert "WRONG: all is lost" in shown
 
 
-def test_a_load_on_a_server_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_load_on_its_own_server(capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--json", "--jobs", "40", "--rate", "100", "--clients", "5", "--linger", "0.1"]
     assert main([*flags, "--", "--instant-step-seconds", "0.01"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["wrong"] == []
-    assert told["errors"] == {}
-    assert sum(told["ends"].values()) == told["calls"] == 40
-    assert told["latency"]["count"] > 20
-    assert told["memory_mib"]["start"] > 1
-    assert told["cpu_ms_per_call"] > 0
-    assert told["disk_ms"]["commit"] > 0
-    assert told["empty_call"]["count"] == 20
-    assert told["server_log"] == []
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["wrong"] == []
+    assert summary["errors"] == {}
+    assert sum(summary["ends"].values()) == summary["calls"] == 40
+    assert summary["latency"]["count"] > 20
+    assert summary["memory_mib"]["start"] > 1
+    assert summary["cpu_ms_per_call"] > 0
+    assert summary["disk_ms"]["commit"] > 0
+    assert summary["empty_call"]["count"] == 20
+    assert summary["server_log"] == []
 
 
 @pytest.mark.parametrize("flags", [["--mix", "telepathy"], ["--size", "63"], ["--url", "http://127.0.0.1:1"]])
-def test_what_cannot_be_is_told_without_a_traceback(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_and_missing_servers_are_reported_without_a_traceback(
+    flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(flags) != 0
     assert capsys.readouterr().err.strip()
 
 
-def test_a_server_that_does_not_start_is_told_with_its_own_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_server_of_another_checkout_is_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    package = tmp_path / "server"
+    package.mkdir()
+    (package / "__main__.py").write_text("raise SystemExit('this is the other server')")
+    assert main(["--checkout", str(tmp_path)]) == 1
+    assert "this is the other server" in capsys.readouterr().err
+    assert main(["--checkout", str(package)]) == 1
+    assert "is not a checkout of this project" in capsys.readouterr().err
+
+
+def test_a_server_that_does_not_start_is_reported_with_its_log(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--", "--no-such-flag", "1"]) == 1
     assert "no-such-flag" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A server of one's own to put a load on: started, watched, stopped. Knows no calls."""
+"""Starts a server to put a load on, watches it and stops it. Knows no calls."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from server.settings import PREFIX
 _LISTENING = re.compile(r"listening on (http://\S+)")
 _TROUBLE = re.compile(r"^\S+Z (?:warning|error  |critical) (.*)", re.MULTILINE)
 _PATIENCE = 180.0
-"""Seconds until it must be ready: torch is imported and a checkpoint loaded meanwhile."""
+"""Most seconds until it is ready; it imports torch and loads a checkpoint in that time."""
 _SAMPLE_SECONDS = 0.25
 _PROBES = 20
 
 
 class NoServer(Exception):
-    """It did not start."""
+    """The server did not start; the message holds the end of its log."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -41,9 +41,9 @@ class OwnServer:
     process: subprocess.Popen[bytes]
     folder: Path
     samples: list[tuple[int, int]] = field(default_factory=list)
-    """Calls done, and bytes resident then."""
+    """Pairs of calls done and bytes resident at that moment."""
     exit_status: int | None = None
-    """After its end; 0 for an orderly one."""
+    """Exit status once it has ended; 0 after an orderly shutdown."""
 
     @property
     def outputs(self) -> Path:
@@ -58,54 +58,64 @@ class OwnServer:
         return times.user + times.system
 
     async def watch(self, done: Callable[[], int]) -> None:
-        """Note its memory from time to time, until cancelled."""
+        """Note its memory four times a second until cancelled."""
         process = psutil.Process(self.process.pid)
         while True:
             self.samples.append((done(), process.memory_info().rss))
             await asyncio.sleep(_SAMPLE_SECONDS)
 
     def disk(self) -> dict[str, float]:
-        """Median milliseconds until something is safely on its disk: more of a file (as each commit of a job's row),
-        and a new file (as each picture). A job waits for two of the one and one of the other."""
+        """Measure how slow its disk is: median milliseconds of an fsync.
+
+        ``commit`` is for a file that grew, as for each commit of a job's row; ``file`` is for a new file, as for each
+        picture. A job waits for two commits and one file.
+        """
         spent: dict[str, list[float]] = {"commit": [], "file": []}
         with (self.folder / "probe").open("wb") as grown:
             for number in range(_PROBES):
                 path = self.folder / f"probe-{number}"
                 with path.open("wb") as new:
                     for name, file in (("commit", grown), ("file", new)):
-                        begun = time.perf_counter()
+                        begin = time.perf_counter()
                         file.write(bytes(4096))
                         file.flush()
                         os.fsync(file.fileno())
-                        spent[name].append(1000 * (time.perf_counter() - begun))
+                        spent[name].append(1000 * (time.perf_counter() - begin))
                 path.unlink()
         return {name: statistics.median(each) for name, each in spent.items()}
 
     def trouble(self) -> list[str]:
-        """What it logged as a warning or an error, but that the backend is a fake one."""
+        """Give what it logged as warnings and errors, without the warning that the backend makes no real pictures."""
         return [line for line in _TROUBLE.findall(self.log) if not line.startswith("backend instant")]
 
 
 @contextlib.asynccontextmanager
 async def own_server(
-    flags: Sequence[str], *, profile: Path | None = None, folder: Path | None = None
+    flags: Sequence[str],
+    *,
+    checkout: Path | None = None,
+    profile: Path | None = None,
+    folder: Path | None = None,
 ) -> AsyncIterator[OwnServer]:
-    """A server that is ready, until the end of the block; then it is asked to stop. ``flags``: as on its command line.
+    """Start a server, wait until it is ready, and stop it at the end of the block. Raises ``NoServer``.
 
-    ``profile``: where to write what its event loop spent its time on (for ``pstats``); it is slower then.
-    ``folder``: where its own folder is made, which goes with it. Raises ``NoServer``. The settings in the environment
-    are not its own.
+    ``flags`` are those of its command line; it ignores settings in the environment. ``checkout`` is the folder of
+    another version of this project, whose server is started instead. ``profile`` is the file for what its event loop
+    spent time on (for ``pstats``), which slows it down. ``folder`` is where its temporary folder is made.
     """
+    if checkout is not None and not (checkout / "server" / "__main__.py").is_file():
+        raise NoServer(f"{checkout} is not a checkout of this project: it has no server/__main__.py")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     if folder is not None:
+        folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="load-", dir=folder) as name:
         home = Path(name)
         own = ["--port=0", f"--database={home / 'jobs.sqlite'}", f"--outputs={home / 'outputs'}"]
-        profiler = [] if profile is None else ["-m", "cProfile", "-o", str(profile)]
+        profiler = [] if profile is None else ["-m", "cProfile", "-o", str(profile.resolve())]
         command = [sys.executable, *profiler, "-m", "server", *own, *flags]
         with (home / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=checkout)
         server = OwnServer(url="", process=process, folder=home)
         try:
             await _wait_ready(server)

@@ -1,6 +1,6 @@
-"""Who calls when, in which dialect, for what, and how patiently: the whole load, fixed before it begins.
+"""Plans a whole load before it begins: which client calls when, in which dialect, for what, and how patiently.
 
-Seeded: the same options give the same calls. Knows no HTTP.
+The same options and the same seed give the same calls. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from benchmarks.measuring.workloads import Mixed, Scale, arrivals
 from engine import GenerationRequest
 
 Dialect = Literal["native", "async", "openai", "sdapi", "comfyui", "replicate", "huggingface"]
-"""``native`` waits for its answer, ``async`` does not and follows the job's events; the others are named as in
-``server``."""
+"""``native`` waits for its answer; ``async`` does not, and follows the job's events. The others are named as in the
+server."""
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
 QUEUED: frozenset[Dialect] = frozenset({"async", "comfyui", "replicate"})
-"""They post a job and look after it later: a caller who goes away leaves it to be done."""
+"""Dialects whose callers post a job and fetch it later: it is done even if the caller goes away."""
 
 Manner = Literal["stay", "cancel", "leave", "return"]
-"""``stay`` until the picture is there · ``cancel`` the job on the way · ``leave``: hang up · ``return``: hang up, and
-make the same call again under the same idempotency key."""
+"""``stay``: wait for the picture · ``cancel``: cancel the job · ``leave``: hang up · ``return``: hang up, and make the
+same call again with the same idempotency key."""
 
 MOST_PICTURES = 3
 _PICTURES = (1, 1, 1, 1, 1, 1, 1, 2, 2, MOST_PICTURES)
 _SEEDS_APART = 64
-"""A call's pictures have seeds of their own, counted on from the call's."""
+"""Distance between the seeds of two calls; the pictures of one call take consecutive seeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,46 +38,46 @@ class Call:
 
     number: int
     due: float
-    """When it arrives, from the beginning of the load."""
+    """When it is made, since the start of the load."""
     client: int
     dialect: Dialect
     request: GenerationRequest
-    """Its seed is no other call's."""
+    """Has a seed that no other call has."""
     pictures: int
     manner: Manner
     after: float
-    """How long it lasts until its caller cancels it or hangs up."""
+    """Seconds until its caller cancels it or hangs up, if ``manner`` says so."""
     id: str
-    """The job's, where the dialect lets the caller choose."""
+    """Id of the job, in dialects that let the caller choose it."""
 
     @property
     def key(self) -> str | None:
-        """Its idempotency key."""
+        """Idempotency key; None for a call that is made once."""
         return self.id if self.manner == "return" else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Habits:
-    """What callers do, on average."""
+    """How callers behave on average."""
 
     mix: Mapping[Dialect, float]
-    """How many calls are made in each dialect, relative to the others."""
+    """Relative number of calls in each dialect."""
     cancels: float = 0.05
-    """The share of calls that are cancelled."""
+    """Share of the calls that are cancelled."""
     hang_ups: float = 0.05
-    """The share of callers who hang up; every other one comes back."""
+    """Share of the callers who hang up; half of them come back."""
     linger: float = 0.05
-    """Cancels and hang-ups come within so many seconds."""
+    """Most seconds until a cancel or a hang-up."""
     most_pictures: int = MOST_PICTURES
-    """Of a call; most ask for one."""
+    """Most pictures of one call; most calls ask for one."""
 
 
-def plan(
+def plan_calls(
     *, rate: float, seconds: float, clients: int, scale: Scale, habits: Habits, seed: int, run: int, jobs: int | None
 ) -> list[Call]:
-    """The calls of a Poisson process of ``rate`` a second: for ``seconds``, or ``jobs`` of them.
+    """Plan the calls of a Poisson process of ``rate`` per second: for ``seconds``, or ``jobs`` of them.
 
-    ``run`` tells this load's seeds and ids from those of others at the same server: below 2³¹.
+    ``run``, below 2³¹, keeps the seeds and ids of this load apart from those of other loads on the same server.
     """
     times = arrivals(rate, seconds, seed) if jobs is None else _first(rate, jobs, seed)
     choose, wanted = random.Random(f"calls {seed}"), iter(Mixed(scale, seed))
@@ -105,7 +105,7 @@ def plan(
 
 
 def read_mix(text: str) -> dict[Dialect, float]:
-    """``native=4,comfyui=1`` or ``native`` → how many of each. Raises ``ValueError``."""
+    """Read ``native=4,comfyui=1`` or ``native`` into the relative number of each. Raises ``ValueError``."""
     mix = dict[Dialect, float]()
     for part in text.split(","):
         name, _, weight = part.strip().partition("=")
@@ -122,7 +122,7 @@ def read_mix(text: str) -> dict[Dialect, float]:
 
 
 def _first(rate: float, jobs: int, seed: int) -> list[float]:
-    """The first ``jobs`` arrivals; those of a longer time begin with the same ones."""
+    """The first ``jobs`` arrivals; a longer load with the same seed begins with the same ones."""
     seconds = jobs / rate
     while len(times := arrivals(rate, seconds, seed)) < jobs:
         seconds *= 1.5

@@ -1,4 +1,4 @@
-"""What the callers saw against what the server has in the end: every accepted job done, each once, nothing beside.
+"""Checks what the server has in the end against what the callers saw: every accepted job is done, once, and no other.
 
 Knows how the native API lists jobs; knows no schedule.
 """
@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from benchmarks.load_plan import QUEUED
-from benchmarks.load_visits import Visit
+from benchmarks.load.calls import QUEUED
+from benchmarks.load.visits import Visit
 
 _PAGE = 500
 _PAUSE = 0.1
@@ -24,21 +24,22 @@ _NOT_THERE = "not there"
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A job as the server tells it."""
+    """A job as the server's native API lists it."""
 
     id: str
     seed: int
     state: str
     attempt: int
     pictures: tuple[str, ...]
-    """Their file names."""
+    """File names."""
     created: float
+    """Seconds since the epoch, as is ``finished``."""
     finished: float | None
     error: str | None
 
 
 async def settled(http: httpx.AsyncClient, patience: float) -> bool:
-    """Wait until nothing is queued or running; False where ``patience`` seconds do not suffice."""
+    """Wait until nothing is queued or running. Returns False if that takes longer than ``patience`` seconds."""
     for _ in range(max(1, int(patience / _PAUSE))):
         counts = (await http.get("/api/v1/jobs", params={"limit": 1})).raise_for_status().json()["counts"]
         if not counts.get("queued", 0) + counts.get("running", 0):
@@ -48,18 +49,18 @@ async def settled(http: httpx.AsyncClient, patience: float) -> bool:
 
 
 async def read_rows(http: httpx.AsyncClient) -> list[Row]:
-    """All jobs that the server has, in the order of acceptance."""
+    """Read all jobs that the server has, in the order of acceptance."""
     rows = list[Row]()
     while True:
-        asked = {"limit": _PAGE, "offset": len(rows), "order": "oldest"}
-        page = (await http.get("/api/v1/jobs", params=asked)).raise_for_status().json()["jobs"]
+        wanted: dict[str, str | int] = {"limit": _PAGE, "offset": len(rows), "order": "oldest"}
+        page = (await http.get("/api/v1/jobs", params=wanted)).raise_for_status().json()["jobs"]
         rows += [_row(each) for each in page]
         if len(page) < _PAGE:
             return rows
 
 
 def audit(visits: Iterable[Visit], rows: Sequence[Row]) -> list[str]:
-    """What is wrong, job by job; nothing where all is well."""
+    """Say what is wrong, one sentence for each job; an empty list means that all is well."""
     by_seed = defaultdict[int, list[Row]](list)
     for row in rows:
         by_seed[row.seed].append(row)
@@ -81,45 +82,45 @@ def audit(visits: Iterable[Visit], rows: Sequence[Row]) -> list[str]:
 
 
 def audit_files(folder: Path, rows: Iterable[Row]) -> list[str]:
-    """The folder of the pictures holds those of the jobs, and nothing else."""
+    """Say what is wrong with the folder of pictures, which must hold those of the jobs and nothing else."""
     expected = {name for row in rows for name in row.pictures}
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
     missing, strange = expected - there, there - expected
-    wrong = [f"{len(missing)} pictures are missing, such as {min(missing)}"] if missing else []
-    return wrong + ([f"{len(strange)} files belong to no job, such as {min(strange)}"] if strange else [])
+    wrong = [f"{len(missing)} pictures are missing, for example {min(missing)}"] if missing else []
+    return wrong + ([f"{len(strange)} files belong to no job, for example {min(strange)}"] if strange else [])
 
 
 def _allowed(visit: Visit) -> set[str]:
-    """The ends that a job may have come to, after what its caller saw."""
+    """The states in which a job may be, given what its caller saw."""
     if visit.end == "succeeded" or visit.end == "cancelled":
         return {visit.end}
     if visit.end == "refused":
         return {_NOT_THERE}
     call, ends = visit.call, {"succeeded"}
     if call.manner == "cancel" or (call.key is None and call.dialect not in QUEUED):
-        ends.add("cancelled")  # whoever hangs up, and be it for lack of patience, cancels what waits for him
+        ends.add("cancelled")  # a caller who hangs up, or loses patience, cancels a job that waits for them
     return ends if visit.accepted else ends | {_NOT_THERE}
 
 
 def _flaws(visit: Visit, row: Row) -> list[str]:
-    """What is wrong with a job that came to an allowed end."""
+    """What is wrong with a job whose state is allowed."""
     expected = visit.call.pictures if row.state == "succeeded" else 0
     flaws = []
     if len(row.pictures) != expected:
         flaws.append(f"{row.state} with {len(row.pictures)} pictures; expected {expected}")
     if row.attempt > 1:
-        flaws.append(f"begun {row.attempt} times")
+        flaws.append(f"attempted {row.attempt} times")
     return flaws
 
 
-def _row(told: Mapping[str, Any]) -> Row:
+def _row(listed: Mapping[str, Any]) -> Row:
     return Row(
-        id=told["id"],
-        seed=int(told["seed"]),
-        state=told["state"],
-        attempt=told["attempt"],
-        pictures=tuple(image["url"].rpartition("/")[2] for image in told["images"]),
-        created=told["created"],
-        finished=told["finished"],
-        error=None if told["error"] is None else f"{told['error']['kind']}: {told['error']['detail']}",
+        id=listed["id"],
+        seed=int(listed["seed"]),
+        state=listed["state"],
+        attempt=listed["attempt"],
+        pictures=tuple(image["url"].rpartition("/")[2] for image in listed["images"]),
+        created=listed["created"],
+        finished=listed["finished"],
+        error=None if listed["error"] is None else f"{listed['error']['kind']}: {listed['error']['detail']}",
     )

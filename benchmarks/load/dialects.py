@@ -1,6 +1,6 @@
-"""One call in each dialect, as its clients make it: from the request to the pictures in hand; and how it is cancelled.
+"""Makes one call in each dialect as its clients make it, from the request to the downloaded pictures, and cancels it.
 
-Knows no schedule and no clock but the pauses between two looks at a job.
+Knows no schedule, and no clock but the pauses between two polls of a job.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.load_plan import Call, Dialect
+from benchmarks.load.calls import Call, Dialect
 from engine.formats.comfyui import api_workflow
 from engine.formats.infotext import SAMPLER_LABELS
 
@@ -32,12 +32,12 @@ class Refused(Exception):
         self.status = status
 
 
-class Cancelled(Exception):
+class JobCancelled(Exception):
     """The job was cancelled."""
 
 
 class WrongAnswer(Exception):
-    """The answer is not what was asked for."""
+    """The server's answer is not what the call asked for."""
 
 
 @dataclass(eq=False)
@@ -46,11 +46,11 @@ class Caller:
 
     http: httpx.AsyncClient
     model: str
-    """The default checkpoint's name, which Replicate's callers must give."""
+    """Name of the default checkpoint, which callers of Replicate's dialect must send."""
     file: str
-    """Its file, which ComfyUI's callers must give."""
+    """File of the default checkpoint, which callers of ComfyUI's dialect must send."""
     fetches: bool
-    """Whether it gets the pictures whose URLs it is told."""
+    """Whether it downloads the pictures whose URLs it receives."""
 
     async def ask(self, method: str, path: str, call: Call, **named: Any) -> httpx.Response:
         headers = named.pop("headers", {}) | ({"Idempotency-Key": call.key} if call.key else {})
@@ -60,52 +60,54 @@ class Caller:
         return answer
 
     async def see(self, call: Call, urls: list[str]) -> None:
-        """Get the pictures at ``urls`` and look at them."""
+        """Download the pictures at ``urls`` and check them. Raises ``WrongAnswer``."""
         if len(urls) != call.pictures:
             raise WrongAnswer(f"{call.dialect}: {len(urls)} pictures instead of {call.pictures}")
         for url in urls if self.fetches else ():
-            look(call, (await self.ask("GET", url, call)).content)
+            check(call, (await self.ask("GET", url, call)).content)
 
 
 @dataclass(eq=False)
-class Course:
-    """How far a call has come."""
+class CallState:
+    """What is known of a call on its way."""
 
     accepted: bool | None = None
-    """None: not known."""
+    """Whether the server accepted it; None if that is not known."""
 
 
-def look(call: Call, picture: bytes) -> None:
-    """Raises ``WrongAnswer`` for anything but a PNG of the size that was asked for."""
+def check(call: Call, picture: bytes) -> None:
+    """Raise ``WrongAnswer`` unless ``picture`` is a PNG of the size that the call asked for."""
     size = struct.unpack(">II", picture[16:24]) if picture[:8] == b"\x89PNG\r\n\x1a\n" and len(picture) > 24 else None
     if size != (call.request.width, call.request.height):
-        raise WrongAnswer(f"{call.dialect}: {len(picture)} bytes that are no PNG of the size that was asked for")
+        raise WrongAnswer(f"{call.dialect}: {len(picture)} bytes are not a PNG of the size that the call asked for")
 
 
-async def native(caller: Caller, call: Call, course: Course) -> None:
+async def native(caller: Caller, call: Call, state: CallState) -> None:
+    """Ask for the pictures as URLs, base64 or a PNG body, by turns, and wait for them."""
     form = _ANSWERS[call.number % 3]
     if form == "png" and call.pictures > 1:
         form = "base64"
     body = _parameters(call) | {"count": call.pictures, "response_format": form}
     answer = await caller.ask("POST", "/api/v1/generate", call, json=body, headers={"X-Job-Id": call.id})
-    course.accepted = True
+    state.accepted = True
     if form == "png":
-        look(call, answer.content)
+        check(call, answer.content)
         return
     images = answer.json()["images"]
     if form == "base64":
-        _look_at_all(call, [image["base64"] for image in images])
+        _check_all(call, [image["base64"] for image in images])
     else:
         await caller.see(call, [image["url"] for image in images])
 
 
-async def asynchronous(caller: Caller, call: Call, course: Course) -> None:
+async def asynchronous(caller: Caller, call: Call, state: CallState) -> None:
+    """Post a job with ``async`` and follow its events to the end."""
     body = _parameters(call) | {"count": call.pictures, "async": True}
     answer = await caller.ask("POST", "/api/v1/generate", call, json=body, headers={"X-Job-Id": call.id})
-    course.accepted = True
+    state.accepted = True
     job = await _end(caller, answer.json()["events_url"])
     if job["state"] == "cancelled":
-        raise Cancelled
+        raise JobCancelled
     if job["state"] != "succeeded":
         raise WrongAnswer(f"async: {job['state']}, {job['error']}")
     await caller.see(call, [image["url"] for image in job["images"]])
@@ -125,68 +127,74 @@ async def _end(caller: Caller, events_url: str) -> dict[str, Any]:
     raise WrongAnswer("async: the events ended before the job")
 
 
-async def openai(caller: Caller, call: Call, course: Course) -> None:
+async def openai(caller: Caller, call: Call, state: CallState) -> None:
+    """Ask OpenAI's Images endpoint, for URLs and base64 by turns."""
     form = "url" if call.number % 2 else "b64_json"
     own = _parameters(call)
     size = f"{own.pop('width')}x{own.pop('height')}"
     body = own | {"size": size, "n": call.pictures, "response_format": form}
     answer = await caller.ask("POST", "/v1/images/generations", call, json=body, headers={"X-Job-Id": call.id})
-    course.accepted = True
+    state.accepted = True
     data = answer.json()["data"]
     if form == "url":
         await caller.see(call, [each["url"] for each in data])
     else:
-        _look_at_all(call, [each["b64_json"] for each in data])
+        _check_all(call, [each["b64_json"] for each in data])
 
 
-async def sdapi(caller: Caller, call: Call, course: Course) -> None:
+async def sdapi(caller: Caller, call: Call, state: CallState) -> None:
+    """Ask AUTOMATIC1111's txt2img endpoint."""
     names = ("prompt", "negative_prompt", "width", "height", "steps", "cfg_scale", "scheduler", "seed")
     body: dict[str, Any] = {name: getattr(call.request, name) for name in names}
     body |= {"sampler_name": SAMPLER_LABELS[call.request.sampler], "n_iter": call.pictures, "force_task_id": call.id}
     answer = await caller.ask("POST", "/sdapi/v1/txt2img", call, json=body)
-    course.accepted = True
-    _look_at_all(call, answer.json()["images"])
+    state.accepted = True
+    _check_all(call, answer.json()["images"])
 
 
-async def comfyui(caller: Caller, call: Call, course: Course) -> None:
+async def comfyui(caller: Caller, call: Call, state: CallState) -> None:
+    """Post a graph as ComfyUI's clients do, and poll its history."""
     graph = api_workflow(dataclasses.replace(call.request, batch_size=call.pictures), checkpoint_file=caller.file)
     await caller.ask("POST", "/prompt", call, json={"prompt": graph, "prompt_id": call.id, "client_id": call.id})
-    course.accepted = True
-    if call.manner == "cancel":  # the history does not know those that never began
-        job = await _done(caller, f"/api/jobs/{call.id}", call, lambda told: told["status"] in _COMFYUI_ENDS)
+    state.accepted = True
+    if call.manner == "cancel":  # the history does not list prompts that never started
+        job = await _done(caller, f"/api/jobs/{call.id}", call, lambda job: job["status"] in _COMFYUI_ENDS)
         if job["status"] == "cancelled":
-            raise Cancelled
-    told = (await _done(caller, f"/history/{call.id}", call, bool))[call.id]
-    images = [image for output in told["outputs"].values() for image in output["images"]]
+            raise JobCancelled
+    entry = (await _done(caller, f"/history/{call.id}", call, bool))[call.id]
+    images = [image for output in entry["outputs"].values() for image in output["images"]]
     await caller.see(call, [str(httpx.URL("/view", params=image)) for image in images])
 
 
-async def replicate(caller: Caller, call: Call, course: Course) -> None:
+async def replicate(caller: Caller, call: Call, state: CallState) -> None:
+    """Create a prediction and poll it until it has ended."""
     own = _parameters(call)
     given = own | {"num_inference_steps": own.pop("steps"), "guidance_scale": own.pop("cfg_scale")}
     body = {"version": caller.model, "input": given | {"num_outputs": call.pictures}}
     answer = await caller.ask("POST", "/v1/predictions", call, json=body, headers={"X-Job-Id": call.id})
-    course.accepted = True
-    told = await _done(caller, answer.json()["urls"]["get"], call, lambda told: told["status"] in _REPLICATE_ENDS)
-    if told["status"] == "canceled":
-        raise Cancelled
-    if told["status"] != "succeeded":
-        raise WrongAnswer(f"replicate: {told['status']}, {told['error']}")
-    await caller.see(call, told["output"] if isinstance(told["output"], list) else [told["output"]])
+    state.accepted = True
+    prediction = await _done(caller, answer.json()["urls"]["get"], call, lambda job: job["status"] in _REPLICATE_ENDS)
+    if prediction["status"] == "canceled":
+        raise JobCancelled
+    if prediction["status"] != "succeeded":
+        raise WrongAnswer(f"replicate: {prediction['status']}, {prediction['error']}")
+    output = prediction["output"]
+    await caller.see(call, output if isinstance(output, list) else [output])
 
 
-async def huggingface(caller: Caller, call: Call, course: Course) -> None:
+async def huggingface(caller: Caller, call: Call, state: CallState) -> None:
+    """Ask Hugging Face's text-to-image task, whose answer is the picture."""
     own = _parameters(call)
     given = own | {"num_inference_steps": own.pop("steps"), "guidance_scale": own.pop("cfg_scale")}
     body = {"inputs": given.pop("prompt"), "parameters": given}
     headers = {"X-Job-Id": call.id, "Accept": "image/png"}
     answer = await caller.ask("POST", "/hf", call, json=body, headers=headers)
-    course.accepted = True
-    look(call, answer.content)
+    state.accepted = True
+    check(call, answer.content)
 
 
 async def cancel(caller: Caller, call: Call) -> None:
-    """Stop the job as the dialect does it; as the native API does it where the dialect has no words for that."""
+    """Cancel the job as the dialect does; dialects without a way to cancel use the native API."""
     if call.dialect == "sdapi":
         await caller.ask("POST", "/sdapi/v1/interrupt", call, params={"id_task": call.id})
     elif call.dialect == "comfyui":
@@ -197,7 +205,7 @@ async def cancel(caller: Caller, call: Call) -> None:
         await caller.ask("DELETE", f"/api/v1/jobs/{call.id}", call)
 
 
-ASK: dict[Dialect, Callable[[Caller, Call, Course], Awaitable[None]]] = {
+ASK: dict[Dialect, Callable[[Caller, Call, CallState], Awaitable[None]]] = {
     "native": native,
     "async": asynchronous,
     "openai": openai,
@@ -212,35 +220,35 @@ _REPLICATE_ENDS = ("succeeded", "failed", "canceled")
 
 
 async def _done(caller: Caller, path: str, call: Call, done: Callable[[Any], bool]) -> Any:
-    """Look again and again, more and more seldom."""
+    """Poll ``path`` until ``done``, at growing intervals, and return the last answer."""
     pause = _FIRST_PAUSE
-    while not done(told := (await caller.ask("GET", path, call)).json()):
+    while not done(answer := (await caller.ask("GET", path, call)).json()):
         await asyncio.sleep(pause)
         pause = min(1.5 * pause, _LONGEST_PAUSE)
-    return told
+    return answer
 
 
 def _parameters(call: Call) -> dict[str, Any]:
-    """Those that vary, under our own names."""
+    """The parameters that vary, under their native names."""
     names = ("prompt", "negative_prompt", "width", "height", "steps", "cfg_scale", "sampler", "scheduler", "seed")
     return {name: getattr(call.request, name) for name in names}
 
 
-def _look_at_all(call: Call, encoded: list[str]) -> None:
+def _check_all(call: Call, encoded: list[str]) -> None:
     if len(encoded) != call.pictures:
         raise WrongAnswer(f"{call.dialect}: {len(encoded)} pictures instead of {call.pictures}")
     for each in encoded:
-        look(call, base64.b64decode(each))
+        check(call, base64.b64decode(each))
 
 
 def _kind(text: str) -> str:
-    """What kind of error an answer's body tells of, in whichever dialect's words."""
+    """The kind of error that an answer's body names, whichever dialect it is in; at most 60 characters."""
     try:
-        told = json.loads(text)
+        body = json.loads(text)
     except ValueError:
         return text[:60]
     for name in ("kind", "code", "type", "title", "error", "detail"):
-        value = told.get(name) if isinstance(told, dict) else None
+        value = body.get(name) if isinstance(body, dict) else None
         if isinstance(value, dict):
             return _kind(json.dumps(value))
         if isinstance(value, str) and value:

@@ -1,0 +1,1 @@
+"""A load on the server over HTTP, in every dialect: ``python -m benchmarks.load``."""
