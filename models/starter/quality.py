@@ -1,11 +1,12 @@
-"""Does the starter checkpoint paint what it is told? A probe, trained on rendered scenes, looks at its pictures.
+"""Measures whether the starter checkpoint paints what its prompts say: ``python -m models.starter.quality``.
 
-    python -m benchmarks.starter_quality [--checkpoint models/starter.safetensors] [--size 256] [--count 100]
-
-Prompts are captions of scenes whose seeds are never trained on; a picture is asked only for what its prompt says.
-Beside the checkpoint at cfg 1, 4 and 8: the scenes' own renders (the ceiling: the probe's own mistakes), the same
-through the checkpoint's VAE, and an untrained checkpoint (the floor). Also the VAE's PSNR on held-out scenes.
+A probe, a small classifier trained on rendered scenes, answers questions about its pictures. The prompts are captions
+of scenes whose seeds are never trained on, and a picture is judged only on what its prompt says. Beside the checkpoint
+at cfg 1, 4 and 8 stand the scenes' own renders (the ceiling, which shows the probe's mistakes), the renders through
+the checkpoint's VAE, and an untrained checkpoint (the floor). The VAE's PSNR on held-out scenes is measured too.
 """
+
+from __future__ import annotations
 
 import argparse
 import hashlib
@@ -37,26 +38,26 @@ KINDS = (*SUBJECTS[1:], *LANDS)  # what a picture is of: its subject, or the lan
 QUESTIONS = {"subject": KINDS, "sky": SKIES, "colour": COLOURS, "count": ("1", "2", "3")}
 PROBE_SIDE = 64
 CFG_SCALES = (1.0, 4.0, 8.0)
-TOGETHER = 32  # pictures that are painted, or requests that are run, at a time
+TOGETHER = 32  # pictures that are rendered, or requests that run, at the same time
 SHOWN = 40  # pictures in a grid
 
 
 def truth(scene: Scene) -> dict[str, str]:
-    """The right answers to the questions that make sense for a scene."""
+    """Give the right answers to the questions that make sense for a scene."""
     if scene.subject == "none":
         return {"subject": scene.land, "sky": scene.sky}
     return {"subject": scene.subject, "sky": scene.sky, "colour": scene.colour, "count": str(scene.count)}
 
 
-def asked(told: Caption) -> dict[str, str]:
-    """The right answers that a prompt demands; a land counts only where no subject was named."""
-    kind = told.said.get("subject", told.said.get("land"))
-    answers = {name: told.said[name] for name in ("sky", "colour", "count") if name in told.said}
+def demanded(prompt: Caption) -> dict[str, str]:
+    """Give the answers that a prompt demands; its land counts only if it names no subject."""
+    kind = prompt.said.get("subject", prompt.said.get("land"))
+    answers = {name: prompt.said[name] for name in ("sky", "colour", "count") if name in prompt.said}
     return answers | ({"subject": kind} if kind else {})
 
 
 class Probe(nn.Module):
-    """Pictures (B, 3, H, W) → the logits of each question."""
+    """Classifies pictures (B, 3, H, W) in [0, 1]: gives logits (B, answers) for each question."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,18 +76,18 @@ class Probe(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
 
-def painted(scenes: Sequence[Scene], size: int, device: torch.device) -> Tensor:
-    """The scenes' own renders, (B, 3, size, size)."""
+def rendered(scenes: Sequence[Scene], size: int, device: torch.device) -> Tensor:
+    """Render the scenes themselves, (B, 3, size, size) in [0, 1]."""
     return torch.cat([render(scenes[i : i + TOGETHER], size, device) for i in range(0, len(scenes), TOGETHER)])
 
 
 def train_probe(scenes: int, device: torch.device, epochs: int = 12) -> Probe:
-    """On renders, half of them blurred, since what comes out of a VAE is."""
+    """Train a probe on renders. Half of them are blurred, because what comes out of a VAE is."""
     torch.manual_seed(0)
     probe = Probe().to(device)
     optimizer = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=1e-2)
     pool = [draw_scene(HELD_OUT * 2 + i) for i in range(scenes)]
-    pictures = painted(pool, 2 * PROBE_SIDE, device)
+    pictures = rendered(pool, 2 * PROBE_SIDE, device)
     answers = {name: torch.tensor([_index(scene, name) for scene in pool], device=device) for name in QUESTIONS}
     plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, epochs * (scenes // 64))
     for _ in range(epochs):
@@ -110,7 +111,7 @@ def _index(scene: Scene, question: str) -> int:
 
 
 def _weathered(pictures: Tensor) -> Tensor:
-    """Half of the pictures at a third of their sharpness; all a little lighter or darker."""
+    """Blur half of the pictures to a third of their resolution, and make all a little lighter or darker."""
     side, lots = pictures.shape[-1], torch.rand(2, len(pictures), 1, 1, 1).to(pictures.device)
     soft = functional.interpolate(functional.interpolate(pictures, side // 3, mode="area"), side, mode="bilinear")
     return (torch.where(lots[0] < 0.5, soft, pictures) * (0.9 + 0.2 * lots[1])).clamp(0, 1)
@@ -118,7 +119,7 @@ def _weathered(pictures: Tensor) -> Tensor:
 
 @torch.no_grad()
 def recognised(probe: Probe, pictures: Tensor, wanted: list[dict[str, str]]) -> dict[str, float]:
-    """The share of right answers to each question."""
+    """Give the share of right answers to each question."""
     logits = probe(pictures)
     shares = {}
     for name, values in QUESTIONS.items():
@@ -129,6 +130,7 @@ def recognised(probe: Probe, pictures: Tensor, wanted: list[dict[str, str]]) -> 
 
 
 def engine_of(checkpoint: Path, device: torch.device) -> Engine:
+    """Open an engine for ``checkpoint`` in float32 that advances ``TOGETHER`` pictures at a time."""
     return Engine(
         EngineConfig(
             checkpoint=checkpoint,
@@ -142,7 +144,7 @@ def engine_of(checkpoint: Path, device: torch.device) -> Engine:
 
 
 def paint(engine: Engine, prompts: list[str], size: int, cfg_scale: float) -> tuple[Tensor, float]:
-    """The engine's pictures (B, 3, size, size) in [0, 1], and the seconds that each took, many at a time."""
+    """Give the engine's pictures (B, 3, size, size) in [0, 1], and the seconds per picture, many at a time."""
     begin = time.perf_counter()
     handles = [
         engine.submit(
@@ -157,13 +159,14 @@ def paint(engine: Engine, prompts: list[str], size: int, cfg_scale: float) -> tu
 
 @torch.no_grad()
 def through_vae(checkpoint: Path, pictures: Tensor) -> tuple[Tensor, float]:
-    """Pictures there and back, and the PSNR over all of them in dB."""
+    """Encode and decode pictures with the checkpoint's VAE; also give the PSNR over all of them in dB."""
     vae = load_checkpoint(checkpoint, device=pictures.device, dtype=torch.float32).vae
     again = torch.cat([decode(vae, encode(vae, part)).clamp(0, 1) for part in pictures.split(4)])
     return again, -10 * float((again - pictures).square().mean().log10())
 
 
 def untrained(folder: Path) -> Path:
+    """Write a checkpoint of the starter's sizes with random weights into ``folder``."""
     torch.manual_seed(0)
     sizes, path = Sizes(), folder / "untrained.safetensors"
     export(build_unet(sizes), build_vae(sizes), build_text_encoder(sizes), path)
@@ -171,12 +174,13 @@ def untrained(folder: Path) -> Path:
 
 
 def measure(options: argparse.Namespace) -> dict[str, object]:
+    """Measure everything at one size of picture."""
     device, size = torch.device(options.device), options.size
     scenes = [draw_scene(HELD_OUT + i) for i in range(options.count)]
-    told = [caption(scene, random.Random(scene.seed)) for scene in scenes]
-    wanted, prompts = [asked(t) for t in told], [t.text for t in told]
+    captions = [caption(scene, random.Random(scene.seed)) for scene in scenes]
+    wanted, prompts = [demanded(each) for each in captions], [each.text for each in captions]
     probe = train_probe(options.probe_scenes, device)
-    renders = painted(scenes, size, device)
+    renders = rendered(scenes, size, device)
     again, psnr = through_vae(options.checkpoint, renders)
     rows: dict[str, object] = {
         "renders": recognised(probe, renders, [truth(scene) for scene in scenes]),
@@ -196,7 +200,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
 
 
 def circumstances(options: argparse.Namespace) -> dict[str, object]:
-    """What the figures belong to."""
+    """Give what the figures depend on: checkpoint, commit, device, precision and versions."""
     return {
         "checkpoint_sha256": hashlib.sha256(options.checkpoint.read_bytes()).hexdigest(),
         "commit": options.commit,
@@ -207,15 +211,16 @@ def circumstances(options: argparse.Namespace) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m models.starter.quality", description=__doc__.split(":")[0])
     parser.add_argument("--checkpoint", type=Path, default=Path("models/starter.safetensors"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--size", type=int, nargs="+", default=[256], help="one or more sides of the pictures")
-    parser.add_argument("--count", type=int, default=100, help="held-out prompts, each painted at every cfg scale")
-    parser.add_argument("--probe-scenes", type=int, default=4096, help="scenes that the probe is trained on")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
-    parser.add_argument("--grids", type=Path, help="write grids of the pictures into this folder")
-    parser.add_argument("--commit", help="of the code that measures, for the record")
+    parser.add_argument("--size", type=int, nargs="+", default=[256], help="width and height; one run for each")
+    parser.add_argument("--count", type=int, default=100, help="held-out prompts, each with every cfg scale")
+    parser.add_argument("--probe-scenes", type=int, default=4096, help="scenes to train the probe on")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--grids", type=Path, help="also write grids of the pictures into this folder")
+    parser.add_argument("--commit", help="commit of the code, for the record")
     options = parser.parse_args()
     results = [measure(argparse.Namespace(**vars(options) | {"size": size})) for size in options.size]
     text = json.dumps(circumstances(options) | {"results": results}, indent=2)
