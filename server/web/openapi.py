@@ -1,22 +1,22 @@
-"""The OpenAPI document: what FastAPI derives from the routes, put right where it cannot know better."""
+"""The OpenAPI document: what FastAPI derives from the routes, corrected where the server knows better."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute
 
 from server.dialects.dialect import Dialect
-from server.web.access import Access
+from server.web.access import PROBES, Access
+from server.web.routing import DirectRoute
 from server.web.services import Services
 
-_NEVER = "HTTPValidationError"
-"""FastAPI's own answer to bad parameters; here they are answered in each dialect's words."""
-
-_LONG_NAME = re.compile(r"server__dialects__([a-z]+)__(?:[a-z_]+__)?([A-Z]\w*)")
+_VALIDATION = ("HTTPValidationError", "ValidationError")
+"""The schemas of FastAPI's own answer to bad parameters. Here each dialect answers them in its words, so that the
+document must not promise FastAPI's."""
 
 _KEYS = {
     "bearer": {"type": "http", "scheme": "bearer"},
@@ -26,33 +26,42 @@ _KEYS = {
 
 
 def document(app: FastAPI, services: Services, dialects: Iterable[Dialect]) -> dict[str, Any]:
-    """The document of ``app``."""
-    found = FastAPI.openapi(app)
-    for path, operations in found["paths"].items():
+    """Write the document of ``app``, which serves ``dialects``."""
+    written = get_openapi(title=app.title, version=app.version, routes=described_routes(app))
+    for path, operations in written["paths"].items():
         for operation in operations.values():
             _correct(path, operation, services.access)
-    components = found.setdefault("components", {})
+    components = written.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    for name in (_NEVER, "ValidationError"):
+    for name in _VALIDATION:
         schemas.pop(name, None)
     for model in (each for dialect in dialects for each in dialect.schemas):
         schemas[model.__name__] = model.model_json_schema()
     if services.access.keys_required:
         components["securitySchemes"] = _KEYS
-        found["security"] = [{name: []} for name in _KEYS]
+        written["security"] = [{name: []} for name in _KEYS]
     if services.settings.public_url:
-        found["servers"] = [{"url": services.settings.public_url}]
-    shortened: dict[str, Any] = json.loads(_LONG_NAME.sub(lambda match: match[1].title() + match[2], json.dumps(found)))
-    return shortened
+        written["servers"] = [{"url": services.settings.public_url}]
+    return written
+
+
+def described_routes(app: FastAPI) -> list[BaseRoute]:
+    """List the routes of ``app`` as FastAPI documents them: a direct route by its description."""
+    return [route.described if isinstance(route, DirectRoute) else route for route in app.routes]
 
 
 def _correct(path: str, operation: dict[str, Any], access: Access) -> None:
     answers = operation["responses"]
-    if _NEVER in json.dumps(answers.get("422", {})):
+    if _is_validation(answers.get("422", {})):
         del answers["422"]
-    if not any(status.startswith("4") for status in answers) and path not in ("/healthz", "/readyz"):
+    if not any(status.startswith("4") for status in answers) and path not in PROBES:
         words = "the native API" if operation["tags"] == ["Operation"] else operation["tags"][0]
         content = {"application/json": {"schema": {"type": "object"}}}
         answers["default"] = {"description": f"an error, in the words of {words}", "content": content}
     if access.keys_required and access.is_public(path):
         operation["security"] = []
+
+
+def _is_validation(answer: dict[str, Any]) -> bool:
+    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+    return bool(schema.get("$ref") == f"#/components/schemas/{_VALIDATION[0]}")

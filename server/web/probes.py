@@ -7,13 +7,12 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from server.observing.metrics import Metrics, Now
-from server.web.routing import DirectRoute
 from server.web.services import Services
 
 
 def create_router(services: Services, metrics: Metrics) -> APIRouter:
     """``/healthz``, ``/readyz`` and ``/metrics``."""
-    router = APIRouter(tags=["Operation"], route_class=DirectRoute)
+    router = APIRouter(tags=["Operation"])
 
     @router.get("/healthz", response_class=PlainTextResponse, summary="Whether the process answers")
     async def healthz() -> str:

@@ -15,7 +15,6 @@ from server.dialects.comfyui.broadcast import Broadcast
 from server.dialects.comfyui.errors import error_response
 from server.dialects.comfyui.png_texts import png_texts
 from server.dialects.dialect import Dialect
-from server.web.routing import DirectRoute
 from server.web.services import Services
 
 _PATHS = re.compile(
@@ -33,12 +32,12 @@ def owns(path: str) -> bool:
 def create_router(services: Services) -> APIRouter:
     """Make ComfyUI's routes and, left out of the OpenAPI document, the same routes below ``/api``."""
     broadcast = Broadcast(services)
-    router = APIRouter(route_class=DirectRoute)
+    router = APIRouter()
     for prefix, shown in (("", True), ("/api", False)):
-        part = APIRouter(prefix=prefix, include_in_schema=shown, tags=["ComfyUI"], route_class=DirectRoute)
+        part = APIRouter(prefix=prefix, include_in_schema=shown, tags=["ComfyUI"])
         _add_routes(part, services, broadcast)
         router.routes += part.routes  # one flat list: each request would search a nested router several times
-    jobs = APIRouter(prefix="/api", tags=["ComfyUI"], route_class=DirectRoute)
+    jobs = APIRouter(prefix="/api", tags=["ComfyUI"])
     jobs_routes.add(jobs, services)
     router.routes += jobs.routes
     return router

@@ -12,6 +12,7 @@ from server.dialects.comfyui.history import DIALECT, MOST_BYTES, STATUSES, job_i
 from server.job import State
 from server.problems import bad_request
 from server.store import Search
+from server.web.routing import direct
 from server.web.services import Services
 
 _SORTS = ("created_at", "execution_duration")
@@ -79,7 +80,7 @@ def _add_cancelling(router: APIRouter, services: Services) -> None:
         """Stop a prompt, whether it waits or runs; says whether there was something to stop."""
         return JSONResponse({"cancelled": await _cancel(services, job_id)})
 
-    @router.post("/jobs/cancel", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
+    @direct(router, "POST", "/jobs/cancel", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
     async def cancel_jobs(http: Request) -> JSONResponse:
         """Stop several prompts; says whether there was something to stop."""
         body = await json_object(http)

@@ -17,6 +17,7 @@ from server.dialects.comfyui.object_info import offer_of
 from server.dialects.comfyui.prompt import Prompt, read_prompt
 from server.job import Job
 from server.problems import Problem, bad_request
+from server.web.routing import direct
 from server.web.services import Services
 
 _MOST_RUNNING = 10_000
@@ -46,7 +47,7 @@ _STOP_SCHEMA = {"type": "object", "properties": {"prompt_id": {"type": "string"}
 
 
 def add(router: APIRouter, services: Services, broadcast: Broadcast) -> None:
-    @router.post("/prompt", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
+    @direct(router, "POST", "/prompt", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
     async def post_prompt(http: Request) -> JSONResponse:
         """Queue a graph. 400 names the node, its class and the input that cannot be carried out."""
         prompt = read_prompt(await json_object(http))
@@ -60,7 +61,7 @@ def add(router: APIRouter, services: Services, broadcast: Broadcast) -> None:
         """How many prompts wait or run."""
         return JSONResponse({"exec_info": {"queue_remaining": await queue_remaining(services)}})
 
-    @router.post("/interrupt", openapi_extra=body_of(_STOP_SCHEMA, {}))
+    @direct(router, "POST", "/interrupt", openapi_extra=body_of(_STOP_SCHEMA, {}))
     async def interrupt(http: Request) -> JSONResponse:
         """Stop the prompt of that id, whether it waits or runs; without one, all of the caller's that run."""
         body = await json_object(http, may_be_empty=True)

@@ -15,6 +15,7 @@ from server.dialects.comfyui.bodies import body_of, done, flag, id_list, json_ob
 from server.dialects.comfyui.history import DIALECT, MOST_BYTES, history_item, in_history, queue_item
 from server.job import FINISHED, Job, State
 from server.store import Search
+from server.web.routing import direct
 from server.web.services import Services
 
 MOST = 10_000
@@ -54,7 +55,7 @@ def _add_queue(router: APIRouter, services: Services) -> None:
             }
         )
 
-    @router.post("/queue", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
+    @direct(router, "POST", "/queue", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
     async def post_queue(http: Request) -> JSONResponse:
         """Take prompts out of the queue: those of `delete`; with `clear`, all of the caller's."""
         for id in await _named(services, http, {"queued"}):
@@ -89,7 +90,7 @@ def _add_history(router: APIRouter, services: Services) -> None:
         known = job is not None and job.dialect in DIALECT and in_history(job)
         return JSONResponse({job.id: history_item(job)} if job is not None and known else {})
 
-    @router.post("/history", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
+    @direct(router, "POST", "/history", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
     async def post_history(http: Request) -> JSONResponse:
         """Forget prompts that are done, with their pictures: those of `delete`; with `clear`, all of the caller's."""
         ids = await _named(services, http, FINISHED)

@@ -16,6 +16,7 @@ from server.dialects.comfyui import object_info
 from server.dialects.comfyui.bodies import body_of, done, flag, json_object
 from server.dialects.comfyui.sockets import FEATURES
 from server.problems import not_found
+from server.web.routing import direct
 from server.web.services import Services
 
 _FOLDERS = (
@@ -97,7 +98,7 @@ def _add_machine(router: APIRouter, services: Services) -> None:
         """The machine and its device."""
         return JSONResponse(_system_stats(services.backend.status()))
 
-    @router.post("/free", openapi_extra=body_of(_FREE, {"unload_models": True}))
+    @direct(router, "POST", "/free", openapi_extra=body_of(_FREE, {"unload_models": True}))
     async def free(http: Request) -> JSONResponse:
         """Let the resident checkpoints go; they are loaded again when a prompt needs them."""
         body = await json_object(http)

@@ -16,21 +16,15 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from engine import BadRequest
-from server.dialects.shared.calls import (
-    HEADERS,
-    chosen_id,
-    ensure_succeeded,
-    idempotency_key,
-    job_headers,
-    json_object,
-    read_picture,
-)
+from server.dialects.shared.bodies import flag, json_body, json_object
 from server.dialects.shared.diffusers_names import find_named, named_schemas
+from server.dialects.shared.headers import JOB_HEADERS, chosen_job_id, idempotency_key, job_headers
+from server.dialects.shared.waiting import ensure_succeeded, read_picture
 from server.dialects.shared.words import Found, ensure_known, in_a_row, request_from, unknown, worded, words_of
 from server.job import NewJob
 from server.pictures.formats import converted
 from server.problems import Problem
-from server.web.routing import DirectRoute
+from server.web.routing import direct
 from server.web.services import Services
 
 Format = Literal["png", "jpeg", "webp"]
@@ -41,7 +35,7 @@ _OPTIONS = ("use_cache", "wait_for_model")
 _EXAMPLE = {"inputs": "a purple galaxy bottle", "parameters": {"num_inference_steps": 20, "guidance_scale": 8}}
 
 
-class ErrorAnswer(BaseModel):
+class HuggingFaceError(BaseModel):
     """Any error."""
 
     error: str
@@ -50,22 +44,24 @@ class ErrorAnswer(BaseModel):
 _PICTURE = {f"image/{each}": {"schema": {"type": "string", "format": "binary"}} for each in _FORMATS}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "the picture, in the first of the formats that Accept prefers", "content": _PICTURE},
-    **{status: {"model": ErrorAnswer} for status in (400, 401, 403, 404, 406, 409, 410, 413, 422, 429, 500, 503, 507)},
+    **{
+        status: {"model": HuggingFaceError}
+        for status in (400, 401, 403, 404, 406, 409, 410, 413, 422, 429, 500, 503, 507)
+    },
 }
 
 
 def create_router(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/hf", tags=["Hugging Face"], route_class=DirectRoute)
-    settings: dict[str, Any] = {"responses": _ANSWERS, "response_class": Response, "response_model": None}
-    settings["openapi_extra"] = _body()
+    router = APIRouter(prefix="/hf", tags=["Hugging Face"])
+    documented: dict[str, Any] = {"responses": _ANSWERS, "response_class": Response, "openapi_extra": _body()}
 
-    @router.post("/", include_in_schema=False)
-    @router.post("", summary="Make a picture", **settings)
+    @direct(router, "POST", "/", include_in_schema=False)
+    @direct(router, "POST", "", summary="Make a picture", **documented)
     async def text_to_image(http: Request) -> Response:
         """With the default checkpoint, or the one that `parameters.model` names."""
         return await _carry_out(services, http, None)
 
-    @router.post("/models/{name:path}", summary="Make a picture with a checkpoint", **settings)
+    @router.post("/models/{name:path}", summary="Make a picture with a checkpoint", response_model=None, **documented)
     async def text_to_image_with(http: Request, name: str) -> Response:
         """The same, with the checkpoint of that name."""
         return await _carry_out(services, http, name)
@@ -85,7 +81,7 @@ async def _carry_out(services: Services, http: Request, model: str | None) -> Re
         requests=in_a_row(request, 1),
         dialect="huggingface",
         client=services.client_of(http),
-        id=chosen_id(http),
+        id=chosen_job_id(http),
         idempotency_key=idempotency_key(http),
         asked=[model, body],
     )
@@ -127,8 +123,7 @@ def _check_options(options: object) -> None:
     for name, value in options.items():
         if name not in _OPTIONS:
             raise unknown(f"options.{name}", [f"options.{each}" for each in _OPTIONS])
-        if not isinstance(value, bool):
-            raise BadRequest(f"options.{name}", value, "true or false")
+        flag(f"options.{name}", value)
 
 
 def accepted_format(accept: str) -> Format:
@@ -182,5 +177,4 @@ def _body() -> dict[str, Any]:
         "options": {**parameters, "properties": flags},
     }
     named = {"type": "object", "title": "TextToImage", "required": ["inputs"], "additionalProperties": False}
-    content = {"application/json": {"schema": {**named, "properties": properties}, "example": _EXAMPLE}}
-    return {"requestBody": {"required": True, "content": content}, "parameters": HEADERS}
+    return {**json_body({**named, "properties": properties}, example=_EXAMPLE), "parameters": JOB_HEADERS}

@@ -12,13 +12,12 @@ from server.dialects.native import generate, jobs, models, pictures
 from server.dialects.native.answers import ProblemAnswer, job_json
 from server.job import Job
 from server.problems import Problem
-from server.web.routing import DirectRoute
 from server.web.services import Services
 
 
 def create_router(services: Services) -> APIRouter:
     """Make the routes below ``/api/v1``."""
-    router = APIRouter(prefix="/api/v1", tags=["Native"], route_class=DirectRoute)
+    router = APIRouter(prefix="/api/v1", tags=["Native"])
     for part in (generate, jobs, pictures, models):
         part.add_routes(router, services)
     return router

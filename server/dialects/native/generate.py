@@ -18,8 +18,11 @@ from server.dialects.native.answers import JobAnswer, ParametersAnswer, job_json
 from server.dialects.native.describe import problems
 from server.dialects.native.examples import GENERATE, WORKFLOW
 from server.dialects.native.parameters import EXTRAS, Asked, asked, from_text, schema
-from server.dialects.shared.calls import chosen_id, ensure_succeeded, idempotency_key, json_object, read_picture
+from server.dialects.shared.bodies import json_body, json_object
+from server.dialects.shared.headers import JOB_HEADERS, chosen_job_id, idempotency_key
+from server.dialects.shared.waiting import ensure_succeeded, read_picture
 from server.job import Job, parameters
+from server.web.routing import direct
 from server.web.services import Services
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -31,6 +34,16 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     202: {"model": JobAnswer, "description": "the job, accepted and not waited for"},
     **problems(400, 401, 403, 404, 409, 413, 422, 429, 500, 503, 507),
 }
+_HEADERS = [
+    *JOB_HEADERS,
+    {
+        "name": "Prefer",
+        "in": "header",
+        "description": "respond-async answers at once, with wait=N after N seconds at most; others are ignored",
+        "schema": {"type": "string"},
+        "example": "respond-async, wait=10",
+    },
+]
 _FILE = {
     "application/json": {"schema": {"type": "object"}, "examples": WORKFLOW},
     "image/png": {"schema": _BYTES},
@@ -41,29 +54,28 @@ def add_routes(router: APIRouter, services: Services) -> None:
     """Add them to ``router``."""
     most = services.settings.max_pictures
 
-    @router.post(
+    @direct(
+        router,
+        "POST",
         "/generate",
         responses=_ANSWERS,
-        response_model=None,
         summary="Make pictures",
-        openapi_extra={
-            "requestBody": {"content": {"application/json": {"schema": schema(most), "examples": GENERATE}}},
-            "parameters": _headers(),
-        },
+        openapi_extra={**json_body(schema(most), required=False, examples=GENERATE), "parameters": _HEADERS},
     )
     async def generate(http: Request) -> Response:
         """Every parameter may be left out; the defaults are the workflow's. Answers when the pictures are there, or at
         once with `async` or `Prefer: respond-async` (`wait=N`: after N seconds at most). A caller who hangs up cancels
         the job, unless it has an idempotency key."""
-        values = await json_object(http) if await http.body() else {}
+        values = await json_object(http, may_be_empty=True)
         return await _carry_out(services, http, values, None)
 
-    @router.post(
+    @direct(
+        router,
+        "POST",
         "/workflow",
         responses=_ANSWERS,
-        response_model=None,
         summary="Make the pictures of a ComfyUI workflow file",
-        openapi_extra={"requestBody": {"required": True, "content": _FILE}, "parameters": _headers() + _query(most)},
+        openapi_extra={"requestBody": {"required": True, "content": _FILE}, "parameters": [*_HEADERS, *_query(most)]},
     )
     async def workflow(http: Request) -> Response:
         """The body is the file as it is: a workflow in the editor's or the API's form, or a PNG that carries one.
@@ -71,10 +83,11 @@ def add_routes(router: APIRouter, services: Services) -> None:
         base, _ = await _read(http)
         return await _carry_out(services, http, from_text(_single(http)), base)
 
-    @router.post(
+    @direct(
+        router,
+        "POST",
         "/parameters",
         responses={200: {"model": ParametersAnswer}, **problems(400, 401, 403, 413)},
-        response_model=None,
         summary="Read the parameters inside a workflow file or a PNG",
         openapi_extra={"requestBody": {"required": True, "content": _FILE}},
     )
@@ -93,7 +106,7 @@ async def _carry_out(
     if at_once and wanted.response_format in ("base64", "png"):
         raise BadRequest("response_format", wanted.response_format, "url or path for a job that is not waited for")
     base_url = services.access.base_url(http)
-    new = wanted.job(id=chosen_id(http), client=services.client_of(http), base_url=base_url)
+    new = wanted.job(id=chosen_job_id(http), client=services.client_of(http), base_url=base_url)
     job = await services.jobs.accept(new)
     if not at_once or wait:
         job = await services.wait_connected(http, job, wait)
@@ -145,14 +158,6 @@ def _single(http: Request) -> dict[str, str]:
         if len(http.query_params.getlist(name)) > 1:
             raise BadRequest(name, http.query_params.getlist(name), "one value")
     return dict(http.query_params)
-
-
-def _headers() -> list[dict[str, Any]]:
-    return [
-        {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255}},
-        {"name": "X-Job-Id", "in": "header", "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}},
-        {"name": "Prefer", "in": "header", "schema": {"type": "string"}, "example": "respond-async, wait=10"},
-    ]
 
 
 def _query(most: int) -> list[dict[str, Any]]:

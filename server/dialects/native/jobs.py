@@ -7,13 +7,15 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal, get_args
 
-from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from engine import BadRequest
 from server.dialects.native.answers import JobAnswer, JobsAnswer, job_json
 from server.dialects.native.describe import problems
-from server.dialects.shared.calls import with_heartbeats
+from server.dialects.shared.headers import LAST_EVENT_ID, last_event_id
+from server.dialects.shared.streams import EventStream, with_heartbeats
 from server.job import Job, State
 from server.pictures.formats import preview_bytes
 from server.problems import not_found
@@ -103,16 +105,16 @@ def _add_following(router: APIRouter, services: Services) -> None:
             **problems(400, 401, 403, 404),
         },
         response_model=None,
+        openapi_extra={"parameters": [LAST_EVENT_ID]},
     )
     async def job_events(
         http: Request,
         job_id: str,
         previews: Annotated[bool, Query(description="with rough pictures on the way, as base64 JPEG")] = False,
-        last_event_id: Annotated[str | None, Header(description="go on after this event")] = None,
     ) -> Response:
         """What happens to a job until its end, as `queued`, `started`, `progress`, `preview` and `finished`; first of
         all how it stands. `finished` carries the whole job. 204 where that has been seen: browsers ask no more then."""
-        after = _event_number(last_event_id)
+        after = last_event_id(http)
         job = await services.jobs.get(job_id)
         if job is None:
             raise not_found("job", job_id)
@@ -120,7 +122,7 @@ def _add_following(router: APIRouter, services: Services) -> None:
             return Response(status_code=204)
         events = services.jobs.events(job_id, after)
         stream = _stream(services, services.access.base_url(http), events, previews)
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        return EventStream(stream)
 
 
 async def _answer(services: Services, http: Request, job: Job) -> dict[str, Any]:
@@ -139,21 +141,13 @@ def _some(name: str, text: str | None, known: tuple[str, ...]) -> list[Any] | No
     return list(parts)
 
 
-def _event_number(text: str | None) -> int:
-    if text is None or text == "":
-        return 0
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise BadRequest("Last-Event-ID", text, "the id of an event")
-    return int(text)
-
-
 async def _stream(
     services: Services, base_url: str, events: AsyncIterator[Event], previews: bool
 ) -> AsyncIterator[bytes]:
     """The events as they go over the wire, with comments while nothing happens."""
     async for event in with_heartbeats(events):
         if event is None:
-            yield b": still here\n\n"
+            yield KEEPALIVE_COMMENT
         elif event.kind != "preview" or previews:
             yield await _told(services, base_url, event)
 
@@ -175,4 +169,4 @@ async def _told(services: Services, base_url: str, event: Event) -> bytes:
         told |= {"place": job_json(job, base_url, place)["place"], "job": job_json(job, base_url, place)}
     if event.preview is not None:
         told["preview"] = base64.b64encode(await preview_bytes(event.preview, format="jpeg")).decode()
-    return f"id: {event.number}\nevent: {event.kind}\ndata: {json.dumps(told)}\n\n".encode()
+    return format_sse_event(event=event.kind, data_str=json.dumps(told), id=str(event.number))

@@ -13,7 +13,7 @@ from PIL.Image import Image
 from pydantic import BaseModel, Field
 
 from server.dialects.openai.body import Asked
-from server.dialects.shared.calls import read_picture
+from server.dialects.shared.waiting import read_picture
 from server.job import Job
 from server.pictures.formats import converted, preview_bytes
 from server.web.services import Services

@@ -14,7 +14,6 @@ from server.dialects.dialect import Dialect
 from server.dialects.openai import generations, models
 from server.dialects.openai.errors import error_json
 from server.problems import Problem
-from server.web.routing import DirectRoute
 from server.web.services import Services
 
 _REPLICATE_NOUNS = frozenset(
@@ -29,7 +28,7 @@ cancelled or a failed job here: the same call would fail again."""
 
 def create_router(services: Services) -> APIRouter:
     """Make the routes below ``/v1``."""
-    router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=DirectRoute)
+    router = APIRouter(prefix="/v1", tags=["OpenAI"])
     generations.add_routes(router, services)
     models.add_routes(router, services)
     return router

@@ -18,17 +18,17 @@ _CODES = {
 """Our kinds → OpenAI's codes; the other kinds keep their names."""
 
 
-class ErrorBody(BaseModel):
+class OpenAIErrorBody(BaseModel):
     message: str
     type: str
     param: str | None
     code: str
 
 
-class ErrorAnswer(BaseModel):
+class OpenAIError(BaseModel):
     """Any error."""
 
-    error: ErrorBody
+    error: OpenAIErrorBody
 
 
 def error_json(problem: Problem) -> dict[str, Any]:
@@ -45,4 +45,4 @@ def error_json(problem: Problem) -> dict[str, Any]:
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that may answer with these."""
-    return {status: {"model": ErrorAnswer} for status in statuses}
+    return {status: {"model": OpenAIError} for status in statuses}

@@ -9,32 +9,27 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from engine import EngineError
 from server.dialects.openai.answers import ImagesAnswer, completed_json, images_json, partial_json
 from server.dialects.openai.body import Asked, asked, schema
 from server.dialects.openai.errors import error_json, errors
-from server.dialects.shared.calls import (
-    HEADERS,
-    JobStream,
-    chosen_id,
-    ensure_succeeded,
-    idempotency_key,
-    job_headers,
-    json_object,
-    with_heartbeats,
-)
+from server.dialects.shared.bodies import json_body, json_object
+from server.dialects.shared.headers import JOB_HEADERS, chosen_job_id, idempotency_key, job_headers
+from server.dialects.shared.streams import JobStream, with_heartbeats
+from server.dialects.shared.waiting import ensure_succeeded
 from server.dialects.shared.words import in_a_row, worded
 from server.job import Job, NewJob
 from server.problems import Problem
 from server.queue.events import Event
 from server.web.errors import problem_of_error
+from server.web.routing import direct
 from server.web.services import Services
 
 log = logging.getLogger(__name__)
 
 _EXAMPLE = {"prompt": "a purple galaxy bottle", "size": "512x512", "n": 1, "steps": 20}
-_BODY = {"required": True, "content": {"application/json": {"schema": schema(), "example": _EXAMPLE}}}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "model": ImagesAnswer,
@@ -48,12 +43,13 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 def add_routes(router: APIRouter, services: Services) -> None:
     """Add them to ``router``."""
 
-    @router.post(
+    @direct(
+        router,
+        "POST",
         "/images/generations",
         responses=_ANSWERS,
-        response_model=None,
         summary="Make pictures",
-        openapi_extra={"requestBody": _BODY, "parameters": HEADERS},
+        openapi_extra={**json_body(schema(), example=_EXAMPLE), "parameters": JOB_HEADERS},
     )
     async def generate(http: Request) -> Response:
         """A caller who hangs up, or closes the stream, cancels the job, unless it has an idempotency key."""
@@ -85,7 +81,7 @@ def _new_job(services: Services, http: Request, wanted: Asked, body: dict[str, A
         requests=in_a_row(wanted.request, wanted.n),
         dialect="openai",
         client=services.client_of(http),
-        id=chosen_id(http),
+        id=chosen_job_id(http),
         idempotency_key=idempotency_key(http),
         asked=body,
         extra={"user": wanted.user} if wanted.user else {},
@@ -103,7 +99,7 @@ async def _stream(services: Services, job: Job, wanted: Asked) -> AsyncGenerator
     try:
         async for event in with_heartbeats(services.jobs.events(job.id)):
             if event is None:
-                yield b": still here\n\n"
+                yield KEEPALIVE_COMMENT
             elif event.kind == "finished":
                 job = event.job
             elif event.preview is not None and (index := partials.due(event)) is not None:
@@ -134,4 +130,4 @@ class _Partials:
 
 
 def _message(told: dict[str, Any]) -> bytes:
-    return f"event: {told['type']}\ndata: {json.dumps(told)}\n\n".encode()
+    return format_sse_event(event=told["type"], data_str=json.dumps(told))

@@ -15,27 +15,27 @@ from server.dialects.openai.errors import errors
 from server.web.services import Services
 
 
-class ModelAnswer(BaseModel):
+class OpenAIModel(BaseModel):
     id: str
     object: Literal["model"]
     created: int = Field(description="when its file was last changed, in Unix time")
     owned_by: str
 
 
-class ModelsAnswer(BaseModel):
+class OpenAIModels(BaseModel):
     object: Literal["list"]
-    data: list[ModelAnswer]
+    data: list[OpenAIModel]
 
 
 def add_routes(router: APIRouter, services: Services) -> None:
     """Add them to ``router``."""
 
-    @router.get("/models", responses={200: {"model": ModelsAnswer}, **errors(401, 403)}, response_model=None)
+    @router.get("/models", responses={200: {"model": OpenAIModels}, **errors(401, 403)}, response_model=None)
     async def list_models() -> JSONResponse:
         """The checkpoints that requests may name, the default first."""
         return JSONResponse({"object": "list", "data": [_told(info) for info in services.backend.models()]})
 
-    @router.get("/models/{id}", responses={200: {"model": ModelAnswer}, **errors(401, 403, 404)}, response_model=None)
+    @router.get("/models/{id}", responses={200: {"model": OpenAIModel}, **errors(401, 403, 404)}, response_model=None)
     async def get_model(id: str) -> JSONResponse:
         """One of them."""
         known = {info.name: info for info in services.backend.models()}

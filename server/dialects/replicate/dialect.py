@@ -13,7 +13,6 @@ from server.dialects.dialect import Dialect
 from server.dialects.replicate import models, predictions
 from server.dialects.replicate.prediction import webhook_body
 from server.problems import Problem
-from server.web.routing import DirectRoute
 from server.web.services import Services
 
 _NOUNS = ("predictions", "deployments", "account", "hardware", "collections", "trainings", "files", "webhooks")
@@ -22,9 +21,9 @@ _TITLES = {"unauthorized": "Unauthenticated", "bad_request": "Input validation f
 
 def create_router(services: Services) -> APIRouter:
     """Make the routes below ``/v1`` and, left out of the OpenAPI document, those below ``/replicate/v1``."""
-    router = APIRouter(tags=["Replicate"], route_class=DirectRoute)
+    router = APIRouter(tags=["Replicate"])
     for prefix, shown in (("/v1", True), ("/replicate/v1", False)):
-        part = APIRouter(prefix=prefix, include_in_schema=shown, tags=["Replicate"], route_class=DirectRoute)
+        part = APIRouter(prefix=prefix, include_in_schema=shown, tags=["Replicate"])
         predictions.add_routes(part, services)
         models.add_routes(part, services)
         router.routes += part.routes  # one flat list: each request would search a nested router several times

@@ -15,6 +15,7 @@ from server.backends.checkpoints import ModelInfo
 from server.dialects.replicate.errors import errors
 from server.dialects.replicate.input import OWNER, input_schema, model_of_path
 from server.problems import not_found
+from server.web.routing import direct
 from server.web.services import Services
 
 _COG = "0.3.9"
@@ -34,7 +35,7 @@ class VersionsAnswer(BaseModel):
     results: list[VersionAnswer]
 
 
-class ModelAnswer(BaseModel):
+class ReplicateModel(BaseModel):
     url: str
     owner: str
     name: str
@@ -63,7 +64,9 @@ def add_routes(router: APIRouter, services: Services) -> None:
         return model_of_path(owner, name, services.backend.models())
 
     @router.get(
-        "/models/{owner}/{name}", responses={200: {"model": ModelAnswer}, **errors(401, 403, 404)}, response_model=None
+        "/models/{owner}/{name}",
+        responses={200: {"model": ReplicateModel}, **errors(401, 403, 404)},
+        response_model=None,
     )
     async def get_model(http: Request, owner: str, name: str) -> JSONResponse:
         """A checkpoint, with the schema of its input."""
@@ -90,7 +93,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
             raise not_found(f"version of {owner}/{name}", id)
         return JSONResponse(_version(info))
 
-    @router.get("/account", responses={200: {"model": AccountAnswer}, **errors(401, 403)}, response_model=None)
+    @direct(router, "GET", "/account", responses={200: {"model": AccountAnswer}, **errors(401, 403)})
     async def account(http: Request) -> JSONResponse:
         """Who asks."""
         name = services.client_of(http)
@@ -100,7 +103,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
 def add_list(router: APIRouter, services: Services) -> None:
     """Add the list of models, which is there under one prefix alone."""
 
-    @router.get("/replicate/v1/models", responses=errors(401, 403), response_model=None)
+    @direct(router, "GET", "/replicate/v1/models", responses=errors(401, 403))
     async def list_models(http: Request) -> JSONResponse:
         """The checkpoints that predictions may name, the default first."""
         base_url = services.access.base_url(http)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from engine import BadRequest
 from server.dialects.replicate.errors import errors
 from server.dialects.replicate.input import asked, body_schema, model_of_path
 from server.dialects.replicate.prediction import PredictionAnswer, prediction
-from server.dialects.replicate.stream import read_event_id, stream
-from server.dialects.shared.calls import HEADERS, chosen_id, idempotency_key, json_object
+from server.dialects.replicate.stream import stream
+from server.dialects.shared.bodies import json_body, json_object
+from server.dialects.shared.headers import JOB_HEADERS, LAST_EVENT_ID, chosen_job_id, idempotency_key, last_event_id
+from server.dialects.shared.streams import EventStream
 from server.dialects.shared.words import in_a_row, worded
 from server.job import Job, NewJob
 from server.problems import not_found
 from server.queue.events import nothing_follows
+from server.web.routing import direct
 from server.web.services import Services
 
 _PAGE = 100
@@ -51,8 +54,13 @@ def add_routes(router: APIRouter, services: Services) -> None:
 
 
 def _add_creating(router: APIRouter, services: Services) -> None:
-    @router.post(
-        "/predictions", status_code=201, responses=_CREATED, response_model=None, openapi_extra=_body(with_version=True)
+    @direct(
+        router,
+        "POST",
+        "/predictions",
+        status_code=201,
+        responses=_CREATED,
+        openapi_extra=_body(with_version=True),
     )
     async def create(http: Request) -> JSONResponse:
         """Answers at once, or with `Prefer: wait=N` when it is done or about N seconds have passed: then the status is
@@ -104,16 +112,16 @@ def _add_following(router: APIRouter, services: Services) -> None:
         "/predictions/{id}/stream",
         responses={200: _EVENTS, 204: {"description": "nothing more will come"}, **errors(400, 401, 403, 404)},
         response_model=None,
+        openapi_extra={"parameters": [LAST_EVENT_ID]},
     )
-    async def events(id: str, last_event_id: Annotated[str | None, Header()] = None) -> Response:
+    async def events(http: Request, id: str) -> Response:
         """`logs` with the progress, `output` with rough pictures on the way (as data URLs) and then the pictures'
         URLs, `error` where it failed, `done`; 204 where that has been seen. Closing the stream cancels nothing."""
-        after = read_event_id(last_event_id)
+        after = last_event_id(http)
         job = await _job(services, id)
         if nothing_follows(job, after):
             return Response(status_code=204)
-        parts = stream(services.jobs.events(job.id, after))
-        return StreamingResponse(parts, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        return EventStream(stream(services.jobs.events(job.id, after)))
 
 
 async def _create(services: Services, http: Request, model: str | None) -> JSONResponse:
@@ -124,7 +132,7 @@ async def _create(services: Services, http: Request, model: str | None) -> JSONR
         requests=in_a_row(wanted.request, wanted.count),
         dialect="replicate",
         client=services.client_of(http),
-        id=chosen_id(http),
+        id=chosen_job_id(http),
         idempotency_key=idempotency_key(http),
         asked=[model, body],
         webhook=wanted.webhook,
@@ -189,10 +197,9 @@ def _read_cursor(cursor: str | None) -> tuple[int, int | None]:
 
 def _body(with_version: bool) -> dict[str, Any]:
     example = _EXAMPLE if with_version else {"input": _EXAMPLE["input"]}
-    content = {"application/json": {"schema": body_schema(with_version), "example": example}}
     wait = {
         "name": "Prefer",
         "in": "header",
         "schema": {"type": "string", "pattern": "^wait(=([1-9]|[1-5][0-9]|60))?$"},
     }
-    return {"requestBody": {"required": True, "content": content}, "parameters": [*HEADERS, wait]}
+    return {**json_body(body_schema(with_version), example=example), "parameters": [*JOB_HEADERS, wait]}

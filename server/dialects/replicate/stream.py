@@ -6,9 +6,10 @@ import base64
 import json
 from collections.abc import AsyncIterator
 
-from engine import BadRequest
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+
 from server.dialects.replicate.prediction import logs, output
-from server.dialects.shared.calls import with_heartbeats
+from server.dialects.shared.streams import with_heartbeats
 from server.job import Job
 from server.pictures.formats import preview_bytes
 from server.queue.events import Event
@@ -19,21 +20,11 @@ async def stream(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
     told = ""
     async for event in with_heartbeats(events):
         if event is None:
-            yield b": still here\n\n"
+            yield KEEPALIVE_COMMENT
             continue
         for kind, data, known in await _messages(event, told):
             told = known
-            lines = "".join(f"data: {line}\n" for line in data.split("\n"))
-            yield f"event: {kind}\nid: {event.number}\n{lines}\n".encode()
-
-
-def read_event_id(text: str | None) -> int:
-    """The Last-Event-ID header."""
-    if not text:
-        return 0
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise BadRequest("Last-Event-ID", text, "the id of an event")
-    return int(text)
+            yield format_sse_event(event=kind, data_str=data, id=str(event.number))
 
 
 async def _messages(event: Event, told: str) -> list[tuple[str, str, str]]:

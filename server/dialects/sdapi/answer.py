@@ -16,7 +16,7 @@ from engine.formats.png import text_chunks
 from server.backends.checkpoints import ModelInfo
 from server.dialects.sdapi.body import Txt2Img
 from server.dialects.sdapi.request import prompt_as_sent
-from server.dialects.shared.calls import read_picture
+from server.dialects.shared.waiting import read_picture
 from server.job import Job
 from server.web.services import Services
 

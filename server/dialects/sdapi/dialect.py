@@ -16,13 +16,12 @@ from server.dialects.sdapi.png_info import add_png_info
 from server.dialects.sdapi.progress import add_progress, add_stopping
 from server.dialects.sdapi.txt2img import add_txt2img
 from server.problems import Problem
-from server.web.routing import DirectRoute
 from server.web.services import Services
 
 
 def create_router(services: Services) -> APIRouter:
     """Make the routes below ``/sdapi/v1`` and ``/internal``."""
-    router = APIRouter(tags=["AUTOMATIC1111"], route_class=DirectRoute)
+    router = APIRouter(tags=["AUTOMATIC1111"])
     options, calls = Options(services.backend), Calls(services.jobs)
     add_txt2img(router, services, options, calls)
     add_options(router, options)

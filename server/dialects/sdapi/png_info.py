@@ -9,14 +9,17 @@ import io
 import re
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
 from PIL import Image
 from pydantic import BaseModel, Field
 
 from engine import BadRequest
 from engine.formats.infotext import LONGEST
 from engine.formats.png import text_chunks
+from server.dialects.shared.bodies import body_as, json_body
 from server.problems import bad_request
+from server.web.routing import direct
 
 _PAIR = re.compile(r'(?:^|,)([^:,"]+):\s*("(?:[^"\\]|\\.)*"|[^,]*)')
 _SIZE = re.compile(r"(\d+)x(\d+)")
@@ -32,9 +35,12 @@ class PngInfo(BaseModel):
 def add_png_info(router: APIRouter) -> None:
     """The route."""
 
-    @router.post("/sdapi/v1/png-info", summary="The parameters in a picture's file")
-    async def png_info(body: PngInfo) -> dict[str, Any]:
-        return await asyncio.to_thread(_told, body.image)
+    described = json_body(PngInfo.model_json_schema())
+
+    @direct(router, "POST", "/sdapi/v1/png-info", summary="Read the parameters in a picture", openapi_extra=described)
+    async def png_info(http: Request) -> JSONResponse:
+        body = await body_as(PngInfo, http)
+        return JSONResponse(await asyncio.to_thread(_told, body.image))
 
 
 def _told(image: str) -> dict[str, Any]:

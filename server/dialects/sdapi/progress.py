@@ -10,13 +10,16 @@ import time
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from server.dialects.sdapi.calls import Call, Calls
+from server.dialects.shared.bodies import body_as, json_body
 from server.pictures.formats import preview_bytes
 from server.problems import Problem
 from server.queue.events import Event
 from server.queue.jobs import Jobs
+from server.web.routing import direct
 from server.web.services import Services
 
 _STARTED = 0.01
@@ -39,15 +42,18 @@ def add_progress(router: APIRouter, services: Services, calls: Calls) -> None:
         call = calls.asked_for(services.client_of(http), id_task)
         return await _progress(call, calls, with_image=not skip_current_image)
 
-    @router.post("/internal/progress", summary="How one job gets on, by its force_task_id")
-    async def internal_progress(http: Request, question: ProgressQuestion) -> dict[str, Any]:
+    described = json_body(ProgressQuestion.model_json_schema())
+
+    @direct(router, "POST", "/internal/progress", summary="Progress of a call by its task id", openapi_extra=described)
+    async def internal_progress(http: Request) -> JSONResponse:
+        question = await body_as(ProgressQuestion, http)
         client = services.client_of(http)
         call = calls.asked_for(client, question.id_task)
         event = None if call is None else calls.standing(call)
         if call is not None and event is not None:
-            return await _internal_progress(call, event, question, services.jobs)
+            return JSONResponse(await _internal_progress(call, event, question, services.jobs))
         task = question.id_task
-        return _unknown() | {"completed": task is not None and calls.has_finished(client, task)}
+        return JSONResponse(_unknown() | {"completed": task is not None and calls.has_finished(client, task)})
 
     @router.get("/internal/pending-tasks", summary="The caller's jobs that wait")
     async def pending_tasks(http: Request) -> dict[str, Any]:

@@ -19,18 +19,22 @@ from server.dialects.sdapi.body import Txt2Img
 from server.dialects.sdapi.calls import Calls
 from server.dialects.sdapi.options import Options
 from server.dialects.sdapi.request import requests_of
-from server.dialects.shared.calls import HEADERS, chosen_id, idempotency_key
+from server.dialects.shared.bodies import body_as, json_body
+from server.dialects.shared.headers import JOB_HEADERS, chosen_job_id, idempotency_key
 from server.job import Job, NewJob
 from server.problems import Problem, problem_of_failure
+from server.web.routing import direct
 from server.web.services import Services
 
 
 def add_txt2img(router: APIRouter, services: Services, options: Options, calls: Calls) -> None:
     """Add the route."""
-    headers = {"parameters": HEADERS}
+    described = {**json_body(Txt2Img.model_json_schema()), "parameters": JOB_HEADERS}
+    summary = "Make pictures from text, and wait for them"
 
-    @router.post("/sdapi/v1/txt2img", summary="Make pictures from text, and wait for them", openapi_extra=headers)
-    async def txt2img(http: Request, body: Txt2Img) -> Response:
+    @direct(router, "POST", "/sdapi/v1/txt2img", summary=summary, openapi_extra=described)
+    async def txt2img(http: Request) -> Response:
+        body = await body_as(Txt2Img, http)
         override = options.read(body.override_settings or {}, "override_settings.")
         job = await services.jobs.accept(await _new_job(services, options, override, http, body))
         if body.override_settings_restore_afterwards is False:
@@ -47,7 +51,7 @@ def add_txt2img(router: APIRouter, services: Services, options: Options, calls: 
 async def _new_job(
     services: Services, options: Options, override: tuple[str | None, int | None], http: Request, body: Txt2Img
 ) -> NewJob:
-    key, id = idempotency_key(http), chosen_id(http)
+    key, id = idempotency_key(http), chosen_job_id(http)
     requests = await asyncio.to_thread(  # a prompt may be long
         requests_of,
         body,

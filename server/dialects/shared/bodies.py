@@ -1,0 +1,51 @@
+"""Readers of JSON bodies. Knows no dialect and no parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+
+from engine import BadRequest
+from engine.formats.comfyui import parse_json
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+async def json_object(http: Request, *, may_be_empty: bool = False) -> dict[str, Any]:
+    """Read the body, whatever its Content-Type: many clients send none, and curl sends that of a form.
+
+    ``may_be_empty``: whether an empty body stands for ``{}``. Raises ``BadRequest`` for anything but a JSON object.
+    """
+    text = await http.body()
+    if may_be_empty and not text.strip():
+        return {}
+    parsed = parse_json("body", text)
+    if not isinstance(parsed, dict):
+        raise BadRequest("body", parsed, "a JSON object")
+    return parsed
+
+
+async def body_as(model: type[Model], http: Request) -> Model:
+    """Read the body as a ``model``. Raises ``RequestValidationError``, and ``BadRequest`` for no JSON object."""
+    values = await json_object(http)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from None
+
+
+def flag(name: str, value: object) -> bool:
+    """Read a field that is true or false. Raises ``BadRequest`` for anything else."""
+    if not isinstance(value, bool):
+        raise BadRequest(name, value, "true or false")
+    return value
+
+
+def json_body(schema: Mapping[str, Any], *, required: bool = True, **described: Any) -> dict[str, Any]:
+    """Describe a body of ``schema`` for OpenAPI. ``described``: ``example`` or ``examples``."""
+    content = {"application/json": {"schema": dict(schema), **described}}
+    return {"requestBody": {"required": required, "content": content}}
