@@ -1,4 +1,4 @@
-"""A URL or a file → a whole, checked checkpoint in the models folder: tries again, resumes, and refuses what is none.
+"""A URL or a file → a whole, checked checkpoint in the models folder: tries again, resumes, and refuses other files.
 
 Knows nothing of the catalog and of who watches; the exchange is ``web``'s, the file ``incoming``'s.
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.client import HTTPResponse
 from pathlib import Path
 from typing import TypeVar
+
+import httpx
 
 from engine.errors import BadRequest, BrokenCheckpoint
 from engine.models.hashes import Progress, sha256_of, silent
@@ -22,10 +23,10 @@ from engine.models.web import (
     DownloadFailed,
     RangeRefused,
     checked_url,
+    length_of,
     name_in_headers,
     name_in_url,
     open_url,
-    read_some,
     validator_of,
 )
 
@@ -36,19 +37,19 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How much of a bad line is borne."""
+    """Timeouts and retries."""
 
     timeout: float = 30.0
-    """Seconds of silence before a connection counts as cut."""
+    """Seconds of silence after which a connection counts as broken."""
     tries: int = 6
-    """Tries in a row that bring the file no further."""
+    """Tries in a row that may bring the file no further before the download fails."""
     pause: float = 1.0
-    """Seconds before the second of them; doubled with each."""
+    """Seconds before the second of them; each further pause is twice as long."""
     longest_pause: float = 30.0
-    """Seconds that are waited at most, whatever the server asks for."""
+    """The longest pause in seconds, whatever the server asks for."""
 
 
-def _unheard(line: str) -> None:
+def _ignored(line: str) -> None:
     pass
 
 
@@ -58,22 +59,22 @@ class Source:
 
     url: str
     sha256: str | None = None
-    """What the file's SHA-256 must be, where that is known."""
+    """The SHA-256 that the file must have, where it is known."""
     token: str | None = field(default=None, repr=False)
-    """Sent as a bearer token to the URL's own scheme, host and port alone."""
+    """A bearer token; it is sent to the URL's own origin alone."""
     patience: Patience = Patience()
     progress: Progress = silent
-    note: Note = _unheard
+    note: Note = _ignored
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", checked_url(self.url, self.token))
 
 
 def download(source: Source, target: Path) -> str:
-    """Fetch the checkpoint ``source`` to ``target``, which appears whole and checked or not at all; its SHA-256.
+    """Fetch the checkpoint ``source`` to ``target``, which appears whole and checked or not at all; return its SHA-256.
 
-    What came of a download that was cut is kept beside it, and the next call goes on from there. Raises
-    ``AlreadyThere``, ``BadRequest`` on ``models``, and ``DownloadFailed``; and ``OSError`` for a disk's troubles.
+    The bytes of a download that broke are kept beside it, and the next call goes on from there. Raises
+    ``AlreadyThere``, ``BadRequest`` on ``models``, and ``DownloadFailed``; and ``OSError`` where the disk fails.
     """
     with part_of(target, source.note) as part:
         digest = _fetched(part, source)
@@ -87,15 +88,15 @@ def download(source: Source, target: Path) -> str:
 
 
 def copy(path: Path, target: Path, *, sha256: str | None = None, progress: Progress = silent) -> str:
-    """Copy the checkpoint ``path`` to ``target``, which appears whole and checked or not at all; its SHA-256.
+    """Copy the checkpoint ``path`` to ``target``, which appears whole and checked or not at all; return its SHA-256.
 
-    A copy, as a hard link would change when ``path`` is written to. Raises ``AlreadyThere``, ``BadRequest`` on
+    A hard link would not do: it would change when ``path`` is written to. Raises ``AlreadyThere``, ``BadRequest`` on
     ``models`` or ``sha256``, ``UnknownCheckpoint``, ``BrokenCheckpoint`` and ``OSError``.
     """
     from engine.checkpoint import inspect_checkpoint
 
     inspect_checkpoint(path)
-    with part_of(target, _unheard) as part, path.open("rb") as file:
+    with part_of(target, _ignored) as part, path.open("rb") as file:
         part.start_over()
         try:
             total = path.stat().st_size
@@ -115,7 +116,7 @@ def copy(path: Path, target: Path, *, sha256: str | None = None, progress: Progr
 
 
 def remote_name(source: Source) -> str | None:
-    """The name for the file at ``source``: its URL's, else the server's; None if that is no checkpoint's.
+    """Name the file at ``source``: as its URL does, else as the server does; None if neither is a checkpoint's name.
 
     Raises ``DownloadFailed``.
     """
@@ -124,11 +125,11 @@ def remote_name(source: Source) -> str | None:
 
 def _asked_name(source: Source) -> str | None:
     with open_url(source.url, token=source.token, timeout=source.patience.timeout) as response:
-        return safe_name(name_in_headers(response) or name_in_url(response.url))
+        return safe_name(name_in_headers(response) or name_in_url(str(response.url)))
 
 
 class _Tries:
-    """Tries of one thing: how many were in vain, and the pause before the next."""
+    """Repeats an attempt until it succeeds or too many attempts in a row have brought nothing."""
 
     def __init__(self, source: Source, part: Part | None = None) -> None:
         self._source = source
@@ -137,7 +138,7 @@ class _Tries:
         self._in_vain = 0
 
     def until_done(self, attempt: Callable[[], _T]) -> _T:
-        """What ``attempt`` gives once it raises no ``Cut``. Raises ``DownloadFailed`` when patience ends."""
+        """Return what ``attempt`` returns once it raises no ``Cut``. Raises ``DownloadFailed`` after too many tries."""
         while True:
             try:
                 return attempt()
@@ -150,7 +151,7 @@ class _Tries:
 
     def _pause(self, cut: Cut) -> None:
         reached, patience = self._part.size if self._part else 0, self._source.patience
-        # only beyond the furthest point: a server that knows no ranges, and cuts, would else be asked for ever
+        # progress counts beyond the furthest point alone: a server without ranges that cuts would be asked for ever
         self._in_vain = 0 if reached > self._furthest else self._in_vain + 1
         self._furthest = max(self._furthest, reached)
         if self._in_vain >= patience.tries:
@@ -163,7 +164,7 @@ class _Tries:
 
 
 def _fetched(part: Part, source: Source) -> str:
-    """The SHA-256 of the whole file, once it has come.
+    """Fetch the whole file and return its SHA-256.
 
     Raises ``DownloadFailed`` where it is not the file that was expected; nothing of it is kept then.
     """
@@ -182,7 +183,7 @@ def _fetched(part: Part, source: Source) -> str:
 
 
 def _exchange(part: Part, source: Source) -> None:
-    """One request for what is missing. Raises ``Cut`` where the file is not whole afterwards."""
+    """Ask once for what is missing. Raises ``Cut`` where the file is not whole afterwards."""
     if part.size and not _fits(part, source):
         part.start_over()
     headers = {}
@@ -191,17 +192,19 @@ def _exchange(part: Part, source: Source) -> None:
             return
         headers = {"Range": f"bytes={part.size}-"} | ({"If-Range": v} if (v := part.origin.validator) else {})
     with open_url(source.url, headers=headers, token=source.token, timeout=source.patience.timeout) as response:
-        if response.status == 206 and headers:
+        body = response.iter_raw()
+        if response.status_code == 206 and headers:
             total = _resume(part, response)
-        elif response.status == 200:
-            total = _begin(part, source, response)
+        elif response.status_code == 200:
+            total = _begin(part, source, response, body)
         else:
-            raise DownloadFailed(source.url, f"the server answered {response.status} {response.reason}")
-        _receive(part, source, response, total)
+            status = f"{response.status_code} {response.reason_phrase}"
+            raise DownloadFailed(source.url, f"the server answered {status}")
+        _receive(part, source, body, total)
 
 
 def _fits(part: Part, source: Source) -> bool:
-    """Whether the rest may be asked for: by a validator the server tells of a change, else the SHA-256 will."""
+    """Say whether the rest may be asked for: a change of the file shows in its validator, or in a known SHA-256."""
     origin = part.origin
     if origin is None or origin.url_digest != _digest(source.url):
         return False
@@ -209,13 +212,11 @@ def _fits(part: Part, source: Source) -> bool:
     return whole and (origin.validator is not None or source.sha256 is not None)
 
 
-def _begin(part: Part, source: Source, response: HTTPResponse) -> int | None:
-    """Start with the first bytes, if they are a checkpoint's; what came before is let go. The file's size, if told."""
-    total, head = response.length, b""
-    while len(head) < _HEAD and (more := read_some(response, _HEAD - len(head))):
+def _begin(part: Part, source: Source, response: httpx.Response, body: Iterator[bytes]) -> int | None:
+    """Start the file anew with its first bytes, if they are a checkpoint's. Returns the file's size, if known."""
+    total, head = length_of(response), b""
+    while len(head) < _HEAD and (more := next(body, b"")):
         head += more
-    if total is not None and len(head) < min(total, _HEAD):
-        raise Cut("the connection ended")
     refusal = what_else(head, part.target.suffix)
     if refusal is not None:
         raise DownloadFailed(source.url, refusal)
@@ -224,25 +225,26 @@ def _begin(part: Part, source: Source, response: HTTPResponse) -> int | None:
     return total
 
 
-def _resume(part: Part, response: HTTPResponse) -> int | None:
-    """Check that the response goes on where the file ends; the file's size, if told. Raises ``Cut`` if it does not."""
+def _resume(part: Part, response: httpx.Response) -> int | None:
+    """Check that the response goes on where the file ends. Returns the file's size, if known. Raises ``Cut`` if not."""
     assert part.origin is not None
     validator, total = part.origin.validator, part.origin.total
-    told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+    stated = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
     now = response.headers.get("ETag" if validator and validator.startswith('"') else "Last-Modified", validator)
-    fits = told is not None and int(told[1]) == part.size and (total is None or told[2] in ("*", str(total)))
-    if told is None or not fits or (validator is not None and now != validator):
+    fits = stated is not None and int(stated[1]) == part.size and (total is None or stated[2] in ("*", str(total)))
+    if stated is None or not fits or (validator is not None and now != validator):
         part.start_over()
         raise Cut("the file on the server is another one now")
     part.pieced = True
-    return int(told[2]) if total is None and told[2] != "*" else total
+    return int(stated[2]) if total is None and stated[2] != "*" else total
 
 
-def _receive(part: Part, source: Source, response: HTTPResponse, total: int | None) -> None:
+def _receive(part: Part, source: Source, body: Iterator[bytes], total: int | None) -> None:
     if total is not None and part.lacks_room_for(total - part.size):
-        raise DownloadFailed(source.url, f"{total - part.size:,} bytes are to come; {part.target.parent} has less room")
+        missing = f"{total - part.size:,} bytes"
+        raise DownloadFailed(source.url, f"{missing} are to come; {part.target.parent} has less room")
     source.progress(part.size, total)
-    while chunk := read_some(response, _CHUNK):
+    for chunk in body:
         part.append(chunk)
         source.progress(part.size, total)
     if total is not None and part.size < total:

@@ -5,20 +5,21 @@ Knows redirects, the caller's token and the name that a server gives its file. K
 
 from __future__ import annotations
 
+import contextlib
 import ssl
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from email.message import Message
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException, HTTPMessage, HTTPResponse, InvalidURL
-from typing import IO, cast
 from urllib.parse import quote, unquote, urlsplit
+
+import httpx
 
 from engine.errors import BadRequest, EngineError
 
 SCHEMES = ("http", "https")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _RETRIED = (408, 425, 429)
+_MOST_REDIRECTS = 10
 _HEADERS = {
     "User-Agent": "stable-diffusion-engine",
     "Accept-Encoding": "identity",  # sizes and ranges are then those of the file itself
@@ -26,7 +27,7 @@ _HEADERS = {
 
 
 class DownloadFailed(EngineError):
-    """``url`` did not give its file, for ``reason``. What follows "?" in it is not told: it may be a secret."""
+    """``url`` did not give its file, for ``reason``. The message leaves out the URL's query, which may be a secret."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"{shown(url)}: {reason}")
@@ -47,13 +48,13 @@ class RangeRefused(Cut):
 
 
 def shown(url: str) -> str:
-    """``url`` as it may be told to anyone: without user, query and fragment."""
+    """Return ``url`` as messages and logs may show it: without user, query and fragment."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def checked_url(url: str, token: str | None = None) -> str:
-    """``url``, percent-encoded where needed.
+    """Return ``url``, percent-encoded where needed.
 
     Raises ``BadRequest`` if it is no http(s) URL, names a user, or would carry the token unencrypted.
     """
@@ -70,116 +71,113 @@ def checked_url(url: str, token: str | None = None) -> str:
     return quote(url, safe="%/:=&?~#+!$,;'@()*[]")
 
 
+@contextlib.contextmanager
 def open_url(
-    url: str, *, headers: Mapping[str, str] | None = None, token: str | None = None, timeout: float = 30.0
-) -> HTTPResponse:
-    """The response to a GET of ``url``, whose headers have come.
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    token: str | None = None,
+    timeout: float = 30.0,
+    transport: httpx.BaseTransport | None = None,
+) -> Iterator[httpx.Response]:
+    """Open the response to a GET of ``url``, whose headers have come and whose body is read in the block.
 
-    ``token`` goes along as a bearer token, after a redirect only to where it went before. ``timeout``: seconds of
-    silence that are borne, here and while the response is read. Raises ``Cut``, or ``DownloadFailed`` where another
-    try would give the same.
+    ``token`` goes along as a bearer token, and after a redirect to the same origin alone. ``timeout``: how many seconds
+    of silence count as a broken connection, here and while the body is read. ``transport`` replaces the network.
+    Raises ``Cut``, also for what breaks in the block, or ``DownloadFailed`` where another try would give the same.
     """
-    request = urllib.request.Request(url, headers={**_HEADERS, **(headers or {})})
-    if token is not None:
-        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
+    client = httpx.Client(
+        headers={**_HEADERS, **(headers or {}), **authorization},
+        timeout=timeout,
+        follow_redirects=True,
+        max_redirects=_MOST_REDIRECTS,
+        event_hooks={"request": [_staying_encrypted(url)]},
+        verify=ssl.create_default_context(),  # the system's certificates, where httpx would take its own
+        transport=transport,
+    )
     try:
-        return cast(HTTPResponse, _opener().open(request, timeout=timeout))
-    except urllib.error.HTTPError as error:
-        with error:
-            raise _refusal(url, error) from None
-    except InvalidURL:
-        raise DownloadFailed(url, "it is no valid URL, or redirects to none") from None
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            raise DownloadFailed(url, f"its certificate is not trusted ({reason.verify_message})") from None
-        raise Cut(_told(reason)) from None
-
-
-def read_some(response: HTTPResponse, size: int) -> bytes:
-    """The next 1 to ``size`` bytes, as they come, or none at the end. Raises ``Cut``."""
-    try:
-        return response.read1(size)
-    except (OSError, HTTPException) as error:
-        raise Cut(_told(error)) from None
+        with client, client.stream("GET", url) as response:
+            if response.is_error:
+                raise _refusal(url, response)
+            yield response
+    except httpx.TooManyRedirects:
+        raise DownloadFailed(url, f"it redirects more than {_MOST_REDIRECTS} times") from None
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        raise DownloadFailed(url, "it is no valid http(s) URL, or redirects to none") from None
+    except httpx.TransportError as error:
+        certificate = _certificate_error(error)
+        if certificate is not None:
+            raise DownloadFailed(url, f"its certificate is not trusted ({certificate.verify_message})") from None
+        raise Cut(_reason(error)) from None
 
 
 def name_in_url(url: str) -> str:
-    """The last part of the URL's path."""
+    """Return the last part of the URL's path."""
     return unquote(urlsplit(url).path.rpartition("/")[2])
 
 
-def name_in_headers(response: HTTPResponse) -> str | None:
-    """The name in Content-Disposition, as the server gave it: it may hold anything."""
-    return response.headers.get_filename()
+def name_in_headers(response: httpx.Response) -> str | None:
+    """Return the name in Content-Disposition as the server gave it, which may be anything."""
+    message = Message()
+    message["Content-Disposition"] = response.headers.get("Content-Disposition", "")
+    return message.get_filename()
 
 
-def validator_of(response: HTTPResponse) -> str | None:
-    """What stands for this state of the file, byte for byte (RFC 9110, 8.8): a strong ETag, or a date long past."""
+def length_of(response: httpx.Response) -> int | None:
+    """Return the body's length in bytes; None where the server does not say."""
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def validator_of(response: httpx.Response) -> str | None:
+    """Return what identifies this state of the file, byte for byte (RFC 9110, 8.8): a strong ETag, or a date that lies
+    at least a minute back. None where the server gave neither."""
     etag, modified = response.headers.get("ETag", ""), response.headers.get("Last-Modified")
     if etag.startswith('"'):
-        return etag
+        return str(etag)
     try:
         age = parsedate_to_datetime(response.headers["Date"]) - parsedate_to_datetime(str(modified))
-    except (TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         return None
-    return modified if age.total_seconds() >= 60 else None
+    return str(modified) if age.total_seconds() >= 60 else None
 
 
-def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:
-    """The exception for a response with an error status, or for redirects without end."""
-    status = f"the server answered {error.code} {error.reason}".splitlines()[0]
-    if error.code == 416:
+def _staying_encrypted(url: str) -> Callable[[httpx.Request], None]:
+    """Return a hook for each request on the way from ``url``: once one was https, the rest must be."""
+    encrypted = False
+
+    def check(request: httpx.Request) -> None:
+        nonlocal encrypted
+        if encrypted and request.url.scheme != "https":
+            raise DownloadFailed(url, f"it redirects to {shown(str(request.url))}, which is not https")
+        encrypted = encrypted or request.url.scheme == "https"
+
+    return check
+
+
+def _refusal(url: str, response: httpx.Response) -> Exception:
+    """Return the exception for an error status."""
+    status = f"the server answered {response.status_code} {response.reason_phrase}".strip()
+    if response.status_code == 416:
         return RangeRefused(status)
-    if error.code >= 500 or error.code in _RETRIED:
-        seconds = error.headers.get("Retry-After", "")
+    if response.status_code >= 500 or response.status_code in _RETRIED:
+        seconds = response.headers.get("Retry-After", "")
         return Cut(status, float(seconds) if seconds.isascii() and seconds.isdigit() else None)
-    if error.code in (401, 403):
+    if response.status_code in (401, 403):
         status += "; it wants a token (--token-env), or a person who is logged in and downloads it in a browser"
     return DownloadFailed(url, status)
 
 
-def _told(error: object) -> str:
-    if isinstance(error, TimeoutError):
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _reason(error: httpx.TransportError) -> str:
+    if isinstance(error, httpx.TimeoutException):
         return "nothing came for too long"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """urllib's own sends every header on to any host, and knows 308 only since Python 3.11."""
-
-    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> urllib.request.Request:
-        old, new = _origin(req.full_url), _origin(newurl)
-        if new[0] not in SCHEMES or (old[0] == "https" and new[0] != "https"):
-            raise DownloadFailed(req.full_url, f"it redirects to {shown(newurl)}, which is not https")
-        request = urllib.request.Request(newurl, headers=req.headers)
-        secret = req.unredirected_hdrs.get("Authorization")
-        if secret is not None and old == new:
-            request.add_unredirected_header("Authorization", secret)
-        return request
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """As urllib's own, but for http and https alone: a redirect must not lead to a local file."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.UnknownHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _Redirects(),
-    ):
-        opener.add_handler(handler)
-    return opener
+    if isinstance(error, httpx.RemoteProtocolError):
+        return "the connection ended"
+    return " ".join(str(error).split()) or type(error).__name__

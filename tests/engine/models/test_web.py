@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import urllib.request
-from http.client import HTTPMessage
+import ssl
 from pathlib import Path
 
+import httpx
 import pytest
 
 from engine import BadRequest
 from engine.models.download import Source, download
-from engine.models.web import DownloadFailed, _Redirects, shown
+from engine.models.web import DownloadFailed, open_url, shown
 from tests.engine.models.downloads import nothing_in, only_file, source
 from tests.web_server import Server, Site, answer, cut, serving
 
@@ -49,15 +48,40 @@ def test_a_redirect_elsewhere_than_http_is_refused(server: Server, target: Path,
     assert nothing_in(target.parent)
 
 
-def test_a_redirect_from_https_to_http_is_refused() -> None:
-    request = urllib.request.Request("https://host/x")
-    with pytest.raises(DownloadFailed, match="not https"):
-        _Redirects().redirect_request(request, io.BytesIO(), 302, "", HTTPMessage(), "http://host/x")
+@pytest.mark.parametrize("first", ["https://host/x", "http://host/x"])
+def test_a_redirect_from_https_to_http_is_refused(first: str) -> None:
+    asked: list[str] = []
+
+    def redirect(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        there = "https://host/y" if request.url.path == "/x" else "http://host/z?key=hidden"
+        return httpx.Response(302, headers={"Location": there})
+
+    with (
+        pytest.raises(DownloadFailed, match="http://host/z, which is not https"),
+        open_url(first, transport=httpx.MockTransport(redirect)),
+    ):
+        pass
+    assert asked == [first, "https://host/y"]
+
+
+def test_a_certificate_that_is_not_trusted_is_reported_at_once() -> None:
+    untrusted = ssl.SSLCertVerificationError()
+    untrusted.verify_message = "self-signed certificate"
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("failed") from untrusted
+
+    with (
+        pytest.raises(DownloadFailed, match="not trusted"),
+        open_url("https://host/x", transport=httpx.MockTransport(refuse)),
+    ):
+        pass
 
 
 def test_a_redirect_in_a_circle_ends(server: Server, target: Path) -> None:
     server.site.script = [answer(302, Location="/x.safetensors") for _ in range(30)]
-    with pytest.raises(DownloadFailed, match="302"):
+    with pytest.raises(DownloadFailed, match="more than 10 times"):
         download(source(server), target)
     assert len(server.site.requests) < 15
 
