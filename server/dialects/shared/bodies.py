@@ -10,7 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from engine import BadRequest
-from engine.formats.comfyui import parse_json
+from engine.formats.json_text import read_json
+
+_LONGEST_REASON = 200
+"""Characters of the parser's own message, which may hold the caller's text."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -23,7 +26,10 @@ async def json_object(http: Request, *, may_be_empty: bool = False) -> dict[str,
     text = await http.body()
     if may_be_empty and not text.strip():
         return {}
-    parsed = parse_json("body", text)
+    try:
+        parsed = read_json(text)
+    except ValueError as error:
+        raise BadRequest("body", "text that is not JSON", f"a JSON object ({str(error)[:_LONGEST_REASON]})") from None
     if not isinstance(parsed, dict):
         raise BadRequest("body", parsed, "a JSON object")
     return parsed
