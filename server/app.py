@@ -26,7 +26,7 @@ from server.web.access import Access
 from server.web.errors import add_error_handlers, answer_with
 from server.web.middleware import AccessMiddleware, Answer, BodyLimitMiddleware, HeadersMiddleware, HeadMiddleware
 from server.web.openapi import document
-from server.web.pages import add_page, page_paths
+from server.web.pages import add_pages, page_paths
 from server.web.services import Services
 from server.web.telemetry import TelemetryMiddleware
 
@@ -51,14 +51,14 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
         title="Stable Diffusion engine",
         version=__version__,
         lifespan=running,
-        docs_url=None,  # FastAPI's own page loads its scripts from elsewhere
+        docs_url=None,  # FastAPI's own reference loads its scripts from elsewhere; ``pages`` serves one
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.services, app.state.give_up = services, None
     in_order = sorted(dialects, key=lambda dialect: not dialect.always_served)
     _add_routes(app, [probes.create_router(services, metrics), *(each.create_router(services) for each in in_order)])
-    add_page(app)
+    add_pages(app)
     add_error_handlers(app, answer)
     _add_middleware(app, services, metrics, answer)
     app.openapi = functools.cache(lambda: document(app, services, dialects))  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""The page in a real browser: what a person does with it, and what is left after a reload."""
+"""The page and the API's reference in a real browser: what a person does with them, and what a reload keeps."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from engine import GenerationRequest
 from engine.formats.png import encode_png, picture_metadata
 from server.backends.instant import InstantBackend
+from server.web.access import new_key
 from tests.server.conftest import RunningServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -178,8 +180,6 @@ def test_the_model_is_switched_and_loaded(server: RunningServer, page: Page) -> 
 
 
 def test_asks_for_the_key(open_server: Callable[..., RunningServer], page: Page) -> None:
-    from server.web.access import new_key
-
     key, digest = new_key()
     server = open_server(InstantBackend(), api_keys={"page": digest})
     page.goto(server.url)
@@ -229,3 +229,44 @@ def test_jobs_of_others_come_into_the_gallery(server: RunningServer, page: Page)
     expect(page.locator("#queue li")).to_have_count(1)
     server.backend.step_seconds = 0.0
     expect(page.locator("#gallery img")).to_have_count(1)
+
+
+def reference(page: Page) -> list[str]:
+    """The console's errors from now on; a violation of the Content-Security-Policy is one."""
+    errors: list[str] = []
+    page.on("console", lambda message: errors.extend([message.text] if message.type == "error" else []))
+    return errors
+
+
+def test_the_api_reference_is_shown_and_tries_a_call(server: RunningServer, page: Page) -> None:
+    opened(page, server)
+    errors = reference(page)
+    page.click("text=API reference")
+    expect(page.locator(".swagger-ui .info .title")).to_contain_text("Stable Diffusion engine")
+    tags = {path["tags"][0] for each in document(server)["paths"].values() for path in each.values()}
+    expect(page.locator(".opblock-tag")).to_have_count(len(tags))
+    operation = page.locator("#operations-Operation-healthz_healthz_get")
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Try it out").click()
+    operation.get_by_role("button", name="Execute").click()
+    expect(operation.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+    assert errors == []
+
+
+def test_the_api_reference_asks_for_the_key_and_calls_with_it(
+    open_server: Callable[..., RunningServer], page: Page
+) -> None:
+    key, digest = new_key()
+    server = open_server(InstantBackend(), api_keys={"page": digest})
+    page.goto(f"{server.url}/docs")
+    page.fill("#key", key)
+    page.keyboard.press("Enter")
+    operation = page.locator("#operations-Native-list_samplers_api_v1_samplers_get")
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Try it out").click()
+    operation.get_by_role("button", name="Execute").click()
+    expect(operation.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+
+
+def document(server: RunningServer) -> dict[str, Any]:
+    return dict(httpx.get(f"{server.url}/openapi.json").json())
