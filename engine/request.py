@@ -17,52 +17,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import BadRequest
+from engine.sampling import samplers, schedulers
 
 MAX_SEED = 2**64 - 1
 
 MAX_SIDE = 16384
 """Of a picture, in pixels."""
 
-SAMPLERS = (
-    "euler",
-    "euler_ancestral",
-    "heun",
-    "heunpp2",
-    "dpm_2",
-    "dpm_2_ancestral",
-    "lms",
-    "dpm_fast",
-    "dpm_adaptive",
-    "dpmpp_2s_ancestral",
-    "dpmpp_sde",
-    "dpmpp_2m",
-    "dpmpp_2m_sde",
-    "dpmpp_2m_sde_heun",
-    "dpmpp_3m_sde",
-    "ddpm",
-    "lcm",
-    "ddim",
-    "uni_pc",
-    "uni_pc_bh2",
-    "ipndm",
-    "ipndm_v",
-    "deis",
-    "res_multistep",
-)
-"""The names of ``engine.sampling.samplers``, as ComfyUI calls them."""
+SAMPLERS = tuple(samplers.SAMPLERS)
+"""The names of the samplers, as ComfyUI calls them."""
 
-SCHEDULERS = (
-    "normal",
-    "karras",
-    "exponential",
-    "sgm_uniform",
-    "simple",
-    "ddim_uniform",
-    "beta",
-    "linear_quadratic",
-    "kl_optimal",
-)
-"""The names of the sigma schedules in ``engine.sampling.schedules``, as ComfyUI calls them."""
+SCHEDULERS = tuple(schedulers.SCHEDULERS)
+"""The names of the sigma schedules, as ComfyUI calls them."""
 
 
 def _text(name: str, value: object) -> str:

@@ -32,7 +32,7 @@ from engine.errors import OutOfMemory
 from engine.networks.graphs import Launcher
 from engine.networks.hints import Hints
 from engine.pictures.decoder import PIXELS_PER_CELL
-from engine.sampling.schedules import timestep
+from engine.sampling.levels import STABLE_DIFFUSION_1
 
 _log = logging.getLogger(__name__)
 
@@ -69,15 +69,23 @@ class Evaluation:
     """(1, 77·n, width) on the device."""
 
     negative_conditioning: Tensor
-    """(1, 77·m, width) on the device; not used where ``cfg_scale`` is 1."""
+    """(1, 77·m, width) on the device; not used where ``cfg_scale`` is 1, unless ``unconditional`` is asked for."""
 
     cfg_scale: float
     """Guidance scale; 1 means no guidance."""
 
+    unconditional: bool = False
+    """Whether the prediction of the negative prompt alone is wanted as well."""
+
     @property
     def rows(self) -> int:
         """Rows of UNet calls that this takes."""
-        return self.x.shape[0] * (1 if self.cfg_scale == 1 else 2)
+        return self.x.shape[0] * (2 if self.guided else 1)
+
+    @property
+    def guided(self) -> bool:
+        """Whether the negative prompt is predicted too."""
+        return self.cfg_scale != 1 or self.unconditional
 
 
 class Denoiser:
@@ -134,6 +142,8 @@ class Denoiser:
     def denoise(self, evaluations: Sequence[Evaluation]) -> list[Tensor]:
         """The denoised prediction for each evaluation, float32 (B, 4, h, w), all of one latent shape.
 
+        Where the ``unconditional`` one is wanted, both are stacked, guided first: (2, B, 4, h, w).
+
         denoised = x − σ·eps, with eps = uncond + cfg_scale·(cond − uncond) (Ho & Salimans 2022, eq. 6), on the UNet's
         input x / √(1 + σ²) (Karras et al. 2022, table 1, VE in VP form).
 
@@ -173,7 +183,7 @@ class Denoiser:
     def _evaluation_rows(self, evaluation: Evaluation, owner: int) -> Iterator[Row]:
         """Picture by picture the conditional row, then the unconditional one where guidance needs it."""
         scaled = (evaluation.x / torch.sqrt(1 + evaluation.sigma**2)).to(self._unet.dtype)
-        time = timestep(evaluation.sigma)
+        time = STABLE_DIFFUSION_1.timestep(evaluation.sigma)
         conditionings = _conditionings(evaluation)
         together = len(conditionings) == 2 and conditionings[0].shape == conditionings[1].shape
         paired = together and (self._unit % 2 == 0 or not self._exact)
@@ -295,11 +305,13 @@ def _guided(evaluation: Evaluation, eps: list[Tensor]) -> Tensor:
     predicted = parts[0]
     if kinds == 2:
         predicted = parts[1] + evaluation.cfg_scale * (parts[0] - parts[1])
+    if evaluation.unconditional:
+        predicted = torch.stack([predicted, parts[1]])
     return evaluation.x - evaluation.sigma * predicted
 
 
 def _conditionings(evaluation: Evaluation) -> list[Tensor]:
-    if evaluation.cfg_scale == 1:
+    if not evaluation.guided:
         return [evaluation.conditioning]
     both = [evaluation.conditioning, evaluation.negative_conditioning]
     lengths = [conditioning.shape[1] for conditioning in both]

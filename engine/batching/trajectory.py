@@ -16,9 +16,11 @@ from engine.batching.denoiser import Denoiser, Evaluation
 from engine.device.transfer import Fetch, to_device
 from engine.pictures.decoder import PIXELS_PER_CELL
 from engine.request import GenerationRequest
+from engine.sampling.beginning import first_x
 from engine.sampling.noise import NoiseSource, start_noise
-from engine.sampling.samplers import SAMPLERS, Scalar
-from engine.sampling.schedules import sigmas, start
+from engine.sampling.samplers import SAMPLERS
+from engine.sampling.samplers.protocol import Scalar
+from engine.sampling.schedules import sigmas
 from engine.text.prompt import chunks
 
 
@@ -41,11 +43,13 @@ class Trajectory:
         shape = (request.batch_size, 4, request.height // PIXELS_PER_CELL, request.width // PIXELS_PER_CELL)
         schedule = sigmas_of(request)
         device = conditioning.device
-        x = to_device(start(start_noise(request.seed, shape), schedule[0]), device)
+        noise = start_noise(request.seed, shape)
+        x = to_device(first_x(noise=noise, sigma=schedule[0], latents=torch.zeros(shape)), device)
+        sampler = SAMPLERS[request.sampler]
         self.denoiser = denoiser
         self.owner = owner
         self.pictures = request.batch_size
-        self.steps: int | None = None if request.sampler == "dpm_adaptive" else len(schedule) - 1
+        self.steps: int | None = None if sampler.adaptive else len(schedule) - 1
         self._total = evaluation_count(request.sampler, len(schedule)) if self.steps is not None else None
         self._evaluated = 0
         self._evaluate = functools.partial(
@@ -53,7 +57,9 @@ class Trajectory:
             conditioning=conditioning,
             negative_conditioning=negative_conditioning,
             cfg_scale=request.cfg_scale,
+            unconditional=sampler.needs_unconditional,
         )
+        self._pair = sampler.needs_unconditional
         self._piece = denoiser.pictures_at_once(request.cfg_scale)
         self._scalar: Fetch | None = None
         self._pieces: deque[Evaluation] = deque()
@@ -63,7 +69,7 @@ class Trajectory:
         """Pictures of the latest evaluation that was answered."""
         self.denoised: Tensor | None = None
         """The latest prediction, float32 (B, 4, h, w) on the device."""
-        self._sampler = SAMPLERS[request.sampler](x, schedule, NoiseSource(request.seed, schedule, shape, device))
+        self._sampler = sampler.function(x, schedule, NoiseSource(request.seed, schedule, shape, device))
         self._resume(None)
         first = self.evaluation(wait=True)
         self.group: Hashable = denoiser.group(first) if first is not None else None
@@ -97,19 +103,20 @@ class Trajectory:
         Once the whole batch is predicted, the sampler is handed it and runs up to its next wish.
         """
         self._pieces.popleft()
-        self.latest = denoised.shape[0]
+        self.latest = denoised.shape[-4]
         self._predicted.append(denoised)
         if not self._pieces:
-            self.denoised = torch.cat(self._predicted) if len(self._predicted) > 1 else denoised
+            whole = torch.cat(self._predicted, dim=-4) if len(self._predicted) > 1 else denoised
+            self.denoised = whole[0] if self._pair else whole
             self._predicted = []
             self._evaluated += 1
-            self._resume(self.denoised)
+            self._resume((whole[0], whole[1]) if self._pair else whole)
 
     def close(self) -> None:
         """End the sampler where it stands."""
         self._sampler.close()
 
-    def _resume(self, answer: Tensor | float | None) -> None:
+    def _resume(self, answer: Tensor | tuple[Tensor, Tensor] | float | None) -> None:
         try:
             wanted = self._sampler.send(answer)
         except StopIteration as stop:
@@ -157,13 +164,14 @@ def evaluation_count(sampler: str, sigma_count: int) -> int:
         longest, shorter = (evaluation_count(sampler, count) for count in (_DRY_SIGMAS, _DRY_SIGMAS - 1))
         return longest + (sigma_count - _DRY_SIGMAS) * (longest - shorter)
     schedule = torch.linspace(10.0, 0.0, sigma_count)
-    dry = SAMPLERS[sampler](torch.zeros(1, 1, 1, 1), schedule, _Silence())
+    record = SAMPLERS[sampler]
+    dry = record.function(torch.zeros(1, 1, 1, 1), schedule, _Silence())
     count = 0
     try:
         wanted = next(dry)
         while True:
             assert not isinstance(wanted, Scalar), f"{sampler} goes by what it sees; its evaluations cannot be counted"
             count += 1
-            wanted = dry.send(wanted[0])
+            wanted = dry.send((wanted[0], wanted[0]) if record.needs_unconditional else wanted[0])
     except StopIteration:
         return count

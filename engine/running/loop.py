@@ -30,6 +30,7 @@ from engine.running.finish import Finish
 from engine.running.job import Job, Model
 from engine.running.memory_needs import check_room, has_room
 from engine.running.observer import Observer, Unobserved
+from engine.sampling.samplers import SAMPLERS
 
 _log = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ class Loop:
             with self._observer.stage("encode"):
                 conditioning = model.conditioner.encode(request.prompt, request.clip_skip)
                 negative = conditioning
-                if request.cfg_scale != 1:
+                if request.cfg_scale != 1 or SAMPLERS[request.sampler].needs_unconditional:
                     negative = model.conditioner.encode(request.negative_prompt, request.clip_skip, "negative_prompt")
             job.trajectory = Trajectory(request, model.denoiser, conditioning, negative, job.owner)
         except Exception as error:

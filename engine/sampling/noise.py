@@ -1,6 +1,6 @@
 """Seed → start noise and step noise, the same on every device.
 
-All noise is drawn on the CPU, from generators of its own. Knows no sampler and no schedule but the ends of its sigmas.
+All noise is drawn on the CPU, from generators of its own. Knows no sampler, and of a schedule only the ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from engine.device.transfer import to_device
 
 
 class StepNoise(Protocol):
-    """Where a sampler gets its noise from; ``NoiseSource`` is the real one."""
+    """The noise that a sampler draws on; ``NoiseSource`` is the real one."""
 
     def white(self) -> Tensor:
         """Unit noise of x's shape, independent at each call."""
@@ -27,9 +27,22 @@ class StepNoise(Protocol):
         """Unit noise of x's shape: the increment of one Brownian path from ``sigma`` to the smaller ``sigma_next``."""
 
 
-def start_noise(seed: int, shape: Sequence[int]) -> Tensor:
-    """Unit noise for a whole batch, float32 on the CPU; ``seed`` is 0 … 2⁶⁴−1, of which torch reads 32 bits."""
-    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
+def start_noise(seed: int, shape: Sequence[int], indices: Sequence[int] | None = None) -> Tensor:
+    """Unit noise for a batch of ``shape``, float32 on the CPU; ``seed`` is 0 … 2⁶⁴−1, of which torch reads 32 bits.
+
+    Without ``indices`` the batch is drawn as one tensor. With them, one for each picture, the pictures 0 … the largest
+    index are drawn one after the other and picked: what LatentFromBatch keeps is painted as it would be in its batch.
+    The two agree only where a picture has a multiple of 16 numbers, because torch draws normals in blocks of 16.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if indices is None:
+        return torch.randn(tuple(shape), generator=generator)
+    wanted, pictures = set(indices), {}
+    for index in range(max(wanted) + 1):
+        picture = torch.randn((1, *shape[1:]), generator=generator)
+        if index in wanted:
+            pictures[index] = picture
+    return torch.cat([pictures[index] for index in indices])
 
 
 class NoiseSource:
@@ -49,9 +62,9 @@ class NoiseSource:
         return self._to_device(torch.randn(self._shape, generator=self._generator))
 
     def brownian(self, sigma: Tensor, sigma_next: Tensor) -> Tensor:
-        """``sigma`` and ``sigma_next`` are 0-dim float32 on the CPU; the path hangs on their last bit."""
+        """``sigma`` and ``sigma_next`` are 0-dim float32 on the CPU; the path depends on their last bit."""
         increment = self._path(float(sigma_next)) - self._path(float(sigma))  # the sampler's time runs backwards
-        return self._to_device(increment.float() / (sigma - sigma_next).sqrt())
+        return self._to_device(increment.float() / (sigma - sigma_next).abs().sqrt())
 
     def _to_device(self, noise: Tensor) -> Tensor:
         return to_device(noise, self._device)

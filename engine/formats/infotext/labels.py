@@ -8,59 +8,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.errors import BadRequest
+from engine.sampling.samplers import SAMPLERS
+from engine.sampling.schedulers import SCHEDULERS
 
-SAMPLER_LABELS: Mapping[str, str] = {
-    "euler": "Euler",
-    "euler_ancestral": "Euler a",
-    "heun": "Heun",
-    "heunpp2": "HeunPP2",
-    "dpm_2": "DPM2",
-    "dpm_2_ancestral": "DPM2 a",
-    "lms": "LMS",
-    "dpm_fast": "DPM fast",
-    "dpm_adaptive": "DPM adaptive",
-    "dpmpp_2s_ancestral": "DPM++ 2S a",
-    "dpmpp_sde": "DPM++ SDE",
-    "dpmpp_2m": "DPM++ 2M",
-    "dpmpp_2m_sde": "DPM++ 2M SDE",
-    "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
-    "dpmpp_3m_sde": "DPM++ 3M SDE",
-    "ddpm": "DDPM",
-    "lcm": "LCM",
-    "ddim": "DDIM",
-    "uni_pc": "UniPC",
-    "uni_pc_bh2": "uni_pc_bh2",
-    "ipndm": "IPNDM",
-    "ipndm_v": "IPNDM_V",
-    "deis": "DEIS",
-    "res_multistep": "Res Multistep",
-}
-"""Our sampler → its label: AUTOMATIC1111's, else Forge's, else our own name.
+SAMPLER_LABELS: Mapping[str, str] = {name: record.label for name, record in SAMPLERS.items()}
+"""Our sampler → its label: AUTOMATIC1111's, else Forge's, else one in their style.
 
 "DPM++ 3M SDE" drops the last sigma but one there, and does not here.
 """
 
-SCHEDULER_LABELS: Mapping[str, str] = {
-    "normal": "Normal",
-    "karras": "Karras",
-    "exponential": "Exponential",
-    "sgm_uniform": "SGM Uniform",
-    "simple": "Simple",
-    "ddim_uniform": "DDIM",
-    "beta": "Beta",
-    "linear_quadratic": "Linear Quadratic",
-    "kl_optimal": "KL Optimal",
-}
+SCHEDULER_LABELS: Mapping[str, str] = {name: record.label for name, record in SCHEDULERS.items()}
 """Our scheduler → its label: AUTOMATIC1111's, else our own name in its style.
 
 Two of the names mean other sigmas there: its "Beta" spreads sigma by the beta distribution where ComfyUI and we spread
 the timestep, and its "KL Optimal" has one interval more and does not end at 0. The others agree up to rounding.
 """
 
-_SCHEDULERS: Mapping[str, str] = {
+_SCHEDULER_NAMES: Mapping[str, str] = {
     **{name: name for name in SCHEDULER_LABELS},
     **{label.casefold(): name for name, label in SCHEDULER_LABELS.items()},
-    "uniform": "normal",  # linspace(999, 0, steps) over Stable Diffusion 1's timesteps: both say the same
+    "uniform": "normal",  # linspace(999, 0, steps) over Stable Diffusion 1's timesteps: both mean the same
     "sgmuniform": "sgm_uniform",
 }
 _AUTOMATIC: Mapping[str, str] = {
@@ -94,7 +61,7 @@ _ALIASES: Mapping[str, str] = {
     "k_dpmpp_3m_sde": "dpmpp_3m_sde",
     "unipc": "uni_pc",
 }
-_SAMPLERS: Mapping[str, str] = {
+_SAMPLER_NAMES: Mapping[str, str] = {
     **{name: name for name in SAMPLER_LABELS},
     **{label.casefold(): name for name, label in SAMPLER_LABELS.items()},
     **_ALIASES,
@@ -109,10 +76,10 @@ def sampler_from_label(label: object) -> tuple[str, str | None]:
     Raises ``BadRequest`` on ``sampler`` for a label that is not known.
     """
     key = label.strip().casefold() if isinstance(label, str) else ""
-    if key in _SAMPLERS:
-        return _SAMPLERS[key], "karras" if key.endswith("_ka") else None
-    for suffix, scheduler in _SCHEDULERS.items():
-        sampler = _SAMPLERS.get(key.removesuffix(f" {suffix}"))
+    if key in _SAMPLER_NAMES:
+        return _SAMPLER_NAMES[key], "karras" if key.endswith("_ka") else None
+    for suffix, scheduler in _SCHEDULER_NAMES.items():
+        sampler = _SAMPLER_NAMES.get(key.removesuffix(f" {suffix}"))
         if sampler is not None:
             return sampler, scheduler
     raise BadRequest("sampler", label, f"one of {', '.join(SAMPLER_LABELS.values())}")
@@ -128,14 +95,15 @@ def scheduler_from_label(label: object, sampler: str) -> str:
     key = label.strip().casefold() if isinstance(label, str) else ""
     if key == "automatic":
         return automatic_scheduler(sampler)
-    if key not in _SCHEDULERS:
+    if key not in _SCHEDULER_NAMES:
         raise BadRequest("scheduler", label, f"one of Automatic, Uniform, {', '.join(SCHEDULER_LABELS.values())}")
-    return _SCHEDULERS[key]
+    return _SCHEDULER_NAMES[key]
 
 
 def automatic_scheduler(sampler: str) -> str:
     """What AUTOMATIC1111's "Automatic" is for our ``sampler``.
 
-    Karras or exponential for the samplers that it says so of, their own timesteps for DDIM and UniPC, else "Uniform".
+    Karras or exponential for the samplers that prefer them there, the samplers' own timesteps for DDIM and UniPC, else
+    "Uniform". ComfyUI's ``_gpu`` samplers, which that program does not have, go with those of the same name without it.
     """
-    return {**_AUTOMATIC, **OWN_TIMESTEPS}.get(sampler, "normal")
+    return {**_AUTOMATIC, **OWN_TIMESTEPS}.get(sampler.removesuffix("_gpu"), "normal")

@@ -1,19 +1,21 @@
 """DPM-Solver (Lu et al. 2022, arXiv 2206.00927): exponential integrators of eps in t = −log σ.
 
 Both samplers here make their own steps between the ends of the schedule, and end at its last positive sigma. Their
-orders 1, 2 and 3 are the paper's equation 3.7, algorithm 1 and algorithm 2; how to string them together, its appendix.
+orders 1, 2 and 3 are the paper's equation 3.7, algorithm 1 and algorithm 2; its appendix says how they are combined.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 
 import torch
 from torch import Tensor
 
+from engine.errors import BadRequest, GenerationFailed
 from engine.sampling.noise import StepNoise
 from engine.sampling.samplers.protocol import AdaptiveSampling, Sampling, Scalar
-from engine.sampling.samplers.steps import log_snr
+from engine.sampling.samplers.steps import ancestral_split, last_positive, log_snr
 
 
 def _sigma(t: Tensor) -> Tensor:
@@ -31,12 +33,12 @@ def _first_order(x: Tensor, eps: Tensor, h: Tensor, t_next: Tensor) -> Tensor:
 
 
 def _second_order(x: Tensor, eps: Tensor, eps1: Tensor, r: float, h: Tensor, t_next: Tensor) -> Tensor:
-    """As ``_first_order``, with ``eps1`` at t + r·h too."""
+    """As ``_first_order``, with ``eps1`` at t + r·h as well."""
     return _first_order(x, eps, h, t_next) - _sigma(t_next) / (2 * r) * h.expm1() * (eps1 - eps)
 
 
 def _third_order(x: Tensor, eps: Tensor, eps2: Tensor, r: float, h: Tensor, t_next: Tensor) -> Tensor:
-    """As ``_first_order``, with ``eps2`` at t + r·h too; also what takes x from there to algorithm 2's second stage."""
+    """As ``_first_order``, with ``eps2`` at t + r·h as well; algorithm 2's second stage is reached by it too."""
     return _first_order(x, eps, h, t_next) - _sigma(t_next) / r * (h.expm1() / h - 1) * (eps2 - eps)
 
 
@@ -44,7 +46,7 @@ def dpm_fast(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
     """DPM-Solver-fast: n evaluations in steps of equal length in t, of order 3 but for the last one or two."""
     n = len(sigmas) - 1
     orders = [3] * (n // 3 - 1) + [2, 1] if n % 3 == 0 else [3] * (n // 3) + [n % 3]
-    times = torch.linspace(float(log_snr(sigmas[0])), float(log_snr(sigmas[-2])), len(orders) + 1)
+    times = torch.linspace(float(log_snr(sigmas[0])), float(log_snr(last_positive(sigmas))), len(orders) + 1)
     for order, t, t_next in zip(orders, times[:-1], times[1:], strict=True):
         h = t_next - t
         eps = yield from _eps(x, t)
@@ -71,30 +73,94 @@ def _second_stage(x: Tensor, eps: Tensor, eps1: Tensor, t: Tensor, h: Tensor) ->
     return (yield from _eps(_third_order(x, eps, eps1, 1 / 2, r * h, t + r * h), t + r * h))
 
 
-def dpm_adaptive(x: Tensor, sigmas: Tensor, noise: StepNoise) -> AdaptiveSampling:
-    """DPM-Solver-23: steps of order 3 whose lengths follow from the distance to one of order 2.
+_MOST_REJECTIONS = 100
+"""The most rejected steps in a row; the default options reject two or three."""
 
-    Tolerances, first step and the step's controller are k-diffusion's. The one sampler that waits for a number.
+
+def dpm_adaptive(
+    x: Tensor,
+    sigmas: Tensor,
+    noise: StepNoise,
+    *,
+    order: int = 3,
+    rtol: float = 0.05,
+    atol: float = 0.0078,
+    h_init: float = 0.05,
+    pcoeff: float = 0.0,
+    icoeff: float = 1.0,
+    dcoeff: float = 0.0,
+    accept_safety: float = 0.81,
+    eta: float = 0.0,
+    s_noise: float = 1.0,
+) -> AdaptiveSampling:
+    """DPM-Solver-23, or -12 for ``order`` 2: step lengths follow from the distance to a solution of one order less.
+
+    Tolerances and the PID controller are k-diffusion's; ``h_init`` is the first step in t. The one sampler that waits
+    for a number. Raises ``BadRequest`` for another order, ``GenerationFailed`` where no step meets the tolerances.
     """
-    absolute, relative, h_next, safety = 0.0078, 0.05, 0.05, 0.81
-    t, end = log_snr(sigmas[0]), log_snr(sigmas[-2])
-    previous = x
+    if order not in (2, 3):
+        raise BadRequest("order", order, "2 or 3")
+    controller = _Controller(coefficients=(pcoeff, icoeff, dcoeff), order=1.5 if eta else order, safety=accept_safety)
+    t, end, h_next = log_snr(sigmas[0]), log_snr(last_positive(sigmas)), abs(h_init)
+    previous, rejected = x, 0
     eps: Tensor | None = None
     while t < end - 1e-5:
-        t_next = torch.minimum(end, t + h_next)
-        h = t_next - t
-        if eps is None:  # a rejected step's stays valid
-            eps = yield from _eps(x, t)
-        eps1 = yield from _stage(x, eps, t, h, 1 / 3)
-        eps2 = yield from _second_stage(x, eps, eps1, t, h)
-        low = _second_order(x, eps, eps1, 1 / 3, h, t_next)
-        high = _third_order(x, eps, eps2, 2 / 3, h, t_next)
-        tolerance = (relative * torch.maximum(low.abs(), previous.abs())).clamp(min=absolute)
+        reached = torch.minimum(end, t + h_next)
+        if reached == t or rejected > _MOST_REJECTIONS:
+            raise GenerationFailed("dpm_adaptive: no step meets rtol and atol; larger ones may do")
+        t_next, up = _down_and_up(t, reached, end, eta)
+        eps = (yield from _eps(x, t)) if eps is None else eps  # a rejected step's stays valid
+        low, high = yield from _two_solutions(x, eps, t, t_next, order)
+        tolerance = (rtol * torch.maximum(low.abs(), previous.abs())).clamp(min=atol)
         error: float = yield Scalar(torch.linalg.vector_norm((low - high) / tolerance) / x.numel() ** 0.5)
         if math.isnan(error):  # no step would ever be accepted
             return high
-        factor = 1 + math.atan((error + 1e-8) ** (-1 / 3) - 1)
+        factor, accepted = controller.judge(error)
         h_next *= factor
-        if factor >= safety:
-            x, previous, t, eps = high, low, t_next, None
+        rejected += 1
+        if accepted:
+            x, previous, t, eps, rejected = high, low, reached, None, 0
+            if eta and s_noise:
+                x = x + up * s_noise * noise.white()
     return x
+
+
+def _down_and_up(t: Tensor, reached: Tensor, end: Tensor, eta: float) -> tuple[Tensor, Tensor]:
+    """Where a step from ``t`` to ``reached`` goes without noise, at most to ``end``, and the noise that leads back."""
+    if not eta:
+        return reached, torch.zeros(())
+    down = torch.minimum(end, log_snr(ancestral_split(_sigma(t), _sigma(reached), eta)[0]))
+    return down, (_sigma(reached) ** 2 - _sigma(down) ** 2).sqrt()
+
+
+def _two_solutions(
+    x: Tensor, eps: Tensor, t: Tensor, t_next: Tensor, order: int
+) -> Generator[tuple[Tensor, Tensor], Tensor, tuple[Tensor, Tensor]]:
+    """x at ``t_next`` to one order less, and to ``order``."""
+    h = t_next - t
+    if order == 2:
+        eps1 = yield from _stage(x, eps, t, h, 1 / 2)
+        return _first_order(x, eps, h, t_next), _second_order(x, eps, eps1, 1 / 2, h, t_next)
+    eps1 = yield from _stage(x, eps, t, h, 1 / 3)
+    eps2 = yield from _second_stage(x, eps, eps1, t, h)
+    return _second_order(x, eps, eps1, 1 / 3, h, t_next), _third_order(x, eps, eps2, 2 / 3, h, t_next)
+
+
+class _Controller:
+    """A PID controller that chooses step lengths from errors, as in Söderlind 2003 (ACM TOMS 29, 1)."""
+
+    def __init__(self, *, coefficients: tuple[float, float, float], order: float, safety: float) -> None:
+        p, i, d = coefficients
+        self._exponents = (p + i + d) / order, -(p + 2 * d) / order, d / order
+        self._safety = safety
+        self._accepted: tuple[float, float] | None = None  # inverse errors of the last two accepted steps
+
+    def judge(self, error: float) -> tuple[float, bool]:
+        """The factor from this step's length to the next one's, and whether this step is accepted."""
+        inverse = 1 / (error + 1e-8)
+        before = self._accepted or (inverse, inverse)
+        product = math.prod(e**b for e, b in zip((inverse, *before), self._exponents, strict=True))
+        factor = 1 + math.atan(product - 1)
+        accepted = factor >= self._safety
+        self._accepted = (inverse, before[0]) if accepted else before
+        return factor, accepted

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from engine.sampling.noise import StepNoise
 from engine.sampling.samplers.protocol import Sampling
-from engine.sampling.samplers.steps import intervals, log_snr, slope, weighted_sum
+from engine.sampling.samplers.steps import intervals, slope, weighted_sum
 
 
-def lms(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
-    """Adams–Bashforth of order 4 with steps of any size: Hairer, Nørsett & Wanner, Solving ODEs I, section III.5."""
-    slopes: deque[Tensor] = deque(maxlen=4)  # the latest first
+def lms(x: Tensor, sigmas: Tensor, noise: StepNoise, *, order: int = 4) -> Sampling:
+    """Adams–Bashforth of ``order`` with steps of any size: Hairer, Nørsett & Wanner, Solving ODEs I, section III.5."""
+    slopes: deque[Tensor] = deque(maxlen=order)  # the latest first
     levels = sigmas.numpy()
     for i, (sigma, sigma_next) in enumerate(intervals(sigmas)):
         denoised = yield x, sigma
@@ -149,20 +149,3 @@ class _VariancePreserving:
 
 
 _VP = _VariancePreserving()
-
-
-def res_multistep(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
-    """Zhang et al. 2023 (RES, arXiv 2308.02157), the second-order multistep rule, without noise."""
-    previous: Tensor | None = None
-    for i, (sigma, sigma_next) in enumerate(intervals(sigmas)):
-        denoised = yield x, sigma
-        if previous is None or sigma_next == 0:
-            x = x + slope(x, sigma, denoised) * (sigma_next - sigma)
-        else:
-            h = log_snr(sigma_next) - log_snr(sigma)
-            c2 = (log_snr(sigmas[i - 1]) - log_snr(sigma)) / h
-            phi1 = torch.expm1(-h) / -h
-            phi2 = (phi1 - 1) / -h
-            x = torch.exp(-h) * x + h * ((phi1 - phi2 / c2) * denoised + phi2 / c2 * previous)
-        previous = denoised
-    return x

@@ -1,4 +1,4 @@
-"""How a sampler talks to whoever drives it. Knows no sampler and no driver."""
+"""How a sampler talks to what drives it. Knows no sampler and no driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.sampling.noise import StepNoise
 
 @dataclass(frozen=True, eq=False)
 class Scalar:
-    """A sampler's wish to be sent the value of ``tensor``, 0-dim on x's device, as a Python float."""
+    """A sampler's request for the value of ``tensor``, 0-dim on x's device, as a Python float."""
 
     tensor: Tensor
 
@@ -25,15 +25,21 @@ x, denoised: (B, 4, h, w) float32 on the device. sigma: 0-dim float32 on the CPU
 without having yielded. What was yielded or sent is never changed in place, by neither side, and may be returned.
 """
 
+PairSampling: TypeAlias = Generator[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]
+"""As ``Sampling``, but is sent ``(denoised, unconditional)``: the prediction after guidance and that of the negative
+prompt alone. The records of these samplers have ``needs_unconditional``.
+"""
+
 AdaptiveSampling: TypeAlias = Generator["tuple[Tensor, Tensor] | Scalar", Any, Tensor]
 """As ``Sampling``, and may yield a ``Scalar``, to be sent a float."""
 
 
 class Sampler(Protocol):
-    """An integration rule from the noise level ``sigmas[0]``, at which ``x`` is, down to that at which it ends.
+    """An integration rule from the noise level ``sigmas[0]``, at which ``x`` is, to the last of ``sigmas``.
 
-    ``sigmas``: (n+1,) float32 on the CPU, falling, ending at 0. What is yielded how often follows from ``sigmas``
-    alone, but for dpm_adaptive.
+    ``sigmas``: (n+1,) float32 on the CPU, falling; the last is 0 unless noise is to be left over. What is yielded how
+    often follows from ``sigmas`` and ``options`` alone, except where the record says ``adaptive``. The options are
+    those of the record, and ``levels`` where it has ``needs_levels``.
     """
 
-    def __call__(self, x: Tensor, sigmas: Tensor, noise: StepNoise, /) -> AdaptiveSampling: ...
+    def __call__(self, x: Tensor, sigmas: Tensor, noise: StepNoise, /, **options: Any) -> AdaptiveSampling: ...

@@ -17,14 +17,15 @@ def euler(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
     return x
 
 
-def euler_ancestral(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
+def euler_ancestral(x: Tensor, sigmas: Tensor, noise: StepNoise, *, eta: float = 1.0, s_noise: float = 1.0) -> Sampling:
     """Euler down to σ_down, then noise up to σ_next: DDPM's sampling (Song et al. 2021, arXiv 2010.02502, eq. 12)."""
     for sigma, sigma_next in intervals(sigmas):
         denoised = yield x, sigma
-        if sigma_next == 0:
-            return denoised
-        down, up = ancestral_split(sigma, sigma_next)
-        x = x + slope(x, sigma, denoised) * (down - sigma) + noise.white() * up
+        down, up = ancestral_split(sigma, sigma_next, eta)
+        if down == 0:
+            x = denoised
+            continue
+        x = x + slope(x, sigma, denoised) * (down - sigma) + noise.white() * s_noise * up
     return x
 
 
@@ -79,16 +80,17 @@ def dpm_2(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
     return x
 
 
-def dpm_2_ancestral(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
+def dpm_2_ancestral(x: Tensor, sigmas: Tensor, noise: StepNoise, *, eta: float = 1.0, s_noise: float = 1.0) -> Sampling:
     """dpm_2 down to σ_down, then noise up to σ_next."""
     for sigma, sigma_next in intervals(sigmas):
         denoised = yield x, sigma
         first = slope(x, sigma, denoised)
-        if sigma_next == 0:
-            return x + first * (sigma_next - sigma)
-        down, up = ancestral_split(sigma, sigma_next)
+        down, up = ancestral_split(sigma, sigma_next, eta)
+        if down == 0:
+            x = x + first * (down - sigma)
+            continue
         middle = _log_middle(sigma, down)
         middle_x = x + first * (middle - sigma)
         denoised = yield middle_x, middle
-        x = x + slope(middle_x, middle, denoised) * (down - sigma) + noise.white() * up
+        x = x + slope(middle_x, middle, denoised) * (down - sigma) + noise.white() * s_noise * up
     return x

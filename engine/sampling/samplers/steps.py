@@ -11,8 +11,13 @@ from torch import Tensor
 
 
 def intervals(sigmas: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
-    """(σ, σ_next) of each step."""
+    """The (σ, σ_next) of each step."""
     return pairwise(sigmas.unbind())
+
+
+def last_positive(sigmas: Tensor) -> Tensor:
+    """The last of ``sigmas`` that is above 0: where a sampler with steps of its own ends."""
+    return sigmas[-1] if sigmas[-1] > 0 or len(sigmas) == 1 else sigmas[-2]
 
 
 def slope(x: Tensor, sigma: Tensor, denoised: Tensor) -> Tensor:
@@ -20,13 +25,16 @@ def slope(x: Tensor, sigma: Tensor, denoised: Tensor) -> Tensor:
     return (x - denoised) / sigma
 
 
-def ancestral_split(sigma: Tensor, sigma_next: Tensor) -> tuple[Tensor, Tensor]:
-    """(σ_down, σ_up), with σ_down² + σ_up² = σ_next²: go down to σ_down without noise, then add σ_up of it.
+def ancestral_split(sigma: Tensor, sigma_next: Tensor, eta: float = 1.0) -> tuple[Tensor, Tensor]:
+    """The (σ_down, σ_up), with σ_down² + σ_up² = σ_next²: go down to σ_down without noise, then add σ_up of it.
 
-    σ_up is the standard deviation of DDPM's posterior: Song et al. 2021 (DDIM, arXiv 2010.02502), equation 16, η = 1.
+    σ_up is at most σ_next, else the standard deviation of DDPM's posterior times ``eta``: Song et al. 2021 (DDIM, arXiv
+    2010.02502), equation 16. σ_down is 0 where σ_next is, and where ``eta`` is large.
     """
+    if eta == 0:
+        return sigma_next, torch.zeros(())
     variance = sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2
-    up = torch.minimum(sigma_next, variance.sqrt())
+    up = min(sigma_next, eta * variance.sqrt())
     return (sigma_next**2 - up**2).sqrt(), up
 
 

@@ -1,7 +1,7 @@
 """UniPC (Zhao et al. 2023, arXiv 2302.04867): a multistep predictor, and a corrector that costs no evaluation.
 
 In the variance-preserving frame z = α·x, with α = 1/sqrt(1 + σ²) and standard deviation α·σ; float32 throughout, since
-the rounding of 1 − α² at small sigmas is part of the sampler. Ends at σ = 0.001.
+the rounding of 1 − α² at small sigmas is part of the sampler. A final 0 is replaced by σ = 0.001.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def uni_pc_bh2(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
 
 def _uni_pc(x: Tensor, sigmas: Tensor, scale: Callable[[Tensor], Tensor]) -> Sampling:
     """Algorithms 1 and 2 (multistep) in data prediction, with lower orders at both ends; ``scale`` is B."""
-    sigmas = torch.cat([sigmas[:-1], torch.tensor([0.001])])
+    if sigmas[-1] == 0:
+        sigmas = torch.cat([sigmas[:-1], torch.tensor([0.001])])
     alpha, deviation, lam = _frame(sigmas)
     last = len(sigmas) - 1
     z = x / torch.sqrt(1 + sigmas[0] ** 2)

@@ -20,6 +20,7 @@ from engine.formats.infotext import (
 )
 from engine.formats.infotext.labels import OWN_TIMESTEPS
 from engine.request import MAX_SEED
+from engine.sampling.samplers import SAMPLERS
 from server.dialects.sdapi.body import Txt2Img
 from server.dialects.sdapi.options import whole_number
 from server.dialects.sdapi.prompt import translated
@@ -33,11 +34,10 @@ _IGNORED_EXTRAS = {
     "seed_enable_extras", "distilled_cfg_scale", "firstphase_width", "firstphase_height",
 }  # fmt: skip
 _ETA = {
-    **dict.fromkeys(("euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral"), 1.0),
-    **dict.fromkeys(("dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde"), 1.0),
+    **{name: float(record.options["eta"]) for name, record in SAMPLERS.items() if record.options.get("eta")},
     **dict.fromkeys(("ddim", "dpm_fast", "dpm_adaptive"), 0.0),
 }
-"""What the samplers here have that take an eta there; the others take no notice of it."""
+"""The eta here of the samplers that take one there; the others take no notice of it."""
 
 _NOTHING: tuple[object, ...] = (None, False, "", [], {})
 """Values of fields that nobody knows which ask for nothing. 0 is not among them: it may be a scale or a strength."""

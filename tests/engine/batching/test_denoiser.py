@@ -20,7 +20,7 @@ from engine.config import Batching, EngineConfig
 from engine.networks.graphs import Launcher
 from engine.networks.operations import Operations
 from engine.networks.unet import Unet
-from engine.sampling.schedules import timestep
+from engine.sampling.levels import STABLE_DIFFUSION_1
 from tests.engine.networks.test_graphs import FakeRecorder
 
 
@@ -90,7 +90,7 @@ MIXED = [
 def by_hand(wanted: Evaluation) -> Tensor:
     """Guidance as the paper has it, for ``LinearUnet``."""
     x = wanted.x / (1 + wanted.sigma**2) ** 0.5
-    shift = timestep(wanted.sigma) / 1000
+    shift = STABLE_DIFFUSION_1.timestep(wanted.sigma) / 1000
     cond = x * wanted.conditioning.mean() + shift
     uncond = x * wanted.negative_conditioning.mean() + shift
     return wanted.x - wanted.sigma * (uncond + wanted.cfg_scale * (cond - uncond))

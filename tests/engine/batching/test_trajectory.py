@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.batching.trajectory import Trajectory, evaluation_count, sigmas_of
-from engine.request import SAMPLERS
+from engine.sampling.samplers import SAMPLERS
 from tests.requests import small
 
 
@@ -46,17 +46,35 @@ def test_a_large_batch_is_predicted_in_pieces_and_advances_as_a_whole() -> None:
     torch.testing.assert_close(flying.x, flying.denoised)
 
 
-@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "dpm_adaptive"])
+@pytest.mark.parametrize("sampler", [name for name, record in SAMPLERS.items() if not record.adaptive])
 @pytest.mark.parametrize("steps", [1, 2, 3, 9, 10, 11, 30])
 def test_progress_knows_how_many_evaluations_there_will_be(sampler: str, steps: int) -> None:
     flying = trajectory(sampler=sampler, steps=steps)
     count = 0
     while (wanted := flying.evaluation()) is not None:
         assert flying.step < steps
-        flying.send(wanted.x * 0.5)
+        flying.send(torch.stack([wanted.x * 0.5] * 2) if wanted.unconditional else wanted.x * 0.5)
         count += 1
     assert count == evaluation_count(sampler, len(sigmas_of(small(sampler=sampler, steps=steps))))
     assert count == 0 or flying.step == steps
+
+
+def test_a_sampler_that_needs_the_unconditional_prediction_is_sent_it_in_pieces_too() -> None:
+    flying = trajectory(sampler="euler_cfg_pp", batch_size=2, steps=1, cfg_scale=1)
+    denoised, unconditional, x = [], [], []
+    for _ in range(2):
+        wanted = flying.evaluation()
+        assert wanted is not None
+        assert wanted.rows == 2
+        x.append(wanted.x)
+        denoised.append(wanted.x * 0.5)
+        unconditional.append(wanted.x * 0.25)
+        flying.send(torch.stack([denoised[-1], unconditional[-1]]))
+        assert flying.latest == 1
+    assert flying.denoised is not None
+    assert torch.equal(flying.denoised, torch.cat(denoised))
+    assert flying.x is not None
+    torch.testing.assert_close(flying.x, torch.cat(denoised))
 
 
 def test_dpm_adaptive_is_not_ready_until_its_number_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,15 +17,21 @@ from engine.batching.denoiser import Denoiser
 from engine.networks.unet import Unet
 from engine.pictures.decoder import Decoder
 from engine.running import loop
+from engine.sampling.samplers import SamplerRecord
 from tests.requests import same, small
 
 
 def test_a_sampler_that_raises_fails_its_request_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(x: Any, sigmas: Any, noise: Any) -> Any:
-        yield x, sigmas[0]
-        raise ZeroDivisionError("a sampler's mistake")
+    class Broken(SamplerRecord):
+        @property
+        def function(self) -> Any:
+            return self.sample
 
-    monkeypatch.setattr(trajectory, "SAMPLERS", trajectory.SAMPLERS | {"ddpm": broken})
+        def sample(self, x: Any, sigmas: Any, noise: Any) -> Any:
+            yield x, sigmas[0]
+            raise ZeroDivisionError("a sampler's mistake")
+
+    monkeypatch.setattr(trajectory, "SAMPLERS", {**trajectory.SAMPLERS, "ddpm": Broken(name="ddpm", label="", path="")})
     trajectory.evaluation_count.cache_clear()
     monkeypatch.setattr(trajectory, "evaluation_count", lambda sampler, count: count)
     good, bad = engine.submit(small(steps=6)), engine.submit(small(steps=6, sampler="ddpm"))

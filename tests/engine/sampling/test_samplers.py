@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from engine.request import SAMPLERS as NAMES
+from engine.sampling.beginning import first_x
 from engine.sampling.noise import NoiseSource, start_noise
-from engine.sampling.samplers import SAMPLERS, Scalar
-from engine.sampling.samplers.runge_kutta import euler
-from engine.sampling.schedules import sigmas, start
+from engine.sampling.samplers import SAMPLERS
+from engine.sampling.samplers.protocol import Scalar
+from engine.sampling.schedules import sigmas
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 
-OWN_STEPS = ("dpm_fast", "dpm_adaptive")
-"""End at the last positive sigma of the schedule."""
+NAMES = tuple(SAMPLERS)
+OWN_STEPS = tuple(name for name, record in SAMPLERS.items() if record.own_steps)
+FIXED = tuple(name for name, record in SAMPLERS.items() if not record.adaptive)
+CFG_PP = tuple(name for name, record in SAMPLERS.items() if record.needs_unconditional)
 UNI_PC = ("uni_pc", "uni_pc_bh2")
 """End at sigma 0.001."""
 NOISY = (
-    *("euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "ddpm", "lcm"),
+    *("euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "res_multistep_ancestral", "ddpm", "lcm"),
+    *("euler_ancestral_cfg_pp", "dpmpp_2s_ancestral_cfg_pp", "res_multistep_ancestral_cfg_pp"),
     *("dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde"),
+    *("dpmpp_sde_gpu", "dpmpp_2m_sde_gpu", "dpmpp_2m_sde_heun_gpu", "dpmpp_3m_sde_gpu"),
+    *("er_sde", "seeds_2", "seeds_3", "sa_solver", "sa_solver_pece"),
 )
 INDEX = torch.arange(4.0).reshape(1, 1, 2, 2)
 
@@ -42,16 +48,24 @@ class Waves:
         return torch.sin(sigma + 2 * sigma_next + INDEX)
 
 
-def run(name: str, denoise: Denoise, x: Tensor, levels: Tensor, noise: Waves | NoiseSource | None = None) -> Tensor:
+def run(name: str, denoise: Denoise, x: Tensor, levels: Tensor, noise: Any = None, **more: Any) -> Tensor:
     """The final x; every yielded and sent tensor is checked to be left as it was."""
-    return trace(name, denoise, x, levels, noise)[0]
+    return trace(name, denoise, x, levels, noise, **more)[0]
 
 
 def trace(
-    name: str, denoise: Denoise, x: Tensor, levels: Tensor, noise: Waves | NoiseSource | None = None
+    name: str,
+    denoise: Denoise,
+    x: Tensor,
+    levels: Tensor,
+    noise: Any = None,
+    *,
+    unconditional: Denoise | None = None,
+    **options: Any,
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-    """The final x, and all that was asked for."""
-    sampler = SAMPLERS[name](x, levels, noise or Waves())
+    """The final x, and all that was asked for. Without an ``unconditional`` model of its own it is ``denoise``."""
+    record = SAMPLERS[name]
+    sampler = record.configured(options)(x, levels, noise or Waves())
     asked: list[tuple[Tensor, Tensor]] = []
     held: list[tuple[Tensor, Tensor]] = [(x, x.clone()), (levels, levels.clone())]
     try:
@@ -62,11 +76,17 @@ def trace(
                 continue
             asked.append(wanted)
             denoised = denoise(*wanted)
-            held += [(tensor, tensor.clone()) for tensor in (*wanted, denoised)]
-            wanted = sampler.send(denoised)
+            pair = (denoised, (unconditional or denoise)(*wanted))
+            held += [(tensor, tensor.clone()) for tensor in (*wanted, *pair)]
+            wanted = sampler.send(pair if record.needs_unconditional else denoised)
     except StopIteration as stop:
         assert all(torch.allclose(tensor, before, rtol=0, atol=0, equal_nan=True) for tensor, before in held)
         return stop.value, asked
+
+
+def begin(seed: int, shape: tuple[int, ...], levels: Tensor) -> Tensor:
+    """The x of an empty picture's first step."""
+    return first_x(noise=start_noise(seed, shape), sigma=levels[0], latents=torch.zeros(shape))
 
 
 def two_bumps(x: Tensor, sigma: Tensor) -> Tensor:
@@ -88,11 +108,6 @@ def one_bump_flow(x: Tensor, sigma: float, sigma_to: float) -> Tensor:
 def unit_bump(x: Tensor, sigma: Tensor) -> Tensor:
     """The exact prediction for data from N(0, 1)."""
     return x / (1 + sigma**2)
-
-
-def test_there_is_a_sampler_for_every_name() -> None:
-    assert tuple(SAMPLERS) == NAMES
-    assert SAMPLERS["ddim"] is euler
 
 
 KNOWN_LEVELS = torch.tensor([14.6, 6.0, 2.5, 1.0, 0.4, 0.1, 0.0])
@@ -125,9 +140,9 @@ KNOWN_ENDS = {  # by k-diffusion 0.1.1.post1; those it does not have, by separat
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KNOWN_ENDS)
 def test_agrees_with_an_independent_implementation(name: str) -> None:
-    end = run(name, two_bumps, KNOWN_START, KNOWN_LEVELS)
+    end = run(name, two_bumps, KNOWN_START, KNOWN_LEVELS, unconditional=unit_bump)
     assert end.flatten().tolist() == pytest.approx(KNOWN_ENDS[name], abs=3e-6)
 
 
@@ -135,7 +150,7 @@ def test_agrees_with_an_independent_implementation(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_data_of_one_point_is_found(name: str, steps: int) -> None:
     levels = sigmas(sampler=name, scheduler="karras", steps=steps, denoise=1.0)
-    x = start(start_noise(3, (1, 4, 8, 8)), levels[0])
+    x = begin(3, (1, 4, 8, 8), levels)
     point = torch.linspace(-2, 2, x.numel()).reshape(x.shape)
     if name in OWN_STEPS:
         expected = point + (x - point) * levels[-2] / levels[0]
@@ -183,7 +198,7 @@ def test_dpm_adaptive_stays_near_the_flow() -> None:
 
 
 def test_dpm_adaptive_shortens_a_step_that_is_too_rough() -> None:
-    sampler = SAMPLERS["dpm_adaptive"](KNOWN_START, KNOWN_LEVELS, Waves())
+    sampler = SAMPLERS["dpm_adaptive"].function(KNOWN_START, KNOWN_LEVELS, Waves())
     asked = []
     wanted = next(sampler)
     while not isinstance(wanted, Scalar):
@@ -197,11 +212,11 @@ def test_dpm_adaptive_gives_up_on_nan() -> None:
     assert run("dpm_adaptive", lambda x, sigma: x * math.nan, KNOWN_START, KNOWN_LEVELS).isnan().all()
 
 
-@pytest.mark.parametrize("name", [name for name in NOISY if name != "lcm"])
+@pytest.mark.parametrize("name", [name for name in NOISY if name not in ("lcm", "dpmpp_2s_ancestral_cfg_pp")])
 def test_noise_keeps_the_spread_of_the_data(name: str) -> None:
     """Data of unit variance: the start is exactly their noised distribution, and so must be every level after it."""
     levels = sigmas(sampler=name, scheduler="karras", steps=40, denoise=1.0)
-    x = start(start_noise(5, (1, 4, 64, 64)), levels[0])
+    x = begin(5, (1, 4, 64, 64), levels)
     end = run(name, unit_bump, x, levels, NoiseSource(5, levels, x.shape))
     assert float(end.std()) == pytest.approx(1, abs=0.08)
     assert float(end.mean()) == pytest.approx(0, abs=0.04)
@@ -210,13 +225,13 @@ def test_noise_keeps_the_spread_of_the_data(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_noise_matters_where_it_should(name: str) -> None:
     levels = sigmas(sampler=name, scheduler="normal", steps=6, denoise=1.0)
-    x = start(start_noise(5, (1, 4, 8, 8)), levels[0])
+    x = begin(5, (1, 4, 8, 8), levels)
     ends = [run(name, two_bumps, x, levels, NoiseSource(seed, levels, x.shape)) for seed in (1, 1, 2)]
     assert torch.equal(ends[0], ends[1])
     assert torch.equal(ends[0], ends[2]) == (name not in NOISY)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "dpm_adaptive"])
+@pytest.mark.parametrize("name", FIXED)
 def test_pictures_of_a_batch_do_not_touch(name: str) -> None:
     levels = sigmas(sampler=name, scheduler="normal", steps=5, denoise=1.0)
     x = torch.cat([KNOWN_START, KNOWN_START.flip(3)])
@@ -225,7 +240,7 @@ def test_pictures_of_a_batch_do_not_touch(name: str) -> None:
     assert torch.allclose(together, alone, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "dpm_adaptive"])
+@pytest.mark.parametrize("name", FIXED)
 def test_what_is_asked_does_not_depend_on_the_answers(name: str) -> None:
     levels = sigmas(sampler=name, scheduler="normal", steps=7, denoise=0.7)
     sigmas_asked = [
@@ -238,27 +253,37 @@ def test_what_is_asked_does_not_depend_on_the_answers(name: str) -> None:
 
 EVALUATIONS = {
     **dict.fromkeys(NAMES, 7),
-    **dict.fromkeys(("heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"), 13),
+    **dict.fromkeys(("heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_2s_ancestral_cfg_pp"), 13),
+    **dict.fromkeys(("dpmpp_sde", "dpmpp_sde_gpu", "seeds_2", "sa_solver_pece"), 13),
     "heunpp2": 18,
+    "seeds_3": 19,
 }
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "dpm_adaptive"])
+@pytest.mark.parametrize("name", FIXED)
 def test_evaluations_of_seven_steps(name: str) -> None:
     levels = sigmas(sampler=name, scheduler="normal", steps=7, denoise=1.0)
     assert len(trace(name, two_bumps, KNOWN_START, levels)[1]) == EVALUATIONS[name]
+
+
+def answer_to(name: str, wanted: Any) -> Any:
+    """What the sampler is to be sent for what it asked for."""
+    if isinstance(wanted, Scalar):
+        return float(wanted.tensor)
+    denoised = two_bumps(*wanted)
+    return (denoised, denoised) if SAMPLERS[name].needs_unconditional else denoised
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_closes_at_any_point(name: str) -> None:
     levels = sigmas(sampler=name, scheduler="normal", steps=4, denoise=1.0)
     for answers in range(8):
-        sampler = SAMPLERS[name](KNOWN_START, levels, Waves())
+        sampler = SAMPLERS[name].function(KNOWN_START, levels, Waves())
         if answers:
             wanted = next(sampler)
         for _ in range(answers - 1):
             try:
-                wanted = sampler.send(0.5 if isinstance(wanted, Scalar) else two_bumps(*wanted))
+                wanted = sampler.send(answer_to(name, wanted))
             except StopIteration:
                 break
         sampler.close()
@@ -271,10 +296,10 @@ def test_closes_at_any_point(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_gpu_is_never_waited_for(name: str) -> None:
     levels = sigmas(sampler=name, scheduler="normal", steps=6, denoise=1.0)
-    x = start(start_noise(5, (1, 4, 8, 8)), levels[0])
+    x = begin(5, (1, 4, 8, 8), levels)
     expected = run(name, two_bumps, x, levels, NoiseSource(5, levels, x.shape))
-    sampler = SAMPLERS[name](x.cuda(), levels, NoiseSource(5, levels, x.shape, "cuda"))
-    answer: Tensor | float | None = None
+    sampler = SAMPLERS[name].function(x.cuda(), levels, NoiseSource(5, levels, x.shape, "cuda"))
+    answer: Any = None
     end = None
     while end is None:
         torch.cuda.set_sync_debug_mode("error")
@@ -284,6 +309,6 @@ def test_a_gpu_is_never_waited_for(name: str) -> None:
             end = stop.value
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        answer = float(wanted.tensor) if isinstance(wanted, Scalar) else two_bumps(*wanted)
+        answer = answer_to(name, wanted)
     bound = 1e-2 if name == "dpm_adaptive" else 1e-4  # its step sizes follow from the values, last bits included
     assert torch.allclose(end.cpu(), expected, atol=bound)

@@ -13,8 +13,8 @@ from scipy.special import betaincinv
 
 from engine.errors import BadRequest
 from engine.request import SAMPLERS, SCHEDULERS
-from engine.sampling import schedules
-from engine.sampling.schedules import MAX_SCHEDULE, is_full_noise, sigmas, start, timestep
+from engine.sampling.levels import STABLE_DIFFUSION_1
+from engine.sampling.schedules import MAX_SCHEDULE, sigmas
 
 SIGMA_MIN, SIGMA_MAX = 0.0291671585, 14.6146412  # of Stable Diffusion 1.x
 
@@ -126,7 +126,7 @@ def test_ten_thousand_steps(scheduler: str) -> None:
 @pytest.mark.parametrize("count", [2001, 2002, 3000, 54_321])
 def test_a_long_beta_schedule_meets_each_timestep(count: int) -> None:
     nearest = np.rint(betaincinv(0.6, 0.6, 1 - np.linspace(0, 1, count, endpoint=False)) * 999)
-    expected = np.append(schedules.TRAINING_SIGMAS.numpy()[np.unique(nearest).astype(int)[::-1]], 0)
+    expected = np.append(STABLE_DIFFUSION_1.sigmas.numpy()[np.unique(nearest).astype(int)[::-1]], 0)
     assert sigmas(sampler="euler", scheduler="beta", steps=count, denoise=1.0).tolist() == expected.tolist()
 
 
@@ -158,32 +158,3 @@ def test_a_denoise_that_would_need_an_endless_schedule_is_refused(denoise: float
 
 def test_the_ends_are_those_of_the_training_sigmas() -> None:
     assert pytest.approx([_training_sigma(0), _training_sigma(999)]) == [SIGMA_MIN, SIGMA_MAX]
-
-
-def test_timestep_inverts_the_training_sigmas() -> None:
-    for index in range(0, 1000, 37):
-        assert timestep(torch.tensor(_training_sigma(index))) == index
-
-
-@given(st.floats(0.001, 100))
-def test_timestep_is_the_nearest_in_log_sigma(sigma: float) -> None:
-    nearest = timestep(torch.tensor(sigma))
-    distance = abs(math.log(sigma) - math.log(_training_sigma(nearest)))
-    for neighbour in (nearest - 1, nearest + 1):
-        if 0 <= neighbour <= 999:
-            assert distance <= abs(math.log(sigma) - math.log(_training_sigma(neighbour))) + 1e-5
-
-
-def test_full_noise_starts_with_the_variance_of_noised_latents() -> None:
-    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    for scheduler in ("normal", "karras", "exponential", "kl_optimal"):
-        sigma = _ladder(scheduler, 5)[0]
-        assert is_full_noise(sigma)
-        assert torch.equal(start(noise, sigma), noise * torch.sqrt(1 + sigma**2))
-
-
-def test_a_later_start_has_only_the_noise() -> None:
-    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    for sigma in (_ladder("normal", 5, denoise=0.5)[0], torch.tensor(SIGMA_MAX * (1 - 2e-5))):
-        assert not is_full_noise(sigma)
-        assert torch.equal(start(noise, sigma), noise * sigma)

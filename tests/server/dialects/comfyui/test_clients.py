@@ -142,7 +142,7 @@ def test_sillytaverns_course(server: RunningServer) -> None:
         return found
 
     assert choices("KSampler", "sampler_name")[0] == "euler"
-    assert choices("KSampler", "scheduler")[0] == "normal"
+    assert choices("KSampler", "scheduler")[0] == "simple"
     assert choices("VAELoader", "vae_name") == choices("UNETLoader", "unet_name") == []
     server.backend.step_seconds = 0.02
     for prompt, status in (("a", "success"), ("fail", "error")):

@@ -168,7 +168,7 @@ def test_as_sillytavern_does(client: httpx.Client) -> None:
     }
     answer = client.post("/sdapi/v1/txt2img", json=body).json()
     made = request_from_png(base64.b64decode(answer["images"][0]))
-    assert (made.clip_skip, made.sampler, made.model) == (2, "euler_ancestral", "other.safetensors")
+    assert (made.clip_skip, made.sampler, made.model) == (2, "euler_cfg_pp", "other.safetensors")
     assert made.prompt == body["prompt"]
     assert made.negative_prompt == "lowres, (blurry:0.9090909091)"
 

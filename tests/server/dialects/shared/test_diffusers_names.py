@@ -13,6 +13,8 @@ from torch import Tensor
 from engine.request import SAMPLERS as NAMES
 from engine.request import SCHEDULERS
 from engine.sampling import schedules
+from engine.sampling.beginning import first_x
+from engine.sampling.levels import STABLE_DIFFUSION_1
 from engine.sampling.samplers import SAMPLERS
 from engine.sampling.samplers.protocol import Sampling
 from server.dialects.shared.diffusers_names import CLASSES
@@ -59,7 +61,9 @@ class NoNoise:
 
 def ours(sampler: str, scheduler: str, steps: int, noise: Tensor) -> Tensor:
     sigmas = schedules.sigmas(sampler=sampler, scheduler=scheduler, steps=steps, denoise=1.0)
-    sampling: Sampling = SAMPLERS[sampler](schedules.start(noise, sigmas[0]), sigmas, NoNoise())
+    sampling: Sampling = SAMPLERS[sampler].function(
+        first_x(noise=noise, sigma=sigmas[0], latents=torch.zeros(1024)), sigmas, NoNoise()
+    )
     try:
         asked = next(sampling)
         while True:
@@ -81,7 +85,7 @@ def theirs(name: str, steps: int, noise: Tensor, monkeypatch: pytest.MonkeyPatch
         low, high = int(timestep.floor()) if timestep.is_floating_point() else int(timestep), 0
         high = min(low + 1, 999)
         weight = float(timestep) - low
-        log_sigmas = schedules.LOG_TRAINING_SIGMAS
+        log_sigmas = STABLE_DIFFUSION_1.log_sigmas
         sigma = ((1 - weight) * log_sigmas[low] + weight * log_sigmas[high]).exp()
         at_sigma = scaled * (1 + sigma**2).sqrt()
         eps = (at_sigma - denoised(at_sigma, sigma)) / sigma

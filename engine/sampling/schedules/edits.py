@@ -1,0 +1,33 @@
+"""Schedules from schedules: split in two, or turned around. They leave the given sigmas as they are."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from engine.errors import BadRequest
+
+
+def split(sigmas: Tensor, *, step: int) -> tuple[Tensor, Tensor]:
+    """The sigmas up to and from ``step`` (0 or more): both parts hold the sigma at which they meet."""
+    if step < 0:
+        raise BadRequest("step", step, "a whole number from 0")
+    return sigmas[: step + 1], sigmas[step:]
+
+
+def split_denoise(sigmas: Tensor, *, denoise: float) -> tuple[Tensor, Tensor]:
+    """The sigmas before, and those of, the last ``round(steps · denoise)`` steps; ``denoise`` is 0 … 1.
+
+    Both parts hold the sigma at which they meet. As in ComfyUI, the first is empty where the second has no step.
+    """
+    if not 0 <= denoise <= 1:
+        raise BadRequest("denoise", denoise, "a number from 0 to 1")
+    count = round(max(len(sigmas) - 1, 0) * denoise)
+    return sigmas[: -count or 0], sigmas[-(count + 1) :]
+
+
+def flip(sigmas: Tensor) -> Tensor:
+    """The sigmas from last to first, for sampling from a picture to its noise; a leading 0 becomes 0.0001."""
+    turned = sigmas.flip(0)
+    if len(turned) and turned[0] == 0:
+        turned[0] = 0.0001
+    return turned
