@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x: text → picture. The public face of the engine.
+"""The engine's public face: pictures from Stable Diffusion 1.x checkpoints.
 
 from engine import Engine, EngineConfig, GenerationRequest
 
@@ -8,10 +8,7 @@ with Engine(EngineConfig(checkpoint="models/AWPainting_v1.3.safetensors")) as en
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import importlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from engine.config import EngineConfig
@@ -61,29 +58,9 @@ _IMPORTED_LATE = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what needs torch when it is first used, so that a command line's mistakes are told without waiting."""
+    """Import what needs torch when it is first used, so that commands report mistakes without waiting for torch."""
     if name not in _IMPORTED_LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with _kept_from_collector() if name == "Engine" else contextlib.nullcontext():
-        found: object = getattr(importlib.import_module(_IMPORTED_LATE[name]), name)
+    found: object = getattr(importlib.import_module(_IMPORTED_LATE[name]), name)
     globals()[name] = found  # so that this is done once
     return found
-
-
-@contextlib.contextmanager
-def _kept_from_collector() -> Iterator[None]:
-    """Take what is imported for what it is, objects that stay: the garbage collector never looks through them.
-
-    It would look several times while torch, diffusers and transformers are imported, a quarter of the time that they
-    take, and now and then afterwards, a third of a second in which neither engine nor server moves. What else exists
-    by then is left alone too; what is garbage already is collected first.
-    """
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if enabled:
-            gc.enable()

@@ -1,4 +1,4 @@
-"""How an engine runs: device, precision, batching, memory. Frozen; passed, never found.
+"""Settings of an engine: models folders, device, precision, batching, memory.
 
 Knows no tensors: ``engine.device.devices`` turns the names into torch's own objects.
 """
@@ -6,11 +6,12 @@ Knows no tensors: ``engine.device.devices`` turns the names into torch's own obj
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from engine.errors import BadRequest
+from engine.folders import models_folders
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Batching = Literal["exact", "fast"]
@@ -19,20 +20,19 @@ Compile = Literal["auto", "off"]
 _PICTURE_ROWS = 2
 _MOST_ROWS = 16
 
-MODELS_FOLDER = Path(__file__).resolve().parent.parent / "models"
-"""The project's own models folder, where checkpoints are looked for by name."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
     """Settings of one engine. Raises ``BadRequest`` for a value that is not allowed."""
 
     checkpoint: str | Path | None = None
-    """Checkpoint for requests that name none: a name or a path. None: AWPainting v1.3 if it is there, else the
+    """The checkpoint for requests that name none: a name or a path. None: AWPainting v1.3 if it is installed, else the
     starter checkpoint."""
 
-    models_folder: Path = MODELS_FOLDER
-    """Where checkpoints are looked for by name."""
+    models_folders: tuple[Path, ...] = field(default_factory=models_folders)
+    """The folders that checkpoints are looked for in by name, in this order; at least one. A list and text are taken
+    too. Default: ``models`` in a checkout; for an installed package the user's folder, then the one that ships with
+    the engine."""
 
     device: str = "auto"
     """``auto`` (CUDA if there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``."""
@@ -67,13 +67,12 @@ class EngineConfig:
     def __post_init__(self) -> None:
         for name, kinds in (
             ("checkpoint", str | Path | None),
-            ("models_folder", str | Path),
             ("device", str),
             ("cache_folder", str | Path | None),
         ):
             if not isinstance(getattr(self, name), kinds):
                 raise BadRequest(name, getattr(self, name), "a name" if name == "device" else "a name or a path")
-        object.__setattr__(self, "models_folder", Path(self.models_folder))
+        object.__setattr__(self, "models_folders", _folders(self.models_folders))
         if self.cache_folder is not None:
             object.__setattr__(self, "cache_folder", Path(self.cache_folder))
         for name, choices in (
@@ -91,10 +90,17 @@ class EngineConfig:
                 raise BadRequest(name, value, "a whole number of at least 1")
 
     def call_sizes(self, *, gpu: bool) -> tuple[int, ...]:
-        """The numbers of rows that UNet calls may have, rising; in ``exact`` mode all have the bits of the first."""
+        """Return the row counts that UNet calls may have, rising; in ``exact`` mode all give the bits of the first."""
         exact = self.batching == "exact"
         most = self.unet_rows or (_PICTURE_ROWS if exact and not gpu else _MOST_ROWS)
         if not exact and not gpu:
             return tuple(range(1, most + 1))
         powers = itertools.takewhile(lambda size: size <= most, (_PICTURE_ROWS << n for n in itertools.count()))
         return tuple(powers) or (most,)
+
+
+def _folders(value: object) -> tuple[Path, ...]:
+    """Check the models folders. One path alone is refused: its letters would be taken for folders."""
+    if isinstance(value, list | tuple) and value and all(isinstance(folder, str | Path) for folder in value):
+        return tuple(Path(folder) for folder in value)
+    raise BadRequest("models_folders", value, "a list of at least one folder, each text or a path")

@@ -44,7 +44,7 @@ class Engine:
         settle(self.device)
         budget = self.config.memory_budget or int(free_bytes(self.device) * _SHARE_OF_FREE_MEMORY)
         named = self.config.checkpoint
-        first = catalog.resolve(named, self.config.models_folder) if named is not None else None
+        first = catalog.resolve(named, self.config.models_folders) if named is not None else None
         rows = self.config.call_sizes(gpu=self.device.type == "cuda")[-1]
         self._loop = Loop(device=self.device, capacity=self.config.max_in_flight, rows=rows, observer=observer)
         # none of these has a reference to self: see _close
@@ -88,7 +88,7 @@ class Engine:
         path = self.checkpoint_file(request)
         check(request)
         lease = self._pool.acquire(path)
-        accepted = dataclasses.replace(request.with_seed(), model=catalog.name_of(path, self.config.models_folder))
+        accepted = dataclasses.replace(request.with_seed(), model=catalog.name_of(path, self.config.models_folders))
         handle = Handle(accepted, self._cancel, listen)
         self._loop.submit(Job(handle=handle, lease=lease, previews=previews, owner=owner))
         return handle
@@ -96,7 +96,7 @@ class Engine:
     def checkpoint_file(self, request: GenerationRequest) -> Path:
         """The checkpoint that ``request`` runs on. Raises ``UnknownCheckpoint``."""
         named = request.model if request.model is not None else self.config.checkpoint
-        return catalog.file_of(named, self.config.models_folder)
+        return catalog.file_of(named, self.config.models_folders)
 
     def load(self, model: str | Path) -> None:
         """Have a checkpoint resident; blocks until it is. It may have to go again as any other.
@@ -104,7 +104,7 @@ class Engine:
         Raises ``UnknownCheckpoint``, ``BrokenCheckpoint``, ``OutOfMemory`` and ``EngineClosed``.
         """
         try:
-            self._preload(catalog.resolve(model, self.config.models_folder))
+            self._preload(catalog.resolve(model, self.config.models_folders))
         except Exception as error:
             raise as_ours(error) from None
 
@@ -113,7 +113,7 @@ class Engine:
 
         Raises ``UnknownCheckpoint``.
         """
-        return self._pool.let_go(catalog.resolve(model, self.config.models_folder))
+        return self._pool.let_go(catalog.resolve(model, self.config.models_folders))
 
     def resident(self) -> list[Path]:
         """The checkpoints that are loaded now."""

@@ -15,9 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import __version__
-from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, cache_folder, say
-from engine.config import MODELS_FOLDER, EngineConfig
+from engine.command_line import (
+    CALLERS_MISTAKE,
+    FAILED,
+    Parser,
+    add_models_flag,
+    chosen_folders,
+    imports_kept_from_collector,
+    say,
+)
+from engine.config import EngineConfig
 from engine.errors import BadRequest, EngineError
+from engine.folders import cache_folder
 from engine.formats.comfyui import read_workflow
 from engine.formats.png import (
     encode_png,
@@ -71,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--save-latents", metavar="FILE", type=Path, help="write the final latents too, as safetensors")
     parser.add_argument("--json", action="store_true", help="print one JSON line per picture instead of its path")
-    parser.add_argument("--models", metavar="DIR", type=Path, default=MODELS_FOLDER, help="folder of the checkpoints")
+    add_models_flag(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, float16 or bfloat16 (default: auto)")
     parser.add_argument("--batching", default=EngineConfig.batching, help="exact or fast (default: %(default)s)")
@@ -82,24 +91,24 @@ def _run(options: argparse.Namespace) -> None:
     """Check all that can be checked before torch is imported and minutes are spent, then make the pictures."""
     request = _request(options)
     config = EngineConfig(
-        models_folder=options.models,
+        models_folders=chosen_folders(options),
         device=options.device,
         dtype=options.dtype,
         batching=options.batching,
         cache_folder=cache_folder(),
     )
-    checkpoint = catalog.file_of(request.model, config.models_folder)
+    checkpoint = catalog.file_of(request.model, config.models_folders)
     folder = writable_folder(options.out)
     if options.save_latents is not None:
         _check_latents_file(options.save_latents)
     then = record_from_png(options.from_image) if options.from_image is not None else {}
 
-    from engine import Engine
-
+    with imports_kept_from_collector():
+        from engine import Engine
     engine = Engine(config)
     try:
         if request.model is None:
-            _tell_model(checkpoint, config.models_folder)
+            _tell_model(checkpoint, config.models_folders)
         result = _watched(engine.submit(request))
     except Exception:
         engine.close()
@@ -110,10 +119,10 @@ def _run(options: argparse.Namespace) -> None:
         _compare(then, result.record)
 
 
-def _tell_model(checkpoint: Path, folder: Path) -> None:
+def _tell_model(checkpoint: Path, folders: Sequence[Path]) -> None:
     first = checkpoint.stem == catalog.DEFAULTS[0]
     note = next((entry.note for entry in catalog.known_checkpoints() if entry.name == checkpoint.stem), None)
-    advice = "" if first else f" ({note}); for {catalog.DEFAULTS[0]}, {catalog.how_to_get_the_first(folder)}"
+    advice = "" if first else f" ({note}); for {catalog.DEFAULTS[0]}, {catalog.how_to_get_the_first(folders)}"
     print(f"model: {checkpoint.stem}{advice}", file=sys.stderr)
 
 

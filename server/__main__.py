@@ -1,8 +1,9 @@
-"""``python -m server``: serve, or make an API key. Every setting is a flag here and a variable in the environment."""
+"""Runs ``python -m server``: serve, or make an API key. Every setting is a flag, and a variable in the environment."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -14,11 +15,12 @@ from server.web.access import new_key
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit status: 0, 1 for what went wrong, 2 for a caller's mistake."""
+    """Run the command and return its exit status: 0, 1 for a failure, 2 for a caller's mistake."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["key"]:
         return _make_key(words[1:])
-    flags = {name: text for name, text in vars(_parser().parse_args(words)).items() if text is not None}
+    given = {name: value for name, value in vars(_parser().parse_args(words)).items() if value is not None}
+    flags = {name: ",".join(value) if isinstance(value, list) else value for name, value in given.items()}
     try:
         settings = read_settings(flags)
     except BadSettings as error:
@@ -33,6 +35,7 @@ def _serve(settings: Settings) -> int:
     from server.serving import CannotListen, serve
     from server.store import StoreUnusable
 
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no log line shows these
     configure(settings.log_format, settings.log_level)
     try:
         uvloop.run(serve(settings))
@@ -64,17 +67,22 @@ def _parser() -> argparse.ArgumentParser:
         epilog="python -m server key NAME makes an API key.",
     )
     for name, field in Settings.model_fields.items():
-        switch: dict[str, Any] = {"nargs": "?", "const": "true"} if isinstance(field.default, bool) else {}
-        default = "" if switch or field.default_factory else f" (default: {_shown(field.default)})"
-        help_text = f"{field.description}{default}".replace("%", "%%")
-        parser.add_argument("--" + name.replace("_", "-"), metavar="VALUE", help=help_text, **switch)
+        default = field.get_default(call_default_factory=True, validated_data={})
+        help_text, kind = field.description or "", _KINDS.get(type(default), {})
+        if not isinstance(default, bool):
+            help_text += f" (default: {_shown(default)})"
+        parser.add_argument("--" + name.replace("_", "-"), metavar="VALUE", help=help_text.replace("%", "%%"), **kind)
     return parser
+
+
+_KINDS: dict[type, dict[str, Any]] = {bool: {"nargs": "?", "const": "true"}, tuple: {"action": "append"}}
+"""How flags differ by their default's type: true needs no value, and a list's flag may be given several times."""
 
 
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
+    return "none" if value is None or value == {} else str(value)
 
 
 if __name__ == "__main__":

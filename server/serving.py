@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import signal
 import socket
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from engine import EngineError
+from engine.command_line import imports_kept_from_collector
 from engine.models import catalog
 from server.app import create_app, drain, running
 from server.settings import Settings
@@ -78,11 +80,20 @@ async def serve(settings: Settings) -> None:
         app = create_app(settings)
         server = Server(app, listener)
         app.state.give_up = server.give_up
+        importing = asyncio.ensure_future(asyncio.to_thread(_import_engine, settings))
         async with running(app):
             tell(app.state.services, listener)
             await server.serve(sockets=[listener])
+        await importing
         if server.error is not None:
             raise server.error
+
+
+def _import_engine(settings: Settings) -> None:
+    """Import what the backend needs, before it does: the process that serves keeps the collector from these modules."""
+    if settings.backend == "engine":
+        with imports_kept_from_collector(), contextlib.suppress(ImportError):  # the backend reports it
+            importlib.import_module("engine.engine")
 
 
 class Server(uvicorn.Server):
@@ -152,8 +163,8 @@ def tell(services: Services, listener: socket.socket) -> None:
 
 
 def _tell_model(settings: Settings) -> None:
-    chosen = catalog.default(settings.models_folder).stem
+    chosen = catalog.default(settings.models_folders).stem
     if chosen != catalog.DEFAULTS[0]:
         note = next((known.note for known in catalog.known_checkpoints() if known.name == chosen), None)
-        better = catalog.how_to_get_the_first(settings.models_folder)
+        better = catalog.how_to_get_the_first(settings.models_folders)
         log.info("model %s (%s); for %s, %s", chosen, note, catalog.DEFAULTS[0], better)

@@ -1,4 +1,4 @@
-"""Environment and flags → typed settings, read once at the start. The only place that looks at the environment.
+"""Reads the server's settings once, at the start, from flags and the environment.
 
 Every field is the variable ``SD_<FIELD>`` and the flag ``--<field>`` of ``python -m server``; the flag wins. Lists are
 separated by commas, sizes may be written as ``512MiB``, and ``none`` stands for None.
@@ -21,8 +21,8 @@ from pydantic import BeforeValidator, ByteSize, Field, ValidationError, field_va
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from engine import BadRequest, EngineConfig, UnknownCheckpoint
-from engine.command_line import cache_folder
-from engine.config import MODELS_FOLDER, Batching, Compile, Dtype
+from engine.config import Batching, Compile, Dtype
+from engine.folders import cache_folder, data_folder, models_folders
 from engine.models import catalog
 
 PREFIX = "SD_"
@@ -40,18 +40,18 @@ class BadSettings(Exception):
 
 
 def _listed(value: object) -> object:
-    """A list as the environment writes it: separated by commas."""
+    """Split a list as the environment writes it, with commas."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def _keyed(value: object) -> object:
-    """``name:hash, name:hash`` → {name: hash}."""
+    """Read ``name:hash, name:hash`` as {name: hash}."""
     if not isinstance(value, str):
         return value
     pairs = [part.strip().partition(":") for part in value.split(",") if part.strip()]
     names = [name for name, _, _ in pairs]
     if len(set(names)) < len(names):
-        raise ValueError("each name may stand there once")
+        raise ValueError("expected each name once")
     return {name: digest.strip() for name, _, digest in pairs}
 
 
@@ -61,7 +61,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Settings(BaseSettings):
-    """How one server runs. Frozen; passed to whoever needs it."""
+    """All settings of one server. Frozen."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_parse_none_str="none", frozen=True, extra="forbid", protected_namespaces=()
@@ -83,7 +83,9 @@ class Settings(BaseSettings):
     anonymous: bool = Field(False, description="let everybody in without a key, also from other machines")
 
     model: str | None = Field(None, description="checkpoint for requests that name none: a name or a path")
-    models_folder: Path = Field(MODELS_FOLDER, description="folder of the checkpoints")
+    models_folders: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        default_factory=models_folders, min_length=1, description="folders of checkpoints, searched in order"
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     dtype: Dtype = Field("auto", description="auto, float32, float16 or bfloat16")
     batching: Batching = Field("exact", description="exact: same request, same bytes; fast: equal up to rounding")
@@ -101,8 +103,14 @@ class Settings(BaseSettings):
     )
     instant_step_seconds: float = Field(0.0, ge=0, allow_inf_nan=False, description="how long its steps take there")
 
-    database: Path = Field(Path("data/jobs.sqlite"), description="SQLite file of the jobs")
-    outputs: str = Field("data/outputs", min_length=1, description="folder of the pictures, or a URL that fsspec knows")
+    database: Path = Field(
+        default_factory=lambda: data_folder() / "jobs.sqlite", description="SQLite file that holds the jobs"
+    )
+    outputs: str = Field(
+        default_factory=lambda: str(data_folder() / "outputs"),
+        min_length=1,
+        description="folder of the pictures, or a URL that fsspec knows",
+    )
     retention_seconds: Seconds | None = Field(30 * 86400.0, description="how long finished jobs and pictures are kept")
     retention_jobs: Count | None = Field(10_000, description="how many finished jobs are kept; the oldest go first")
 
@@ -240,7 +248,7 @@ def read_settings(flags: Mapping[str, str]) -> Settings:
     try:
         config = settings.engine_config()
         if settings.backend == "engine":
-            catalog.file_of(config.checkpoint, config.models_folder)
+            catalog.file_of(config.checkpoint, config.models_folders)
     except UnknownCheckpoint as error:
         raise BadSettings(f"{_origin('model', given)}: {error}") from None
     except BadRequest as error:

@@ -39,7 +39,7 @@ def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def engine(models_folder: Path) -> Iterator[Engine]:
     """An engine that shares UNet calls exactly: four rows, two pictures."""
-    with Engine(EngineConfig(checkpoint="tiny", models_folder=models_folder, device="cpu", unet_rows=4)) as engine:
+    with Engine(EngineConfig(checkpoint="tiny", models_folders=(models_folder,), device="cpu", unet_rows=4)) as engine:
         yield engine
 
 
@@ -54,7 +54,7 @@ def open_engine(models_folder: Path) -> Iterator[Callable[..., Engine]]:
     engines: list[Engine] = []
 
     def make(**settings: Any) -> Engine:
-        defaults = {"checkpoint": "tiny", "models_folder": models_folder, "device": "cpu"}
+        defaults = {"checkpoint": "tiny", "models_folders": (models_folder,), "device": "cpu"}
         engines.append(Engine(EngineConfig(**(defaults | settings))))
         return engines[-1]
 

@@ -13,11 +13,11 @@ from typing import Any, cast, get_args
 from benchmarks.measuring.workloads import Scale
 from benchmarks.suite.plan import PEERS, SECTIONS, TARGETS, Device, Mode, Plan, Variant, fit
 from engine import EngineConfig
-from engine.config import MODELS_FOLDER
+from engine.folders import SHIPPED_MODELS
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 _PATIENCE = 40.0  # seconds a minute of the run, so that one subject does not take the others' time
-_REAL = MODELS_FOLDER / "AWPainting_v1.3.safetensors"
+_REAL = SHIPPED_MODELS / "AWPainting_v1.3.safetensors"
 
 
 def parser() -> argparse.ArgumentParser:

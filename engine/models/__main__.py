@@ -16,8 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, say
-from engine.config import MODELS_FOLDER
+from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, add_models_flag, chosen_folders, say
 from engine.errors import BadRequest, EngineError
 from engine.models import catalog
 from engine.models.catalog import CatalogEntry
@@ -42,19 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m engine.models", description="Manage the folder of the checkpoints.")
+    parser = Parser(
+        prog="python -m engine.models", description="Manage the folders of checkpoints. New files go into the first."
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, run: Any, help_text: str) -> argparse.ArgumentParser:
         added: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
-        added.add_argument(
-            "--models", metavar="DIR", type=Path, default=MODELS_FOLDER, help="folder of the checkpoints"
-        )
+        add_models_flag(added)
         added.set_defaults(command=run)
         return added
 
     listing = command("list", _list, "Show the known and the installed checkpoints.")
-    pull = command("pull", _pull, "Download a known checkpoint; a download that was cut goes on.")
+    pull = command("pull", _pull, "Download a known checkpoint; an interrupted download continues.")
     verify = command(
         "verify", _verify, "Compute the SHA-256 of checkpoints, compare it with the catalog, check the file."
     )
@@ -76,19 +75,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(options: argparse.Namespace) -> int:
-    states = folder_states(options.models)
+    states = folder_states(chosen_folders(options))
     print("\n".join(json.dumps(dataclasses.asdict(state)) for state in states) if options.json else table(states))
     return 0
 
 
 def _pull(options: argparse.Namespace) -> int:
     entry = known_checkpoint(options.name)
-    target = options.models / entry.file
+    folders = chosen_folders(options)
+    target = next(filter(os.path.lexists, (folder / entry.file for folder in folders)), folders[0] / entry.file)
     try:
         if os.path.lexists(target):
             raise AlreadyThere(target)
         if entry.download is None:
-            raise BadRequest("name", entry.name, f"one with a direct download; {by_hand(entry, options.models)}")
+            raise BadRequest("name", entry.name, f"one with a direct download; {by_hand(entry, folders[0])}")
         with _bar(entry.name) as progress:
             sha256 = download(_source(options, entry.download, entry.sha256, progress), target)
     except AlreadyThere:
@@ -99,16 +99,17 @@ def _pull(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    installed = catalog.installed(options.models)
-    paths = [catalog.find(name, options.models) for name in options.names] or list(installed.values())
+    folders = chosen_folders(options)
+    installed = catalog.installed(folders)
+    paths = [catalog.find(name, folders) for name in options.names] or list(installed.values())
     bad = [path.name for path in paths if not _verified(path, as_json=options.json)]
     if not paths:
-        print(f"{options.models} holds no checkpoint", file=sys.stderr)
+        print(f"there is no checkpoint in {' and '.join(map(str, folders))}", file=sys.stderr)
     return say(f"{len(bad)} of {len(paths)} failed: {', '.join(bad)}", FAILED) if bad else 0
 
 
 def _verified(path: Path, *, as_json: bool) -> bool:
-    """Tell what is found out about one file; whether it is sound."""
+    """Print what is found out about one file, and return whether it is sound."""
     from engine.checkpoint import inspect_checkpoint
 
     with _bar(path.name) as progress:
@@ -134,7 +135,7 @@ def _add(options: argparse.Namespace) -> int:
         name = remote_name(_source(options, options.source)) if is_url else safe_name(Path(options.source).name)
     if name is None:
         raise BadRequest("name", None, "--name FILE: the source names no .safetensors or .ckpt file")
-    target = options.models / checked_name(name)
+    target = chosen_folders(options)[0] / checked_name(name)
     sha256 = _expected_hash(options.sha256, known_file(target))
     if os.path.lexists(target):
         raise AlreadyThere(target)
@@ -151,7 +152,7 @@ def _source(options: argparse.Namespace, url: str, sha256: str | None = None, pr
 
 
 def _token(variable: str | None) -> str | None:
-    """The token in the environment variable. Raises ``BadRequest``, which never shows it."""
+    """Read the token from the environment variable. Raises ``BadRequest``, which never shows it."""
     if variable is None:
         return None
     token = os.environ.get(variable, "").strip()
@@ -186,7 +187,7 @@ def _note(line: str) -> None:
 
 @contextlib.contextmanager
 def _bar(what: str) -> Iterator[Progress]:
-    """A progress bar on a terminal."""
+    """Show a progress bar on a terminal."""
     from tqdm import tqdm
 
     with tqdm(desc=what, unit="B", unit_scale=True, disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:

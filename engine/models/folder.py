@@ -1,4 +1,4 @@
-"""What the models folder and the catalog together tell of each checkpoint, and the table that says it.
+"""Describes each checkpoint from the models folders and the catalog, and prints that as a table.
 
 Reads names, sizes and remembered hashes; opens no checkpoint and fetches nothing.
 """
@@ -6,6 +6,7 @@ Reads names, sizes and remembered hashes; opens no checkpoint and fetches nothin
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,25 +26,25 @@ _HASH_WORDS: dict[HashState, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FolderState:
-    """One checkpoint, known or installed. What is not known is None."""
+    """One checkpoint, known or installed. A field that is not known is None."""
 
     name: str
     file: str
     path: str | None
-    """None where it is not installed."""
+    """None for a checkpoint that is not installed."""
     size_bytes: int | None
     sha256: str | None
     """As computed from the file, by ``pull``, ``add`` or ``verify``."""
     hash: HashState | None
-    """What that means; None where it is not installed."""
+    """How the hash compares with the catalog's; None for a checkpoint that is not installed."""
     known: CatalogEntry | None
-    """What the catalog says of a file of this name."""
+    """The catalog's entry for a file of this name."""
     where: str
-    """The path, else how to get it."""
+    """The path, or how to get the file."""
 
 
 def known_checkpoint(name: str) -> CatalogEntry:
-    """The catalog's entry called ``name``, or for the file ``name``.
+    """Return the catalog's entry called ``name``, or for the file ``name``.
 
     Raises ``UnknownCheckpoint`` with the nearest names.
     """
@@ -57,25 +58,25 @@ def known_checkpoint(name: str) -> CatalogEntry:
 
 
 def known_file(path: Path) -> CatalogEntry | None:
-    """The catalog's entry for a file of this name."""
+    """Return the catalog's entry for a file of this name."""
     return next((entry for entry in known_checkpoints() if entry.file == path.name), None)
 
 
 def by_hand(entry: CatalogEntry, folder: Path) -> str:
-    """How a person gets this checkpoint."""
+    """Return how a person gets this checkpoint."""
     return f"get {entry.file} from {entry.source} in a browser and put it into {folder}"
 
 
-def folder_states(folder: Path) -> list[FolderState]:
-    """Every known checkpoint, in the catalog's order, then every other that is installed."""
+def folder_states(folders: Sequence[Path]) -> list[FolderState]:
+    """Return the state of every known checkpoint, in the catalog's order, then of every other that is installed."""
     known = known_checkpoints()
-    files = {path.name: path for path in installed(folder).values()}
-    states = [state_of(files[entry.file]) if entry.file in files else _missing(entry, folder) for entry in known]
+    files = {path.name: path for path in installed(folders).values()}
+    states = [state_of(files[entry.file]) if entry.file in files else _missing(entry, folders[0]) for entry in known]
     return states + [state_of(path) for name, path in files.items() if name not in {entry.file for entry in known}]
 
 
 def state_of(path: Path) -> FolderState:
-    """What is known of the installed file ``path``, by its name and its remembered hash."""
+    """Return what is known about the installed file ``path`` from its name and its recorded hash."""
     entry, sha256 = known_file(path), recorded_hash(path)
     return _state(entry, path.name, path, sha256)
 
@@ -102,7 +103,7 @@ def _state(
 
 
 def hash_words(state: FolderState) -> str:
-    """What is known of the hash, in words, by its short form."""
+    """Describe the short hash and how it compares with the catalog's."""
     if state.hash is None:
         return "–"
     known = state.known
@@ -111,7 +112,7 @@ def hash_words(state: FolderState) -> str:
 
 
 def table(states: list[FolderState]) -> str:
-    """The states in columns, for people."""
+    """Lay the states out in columns for people to read."""
     rows = [("checkpoint", "size", "hash", "where")]
     rows += [(state.name, _size(state.size_bytes), hash_words(state), state.where) for state in states]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]

@@ -1,8 +1,9 @@
-"""The models folder as callers see it: names, never paths. Opens no checkpoint and loads nothing."""
+"""Shows callers the checkpoints in the models folders: names, never paths. Opens no checkpoint and loads nothing."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ class ModelInfo:
 
     name: str
     file: str
-    """Its file name in the models folder."""
+    """Its file name, without its folder."""
     path: str
     size: int
     """Bytes."""
@@ -31,35 +32,35 @@ class ModelInfo:
 
 
 class Shelf:
-    """What requests may name: what lies in the folder, and the default checkpoint, wherever that is."""
+    """The checkpoints that requests may name: those in the folders, and the default one, wherever it is."""
 
-    def __init__(self, folder: Path, default: str | Path | None) -> None:
-        """Raises ``UnknownCheckpoint`` where the default is not there."""
-        self._folder = folder
-        self.default = catalog.file_of(default, folder)
-        name = catalog.name_of(self.default, folder)
+    def __init__(self, folders: Sequence[Path], default: str | Path | None) -> None:
+        """Raises ``UnknownCheckpoint`` for a default that does not exist."""
+        self._folders = folders
+        self.default = catalog.file_of(default, folders)
+        name = catalog.name_of(self.default, folders)
         self.default_name = self.default.name if name == str(self.default.absolute()) else name
-        """In the folder as any other; elsewhere its file's name: where that is, nobody needs to know."""
+        """Like any other checkpoint's name; the file's name for one outside the folders, whose path stays private."""
         self._seen: tuple[float, list[ModelInfo]] | None = None
 
     def file_of(self, name: str | None) -> Path:
-        """Raises ``UnknownCheckpoint`` for what is no name of a checkpoint there; a path is none."""
-        return self.default if name in (None, self.default_name) else catalog.find(str(name), self._folder)
+        """Return the file of a checkpoint by name. Raises ``UnknownCheckpoint`` for other text, paths included."""
+        return self.default if name in (None, self.default_name) else catalog.find(str(name), self._folders)
 
     def name_of(self, name: str | None) -> str:
-        """The name by which a checkpoint is told, for one that is asked for. Raises ``UnknownCheckpoint``."""
+        """Return the name that answers use for the checkpoint ``name``. Raises ``UnknownCheckpoint``."""
         path = self.file_of(name)
-        return self.default_name if path == self.default else catalog.name_of(path, self._folder)
+        return self.default_name if path == self.default else catalog.name_of(path, self._folders)
 
     def models(self) -> list[ModelInfo]:
-        """The default first; as the folder was lately."""
+        """List the checkpoints, the default first. The folders are read again after ``_LOOK_AGAIN_SECONDS``."""
         now = time.monotonic()
         if self._seen is None or now - self._seen[0] > _LOOK_AGAIN_SECONDS:
             self._seen = (now, self._look())
         return self._seen[1]
 
     def _look(self) -> list[ModelInfo]:
-        files = [self.default, *(path for path in catalog.installed(self._folder).values() if path != self.default)]
+        files = [self.default, *(path for path in catalog.installed(self._folders).values() if path != self.default)]
         infos = []
         for path in files:
             try:
@@ -71,7 +72,7 @@ class Shelf:
     def _info(self, path: Path) -> ModelInfo:
         sha256 = recorded_hash(path)
         return ModelInfo(
-            name=self.default_name if path == self.default else catalog.name_of(path, self._folder),
+            name=self.default_name if path == self.default else catalog.name_of(path, self._folders),
             file=path.name,
             path=str(path),
             size=path.stat().st_size,

@@ -29,7 +29,7 @@ class EngineBackend:
     def __init__(self, settings: Settings) -> None:
         """Look up the default checkpoint; create no engine yet. Raises ``BadRequest`` and ``UnknownCheckpoint``."""
         self._config = settings.engine_config()
-        self._shelf = Shelf(self._config.models_folder, self._config.checkpoint)
+        self._shelf = Shelf(self._config.models_folders, self._config.checkpoint)
         self.capacity = self._config.max_in_flight
         self._engine: Engine | None = None
         self._started = False

@@ -21,7 +21,6 @@ _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color
 
 def configure(form: Literal["text", "json"], level: str) -> None:
     """Send all log lines to standard error. Called once, by the process that serves."""
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # nobody is told, nobody need look
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.root.handlers[:] = [handler]

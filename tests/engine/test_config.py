@@ -28,10 +28,17 @@ def test_sizes_of_calls(settings: dict[str, Any], gpu: bool, sizes: tuple[int, .
 
 
 def test_folders_may_be_named_by_text() -> None:
-    config = EngineConfig(cache_folder="cache", models_folder="models")  # type: ignore[arg-type]
-    assert (config.cache_folder, config.models_folder) == (Path("cache"), Path("models"))
+    config = EngineConfig(cache_folder="cache", models_folders=["models", "/srv/models"])  # type: ignore[arg-type]
+    assert config.cache_folder == Path("cache")
+    assert config.models_folders == (Path("models"), Path("/srv/models"))
     with pytest.raises(BadRequest, match="cache_folder: 3"):
         EngineConfig(cache_folder=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["models", Path("models"), (), [], [3], None])
+def test_models_folders_are_a_list_of_at_least_one(value: Any) -> None:
+    with pytest.raises(BadRequest, match=r"models_folders: .*a list of at least one folder"):
+        EngineConfig(models_folders=value)
 
 
 def test_an_unknown_form_is_refused() -> None:

@@ -190,19 +190,19 @@ def test_bad_settings_name_their_field(field: str, value: Any) -> None:
 def test_a_broken_checkpoint_is_told_when_the_engine_opens(tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"no such thing")
     with pytest.raises(BrokenCheckpoint):
-        Engine(EngineConfig(checkpoint="broken", models_folder=tmp_path, device="cpu"))
+        Engine(EngineConfig(checkpoint="broken", models_folders=(tmp_path,), device="cpu"))
 
 
 def test_without_any_checkpoint_the_request_is_told_where_to_put_one(tmp_path: Path) -> None:
     with (
-        Engine(EngineConfig(models_folder=tmp_path, device="cpu")) as engine,
+        Engine(EngineConfig(models_folders=(tmp_path,), device="cpu")) as engine,
         pytest.raises(UnknownCheckpoint, match=r"AWPainting_v1\.3\.safetensors"),
     ):
         engine.generate()
 
 
 def test_closing_fails_who_is_not_done_and_refuses_who_comes(models_folder: Path) -> None:
-    engine = Engine(EngineConfig(checkpoint="tiny", models_folder=models_folder, device="cpu"))
+    engine = Engine(EngineConfig(checkpoint="tiny", models_folders=(models_folder,), device="cpu"))
     handle = engine.submit(small(steps=1000))
     engine.close()
     engine.close()
@@ -213,7 +213,7 @@ def test_closing_fails_who_is_not_done_and_refuses_who_comes(models_folder: Path
 
 
 def test_a_request_that_comes_while_the_engine_closes_is_never_left_waiting(models_folder: Path) -> None:
-    engine = Engine(EngineConfig(checkpoint="tiny", models_folder=models_folder, device="cpu"))
+    engine = Engine(EngineConfig(checkpoint="tiny", models_folders=(models_folder,), device="cpu"))
     engine.submit(small(steps=1000))
     handles: list[Handle] = []
 
@@ -236,7 +236,7 @@ def test_a_request_that_comes_while_the_engine_closes_is_never_left_waiting(mode
 
 @pytest.mark.parametrize("checkpoint", ["tiny", None], ids=["preloaded", "loaded on demand"])
 def test_a_handle_keeps_its_engine_and_a_forgotten_engine_ends(models_folder: Path, checkpoint: str | None) -> None:
-    engine = Engine(EngineConfig(checkpoint=checkpoint, models_folder=models_folder, device="cpu"))
+    engine = Engine(EngineConfig(checkpoint=checkpoint, models_folders=(models_folder,), device="cpu"))
     handle = engine.submit(small(model="tiny"))
     thread = engine._loop._thread
     del engine

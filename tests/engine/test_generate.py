@@ -74,7 +74,7 @@ def test_every_flag_reaches_the_request(run: Any, models_folder: Path, tmp_path:
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["index"] for line in lines] == [0, 1]
     assert lines[0]["request"] == flags | {"prompt": "a house"}
-    with Engine(EngineConfig(models_folder=models_folder, device="cpu")) as engine:
+    with Engine(EngineConfig(models_folders=(models_folder,), device="cpu")) as engine:
         result = engine.generate(GenerationRequest(**lines[0]["request"]))
     assert load_file(tmp_path / "x.safetensors")["latents"].equal(result.latents)
     for line, image in zip(lines, result.images, strict=True):

@@ -9,14 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import Engine, EngineConfig, GenerationRequest
-from engine.config import MODELS_FOLDER
+from engine.folders import SHIPPED_MODELS
 
 SEEDS = (1, 2, 3)
 
 
 @pytest.fixture(scope="module")
 def starter() -> Iterator[Engine]:
-    with Engine(EngineConfig(checkpoint=MODELS_FOLDER / "starter.safetensors", device="cpu")) as engine:
+    with Engine(EngineConfig(checkpoint=SHIPPED_MODELS / "starter.safetensors", device="cpu")) as engine:
         yield engine
 
 

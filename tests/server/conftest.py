@@ -71,7 +71,7 @@ def engine_server(tmp_path: Path, models_folder: Path) -> Iterator[RunningServer
     from server.backends.engine import EngineBackend
 
     settings = settings_in(
-        tmp_path, backend="engine", model="tiny", models_folder=models_folder, device="cpu", unet_rows=4
+        tmp_path, backend="engine", model="tiny", models_folders=(models_folder,), device="cpu", unet_rows=4
     )
     with running(settings, EngineBackend(settings)) as server:
         yield server

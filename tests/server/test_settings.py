@@ -128,8 +128,8 @@ def test_a_model_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match=r"--model: .*'nowhere'"):
         read_settings({"model": "nowhere"})
     with pytest.raises(BadSettings, match="put AWPainting"):
-        read_settings({"models_folder": str(tmp_path)})
-    assert read_settings({"models_folder": str(tmp_path), "backend": "instant"}).backend == "instant"
+        read_settings({"models_folders": str(tmp_path)})
+    assert read_settings({"models_folders": str(tmp_path), "backend": "instant"}).backend == "instant"
 
 
 def test_settings_are_the_engines_where_they_are_about_it() -> None:

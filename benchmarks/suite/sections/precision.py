@@ -11,9 +11,9 @@ from benchmarks.measuring.workloads import Scale, alone
 from benchmarks.subjects.worker import Worker
 from benchmarks.suite.bench import Bench, SkipSection
 from engine import GenerationRequest
-from engine.config import MODELS_FOLDER
+from engine.folders import SHIPPED_MODELS
 
-STARTER = MODELS_FOLDER / "starter.safetensors"
+STARTER = SHIPPED_MODELS / "starter.safetensors"
 _PROMPTS = (
     "a red boat on the sea at sunset",
     "two yellow houses before a forest at dawn",

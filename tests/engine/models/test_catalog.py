@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     ],
 )
 def test_a_name_is_found_with_or_without_its_suffix(folder: Path, name: str, file: str) -> None:
-    assert catalog.find(name, folder) == folder / file
+    assert catalog.find(name, [folder]) == folder / file
 
 
 @pytest.mark.parametrize(
@@ -39,33 +39,55 @@ def test_a_name_is_found_with_or_without_its_suffix(folder: Path, name: str, fil
 def test_other_names_are_unknown(folder: Path, name: str) -> None:
     for look_up in (catalog.find, catalog.resolve):
         with pytest.raises(UnknownCheckpoint) as caught:
-            look_up(name, folder)
+            look_up(name, [folder])
         assert caught.value.field == "model"
 
 
 def test_a_path_is_taken_as_it_is(folder: Path) -> None:
     hidden = folder / "inner" / "hidden.safetensors"
-    assert catalog.resolve(hidden, Path("nowhere")) == hidden
+    assert catalog.resolve(hidden, [Path("nowhere")]) == hidden
     with pytest.raises(UnknownCheckpoint):
-        catalog.find(str(hidden), folder)
+        catalog.find(str(hidden), [folder])
+
+
+def test_of_two_folders_the_first_counts(folder: Path, tmp_path: Path) -> None:
+    second = tmp_path / "inner"
+    for name in ("one.safetensors", "both.ckpt", "two.safetensors"):
+        (second / name).touch()
+    folders = [second, folder]
+    assert list(catalog.installed(folders)) == ["both", "hidden", "one", "two"]
+    assert catalog.find("one", folders) == second / "one.safetensors"
+    assert catalog.find("both", folders) == second / "both.ckpt"
+    assert catalog.find("both.safetensors", folders) == folder / "both.safetensors"
+    assert catalog.name_of(second / "one.safetensors", folders) == "one"
+    assert catalog.name_of(folder / "one.safetensors", folders) == str(folder / "one.safetensors")
+    assert catalog.name_of(folder / "two.ckpt", folders) == "two.ckpt"
+    assert catalog.how_to_get_the_first(folders).endswith(f"into {second}")
+
+
+def test_folders_that_do_not_exist_are_named(folder: Path, tmp_path: Path) -> None:
+    typo = tmp_path / "modles"
+    with pytest.raises(UnknownCheckpoint) as caught:
+        catalog.find("three", [folder, typo])
+    assert f"{folder} and {typo} (no such folder)" in str(caught.value)
 
 
 def test_the_nearest_names_are_told(folder: Path) -> None:
     with pytest.raises(UnknownCheckpoint, match="one"):
-        catalog.find("onn", folder)
+        catalog.find("onn", [folder])
 
 
 def test_a_known_name_is_told_with_its_source(tmp_path: Path) -> None:
     with pytest.raises(UnknownCheckpoint, match=r"civitai\.com/models/84476"):
-        catalog.find("AWPainting_v1.3", tmp_path)
+        catalog.find("AWPainting_v1.3", [tmp_path])
 
 
 def test_the_default_is_awpainting_then_the_starter(tmp_path: Path) -> None:
     with pytest.raises(UnknownCheckpoint):
-        catalog.default(tmp_path)
+        catalog.default([tmp_path])
     for name in ("starter", "AWPainting_v1.3"):
         (tmp_path / f"{name}.safetensors").touch()
-        assert catalog.default(tmp_path).stem == name
+        assert catalog.default([tmp_path]).stem == name
 
 
 def test_the_catalog_claims_only_what_is_known() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from engine import Engine, EngineConfig
 from engine.batching import trials as trials_module
-from engine.command_line import cache_folder
+from engine.folders import cache_folder
 from engine.networks import hints as hints_module
 from engine.networks import operations as operations_module
 from engine.networks.hints import Hints, hints_file
@@ -253,7 +253,7 @@ def kept(models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         nonlocal compared
         compared = 0
         config = EngineConfig(
-            checkpoint="tiny", models_folder=models_folder, device="cpu", unet_rows=4, cache_folder=folder
+            checkpoint="tiny", models_folders=(models_folder,), device="cpu", unet_rows=4, cache_folder=folder
         )
         with Engine(config) as engine:
             results = [handle.result(60) for handle in [engine.submit(small(seed=seed)) for seed in (1, 2)]]
@@ -292,7 +292,7 @@ def test_an_engine_without_a_writable_folder_works_as_any(kept: Any, tmp_path: P
 
 
 def test_what_is_unloaded_is_gone_at_once_and_its_hints_are_kept(models_folder: Path, tmp_path: Path) -> None:
-    config = EngineConfig(models_folder=models_folder, device="cpu", unet_rows=4, cache_folder=tmp_path / "cache")
+    config = EngineConfig(models_folders=(models_folder,), device="cpu", unet_rows=4, cache_folder=tmp_path / "cache")
     with Engine(config) as engine:
         engine.load("tiny")
         lease = engine._pool.acquire(models_folder / "tiny.safetensors")

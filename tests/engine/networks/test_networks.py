@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.checkpoint import load_checkpoint
-from engine.config import MODELS_FOLDER
+from engine.folders import SHIPPED_MODELS
 from engine.networks import onednn
 from engine.networks.decoder import VaeDecoder
 from engine.networks.doubling import before_doubling
@@ -94,7 +94,7 @@ with torch.inference_mode():
 
 def test_group_norms_have_the_same_bits_in_calls_of_any_size_on_several_threads() -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "2"}
-    subprocess.run([sys.executable, "-c", _NORMS], env=environment, cwd=MODELS_FOLDER.parent, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", _NORMS], env=environment, cwd=SHIPPED_MODELS.parent, check=True, timeout=120)
 
 
 @torch.inference_mode()
@@ -102,7 +102,7 @@ def test_pairs_are_exact_on_a_device_that_computes_each_number_of_rows_otherwise
     for name in ("conv2d", "linear", "scaled_dot_product_attention"):
         plain = getattr(functional, name)
         monkeypatch.setattr(functional, name, lambda x, *rest, plain=plain: plain(x, *rest) * (1 + len(x) / 1000))
-    starter = MODELS_FOLDER / "starter.safetensors"  # without attention at its first level: pairs share more there
+    starter = SHIPPED_MODELS / "starter.safetensors"  # without attention at its first level: pairs share more there
     unet = Unet(load_checkpoint(starter, device=CPU, dtype=torch.float32).unet, Operations(unit=2))
     x, times, conditioning = inputs(4)
     whole = unet(x[:2], times[:2], conditioning)

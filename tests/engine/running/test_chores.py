@@ -143,7 +143,7 @@ def test_a_chore_that_fails_is_dropped(
 
 @pytest.mark.usefixtures("recorded")
 def test_calls_of_earlier_processes_are_made_ready(models_folder: Path, tmp_path: Path) -> None:
-    config = EngineConfig(checkpoint="tiny", models_folder=models_folder, device="cpu", cache_folder=tmp_path)
+    config = EngineConfig(checkpoint="tiny", models_folders=(models_folder,), device="cpu", cache_folder=tmp_path)
     with Engine(config) as engine:
         plain = settled(engine)
         engine.generate(small(width=96))

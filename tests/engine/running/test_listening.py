@@ -82,7 +82,7 @@ def test_checkpoints_come_and_go(open_engine: Callable[..., Engine], models_fold
 
 def test_a_file_that_cannot_be_loaded_is_told(open_engine: Callable[..., Engine], tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
-    engine = open_engine(checkpoint=None, models_folder=tmp_path)
+    engine = open_engine(checkpoint=None, models_folders=(tmp_path,))
     with pytest.raises(BrokenCheckpoint):
         engine.load("broken")
 

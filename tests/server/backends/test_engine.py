@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 @asynccontextmanager
 async def backend(models_folder: Path, *, start: bool = True, **values: Any) -> AsyncIterator[EngineBackend]:
-    own = {"backend": "engine", "model": "tiny", "models_folder": models_folder, "device": "cpu"}
+    own = {"backend": "engine", "model": "tiny", "models_folders": (models_folder,), "device": "cpu"}
     made = EngineBackend(settings_in(Path("nowhere"), **(own | values)))
     try:
         if start:
@@ -192,9 +192,9 @@ async def test_status_tells_what_it_runs_on(models_folder: Path) -> None:
 def test_the_shelf_follows_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.backends.checkpoints._LOOK_AGAIN_SECONDS", 0.0)
     with pytest.raises(UnknownCheckpoint):
-        Shelf(tmp_path, None)
+        Shelf([tmp_path], None)
     (tmp_path / "b.safetensors").write_bytes(b"12")
-    shelf = Shelf(tmp_path, "b")
+    shelf = Shelf([tmp_path], "b")
     (tmp_path / "a.ckpt").write_bytes(b"1")
     assert [(info.name, info.file, info.size, info.default) for info in shelf.models()] == [
         ("b", "b.safetensors", 2, True),

@@ -110,7 +110,7 @@ def test_twenty_kills_under_load(tmp_path: Path) -> None:
 
 
 def test_kills_of_the_real_engine(tmp_path: Path, models_folder: Path) -> None:
-    flags = {"models_folder": str(models_folder), "model": "tiny", "device": "cpu", "max_attempts": "1000"}
+    flags = {"models_folders": str(models_folder), "model": "tiny", "device": "cpu", "max_attempts": "1000"}
     with ServerProcess(engine(), tmp_path, **flags) as server:
         load = Load(server, BODY | {"steps": 6}, pause=0.02)
         killed_often(server, load, times=2, longest=1.0, clients=4)
