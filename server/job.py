@@ -82,6 +82,8 @@ class NewJob:
     """−10 … 10; higher goes first."""
     idempotency_key: str | None = None
     """The same key from the same client within the retention time gives the job it gave before."""
+    label: str | None = None
+    """A name under which the dialect finds its jobs again: ComfyUI's id of the file that a prompt was made in."""
     asked: object = None
     """The call as it came in, as JSON: what must be the same where the idempotency key is. None: the requests
     themselves, which is wrong where the dialect drew their seeds."""
@@ -119,6 +121,7 @@ class Job:
     record: Mapping[str, Any] = field(default_factory=dict)
     """What the pictures' bytes depend on beside the requests."""
     idempotency_key: str | None = None
+    label: str | None = None
     webhook: Webhook | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     token: str = field(default="", repr=False)

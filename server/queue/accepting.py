@@ -35,6 +35,7 @@ def job_for(new: NewJob, settings: Settings, backend: Backend) -> Job:
         priority=new.priority,
         created=time.time(),
         idempotency_key=new.idempotency_key,
+        label=new.label,
         webhook=new.webhook,
         extra=new.extra,
         token=secrets.token_hex(16),

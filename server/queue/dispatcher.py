@@ -136,7 +136,7 @@ class Runner:
             raise
         else:
             self._asked = None
-            self._queued |= claimed.left
+            self._queued |= bool(claimed.waiting)
             self._waiting |= claimed.waiting
             filled = sum(job.pictures_asked for job in claimed.jobs) >= places
             for job in claimed.jobs:

@@ -20,7 +20,7 @@ from server.pictures.outputs import NotWritten, Outputs
 from server.problems import failure_of
 from server.queue.estimate import Estimate
 from server.queue.events import Hub
-from server.store import Outcome, Store, StoreFailed
+from server.store import Ending, Store, StoreFailed
 from server.webhooks.delivery import Webhooks
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Finishing:
         if not isinstance(error, EngineError):
             _log.error("a job failed", exc_info=error, extra={"job": job.id})
             error = GenerationFailed(f"{type(error).__name__}: {error}")
-        await self._settle(job, Outcome(state="failed", finished=time.time(), failure=failure_of(error)))
+        await self._settle(job, Ending(state="failed", finished=time.time(), failure=failure_of(error)))
 
     async def keep(self, job: Job, results: Sequence[GenerationResult], together: int) -> None:
         """Encode and write the pictures, then say so in the row; ``together``: jobs that shared the device."""
@@ -85,16 +85,16 @@ class Finishing:
                 raise
             _log.error("pictures could not be written: %s", error, extra={"job": job.id})
             failure = Failure(kind="storage_failed", message=f"the pictures could not be written ({error})")
-            await self._settle(job, Outcome(state="failed", finished=time.time(), failure=failure))
+            await self._settle(job, Ending(state="failed", finished=time.time(), failure=failure))
             return
-        outcome = Outcome(
+        ending = Ending(
             state="succeeded",
             finished=time.time(),
             pictures=pictures,
             timings=_timings(job, results) | {"encode_png": max(spent)},
             record=dict(results[0].record),
         )
-        settled = await self._settle(job, outcome)
+        settled = await self._settle(job, ending)
         if settled is not None and settled.state == "succeeded":
             self._estimate.ended(settled, together)
         else:
@@ -121,9 +121,9 @@ class Finishing:
         except Exception as error:
             _log.error("pictures of a dead attempt could not be removed: %s", error)
 
-    async def _settle(self, job: Job, outcome: Outcome) -> Job | None:
+    async def _settle(self, job: Job, ending: Ending) -> Job | None:
         """The end in the row; where the server stops before the database takes it, the job is run again."""
-        settled = await self._until_taken(job, lambda: self._store.finish(job.id, job.attempt, outcome))
+        settled = await self._until_taken(job, lambda: self._store.finish(job.id, job.attempt, ending))
         if settled is None:
             _log.warning("an attempt ended that was not the running one", extra={"job": job.id})
             return None

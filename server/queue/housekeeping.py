@@ -8,10 +8,10 @@ import time
 from collections.abc import Collection
 from typing import Any
 
-from server.job import PICTURE_NAME, Job
+from server.job import FINISHED, PICTURE_NAME, Job
 from server.pictures.outputs import Outputs
 from server.settings import Settings
-from server.store import Store, StoreFailed
+from server.store import Search, Store, StoreFailed
 
 _log = logging.getLogger(__name__)
 
@@ -45,15 +45,8 @@ class Housekeeping:
 
     async def forget(self, ids: Collection[str]) -> int:
         """Remove these finished jobs with their pictures; how many there were. Raises ``StoreFailed``."""
-        found = await self._store.find(
-            states=("succeeded", "failed", "cancelled"),
-            dialects=None,
-            ids=list(ids),
-            limit=len(ids),
-            offset=0,
-            newest_first=False,
-        )
-        return await self._forget(found)
+        found = await self._store.find(Search(states=FINISHED, ids=list(ids)))
+        return await self._forget(found.jobs)
 
     async def tidy(self) -> int:
         """Remove all that is beyond its retention; how many jobs there were. Raises ``StoreFailed``."""

@@ -6,11 +6,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from server.backends.protocol import Backend
-from server.job import Job, NewJob, Place, State
+from server.job import Job, NewJob, Place
 from server.pictures.outputs import Outputs
 from server.problems import not_found
 from server.queue.accepting import fingerprint, job_for
@@ -120,41 +120,12 @@ class Jobs:
         return await _whole(self._accept(job, print_))
 
     async def get(self, id: str) -> Job | None:
+        """Return one job, or None if there is none. Raises ``Problem``: 503, 507."""
         return await stored(self._store.get(id))
 
-    async def find(
-        self,
-        *,
-        states: Collection[State] | None = None,
-        dialects: Collection[str] | None = None,
-        ids: Sequence[str] | None = None,
-        limit: int = 100,
-        offset: int = 0,
-        newest_first: bool = True,
-    ) -> list[Job]:
-        """Jobs in the order of acceptance."""
-        return await stored(
-            self._store.find(
-                states=states, dialects=dialects, ids=ids, limit=limit, offset=offset, newest_first=newest_first
-            )
-        )
-
-    async def count(
-        self, *, states: Collection[State] | None = None, dialects: Collection[str] | None = None
-    ) -> dict[State, int]:
-        """How many there are in each state."""
-        return await stored(self._store.count(states=states, dialects=dialects))
-
-    async def search(self, search: Search) -> Found:
-        """The ids of jobs, and how many there are."""
-        return await stored(self._store.search(search))
-
-    async def read(
-        self, ids: Sequence[str], *, most_bytes: int | None = None, leave_out: Sequence[str] = ()
-    ) -> list[Job]:
-        """Those jobs, in the order of ``ids``: as many as have about ``most_bytes`` of ``extra`` together, at least
-        one. Their ``extra`` is without what ``leave_out`` names."""
-        return await stored(self._store.read(ids, most_bytes=most_bytes, leave_out=leave_out))
+    async def find(self, search: Search) -> Found:
+        """Return a page of jobs, and how many the search has in each state. Raises ``Problem``: 503, 507."""
+        return await stored(self._store.find(search))
 
     async def cancel(self, id: str) -> Job | None:
         """Cancel it: at once where it is queued, within a step where it runs, not at all where it is done. The job as

@@ -43,7 +43,7 @@ class Places:
             await asyncio.wait({before})
         ids, self._asked = self._asked, set()
         self._looking, self._next = self._next, None
-        return await stored(self._store.aheads(ids))
+        return await stored(self._store.jobs_ahead(ids))
 
     def _place(self, job: Job, ahead: int) -> Place | None:
         if job.done:

@@ -1,14 +1,14 @@
-"""The durable table of jobs: what a store must do."""
+"""Stores: where jobs and the webhooks about them are kept."""
 
 from server.store.protocol import (
     Claimed,
     Compose,
+    Ending,
     Found,
     IdTaken,
     KeyConflict,
     Message,
     Moment,
-    Outcome,
     QueueFull,
     Recovered,
     Search,
@@ -21,12 +21,12 @@ from server.store.protocol import (
 __all__ = [
     "Claimed",
     "Compose",
+    "Ending",
     "Found",
     "IdTaken",
     "KeyConflict",
     "Message",
     "Moment",
-    "Outcome",
     "QueueFull",
     "Recovered",
     "Search",

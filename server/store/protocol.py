@@ -1,12 +1,12 @@
-"""The table of jobs and the outbox of webhooks: what a store must do. ``sqlite`` is the one that comes with the server.
+"""What a store must do: keep jobs, and the webhooks that wait to be delivered. Knows no HTTP, no engine and no files.
 
-Knows no HTTP, no engine and no files but its own. Each method is one transaction, durable when it returns;
-they are carried out in the order in which they were asked for.
+``sqlite`` is what a server uses; ``memory`` keeps nothing on disk, for tests and trials. The tests in
+``tests/server/store`` state what every store promises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
@@ -15,11 +15,11 @@ from server.job import Failure, Job, Picture, State
 
 
 class StoreUnusable(Exception):
-    """The store cannot be opened: in use by another process, made by a later version, not writable."""
+    """The store cannot be opened: another process uses it, a later version made it, or it cannot be written."""
 
 
 class StoreFailed(Exception):
-    """A transaction could not be carried out (the disk is full, the file is damaged); nothing of it was done."""
+    """A transaction failed (the disk is full, the file is damaged), and changed nothing."""
 
 
 class StoreClosed(StoreFailed):
@@ -27,206 +27,207 @@ class StoreClosed(StoreFailed):
 
 
 class QueueFull(Exception):
-    """As many jobs are queued as may be."""
+    """The queue holds as many jobs as it may."""
 
 
 class IdTaken(Exception):
-    """There is a job of that id."""
+    """Another job has the id already."""
 
 
 class KeyConflict(Exception):
-    """The client used the idempotency key for something else."""
+    """The client used the idempotency key for a different request before."""
 
 
 Moment = Literal["started", "output", "progress", "finished"]
-"""What a webhook tells of."""
+"""The kinds of news that a webhook can ask for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """A webhook's call, kept until it is delivered or given up."""
+    """One webhook call, kept until it is delivered or given up."""
 
     id: str
-    """The same over all attempts to deliver it."""
+    """An id that stays the same over all attempts to deliver the message."""
     job: str
     client: str
-    """Whose job it is."""
+    """The client that the job belongs to."""
     moment: Moment
     url: str
     body: str
     created: float
     due: float
+    """The time of the next attempt to deliver it."""
     attempts: int = 0
 
     @property
     def host(self) -> str:
-        """Whom it goes to: the URL's host, with its port if it has one."""
+        """The receiver: the URL's host, with its port if it has one."""
         return urlsplit(self.url).netloc.lower()
 
 
 Compose = Callable[[Job, Moment], Sequence[Message]]
-"""The messages that tell of a job's change of state. Called within the transaction that changes it, on any thread."""
+"""Returns the messages for a job's change of state. Called within the transaction that changes it, on any thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of an attempt."""
+class Ending:
+    """How an attempt ended."""
 
     state: State
     """``succeeded``, ``failed`` or ``cancelled``."""
     finished: float
     pictures: tuple[Picture, ...] = ()
     failure: Failure | None = None
-    timings: dict[str, float] = field(default_factory=dict)
-    record: dict[str, object] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+    record: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
-    """What was begun."""
+    """The jobs that a claim started."""
 
     jobs: list[Job]
-    left: bool
-    """Whether there are queued jobs still."""
     waiting: frozenset[str] = frozenset()
-    """The clients whose they are."""
+    """The clients that own the remaining queued jobs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Which jobs, in which order, and which page of them."""
+    """A question for jobs: which ones, in which order, which page, and how much of them to read."""
 
     states: Collection[State] | None = None
+    """This field and the next five restrict the search; None does not."""
     dialects: Collection[str] | None = None
     ids: Collection[str] | None = None
     client: str | None = None
-    workflow: str | None = None
-    """The id of the editor's file that a ComfyUI prompt came from."""
-    begun: bool = False
-    """Only those that were begun."""
+    label: str | None = None
+    started: bool = False
+    """Whether to leave out jobs of which no attempt was started."""
     by_duration: bool = False
-    """By the seconds that their last attempt took, 0 where it has not ended; else in the order of acceptance."""
+    """Whether to order by the seconds that the last attempt took (0 while there is no end) instead of by acceptance."""
     newest_first: bool = True
-    """Or the longest first."""
-    limit: int = -1
-    """−1: all."""
+    """Whether the newest, or the longest, come first."""
+    limit: int | None = None
+    """The size of a page; None for all, 0 to count only."""
     offset: int = 0
+    most_bytes: int | None = None
+    """About how many bytes of JSON in ``extra`` to read: the first job is always read, those beyond the limit are
+    only named in ``Found.ids``. None reads the whole page, 0 no job."""
+    leave_out: Collection[str] = ()
+    """Keys of ``extra`` that are not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A page of a search."""
+    """A page of jobs, and how many the search has in all."""
 
+    jobs: list[Job]
+    """The first of ``ids``, or all of them, as ``Search.most_bytes`` has it."""
     ids: list[str]
-    total: int
-    """On all its pages."""
+    """The ids of all jobs on the page."""
+    counts: Mapping[State, int]
+    """The number of jobs on all pages in each state that was searched."""
+
+    @property
+    def total(self) -> int:
+        """The number of jobs on all pages."""
+        return sum(self.counts.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recovered:
-    """What was found when the store was taken over."""
+    """What ``Store.recover`` found."""
 
     queued: list[Job]
-    """All that wait now, in the order of acceptance."""
+    """All jobs that wait now, in the order of acceptance."""
     ended: list[Job]
-    """Those that a dead attempt left and that will not be begun again: cancelled, or failed after too many."""
+    """Jobs of dead attempts that are not tried again: they were cancelled, or failed too often."""
 
 
 class Store(Protocol):
-    """The durable table. Times are Unix times in seconds, given by the caller.
+    """A durable table of jobs. Times are Unix times in seconds, given by the caller.
 
-    What returns an ``Awaitable`` is under way at once, also before it is waited for.
+    Each method is one transaction, durable when it returns; they are carried out in the order of the calls. A method
+    that returns an ``Awaitable`` has started its transaction when it returns, before it is awaited. All of them raise
+    ``StoreFailed``, and ``StoreClosed`` while the store is not open.
     """
 
     async def open(self) -> None:
-        """Take it over for this process alone. Raises ``StoreUnusable``."""
+        """Take the store over for this process alone. Raises ``StoreUnusable``."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Carry out what was called, then let go of the store."""
 
     async def recover(self, *, max_attempts: int, now: float) -> Recovered:
-        """End what dead attempts left running: back into the queue, cancelled where that was asked for, failed with
-        ``attempts_exhausted`` where it was begun ``max_attempts`` times."""
+        """Settle the jobs that dead attempts left running: queue them again; end them as cancelled if that was asked
+        for, or as failed (``attempts_exhausted``) after ``max_attempts`` attempts that were not excused."""
 
     def add(self, job: Job, *, fingerprint: str, max_queued: int) -> Awaitable[Job]:
-        """Accept ``job``, its ``sequence`` filled in, or the job that its client's idempotency key gave before.
+        """Accept ``job`` and return it with its ``sequence``, or return the job that its idempotency key gave before.
 
-        Raises ``QueueFull``, ``IdTaken``, ``KeyConflict``.
+        ``fingerprint`` identifies what was asked for. Raises ``QueueFull``, ``IdTaken``, ``KeyConflict``.
         """
 
     def claim(
         self, *, pictures: int, now: float, alone: bool, max_attempts: int, not_models: Collection[str] = ()
     ) -> Awaitable[Claimed]:
-        """Begin queued jobs of some ``pictures`` together, raising their ``attempt``: higher priority first, clients
-        in turn by the work that they were given, each client's in the order of acceptance; none for ``not_models``.
+        """Start queued jobs of about ``pictures`` pictures together, and raise the ``attempt`` of each.
 
-        A job on the last of its attempts may be what brought the server down: it is begun only where nothing else
-        runs (``alone``), and then it is the only one.
+        Higher priority goes first; within a priority clients take turns by the work that they were given; each
+        client's jobs go in the order of acceptance. Jobs on one of ``not_models`` are passed over. A job on the last of
+        its attempts may be what brought the server down: it is started only if nothing else runs (``alone``), and then
+        as the only one.
         """
 
-    def finish(self, id: str, attempt: int, outcome: Outcome) -> Awaitable[Job | None]:
-        """The end of an attempt, unless it is not the running one: then None. Where cancelling was asked for before,
-        the job becomes cancelled whatever the outcome."""
+    def finish(self, id: str, attempt: int, ending: Ending) -> Awaitable[Job | None]:
+        """End a job, unless ``attempt`` is not the running one: then return None and change nothing.
+
+        A job whose cancelling was requested before becomes cancelled, whatever ``ending`` says.
+        """
 
     async def requeue(self, id: str, attempt: int, *, excused: bool, max_attempts: int, now: float) -> Job | None:
-        """Put a running attempt's job back into the queue (``excused``: it counts for nothing), or end it as
-        ``recover`` does. None where that attempt is not the running one."""
+        """Queue a running attempt's job again, or end it as ``recover`` does; None if that attempt is not the running
+        one. An ``excused`` attempt does not count."""
 
     async def cancel(self, id: str, now: float) -> Job | None:
-        """End a queued job, mark a running one (``cancel_requested``), leave a finished one; the job as it is then."""
+        """End a queued job, mark a running one (``cancel_requested``), leave a finished one; return the job as it is
+        then, or None if there is none."""
 
-    async def get(self, id: str) -> Job | None: ...
+    async def get(self, id: str) -> Job | None:
+        """Return one job, or None if there is none."""
 
-    async def find(
-        self,
-        *,
-        states: Collection[State] | None,
-        dialects: Collection[str] | None,
-        ids: Sequence[str] | None,
-        limit: int,
-        offset: int,
-        newest_first: bool,
-    ) -> list[Job]: ...
+    async def find(self, search: Search) -> Found:
+        """Return a page of jobs, and the number of all that the search is for."""
 
-    async def count(
-        self, *, states: Collection[State] | None, dialects: Collection[str] | None
-    ) -> dict[State, int]: ...
-
-    async def search(self, search: Search) -> Found: ...
-
-    async def read(
-        self, ids: Sequence[str], *, most_bytes: int | None = None, leave_out: Sequence[str] = ()
-    ) -> list[Job]:
-        """Those jobs, in the order of ``ids``: as many as have about ``most_bytes`` of ``extra`` together, at least
-        one. Their ``extra`` is without what ``leave_out`` names."""
-
-    async def aheads(self, ids: Collection[str]) -> dict[str, int]:
-        """How many queued jobs will be begun before each of these, as far as can be told now; the queued ones only."""
+    async def jobs_ahead(self, ids: Collection[str]) -> dict[str, int]:
+        """Return how many jobs will be started before each of these that is queued, as far as is known now."""
 
     async def kept_pictures(self, tokens: Collection[str]) -> dict[str, frozenset[str]]:
-        """Of each token that belongs to a job, the pictures that the job has."""
+        """Return the names of a job's pictures by its token, for each token that belongs to a job."""
 
     async def expired(self, *, before: float | None, keep: int | None, limit: int) -> list[Job]:
-        """Finished jobs that ended before a time, or are not among the latest ``keep`` ones; oldest first."""
+        """Return finished jobs that ended before a time or are not among the latest ``keep``, the oldest first."""
 
     async def delete(self, ids: Collection[str]) -> int:
-        """Remove finished jobs; how many there were."""
+        """Remove finished jobs; return how many there were."""
 
     async def post(self, messages: Sequence[Message]) -> None:
-        """Put messages into the outbox that tell of no change of state."""
+        """Put messages that report no change of state into the outbox."""
 
     async def due(
         self, *, now: float, limit: int, per_host: int, per_client: int, under_way: Collection[Message]
     ) -> list[Message]:
-        """Messages to be delivered now beside those ``under_way``, the longest due first: of each job one, to each
-        host and for each client no more than so many at once. Where there are very many, some are left for the next
-        question.
+        """Return messages to deliver now in addition to those ``under_way``, the longest due first.
+
+        There is at most one of each job, and no more than ``per_host`` and ``per_client`` at a time, those under way
+        included. If very many are due, some are left for the next call.
         """
 
     async def next_due(self) -> float | None:
-        """When the next message is due."""
+        """Return when the next message is due, or None if the outbox is empty."""
 
     async def delivered(self, id: str) -> None:
         """Remove a message that was delivered or given up."""
 
     async def postpone(self, id: str, due: float) -> None:
-        """Deliver a message later, one more attempt counted."""
+        """Put off a message until ``due``, and count one more attempt."""

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from server.observing.metrics import Metrics, Now
+from server.store import Search
 from server.web.services import Services
 
 
@@ -32,7 +33,7 @@ def create_router(services: Services, metrics: Metrics) -> APIRouter:
     @router.get("/metrics", response_class=PlainTextResponse, summary="Figures for Prometheus")
     async def page() -> Response:
         ready = services.backend.ready and not services.closing
-        counts = await services.jobs.count(states=["queued", "running"])
+        counts = (await services.jobs.find(Search(states=("queued", "running"), limit=0))).counts
         now = Now(ready=ready, counts=counts, status=services.backend.status())
         return Response(metrics.page(now), media_type=CONTENT_TYPE_LATEST)
 
@@ -45,7 +46,7 @@ async def _unready(services: Services) -> str | None:
     if not services.backend.ready:
         return "loading"
     try:
-        await services.jobs.count(states=["queued"])
+        await services.jobs.find(Search(states={"queued"}, limit=0))
     except Exception:  # whatever it is: who asks wants to know whether, and the log says why
         return "the database fails"
     return None if await services.outputs.writable() else "the outputs cannot be written"

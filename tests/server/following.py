@@ -11,6 +11,7 @@ from functools import partial
 import httpx
 
 from server.job import Job
+from server.store import Search
 from tests.server.conftest import RunningServer
 
 _PATIENCE = 120.0
@@ -21,8 +22,8 @@ post = partial(httpx.post, timeout=_PATIENCE)
 
 def all_jobs(server: RunningServer) -> list[Job]:
     """Oldest first."""
-    found = asyncio.run_coroutine_threadsafe(server.services.jobs.find(newest_first=False, limit=1000), server.loop)
-    return found.result(_PATIENCE)
+    found = asyncio.run_coroutine_threadsafe(server.services.jobs.find(Search(newest_first=False)), server.loop)
+    return found.result(_PATIENCE).jobs
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 from engine import GenerationRequest
 from server.backends.instant import InstantBackend
-from server.job import Job, NewJob
+from server.job import Job, NewJob, State
 from server.pictures.outputs import Outputs
 from server.queue.events import Event
 from server.queue.jobs import Jobs
 from server.settings import Settings
-from server.store import Store
+from server.store import Search, Store
 
 PATIENCE = 60.0
 """Seconds after which a test gives up on what should happen at once."""
@@ -35,6 +35,14 @@ class Queue:
     async def finish(self, *requests: GenerationRequest, **named: Any) -> Job:
         job = await self.submit(*requests, **named)
         return await self.end(job)
+
+    async def found(self, **search: Any) -> list[Job]:
+        """Return the jobs of a search, the newest first."""
+        return (await self.jobs.find(Search(**search))).jobs
+
+    async def counts(self, **search: Any) -> dict[State, int]:
+        """Return how many jobs a search has in each state."""
+        return dict((await self.jobs.find(Search(limit=0, **search))).counts)
 
     async def end(self, job: Job) -> Job:
         ended = await self.jobs.wait(job.id, PATIENCE)

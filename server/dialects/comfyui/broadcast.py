@@ -22,6 +22,7 @@ from server.job import Job
 from server.pictures.formats import preview_bytes
 from server.problems import Problem
 from server.queue.events import Event
+from server.store import Search
 from server.web.services import Services
 
 _log = logging.getLogger(__name__)
@@ -112,7 +113,8 @@ class Broadcast:
 
     async def _catch_up(self) -> None:
         jobs = self._services.jobs
-        running = await jobs.find(states={"running"}, dialects={"comfyui"}, limit=_MOST_RUNNING, newest_first=False)
+        search = Search(states={"running"}, dialects={"comfyui"}, limit=_MOST_RUNNING, newest_first=False)
+        running = (await jobs.find(search)).jobs
         for job in running:
             self._start(job)
             latest = jobs.latest(job.id)
@@ -232,5 +234,5 @@ class Broadcast:
 
 async def queue_remaining(services: Services) -> int:
     """How many prompts wait or run."""
-    counts = await services.jobs.count(states={"queued", "running"}, dialects={"comfyui"})
-    return sum(counts.values())
+    found = await services.jobs.find(Search(states={"queued", "running"}, dialects={"comfyui"}, limit=0))
+    return found.total

@@ -49,21 +49,21 @@ def _add_looking(router: APIRouter, services: Services) -> None:
     ) -> JSONResponse:
         """Prompts, the newest first. A page ends before its limit where its graphs would have more than about 16 MiB;
         `has_more` says so, and the next one begins after those that it has."""
-        found = await services.jobs.search(
+        found = await services.jobs.find(
             Search(
                 states=_states(status),
                 dialects=DIALECT,
-                workflow=workflow_id,
+                label=workflow_id,
                 by_duration=_choice("sort_by", sort_by, _SORTS) == "execution_duration",
                 newest_first=_choice("sort_order", sort_order, _ORDERS) == "desc",
                 limit=limit,
                 offset=offset,
+                most_bytes=MOST_BYTES,
             )
         )
-        jobs = await services.jobs.read(found.ids, most_bytes=MOST_BYTES)
-        more = offset + len(jobs) < found.total
+        more = offset + len(found.jobs) < found.total
         page = {"offset": offset, "limit": limit, "total": found.total, "has_more": more}
-        return JSONResponse({"jobs": [job_item(job) for job in jobs], "pagination": page})
+        return JSONResponse({"jobs": [job_item(job) for job in found.jobs], "pagination": page})
 
     @router.get("/jobs/{job_id}")
     async def get_job(job_id: str) -> JSONResponse:

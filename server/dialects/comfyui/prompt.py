@@ -62,6 +62,7 @@ class Prompt:
             id=self.id,
             priority=FIRST if ahead else 0,
             idempotency_key=key,
+            label=_workflow_id(self.extra_data),
             asked={"prompt": self.nodes, "outputs": self.outputs},
             extra={
                 "prompt": dict(self.nodes),
@@ -171,6 +172,14 @@ def _extra_data(body: dict[str, Any]) -> dict[str, Any]:
     else:
         raise bad_request("client_id", client_id, f"text of at most {_LONGEST_CLIENT} characters")
     return kept
+
+
+def _workflow_id(extra_data: Mapping[str, Any]) -> str | None:
+    """Return the id of the editor's file that the prompt was made in, if the editor sent one."""
+    value: object = extra_data
+    for name in ("extra_pnginfo", "workflow", "id"):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else None
 
 
 def _previews(extra_data: Mapping[str, Any]) -> bool | None:

@@ -17,6 +17,7 @@ from server.dialects.comfyui.object_info import offer_of
 from server.dialects.comfyui.prompt import Prompt, read_prompt
 from server.job import Job
 from server.problems import Problem, bad_request
+from server.store import Search
 from server.web.routing import direct
 from server.web.services import Services
 
@@ -73,7 +74,8 @@ def add(router: APIRouter, services: Services, broadcast: Broadcast) -> None:
 async def _accept(services: Services, http: Request, prompt: Prompt, *, previews: bool) -> Job:
     waiting: list[Job] = []
     if prompt.number is not None:
-        waiting = await services.jobs.find(states={"queued"}, dialects=DIALECT, limit=1, newest_first=False)
+        first = Search(states={"queued"}, dialects=DIALECT, limit=1, newest_first=False)
+        waiting = (await services.jobs.find(first)).jobs
     try:
         new = prompt.new_job(
             client=services.client_of(http),
@@ -88,9 +90,8 @@ async def _accept(services: Services, http: Request, prompt: Prompt, *, previews
 
 async def _to_stop(services: Services, http: Request, id: object) -> list[Job]:
     if id is None:
-        running = await services.jobs.find(states={"running"}, dialects=DIALECT, limit=_MOST_RUNNING)
-        client = services.client_of(http)
-        return [job for job in running if job.client == client]
+        running = Search(states={"running"}, dialects=DIALECT, client=services.client_of(http), limit=_MOST_RUNNING)
+        return (await services.jobs.find(running)).jobs
     if not isinstance(id, str):
         raise bad_request("prompt_id", id, "a prompt's id, or nothing to stop all that run")
     job = await services.jobs.get(id)

@@ -73,14 +73,14 @@ def _add_history(router: APIRouter, services: Services) -> None:
         search = Search(
             states=FINISHED,
             dialects=DIALECT,
-            begun=True,
+            started=True,
             newest_first=newest,
             limit=max_items,
             offset=0 if newest else offset,
+            most_bytes=MOST_BYTES,
         )
-        found = await services.jobs.search(search)
-        jobs = await services.jobs.read(found.ids, most_bytes=MOST_BYTES)
-        told = {job.id: history_item(job) for job in (reversed(jobs) if newest else jobs)}
+        found = await services.jobs.find(search)
+        told = {job.id: history_item(job) for job in (reversed(found.jobs) if newest else found.jobs)}
         return JSONResponse(told, headers={"X-Total-Count": str(found.total)})
 
     @router.get("/history/{prompt_id}")
@@ -104,11 +104,12 @@ async def _named(services: Services, http: Request, states: Collection[State]) -
     body = await json_object(http)
     found: list[str] = []
     if named := set(id_list(body, "delete")):
-        there = await services.jobs.search(Search(states=states, dialects=DIALECT, ids=named))
+        there = await services.jobs.find(Search(states=states, dialects=DIALECT, ids=named, most_bytes=0))
         found += there.ids
     if flag(body, "clear"):
-        there = await services.jobs.search(
-            Search(states=states, dialects=DIALECT, client=services.client_of(http), newest_first=False)
+        client = services.client_of(http)
+        there = await services.jobs.find(
+            Search(states=states, dialects=DIALECT, client=client, newest_first=False, most_bytes=0)
         )
         found += there.ids
     return found
@@ -116,8 +117,10 @@ async def _named(services: Services, http: Request, states: Collection[State]) -
 
 async def _in_queue(services: Services) -> list[Job]:
     """All prompts that are not done, in the order of acceptance; the youngest without their graphs if need be."""
-    found = await services.jobs.search(Search(states=("queued", "running"), dialects=DIALECT, newest_first=False))
-    jobs = await services.jobs.read(found.ids, most_bytes=MOST_BYTES)
-    read = {job.id for job in jobs}
-    rest = [id for id in found.ids if id not in read]
-    return jobs + await services.jobs.read(rest, leave_out=("prompt", "extra_data")) if rest else jobs
+    waiting = Search(states=("queued", "running"), dialects=DIALECT, newest_first=False, most_bytes=MOST_BYTES)
+    found = await services.jobs.find(waiting)
+    rest = found.ids[len(found.jobs) :]
+    if not rest:
+        return found.jobs
+    graphless = await services.jobs.find(Search(ids=rest, newest_first=False, leave_out=("prompt", "extra_data")))
+    return found.jobs + graphless.jobs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal, get_args
@@ -61,13 +62,13 @@ def _add_looking(router: APIRouter, services: Services) -> None:
     ) -> JSONResponse:
         """The jobs of everybody who may use this server, by the order in which they were accepted."""
         states, dialects = _some("state", state, _STATES), _some("dialect", dialect, _DIALECTS)
-        found = await services.jobs.search(
-            Search(states=states, dialects=dialects, limit=limit, offset=offset, newest_first=order == "newest")
-        )
-        jobs = await services.jobs.read(found.ids, leave_out=_UNSHOWN)
-        places, base_url = await services.jobs.places(jobs), services.access.base_url(http)
-        told = [job_json(job, base_url, places[job.id], services.jobs.latest(job.id)) for job in jobs]
-        return JSONResponse({"jobs": told, "total": found.total, "counts": await services.jobs.count()})
+        newest = order == "newest"
+        search = Search(states=states, dialects=dialects, newest_first=newest, limit=limit, offset=offset)
+        found = await services.jobs.find(dataclasses.replace(search, leave_out=_UNSHOWN))
+        all_jobs = await services.jobs.find(Search(limit=0))
+        places, base_url = await services.jobs.places(found.jobs), services.access.base_url(http)
+        told = [job_json(job, base_url, places[job.id], services.jobs.latest(job.id)) for job in found.jobs]
+        return JSONResponse({"jobs": told, "total": found.total, "counts": all_jobs.counts})
 
     @router.get("/jobs/{job_id}", responses=_JOB, response_model=None)
     async def get_job(http: Request, job_id: str) -> JSONResponse:

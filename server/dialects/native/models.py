@@ -14,6 +14,7 @@ from server.backends.checkpoints import ModelInfo
 from server.dialects.native.answers import CheckpointAnswer, CheckpointsAnswer, NamesAnswer, StatusAnswer
 from server.dialects.native.describe import problems
 from server.problems import not_found
+from server.store import Search
 from server.web.services import Services
 
 _MODEL: dict[int | str, dict[str, Any]] = {
@@ -67,7 +68,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
             {
                 "version": __version__,
                 "ready": services.backend.ready and not services.closing,
-                "counts": await services.jobs.count(),
+                "counts": (await services.jobs.find(Search(limit=0))).counts,
                 "dialects": ["native", *services.settings.dialects],
                 "backend": services.backend.status(),
             }

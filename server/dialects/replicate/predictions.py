@@ -21,6 +21,7 @@ from server.dialects.shared.words import in_a_row, worded
 from server.job import Job, NewJob
 from server.problems import not_found
 from server.queue.events import nothing_follows
+from server.store import Search
 from server.web.routing import direct
 from server.web.services import Services
 
@@ -173,7 +174,8 @@ async def _page(services: Services, http: Request, cursor: str | None) -> dict[s
     offset, before = _read_cursor(cursor)
     jobs: list[Job] = []
     while len(jobs) <= _PAGE:
-        found = await services.jobs.find(dialects=("replicate",), limit=_PAGE + 1, offset=offset)
+        search = Search(dialects=("replicate",), limit=_PAGE + 1, offset=offset)
+        found = (await services.jobs.find(search)).jobs
         jobs += [job for job in found if before is None or job.sequence < before]
         offset += len(found)
         if len(found) <= _PAGE:

@@ -1,18 +1,19 @@
-"""The changes of a job's state. Each is one UPDATE that names the state, and the attempt, that it starts from: whoever
-comes late changes nothing. The webhooks that tell of a change are written with it."""
+"""The changes of a job's state. Each is one UPDATE that names the state, and the attempt, that it starts from: a late
+caller changes nothing. The webhooks that report a change are written in the same transaction."""
 
 from __future__ import annotations
 
 import sqlite3
 
-from server.job import FINISHED, Failure, Job
-from server.store import Compose, IdTaken, KeyConflict, Moment, Outcome, QueueFull, Recovered
+from server.job import FINISHED, Job
+from server.store import Compose, Ending, IdTaken, KeyConflict, Moment, QueueFull, Recovered
+from server.store.rules import ending_of_dead_attempt
 from server.store.sqlite import outbox, queries
 from server.store.sqlite.rows import columns_of, failure_json, job_of, json_of, pictures_json
 
 
 class Changes:
-    """Operations for ``DatabaseThread``."""
+    """The operations that ``DatabaseThread`` carries out to change a job's state."""
 
     def __init__(self, compose: Compose) -> None:
         self._compose = compose
@@ -44,10 +45,10 @@ class Changes:
             " WHERE id = ? AND state = 'queued' RETURNING *",
             (now, id),
         ).fetchone()
-        return self._told(database, job_of(row), "started")
+        return self._posted(database, job_of(row), "started")
 
-    def finish(self, database: sqlite3.Connection, id: str, attempt: int, outcome: Outcome) -> Job | None:
-        assert outcome.state in FINISHED
+    def finish(self, database: sqlite3.Connection, id: str, attempt: int, ending: Ending) -> Job | None:
+        assert ending.state in FINISHED
         row = database.execute(
             """
             UPDATE jobs SET
@@ -60,12 +61,12 @@ class Changes:
             {
                 "id": id,
                 "attempt": attempt,
-                "state": outcome.state,
-                "finished": outcome.finished,
-                "pictures": pictures_json(outcome.pictures),
-                "failure": failure_json(outcome.failure),
-                "timings": json_of(outcome.timings),
-                "record": json_of(outcome.record),
+                "state": ending.state,
+                "finished": ending.finished,
+                "pictures": pictures_json(ending.pictures),
+                "failure": failure_json(ending.failure),
+                "timings": json_of(ending.timings),
+                "record": json_of(ending.record),
             },
         ).fetchone()
         return None if row is None else self._ended(database, job_of(row))
@@ -93,22 +94,17 @@ class Changes:
         return queries.get(database, id) if row is None else job_of(row)
 
     def recover(self, database: sqlite3.Connection, max_attempts: int, now: float) -> Recovered:
-        left = [self._again(database, job, max_attempts, now) for job in queries.find(database, states=["running"])]
+        left = [self._again(database, job, max_attempts, now) for job in queries.in_state(database, "running")]
         return Recovered(
-            queued=queries.find(database, states=["queued"]),
+            queued=queries.in_state(database, "queued"),
             ended=[job for job in left if job.done],
         )
 
     def _again(self, database: sqlite3.Connection, job: Job, max_attempts: int, now: float) -> Job:
-        """A running job whose attempt is dead: back into the queue, unless that must not be."""
-        counted = job.attempt - job.excused
-        if job.cancel_requested or counted >= max_attempts:
-            failure = Failure(
-                kind="attempts_exhausted",
-                message=f"begun {counted} times, as often as the server tries; each time it stopped before the end",
-            )
-            outcome = Outcome(state="failed", finished=now, failure=failure)
-            ended = self.finish(database, job.id, job.attempt, outcome)
+        """Queue a running job whose attempt is dead, or end it."""
+        ending = ending_of_dead_attempt(job, max_attempts, now)
+        if ending is not None:
+            ended = self.finish(database, job.id, job.attempt, ending)
             assert ended is not None
             return ended
         row = database.execute("UPDATE jobs SET state = 'queued' WHERE id = ? RETURNING *", (job.id,)).fetchone()
@@ -116,17 +112,17 @@ class Changes:
 
     def _ended(self, database: sqlite3.Connection, job: Job) -> Job:
         if job.pictures:
-            self._told(database, job, "output")
-        return self._told(database, job, "finished")
+            self._posted(database, job, "output")
+        return self._posted(database, job, "finished")
 
-    def _told(self, database: sqlite3.Connection, job: Job, moment: Moment) -> Job:
+    def _posted(self, database: sqlite3.Connection, job: Job, moment: Moment) -> Job:
         if job.webhook is not None and moment in job.webhook.events:
             outbox.post(database, self._compose(job, moment))
         return job
 
 
 def _under_key(database: sqlite3.Connection, job: Job, fingerprint: str) -> Job | None:
-    """The job that the client's idempotency key gave before."""
+    """Return the job that the client's idempotency key gave before."""
     if job.idempotency_key is None:
         return None
     row = database.execute(

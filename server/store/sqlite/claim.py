@@ -1,7 +1,7 @@
-"""Which queued jobs are begun next: by priority, then clients in turn, each client's in the order of acceptance.
+"""The choice of the jobs to start next: by priority, then clients in turn, each client's in the order of acceptance.
 
-Clients share work, not jobs (start-time fair queueing; Goyal, Vin and Cheng, 1996): a client's turn comes the later,
-the more work it was given, and who asked for nothing meanwhile saves nothing up.
+Clients share work, not jobs (start-time fair queueing; Goyal, Vin and Cheng, 1996): the more work a client was given,
+the later comes its next turn, and a client that asks for nothing for a while saves nothing up.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import math
 import sqlite3
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+
+from server.store.rules import under_suspicion
 
 _CLIENTS = """
     WITH RECURSIVE clients (client) AS (
@@ -22,12 +24,13 @@ _CLIENTS = """
         ) FROM clients WHERE client IS NOT NULL
     )
 """
-"""Who has a queued job of a priority, and a NULL: one step in the index for each client, however many jobs it has."""
+"""The clients with a queued job of a priority, and a NULL: one step in the index for each client, however many jobs it
+has."""
 
 
 @dataclass(eq=False)
 class _Queue:
-    """One client's jobs of one priority."""
+    """One client's queued jobs of one priority."""
 
     client: str
     turn: float
@@ -37,7 +40,7 @@ class _Queue:
 def claim(
     database: sqlite3.Connection, *, pictures: int, alone: bool, max_attempts: int, not_models: Collection[str]
 ) -> list[str]:
-    """The ids of ``Store.claim``; the clients' turns are noted."""
+    """Return the ids of the jobs that ``Store.claim`` starts, and note their clients' turns."""
     chosen: list[sqlite3.Row] = []
     room = pictures
     for priority in _priorities(database):
@@ -45,11 +48,11 @@ def claim(
         while queues and room > 0:
             queue = min(queues, key=lambda each: (each.turn, each.jobs[0]["sequence"]))
             job = queue.jobs[0]
-            if _on_last_attempt(job, max_attempts):
+            if under_suspicion(job["attempt"] - job["excused"] + 1, max_attempts):
                 if alone and not chosen:
                     _took(database, queue, job)
                     return [job["id"]]
-                return [each["id"] for each in chosen]  # the others end first, then it is begun alone
+                return [each["id"] for each in chosen]  # the others end first, then it is started alone
             chosen.append(queue.jobs.pop(0))
             room -= job["pictures_asked"]
             _took(database, queue, job)
@@ -61,7 +64,7 @@ def claim(
 
 
 def waiting(database: sqlite3.Connection) -> frozenset[str]:
-    """The clients that have a queued job."""
+    """Return the clients that have a queued job."""
     return frozenset(
         client
         for priority in _priorities(database)
@@ -72,7 +75,7 @@ def waiting(database: sqlite3.Connection) -> frozenset[str]:
 
 
 def _priorities(database: sqlite3.Connection) -> Iterator[int]:
-    """Those of queued jobs, the highest first."""
+    """Yield the priorities of queued jobs, the highest first."""
     highest = "SELECT MAX(priority) FROM jobs INDEXED BY queue WHERE state = 'queued' AND priority < ?"
     priority = math.inf
     while (priority := database.execute(highest, (priority,)).fetchone()[0]) is not None:
@@ -80,7 +83,7 @@ def _priorities(database: sqlite3.Connection) -> Iterator[int]:
 
 
 def _queues(database: sqlite3.Connection, priority: int, room: int, not_models: Collection[str]) -> list[_Queue]:
-    """As many clients as there is room for: none comes twice before those that are before a further one."""
+    """Return the queues of as many clients as there is room for: a client further back would get no turn."""
     if room <= 0:
         return []
     passing = "AND model NOT IN (SELECT value FROM json_each(:not_models))" if not_models else ""
@@ -108,11 +111,6 @@ def _queues(database: sqlite3.Connection, priority: int, room: int, not_models: 
         _Queue(client, turn, database.execute(oldest, values | {"client": client}).fetchall())
         for client, turn, _ in clients
     ]
-
-
-def _on_last_attempt(job: sqlite3.Row, max_attempts: int) -> bool:
-    counted = int(job["attempt"]) - int(job["excused"])
-    return counted > 0 and counted + 1 >= max_attempts
 
 
 def _took(database: sqlite3.Connection, queue: _Queue, job: sqlite3.Row) -> None:

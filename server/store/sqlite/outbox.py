@@ -1,4 +1,4 @@
-"""The messages that wait to be delivered. Each function runs within somebody's transaction."""
+"""The messages that wait to be delivered. Each function runs within its caller's transaction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from server.store import Message
 from server.store.sqlite.rows import message_of
 
 _LOOKED_THROUGH = 500
-"""Messages among which the hosts' and clients' shares are counted."""
+"""The number of messages among which the hosts' and clients' shares are counted."""
 
 
 def post(database: sqlite3.Connection, messages: Sequence[Message]) -> None:
@@ -30,9 +30,9 @@ def due(
     per_client: int,
     under_way: Sequence[Message],
 ) -> list[Message]:
-    """Hosts and clients that are full are left out first, so that however many wait for them, the others are looked at.
+    """Leave out hosts and clients that have their share first, so that others get theirs however many wait for those.
 
-    Of those that are left, the one that is due longest is always taken.
+    The longest due of the rest is always returned.
     """
     rows = database.execute(
         """

@@ -1,21 +1,19 @@
-"""What is asked of the tables, and what changes no job's state. Each function runs within somebody's transaction."""
+"""Questions to the tables, and changes that touch no job's state. Each function runs within a caller's transaction."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Collection, Sequence
-from typing import Any, cast
+from typing import Any
 
 from server.job import FINISHED, Job, State
 from server.store import Found, Search
+from server.store.rules import STATES
 from server.store.sqlite.rows import job_of
 
 _MOST_NAMES = 500
-"""Tokens in one statement."""
-
-_WORKFLOW = "CASE WHEN json_valid(extra) THEN json_extract(extra, '$.extra_data.extra_pnginfo.workflow.id') END"
-"""As the index ``workflows`` has it."""
+"""The number of tokens in one statement."""
 
 
 def get(database: sqlite3.Connection, id: str) -> Job | None:
@@ -23,76 +21,64 @@ def get(database: sqlite3.Connection, id: str) -> Job | None:
     return None if row is None else job_of(row)
 
 
-def find(
-    database: sqlite3.Connection,
-    *,
-    states: Collection[State] | None = None,
-    dialects: Collection[str] | None = None,
-    ids: Sequence[str] | None = None,
-    limit: int = -1,
-    offset: int = 0,
-    newest_first: bool = False,
-) -> list[Job]:
-    where, values = _where(state=states, dialect=dialects, id=ids)
-    order = "DESC" if newest_first else "ASC"
-    found = database.execute(
-        f"SELECT * FROM jobs WHERE {where} ORDER BY sequence {order} LIMIT ? OFFSET ?", (*values, limit, offset)
-    )
-    return [job_of(row) for row in found]
+def in_state(database: sqlite3.Connection, state: State) -> list[Job]:
+    """Return all jobs in one state, in the order of acceptance."""
+    return [job_of(row) for row in database.execute("SELECT * FROM jobs WHERE state = ? ORDER BY sequence", (state,))]
 
 
-def count(
-    database: sqlite3.Connection, states: Collection[State] | None, dialects: Collection[str] | None
-) -> dict[State, int]:
-    where, values = _where(state=states, dialect=dialects)
-    rows = database.execute(f"SELECT state, COUNT(*) FROM jobs WHERE {where} GROUP BY state", values)
-    counted = {cast(State, state): int(number) for state, number in rows}
-    every: tuple[State, ...] = ("queued", "running", "succeeded", "failed", "cancelled")
-    return {state: counted.get(state, 0) for state in every if states is None or state in states}
-
-
-def search(database: sqlite3.Connection, search: Search) -> Found:
+def find(database: sqlite3.Connection, search: Search) -> Found:
     where, values = _where(state=search.states, dialect=search.dialects, id=search.ids)
-    if search.client is not None:
-        where += " AND client = ?"
-        values.append(search.client)
-    if search.workflow is not None:
-        where += f" AND {_WORKFLOW} = ?"
-        values.append(search.workflow)
-    if search.begun:
+    for column, value in (("client", search.client), ("label", search.label)):
+        if value is not None:
+            where += f" AND {column} = ?"
+            values.append(value)
+    if search.started:
         where += " AND started IS NOT NULL"
+    ids = _page(database, where, values, search) if search.limit != 0 else []
+    jobs = _read(database, ids, search.most_bytes, search.leave_out) if search.most_bytes != 0 else []
+    return Found(jobs=jobs, ids=ids, counts=_counts(database, where, values, search.states))
+
+
+def _page(database: sqlite3.Connection, where: str, values: Sequence[Any], search: Search) -> list[str]:
     direction = "DESC" if search.newest_first else "ASC"
     order = f"sequence {direction}"
     if search.by_duration:
         order = f"COALESCE(finished - started, 0) {direction}, {order}"
-    (total,) = database.execute(f"SELECT COUNT(*) FROM jobs WHERE {where}", values).fetchone()
+    limit = -1 if search.limit is None else search.limit
     rows = database.execute(
-        f"SELECT id FROM jobs WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?", (*values, search.limit, search.offset)
+        f"SELECT id FROM jobs WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?", (*values, limit, search.offset)
     )
-    return Found(ids=[id for (id,) in rows], total=total)
+    return [id for (id,) in rows]
 
 
-def read(
-    database: sqlite3.Connection, ids: Sequence[str], most_bytes: int | None, leave_out: Sequence[str]
+def _counts(
+    database: sqlite3.Connection, where: str, values: Sequence[Any], states: Collection[State] | None
+) -> dict[State, int]:
+    rows = database.execute(f"SELECT state, COUNT(*) FROM jobs WHERE {where} GROUP BY state", values)
+    counted = {state: int(number) for state, number in rows}
+    return {state: counted.get(state, 0) for state in STATES if states is None or state in states}
+
+
+def _read(
+    database: sqlite3.Connection, ids: Sequence[str], most_bytes: int | None, leave_out: Collection[str]
 ) -> list[Job]:
-    """One row after the other, so that no more is held than is asked for."""
+    """Read one row after the other, so that no more is held than was asked for."""
     paths = [f'$."{name}"' for name in leave_out]
-    statement = f"SELECT *, json_remove(extra{', ?' * len(paths)}) AS some FROM jobs WHERE id = ?"
+    some = f"json_remove(extra{', ?' * len(paths)})" if paths else "extra"
+    statement = f"SELECT *, {some} AS some FROM jobs WHERE id = ?"
     jobs: list[Job] = []
-    taken = 0
+    read = 0
     for id in ids:
         row = database.execute(statement, (*paths, id)).fetchone()
-        if row is None:
-            continue
-        taken += len(row["some"])
-        if jobs and most_bytes is not None and taken > most_bytes:
+        read += len(row["some"])
+        if jobs and most_bytes is not None and read > most_bytes:
             break
         jobs.append(job_of(row, extra="some"))
     return jobs
 
 
-def aheads(database: sqlite3.Connection, ids: Collection[str]) -> dict[str, int]:
-    """In the order of ``claim``: a job begins its client's turn when the work before it is done."""
+def jobs_ahead(database: sqlite3.Connection, ids: Collection[str]) -> dict[str, int]:
+    """Order the queue as ``claim`` does: a job's turn starts when its client's work before it is done."""
     rows = database.execute(
         """
         SELECT id, ahead FROM (
@@ -150,7 +136,7 @@ def delete(database: sqlite3.Connection, ids: Collection[str]) -> int:
 
 
 def _where(**among: Collection[str] | None) -> tuple[str, list[Any]]:
-    """A condition on columns: each one among some values, where any are given."""
+    """Return a condition, and its values, that each column is one of the values given; None allows all."""
     terms, values = ["TRUE"], list[Any]()
     for column, allowed in among.items():
         if allowed is not None:

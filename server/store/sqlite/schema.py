@@ -1,4 +1,4 @@
-"""The tables, and how a database of an earlier version becomes one of this version."""
+"""The tables, and the scripts that turn a database of an earlier version into one of this version."""
 
 from __future__ import annotations
 
@@ -89,12 +89,21 @@ _VERSIONS = (
     DROP INDEX post;
     CREATE INDEX post ON outbox (due, host, client, job);
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN label TEXT;  -- a name under which the dialect finds its jobs again
+    UPDATE jobs SET label = json_extract(extra, '$.extra_data.extra_pnginfo.workflow.id')
+    WHERE dialect = 'comfyui' AND json_valid(extra)
+        AND json_type(extra, '$.extra_data.extra_pnginfo.workflow.id') = 'text';
+    DROP INDEX workflows;
+    CREATE INDEX labels ON jobs (label, sequence) WHERE label IS NOT NULL;
+    """,
 )
-"""What leads from each version to the next; the first from an empty file. Never change one that was released."""
+"""The scripts that lead from each version to the next, the first one from an empty file. A script that was released
+never changes."""
 
 
 def migrate(database: sqlite3.Connection, name: str) -> None:
-    """Bring ``database`` to this version. Raises ``StoreUnusable`` for one of a later version."""
+    """Bring ``database`` up to this version. Raises ``StoreUnusable`` if a later version made it."""
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > len(_VERSIONS):
         raise StoreUnusable(

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Collection, Sequence
 from pathlib import Path
 from typing import IO
 
-from server.job import Job, State
-from server.store import Claimed, Compose, Found, Message, Outcome, Recovered, Search, StoreUnusable
+from server.job import Job
+from server.store import Claimed, Compose, Ending, Found, Message, Recovered, Search, StoreUnusable
 from server.store.sqlite import outbox, queries
 from server.store.sqlite.changes import Changes
 from server.store.sqlite.claim import claim, waiting
@@ -23,7 +23,7 @@ _BUSY_SECONDS = 10.0
 
 
 class SqliteStore:
-    """``Store`` on an SQLite file, which is created, with its folder, where it is missing."""
+    """A ``Store`` in an SQLite file, which is created, with its folder, if it is missing."""
 
     def __init__(self, path: Path, *, compose: Compose = lambda job, moment: ()) -> None:
         self._path = path
@@ -55,13 +55,12 @@ class SqliteStore:
         def operation(db: sqlite3.Connection) -> Claimed:
             ids = claim(db, pictures=pictures, alone=alone, max_attempts=max_attempts, not_models=not_models)
             jobs = [self._changes.start(db, id, now) for id in ids]
-            left = waiting(db)
-            return Claimed(jobs=jobs, left=bool(left), waiting=left)
+            return Claimed(jobs=jobs, waiting=waiting(db))
 
         return self._thread.do(operation)
 
-    def finish(self, id: str, attempt: int, outcome: Outcome) -> Awaitable[Job | None]:
-        return self._thread.do(lambda db: self._changes.finish(db, id, attempt, outcome))
+    def finish(self, id: str, attempt: int, ending: Ending) -> Awaitable[Job | None]:
+        return self._thread.do(lambda db: self._changes.finish(db, id, attempt, ending))
 
     async def requeue(self, id: str, attempt: int, *, excused: bool, max_attempts: int, now: float) -> Job | None:
         return await self._thread.do(lambda db: self._changes.requeue(db, id, attempt, excused, max_attempts, now))
@@ -72,35 +71,11 @@ class SqliteStore:
     async def get(self, id: str) -> Job | None:
         return await self._thread.do(lambda db: queries.get(db, id))
 
-    async def find(
-        self,
-        *,
-        states: Collection[State] | None,
-        dialects: Collection[str] | None,
-        ids: Sequence[str] | None,
-        limit: int,
-        offset: int,
-        newest_first: bool,
-    ) -> list[Job]:
-        return await self._thread.do(
-            lambda db: queries.find(
-                db, states=states, dialects=dialects, ids=ids, limit=limit, offset=offset, newest_first=newest_first
-            )
-        )
+    async def find(self, search: Search) -> Found:
+        return await self._thread.do(lambda db: queries.find(db, search))
 
-    async def count(self, *, states: Collection[State] | None, dialects: Collection[str] | None) -> dict[State, int]:
-        return await self._thread.do(lambda db: queries.count(db, states, dialects))
-
-    async def search(self, search: Search) -> Found:
-        return await self._thread.do(lambda db: queries.search(db, search))
-
-    async def read(
-        self, ids: Sequence[str], *, most_bytes: int | None = None, leave_out: Sequence[str] = ()
-    ) -> list[Job]:
-        return await self._thread.do(lambda db: queries.read(db, ids, most_bytes, leave_out))
-
-    async def aheads(self, ids: Collection[str]) -> dict[str, int]:
-        return await self._thread.do(lambda db: queries.aheads(db, ids))
+    async def jobs_ahead(self, ids: Collection[str]) -> dict[str, int]:
+        return await self._thread.do(lambda db: queries.jobs_ahead(db, ids))
 
     async def kept_pictures(self, tokens: Collection[str]) -> dict[str, frozenset[str]]:
         return await self._thread.do(lambda db: queries.kept_pictures(db, tokens))
@@ -153,8 +128,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _locked(path: Path) -> IO[str]:
-    """A lock that the operating system lets go of with the process, however that ends. It lies beside the file itself,
-    whatever links lead there."""
+    """Return a lock that the operating system releases when the process ends, however that happens.
+
+    It lies beside the file itself, not beside a link to it. Raises ``StoreUnusable`` if another process holds it.
+    """
     try:
         file = path.resolve()
         lock_path = file.with_name(file.name + ".lock")
@@ -172,7 +149,7 @@ def _locked(path: Path) -> IO[str]:
         raise StoreUnusable(
             f"database: {path} is in use by another server{who}; stop that one, or name another database"
         ) from None
-    with contextlib.suppress(OSError):  # only for the message above; a full disk is told elsewhere
+    with contextlib.suppress(OSError):  # only for the message above; a full disk is reported elsewhere
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

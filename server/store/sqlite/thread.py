@@ -1,4 +1,4 @@
-"""The one thread that talks to the database: takes all operations that wait, carries them out in one transaction, and
+"""The one thread that talks to the database: it takes all operations that wait, carries them out in one transaction and
 commits once. Knows SQLite's connection and no table."""
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Order:
 
 
 class DatabaseThread:
-    """Runs operations on a connection that belongs to its thread alone."""
+    """Runs operations on a connection that only its own thread uses."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         self._connect = connect
@@ -48,17 +48,17 @@ class DatabaseThread:
         await opened
 
     async def stop(self) -> None:
-        """Carry out what waits, then close the connection."""
+        """Carry out the operations that wait, then close the connection."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._orders.put(None)
             await asyncio.to_thread(thread.join)
 
     def do(self, operation: Operation[T]) -> asyncio.Future[T]:
-        """Carry ``operation`` out within a transaction, together with others; the result is durable.
+        """Carry ``operation`` out within a transaction, together with others; the future's result is durable.
 
-        It is under way when this returns: what is asked for at once comes into one transaction. What it raises undoes
-        it alone. The future raises ``StoreFailed`` where the database does not play its part, and ``StoreClosed``.
+        The operation is queued when this returns, so that consecutive calls come into one transaction. An exception
+        undoes its own operation only. The future raises ``StoreFailed`` if the database fails, and ``StoreClosed``.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if self._thread is None:
@@ -72,16 +72,16 @@ class DatabaseThread:
         try:
             database = self._connect()
         except Exception as error:
-            self._tell(_refuse, opened, error)
+            self._deliver(_refuse, opened, error)
             return
-        self._tell(opened.set_result, None)
+        self._deliver(opened.set_result, None)
         while (order := self._orders.get()) is not None:
-            self._tell(_settle, self._carry_out(database, order))
+            self._deliver(_settle, self._carry_out(database, order))
         with contextlib.suppress(sqlite3.Error):
             database.close()
 
     def _carry_out(self, database: sqlite3.Connection, order: _Order) -> list[_Order]:
-        """``order`` and all that come while it is under way, in one transaction."""
+        """Carry out ``order``, and all that arrive meanwhile, in one transaction."""
         orders: list[_Order] = []
         try:
             database.execute("BEGIN")
@@ -110,14 +110,14 @@ class DatabaseThread:
             self._orders.put(None)  # the end is for the next round
         return order
 
-    def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
+    def _deliver(self, callback: Callable[..., object], *arguments: object) -> None:
         assert self._loop is not None
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and no caller waits
             self._loop.call_soon_threadsafe(callback, *arguments)
 
 
 def _first(database: sqlite3.Connection, order: _Order) -> None:
-    """Carry out a transaction's first, mostly its only one; what it raises undoes it."""
+    """Carry out a transaction's first operation, which is mostly its only one; an exception undoes it."""
     try:
         order.result = order.operation(database)
     except Exception as error:
@@ -128,12 +128,12 @@ def _first(database: sqlite3.Connection, order: _Order) -> None:
 
 
 def _further(database: sqlite3.Connection, order: _Order) -> None:
-    """Carry one out after others; what it raises undoes it and leaves them alone."""
+    """Carry out an operation after others; an exception undoes this one only."""
     database.execute("SAVEPOINT one")
     try:
         order.result = order.operation(database)
     except Exception as error:
-        database.execute("ROLLBACK TO one")  # fails where SQLite undid everything itself: then all have failed
+        database.execute("ROLLBACK TO one")  # fails if SQLite undid everything itself: then all have failed
         order.error = _as_ours(error)
     database.execute("RELEASE one")
 

@@ -49,7 +49,7 @@ async def test_whoever_is_first_wins_the_race_between_cancel_and_end(tmp_path: P
                 assert (job.state, job.pictures) == ("cancelled", ())
             else:
                 assert job.state == "succeeded"
-        kept = {picture.name for job in await own.jobs.find(limit=100) for picture in job.pictures}
+        kept = {picture.name for job in await own.found() for picture in job.pictures}
     assert set(await own.outputs.find("")) == kept
 
 

@@ -49,7 +49,7 @@ async def test_finished_jobs_are_kept_for_a_while(tmp_path: Path, keep: dict[str
         await until(lambda: backend.started)
         await asyncio.sleep(0.01)
         await own.jobs._housekeeping.tidy()
-        left = await own.jobs.find(newest_first=False)
+        left = await own.found(newest_first=False)
         kept = [] if keep["retention_seconds"] else [job.id for job in jobs[-2:]]
         assert [job.id for job in left] == [*kept, running.id]
         assert len(await own.outputs.find("")) == len(kept)
@@ -69,7 +69,7 @@ async def test_a_picture_that_cannot_be_removed_keeps_its_job_alone(tmp_path: Pa
         own.outputs._remove = refusing  # type: ignore[method-assign]
         own.jobs._housekeeping._jobs = 1
         assert await own.jobs._housekeeping.tidy() == 3
-        assert [job.id for job in await own.jobs.find(newest_first=False)] == [jobs[1].id, jobs[4].id]
+        assert [job.id for job in await own.found(newest_first=False)] == [jobs[1].id, jobs[4].id]
         own.outputs._remove = remove  # type: ignore[method-assign]
         assert await own.jobs._housekeeping.tidy() == 1
 

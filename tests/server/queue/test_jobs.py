@@ -83,7 +83,7 @@ async def test_what_is_not_allowed_is_refused_by_name(tmp_path: Path) -> None:
             await own.submit(request(model="../instant"))
         with pytest.raises(BadRequest):
             await own.submit(request(prompt="(" * 101))
-        assert sum((await own.jobs.count()).values()) == 0
+        assert sum((await own.counts()).values()) == 0
 
 
 async def test_the_same_key_gives_the_same_job(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ async def test_the_same_key_gives_the_same_job(tmp_path: Path) -> None:
         assert other.id != again.id
         problem = await refused(own, request(seed=None, steps=3), idempotency_key="k")
         assert (problem.status, problem.kind) == (409, "idempotency_conflict")
-        assert len(await own.jobs.find()) == 2
+        assert len(await own.found()) == 2
     async with queue(tmp_path) as own:
         assert (await own.submit(request(seed=None), idempotency_key="k")).id == jobs[0].id
 
@@ -131,7 +131,7 @@ async def test_the_queue_is_bounded(tmp_path: Path) -> None:
         assert int(problem.headers["Retry-After"]) >= 1
         await own.jobs.cancel(waiting[0].id)
         await own.submit()
-        assert (await own.jobs.count())["queued"] == 3
+        assert (await own.counts())["queued"] == 3
 
 
 async def test_a_crowd_never_exceeds_the_bound(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ async def test_a_crowd_never_exceeds_the_bound(tmp_path: Path) -> None:
     async with queue(tmp_path, backend=backend, max_queued=5, drain=0) as own:
         done = await asyncio.gather(*(own.submit() for _ in range(50)), return_exceptions=True)
         accepted = [each for each in done if not isinstance(each, BaseException)]
-        counts = await own.jobs.count()
+        counts = await own.counts()
         assert counts["queued"] <= 5
         assert counts["queued"] + counts["running"] == len(accepted)
         assert all(each.kind == "queue_full" for each in done if isinstance(each, Problem))
@@ -180,18 +180,18 @@ async def test_finding_and_counting(tmp_path: Path) -> None:
     async with queue(tmp_path) as own:
         jobs = [await own.finish(request(seed=n), dialect=("native", "openai")[n % 2]) for n in range(6)]
         failed = await own.finish(request(prompt="fail"))
-        assert [job.id for job in await own.jobs.find()] == [job.id for job in reversed([*jobs, failed])]
-        assert [job.id for job in await own.jobs.find(newest_first=False, limit=2, offset=1)] == [
+        assert [job.id for job in await own.found()] == [job.id for job in reversed([*jobs, failed])]
+        assert [job.id for job in await own.found(newest_first=False, limit=2, offset=1)] == [
             jobs[1].id,
             jobs[2].id,
         ]
-        assert [job.id for job in await own.jobs.find(dialects=["openai"], limit=1)] == [jobs[5].id]
-        assert [job.id for job in await own.jobs.find(states=["failed", "queued"])] == [failed.id]
-        assert [job.id for job in await own.jobs.find(ids=[jobs[3].id, "nobody"])] == [jobs[3].id]
-        assert await own.jobs.find(ids=[]) == await own.jobs.find(states=[]) == []
+        assert [job.id for job in await own.found(dialects=["openai"], limit=1)] == [jobs[5].id]
+        assert [job.id for job in await own.found(states=["failed", "queued"])] == [failed.id]
+        assert [job.id for job in await own.found(ids=[jobs[3].id, "nobody"])] == [jobs[3].id]
+        assert await own.found(ids=[]) == await own.found(states=[]) == []
         none = {"queued": 0, "running": 0, "succeeded": 6, "failed": 1, "cancelled": 0}
-        assert await own.jobs.count() == none
-        assert await own.jobs.count(states=["succeeded"], dialects=["openai"]) == {"succeeded": 3}
+        assert await own.counts() == none
+        assert await own.counts(states=["succeeded"], dialects=["openai"]) == {"succeeded": 3}
         assert [job.sequence for job in jobs] == sorted(job.sequence for job in jobs)
 
 
@@ -202,7 +202,7 @@ async def test_nothing_is_accepted_once_it_is_closed(tmp_path: Path) -> None:
         await own.jobs.accept(new())
     assert (caught.value.status, caught.value.kind) == (503, "shutting_down")
     with pytest.raises(Problem) as caught:
-        await own.jobs.count()
+        await own.counts()
     assert caught.value.status == 503
 
 

@@ -29,7 +29,7 @@ class Looks:
         self.answers = asyncio.Semaphore(0)
         self.failing = False
 
-    async def aheads(self, ids: Collection[str]) -> dict[str, int]:
+    async def jobs_ahead(self, ids: Collection[str]) -> dict[str, int]:
         self.asked.append(set(ids))
         number = len(self.asked)
         await self.answers.acquire()

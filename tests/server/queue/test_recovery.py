@@ -64,7 +64,7 @@ async def test_what_waited_before_a_restart_is_not_accepted_again(tmp_path: Path
 async def test_closing_puts_what_does_not_end_back_and_counts_no_attempt(tmp_path: Path) -> None:
     for _ in range(5):  # more often than a job may be attempted
         async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=3600), drain=0) as own:
-            if not await own.jobs.find():
+            if not await own.found():
                 job = await own.submit(request(seed=None))
                 waiting = asyncio.ensure_future(own.jobs.wait(job.id))
             await until(lambda own=own: own.backend.started)
@@ -81,7 +81,7 @@ async def test_a_crash_loses_no_job_and_changes_no_picture(tmp_path: Path) -> No
         await until(lambda: len(own.backend.started) >= 2)
         await crash(own)
     async with queue(tmp_path) as own:
-        assert [job.id for job in await own.jobs.find(newest_first=False)] == [job.id for job in jobs]
+        assert [job.id for job in await own.found(newest_first=False)] == [job.id for job in jobs]
         for job in jobs:
             ended = await own.end(job)
             assert (ended.state, ended.requests) == ("succeeded", job.requests)
@@ -121,7 +121,7 @@ async def test_a_job_that_brings_the_server_down_is_given_up_and_no_other(tmp_pa
                 break
             await crash(own)
     async with queue(tmp_path) as own:
-        jobs = await own.jobs.find(newest_first=False)
+        jobs = await own.found(newest_first=False)
         assert [job.state for job in jobs] == ["succeeded"] * 4 + ["failed"]
         assert jobs[-1].failure is not None
         assert (jobs[-1].failure.kind, jobs[-1].attempt) == ("attempts_exhausted", 3)
@@ -143,7 +143,7 @@ async def test_a_queue_from_before_is_carried_on_in_its_order(tmp_path: Path) ->
         for each in wanted:
             await own.jobs.accept(new(each))
     async with queue(tmp_path, backend=InstantBackend(capacity=1)) as own:
-        for job in await own.jobs.find():
+        for job in await own.found():
             await own.end(job)
         assert [each.seed for each in own.backend.started] == list(range(10))
 

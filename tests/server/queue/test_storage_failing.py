@@ -163,7 +163,7 @@ async def test_a_job_that_would_not_be_accepted_any_more_fails_alone(tmp_path: P
             )
         database.close()
         assert (await own.end(later)).state == "succeeded"
-        (found,) = await own.jobs.find(ids=[old.id])
+        (found,) = await own.found(ids=[old.id])
         assert found.requests[0].sampler == "gone"
 
 
@@ -180,7 +180,7 @@ async def test_what_cannot_be_committed_is_not_accepted(tmp_path: Path) -> None:
         with pytest.raises(Problem) as caught:
             await own.submit(extra={"much": "x" * 100_000})
         assert caught.value.status == 507
-        accepted = await own.jobs.find(limit=1000)
+        accepted = await own.found(limit=1000)
         await thread.do(lambda db: db.execute("PRAGMA max_page_count = 1000000"))
         for job in accepted:
             assert (await own.end(job)).state == "succeeded"

@@ -42,7 +42,7 @@ async def test_clients_take_turns(tmp_path: Path) -> None:
         assert place is not None
         assert place.ahead <= 2
         await let_go(own)
-        for job in await own.jobs.find(states=["queued"]):
+        for job in await own.found(states=["queued"]):
             await own.end(job)
         order = order_of(own.backend)[1:]
         assert order[:3] in ([0, 100, 101], [100, 0, 101], [100, 101, 0])
@@ -67,7 +67,7 @@ async def test_no_more_runs_than_there_are_places(tmp_path: Path, pictures: int,
         jobs = [await own.submit(request(seed=seed, batch_size=pictures)) for seed in range(8)]
         await until(lambda: len(backend.started) == running)
         for _ in range(3):  # each place that becomes free is taken once
-            counts = await own.jobs.count(states=["queued", "running"])
+            counts = await own.counts(states=["queued", "running"])
             assert counts == {"queued": len(jobs) - running, "running": running}
             begun = len(backend.started)
             first = jobs.pop(0)
@@ -98,7 +98,7 @@ async def test_a_large_job_has_all_places_that_nobody_else_wants(tmp_path: Path,
         most = 0
         while not (await own.jobs.get(jobs[-1].id)).done:  # type: ignore[union-attr]
             most = max(most, backend.status()["in_flight"])
-            running = await own.jobs.find(states=["running"])
+            running = await own.found(states=["running"])
             assert len([job for job in running if job.client == "a"]) <= 2  # one may be keeping its pictures
             await asyncio.sleep(0)
         assert most == 4

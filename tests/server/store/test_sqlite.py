@@ -1,20 +1,20 @@
-"""Database files: of earlier and later versions, and behind a link."""
+"""What the SQLite store alone promises: databases of earlier and later versions, links, and what lies in the file."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from server.queue.estimate import work_of
-from server.store import (
-    StoreUnusable,
-)
+from server.store import StoreFailed, StoreUnusable
 from server.store.sqlite.store import SqliteStore
+from server.store.sqlite.thread import DatabaseThread
 from tests.server.queues import request
-from tests.server.stores import add, claim, database_of_version, ids_of, job, messages_in, opened
+from tests.server.stores import add, claim, database_of_version, ids_of, job, opened, posted, values_in
 
 pytestmark = pytest.mark.anyio
 
@@ -38,13 +38,13 @@ async def test_a_database_of_the_first_version_is_taken_over(tmp_path: Path) -> 
             )
 
     async with opened(tmp_path) as store:
-        assert await ids_of(store, states=None, workflow="w") == ["queued", "running", "succeeded"]
+        assert await ids_of(store, states=None, label="w") == ["queued", "running", "succeeded"]
         recovered = await store.recover(max_attempts=9, now=2.0)
         assert [each.id for each in recovered.queued] == ["queued", "running"]
-        works = await store._thread.do(lambda db: [w for (w,) in db.execute("SELECT work FROM jobs ORDER BY sequence")])
+        works = values_in(tmp_path, "SELECT work FROM jobs ORDER BY sequence")
         assert works == [work_of(recovered.queued[0])] * 2 + [0]
-        messages = await messages_in(store)
-        hosts = await store._thread.do(lambda db: [h for (h,) in db.execute("SELECT host FROM outbox ORDER BY due")])
+        hosts = values_in(tmp_path, "SELECT host FROM outbox ORDER BY due")
+        messages = await posted(store)
         assert hosts == [each.host for each in messages] == ["a.example:81", "b.example", "[::1]"]
         assert [each.client for each in messages] == ["ann", "ann", ""]
         await add(store, job(client="ben"))
@@ -74,3 +74,29 @@ async def test_a_link_to_a_database_is_that_database(tmp_path: Path) -> None:
             await SqliteStore(tmp_path / "jobs.sqlite").open()
     finally:
         await linked.close()
+
+
+async def test_seeds_are_kept_as_text(tmp_path: Path) -> None:
+    """Other programs that look into the file must not round them."""
+    async with opened(tmp_path) as store:
+        await add(store, job(requests=(request(seed=2**64 - 1),)))
+    assert values_in(tmp_path, "SELECT json_extract(requests, '$[0].seed') FROM jobs") == [str(2**64 - 1)]
+
+
+async def test_jobs_are_found_by_label_without_reading_all(tmp_path: Path) -> None:
+    async with opened(tmp_path):
+        pass
+    plan = values_in(tmp_path, "EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE label = 'a'", column=3)
+    assert "USING INDEX labels" in plan[0]
+
+
+async def test_an_operation_that_the_database_refuses_fails_alone(tmp_path: Path) -> None:
+    thread = DatabaseThread(lambda: sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None))
+    await thread.start()
+    try:
+        bad, good = thread.do(lambda db: db.execute("SELECT nothing")), thread.do(lambda db: 7)
+        with pytest.raises(StoreFailed):
+            await bad
+        assert await good == 7
+    finally:
+        await thread.stop()
