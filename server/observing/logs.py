@@ -1,4 +1,4 @@
-"""Log lines, as text for people or as JSON for machines: a message, and named values beside it. Never a prompt.
+"""Writes log lines, as text for people or as JSON for machines: a message and named values, never a prompt.
 
 Anything passed as ``extra`` to a logger becomes a named value: ``log.info("job finished", extra={"job": id})``.
 """
@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import Any, Literal
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The HTTP request that is being answered; added to each line that is logged meanwhile."""
+"""The HTTP request that is being answered; its id is added to each line that is logged meanwhile."""
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
@@ -30,10 +30,10 @@ def configure(form: Literal["text", "json"], level: str) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """Writes one JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told = {
+        line = {
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -41,12 +41,12 @@ class JsonFormatter(logging.Formatter):
             **_values(record),
         }
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told, default=str)
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level and message; then the values."""
+    """Writes time, level and message, then the values."""
 
     def format(self, record: logging.LogRecord) -> str:
         values = "".join(f"  {name}={_plain(value)}" for name, value in _values(record).items())
@@ -71,7 +71,7 @@ def _values(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _plain(value: object) -> str:
-    """A value on one line: what a caller sent must not look like a line of ours."""
+    """Return a value on one line: what a caller sent must not look like a line of the server's own."""
     if isinstance(value, float):
         return f"{value:.3f}"
     text = str(value)

@@ -1,6 +1,6 @@
-"""Prometheus' view of the server: its queue, its jobs by dialect and model, its engine and its HTTP requests.
+"""Measures the server for Prometheus: its queue, its jobs by dialect and model, its engine and its HTTP requests.
 
-Has a registry of its own, so that two servers in one process do not mix. Counts what it is told; decides nothing.
+It has a registry of its own, so that two servers in one process do not mix. It counts, and decides nothing.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _GAUGES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Now:
-    """How things stand at the moment they are asked for."""
+    """The state of the server at the moment of a scrape."""
 
     ready: bool = False
     counts: Mapping[Any, int] = field(default_factory=dict)
-    """Jobs by state."""
+    """The number of jobs in each state."""
     status: Mapping[str, Any] = field(default_factory=dict)
-    """The backend's; figures that it does not have are left out."""
+    """The backend's figures; those that it does not have are left out of the page."""
 
 
 class Metrics:
@@ -70,7 +70,7 @@ class Metrics:
         self._done: dict[str, dict[int, int]] = {}
 
     def _of(self, metric: M, *labels: str) -> M:
-        """What counts for these labels; looked up once, since that takes longer than counting."""
+        """Return the counter of these labels, which is looked up once, since that takes longer than counting."""
         name = (metric._name, *labels)
         if name not in self._children:
             self._children[name] = metric.labels(*labels)
@@ -78,11 +78,11 @@ class Metrics:
         return found
 
     def http(self, method: str, route: str, status: int, seconds: float) -> None:
-        """An HTTP request was answered; ``route`` is the path's pattern, of which there are few."""
+        """Count an HTTP request that was answered; ``route`` is the path's pattern, of which there are few."""
         self._of(self._http, method, route, str(status)).observe(seconds)
 
     def event(self, event: Event) -> None:
-        """Something happened to a job."""
+        """Count what an event says about a job."""
         job = event.job
         labels = (job.dialect, job.model)
         if event.kind in ("progress", "preview"):
@@ -90,12 +90,12 @@ class Metrics:
             self._of(self._steps, *labels).inc(max(0, event.step - done.get(event.request, 0)))
             done[event.request] = max(event.step, done.get(event.request, 0))
         elif event.kind in ("queued", "started"):
-            self._done.pop(job.id, None)  # a second attempt begins anew
+            self._done.pop(job.id, None)  # a second attempt starts from zero
         elif event.kind == "finished":
             self._finished(job, labels)
 
     def page(self, now: Now) -> bytes:
-        """The exposition."""
+        """Return the page that Prometheus reads."""
         self._now.now = now
         return generate_latest(self.registry)
 
@@ -104,8 +104,8 @@ class Metrics:
         self._of(self._jobs, *labels, job.state).inc()
         if job.state == "succeeded":
             self._of(self._images, *labels).inc(len(job.pictures))
-            untold = [request.steps for number, request in enumerate(job.requests) if number not in done]
-            self._of(self._steps, *labels).inc(sum(untold))  # too quick for their steps to be told of
+            uncounted = [request.steps for number, request in enumerate(job.requests) if number not in done]
+            self._of(self._steps, *labels).inc(sum(uncounted))  # they were too quick to report their steps
         for stage, seconds in job.timings.items():
             if stage == "queued":
                 self._of(self._wait, *labels).observe(seconds)
@@ -114,14 +114,14 @@ class Metrics:
 
 
 class _NowCollector(Collector):
-    """What is not counted but looked up."""
+    """Collects the figures that are not counted but looked up."""
 
     def __init__(self) -> None:
         self.now = Now()
 
     def collect(self) -> Iterator[Metric]:
         now = self.now
-        yield GaugeMetricFamily("sd_ready", "Whether a request would begin at once", float(now.ready))
+        yield GaugeMetricFamily("sd_ready", "Whether a request would start at once", float(now.ready))
         queue = GaugeMetricFamily("sd_jobs_waiting_or_running", "Jobs that are not done, by state", labels=["state"])
         for state in ("queued", "running"):
             queue.add_metric([state], now.counts.get(state, 0))

@@ -1,4 +1,4 @@
-"""Images → PNGs with their parameters inside, and PNGs → what a caller asks for. Off the event loop.
+"""Encodes images as PNGs with their parameters inside, and PNGs as what a caller asks for. Works off the event loop.
 
 Knows the engine's results; knows no jobs and no files.
 """
@@ -22,29 +22,32 @@ Format = Literal["png", "jpeg", "webp"]
 _DEFAULT_QUALITY = 90
 _LARGEST_SIDE: dict[Format, int] = {"jpeg": 65500, "webp": 16383}
 _MOST_EXIF = 65_000
-"""Bytes: a JPEG's segments have 65,535, some of which are EXIF's own."""
+"""The most bytes of EXIF text: a JPEG's segment has 65,535, and EXIF needs some of them."""
 
 
 def encoders(
     results: Sequence[GenerationResult], short_hashes: dict[str, str], posted: Mapping[str, str] | None = None
 ) -> list[Callable[[], bytes]]:
-    """What makes the pictures of ``results`` into PNGs, in their order; takes milliseconds, so not on the event loop.
-    ``short_hashes``: those known, by checkpoint file; ``posted``: the texts with the caller's own graph, if one was."""
+    """Return functions that encode the pictures of ``results`` as PNGs, in their order.
+
+    Each takes milliseconds, so call it off the event loop. ``short_hashes`` are the known ones, by checkpoint file;
+    ``posted`` are texts that a dialect puts in place of the server's own.
+    """
     pictures = [(result, index) for result in results for index in range(len(result.images))]
     return [partial(_png, result, index, short_hashes, posted) for result, index in pictures]
 
 
 async def converted(png: bytes, format: Format, quality: int | None = None) -> bytes:
-    """A PNG of ours in another format, its parameters kept where the format has room for them.
+    """Convert one of the server's PNGs to another format, which keeps its parameters if it has room for them.
 
-    ``quality``: 0 … 100, None for a good one; no use for PNG. Raises ``BadRequest`` for a picture that is larger than
+    ``quality`` is 0 … 100, None for a good one; PNG ignores it. Raises ``BadRequest`` for a picture that is larger than
     the format can hold.
     """
     return png if format == "png" else await asyncio.to_thread(_converted, png, format, quality)
 
 
 async def preview_bytes(image: Image, format: Literal["png", "jpeg"] = "jpeg", scale: int = 4) -> bytes:
-    """An event's preview as a file, each of its pixels drawn ``scale`` × ``scale``."""
+    """Encode an event's preview, enlarged by ``scale``."""
     return await asyncio.to_thread(_preview, image, format, scale)
 
 
@@ -79,7 +82,7 @@ def _converted(png: bytes, format: Format, quality: int | None) -> bytes:
 
 
 def _exif(parameters: str | None) -> bytes:
-    """AUTOMATIC1111's line where its own JPEGs carry it: the EXIF user comment, in UTF-16."""
+    """Return EXIF with AUTOMATIC1111's line in the user comment, in UTF-16, where its own JPEGs carry it."""
     from PIL import Image as Images
 
     exif = Images.Exif()

@@ -1,7 +1,7 @@
-"""Where pictures go: a folder by default; through fsspec, so that object storage is a URL.
+"""Stores the pictures that jobs made: in a folder by default; through fsspec, so that object storage is a URL.
 
-A picture is there whole or not at all; only a power cut can leave a part of one that was being written, whose name
-nobody has been told, and ``housekeeping`` removes it. Knows names and bytes, no jobs.
+A picture is there whole or not at all. Only a power cut can leave a part of one that was being written; no answer has
+named it yet, and ``housekeeping`` removes it. Knows names and bytes, no jobs.
 """
 
 from __future__ import annotations
@@ -24,48 +24,51 @@ _PROBE_SECONDS = 2.0
 
 
 class NotWritten(OSError):
-    """The storage did not take a picture."""
+    """The storage refused a picture."""
 
 
 class Outputs:
-    """Pictures by name. Never blocks the event loop; raises ``OSError`` where the storage does not play its part."""
+    """The pictures that jobs made, by name. Never blocks the event loop; raises ``OSError`` if the storage fails."""
 
     def __init__(self, url: str) -> None:
-        """``url``: a folder, which is created when something is written, or a URL that fsspec knows."""
+        """Store pictures in ``url``: a folder, which is created with the first picture, or a URL that fsspec knows."""
         self._files, self._root = fsspec.core.url_to_fs(url)
         protocol = self._files.protocol
         self._local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
         self._probing = asyncio.Lock()
         self._probed: tuple[float, bool] | None = None
-        """When it was tried to write, and how that went."""
+        """The time of the last trial to write, and whether it worked."""
 
     async def read(self, name: str) -> bytes:
-        """Raises ``KeyError`` if it is not there."""
+        """Return a picture's bytes. Raises ``KeyError`` if there is no such picture."""
         if not _NAME.fullmatch(name):
             raise KeyError(name)
         return await asyncio.to_thread(self._read, name)
 
     async def write(self, name: str, make: Callable[[], bytes]) -> None:
-        """What ``make`` returns is on disk, whole, when this returns, in place of what had the name; where this fails
-        nothing has it. Raises ``NotWritten`` and what ``make`` raises, which is called off the event loop."""
+        """Write what ``make`` returns, whole, in place of any picture of that name; if that fails, none has the name.
+
+        ``make`` is called off the event loop. The picture is durable when this returns. Raises ``NotWritten`` and what
+        ``make`` raises.
+        """
         assert _NAME.fullmatch(name), name
         await asyncio.to_thread(self._make_and_write, name, make)
 
     async def remove(self, names: Collection[str]) -> None:
-        """Those that are not there are not missed."""
+        """Remove pictures; names that are not there are ignored."""
         if names:
             await asyncio.to_thread(self._remove, list(names))
 
     async def find(self, prefix: str) -> list[str]:
-        """The names that start so; those of pictures whose writing was cut off among them."""
+        """Return the names that start with ``prefix``, including those of pictures whose writing was cut off."""
         return await asyncio.to_thread(self._find, prefix)
 
     def path(self, name: str) -> Path | None:
-        """The picture's file; None where pictures are no files of this machine, or for what is no picture's name."""
+        """Return a picture's file, or None if pictures are not files of this machine or the name is not valid."""
         return Path(self._root, name) if self._local and _NAME.fullmatch(name) else None
 
     async def writable(self) -> bool:
-        """Whether pictures can be written now, or could be a moment ago."""
+        """Return whether pictures can be written, which is tried again every two seconds at most."""
         async with self._probing:
             now = time.monotonic()
             if self._probed is None or now - self._probed[0] > _PROBE_SECONDS:
@@ -83,7 +86,7 @@ class Outputs:
         return data
 
     def _make_and_write(self, name: str, make: Callable[[], bytes]) -> None:
-        data = make()  # here, where it needs no thread of its own
+        data = make()  # on this thread, so that it needs none of its own
         try:
             self._write(name, data)
         except Exception as error:  # whatever the storage's library raises
@@ -113,7 +116,7 @@ class Outputs:
             raise
 
     def _created(self, place: str) -> int:
-        """The descriptor of an empty file. Few calls: each lets go of the interpreter, and waits for it again."""
+        """Open an empty file in few calls, since each of them releases the interpreter and waits for it again."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         try:
             return os.open(place, flags, 0o666)

@@ -1,4 +1,4 @@
-"""What a dialect asks for → a job that may be accepted: limits, seeds, models, the idempotency key's fingerprint.
+"""Turns what a dialect asks for into a job that may be accepted: limits, seeds, models, the key's fingerprint.
 
 Knows the settings and the backend; knows no database.
 """
@@ -23,11 +23,11 @@ _MOMENTS = ("started", "output", "progress", "finished")
 
 
 def job_for(new: NewJob, settings: Settings, backend: Backend) -> Job:
-    """The job, queued but not accepted yet. Raises ``Problem``, ``BadRequest``, ``UnknownCheckpoint``."""
+    """Return a job that was checked but not accepted yet. Raises ``Problem``, ``BadRequest``, ``UnknownCheckpoint``."""
     _check(new, settings)
     return Job(
         id=new.id if new.id is not None else secrets.token_hex(12),
-        sequence=0,  # the database's to give
+        sequence=0,  # the store gives it
         state="queued",
         requests=tuple(backend.check(_within(request, settings)).with_seed() for request in new.requests),
         dialect=new.dialect,
@@ -43,7 +43,7 @@ def job_for(new: NewJob, settings: Settings, backend: Backend) -> Job:
 
 
 def fingerprint(new: NewJob) -> str:
-    """What must be the same where an idempotency key comes again."""
+    """Return a digest of what must be the same if an idempotency key comes again."""
     asked = new.asked if new.asked is not None else [parameters(request) for request in new.requests]
     text = json.dumps([new.dialect, asked], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -83,6 +83,6 @@ def _within(request: GenerationRequest, settings: Settings) -> GenerationRequest
 
 
 def _too_large(field: str, value: object, allowed: str) -> Problem:
-    """400 as any bad value, but of a kind of its own: another server would take it."""
+    """Return a 400 of a kind of its own: a server with other limits would accept the value."""
     problem = bad_request(field, value, f"{allowed} (a limit of this server)")
     return dataclasses.replace(problem, kind="too_large", title="Too large")

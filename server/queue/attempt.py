@@ -1,4 +1,4 @@
-"""An attempt that is under way: which of its requests the backend has, and whose request it is given next.
+"""One attempt at a job: it gives the job's requests to the backend, one after the other, as slots become free.
 
 Knows no store and no events.
 """
@@ -20,51 +20,61 @@ if TYPE_CHECKING:
     """A function that is called with a request's number and where it stands."""
 
 
-class Run:
-    """A job's requests, which go to the backend one by one, as it has places for them."""
+class Attempt:
+    """One run of a job. A slot is room for one picture on the backend."""
 
-    def __init__(self, job: Job, *, at_end: int) -> None:
-        """``at_end``: most places that it holds while its pictures are kept, when the backend has done its work."""
+    def __init__(self, job: Job, *, slots_at_end: int) -> None:
+        """``slots_at_end``: the most slots that it holds while its pictures are written, after the backend is done."""
         self.job = job
-        self._at_end = at_end
+        self._slots_at_end = slots_at_end
         self.loading: set[int] = set()
-        """Which requests wait for their checkpoint: those hold no place of others."""
+        """The numbers of the requests that wait for their checkpoint; they hold no slot."""
         self.work: asyncio.Task[list[GenerationResult]] | None = None
+        """The task that carries out the requests."""
         self.task: asyncio.Task[None] | None = None
+        """The task that sees the attempt through to the job's row."""
         self._left = deque(range(len(job.requests)))
         self._given: set[int] = set()
         self._doors = [asyncio.Event() for _ in job.requests]
 
     @property
-    def places(self) -> int:
-        """Of the backend's, taken by pictures."""
+    def slots(self) -> int:
+        """The number of slots that the attempt holds."""
         if not self._left and not self._given:
-            return min(self.job.pictures_asked, self._at_end)
+            return min(self.job.pictures_asked, self._slots_at_end)
         return sum(self.job.requests[number].batch_size for number in self._given - self.loading)
 
     @property
-    def wants(self) -> bool:
-        """Whether there is a request that the backend could be given."""
+    def wants_slots(self) -> bool:
+        """Whether there is a request that could be given to the backend."""
         return bool(self._left) and not self.loading
 
-    def give(self) -> None:
-        """Let the next request begin."""
+    def start_next(self) -> None:
+        """Let the next request start."""
         number = self._left.popleft()
         self._given.add(number)
         self._doors[number].set()
 
+    def cancel(self) -> None:
+        """Stop the requests, as far as there are any."""
+        if self.work is not None:
+            self.work.cancel()
+
     async def carry_out(self, backend: Backend, listen: Listener, ended: Callable[[], None]) -> list[GenerationResult]:
-        """All requests, as they are given; ``ended`` is called with each one's end. Raises what the first one that
-        failed raised, having cancelled the others."""
+        """Return the results of all requests, each of which starts when ``start_next`` says so.
+
+        ``ended`` is called at the end of each one. Raises what the first request that failed raised, after cancelling
+        the others.
+        """
         numbers = range(len(self.job.requests))
-        tasks = [asyncio.create_task(self._one(number, backend, listen, ended)) for number in numbers]
+        tasks = [asyncio.create_task(self._carry_out(number, backend, listen, ended)) for number in numbers]
         try:
             return await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _one(
+    async def _carry_out(
         self, number: int, backend: Backend, listen: Listener, ended: Callable[[], None]
     ) -> GenerationResult:
         await self._doors[number].wait()
@@ -77,15 +87,17 @@ class Run:
             ended()
 
 
-def next_run(runs: Collection[Run], waiting: Collection[str]) -> Run | None:
-    """Whose request is given a place that is free: of the client that holds fewest places. None where nobody has one
-    to give, or one of the clients that wait with a queued job holds fewer."""
-    wanting = [run for run in runs if run.wants]
+def next_attempt(attempts: Collection[Attempt], waiting: Collection[str]) -> Attempt | None:
+    """Return the attempt whose next request gets a free slot: the client that holds the fewest slots goes first.
+
+    None if no attempt wants a slot, or if one of the clients ``waiting`` with a queued job holds fewer.
+    """
+    wanting = [attempt for attempt in attempts if attempt.wants_slots]
     if not wanting:
         return None
     held: Counter[str] = Counter()
-    for run in runs:
-        held[run.job.client] += run.places
-    chosen = min(wanting, key=lambda run: held[run.job.client])
+    for attempt in attempts:
+        held[attempt.job.client] += attempt.slots
+    chosen = min(wanting, key=lambda attempt: held[attempt.job.client])
     client = chosen.job.client
     return None if any(held[each] < held[client] for each in waiting if each != client) else chosen

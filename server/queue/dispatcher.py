@@ -1,11 +1,12 @@
-"""Begins queued jobs and carries them out on the backend. Lives on the event loop.
+"""Claims queued jobs and has them carried out on the backend. Lives on the event loop.
 
-Knows no dialect and accepts nothing; what comes of an attempt is ``finishing``'s.
+Knows no dialect and accepts nothing; how an attempt ends is the business of ``finishing``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import time
 from collections import Counter
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from engine import Cancelled, EngineClosed
 from server.backends.protocol import Backend
 from server.job import Job
-from server.queue.attempt import Run, next_run
+from server.queue.attempt import Attempt, next_attempt
 from server.queue.events import Hub
 from server.queue.finishing import Finishing
 from server.store import Claimed, Store, StoreFailed
+from server.store.rules import under_suspicion
 from server.webhooks.delivery import Webhooks
 
 if TYPE_CHECKING:
@@ -29,8 +31,50 @@ _NOT_READY_SECONDS = 0.05
 _PAUSE_SECONDS = 1.0
 
 
-class Runner:
-    """Keeps as many requests going as the backend has places for."""
+class Claiming(enum.Enum):
+    """What the dispatcher knows of the queue. There is at most one claim at a time::
+
+        CLOSED ──start──► QUEUED ◄──a job is queued── EMPTY
+                            │                           ▲
+                            │ slots are free            │ the claim left no job
+                            ▼                           │
+                         CLAIMING ──────────────────────┤
+                            │ slots change              │
+                            ▼                           │
+                         OUTDATED ──────────────────────┘
+                            │ a job is queued (also from CLAIMING)
+                            ▼
+                          MORE
+
+    A claim that left jobs, or failed, leads to QUEUED; from OUTDATED and MORE the next claim follows at once. ``close``
+    leads from every state to CLOSED.
+    """
+
+    CLOSED = enum.auto()
+    """Not started yet, or closed: nothing is claimed."""
+    EMPTY = enum.auto()
+    """No job is known to be queued."""
+    QUEUED = enum.auto()
+    """There are queued jobs, or may be."""
+    CLAIMING = enum.auto()
+    """The store was asked for jobs."""
+    OUTDATED = enum.auto()
+    """The store was asked for jobs, and the slots have changed since."""
+    MORE = enum.auto()
+    """The store was asked for jobs, and more were queued since."""
+
+
+_WHEN_QUEUED = {
+    Claiming.EMPTY: Claiming.QUEUED,
+    Claiming.CLAIMING: Claiming.MORE,
+    Claiming.OUTDATED: Claiming.MORE,
+}
+_WHEN_SLOTS_CHANGE = {Claiming.CLAIMING: Claiming.OUTDATED}
+_UNDER_WAY = {Claiming.CLAIMING, Claiming.OUTDATED, Claiming.MORE}
+
+
+class Dispatcher:
+    """Keeps as many requests running as the backend has slots for."""
 
     def __init__(
         self,
@@ -48,213 +92,201 @@ class Runner:
         self._hub = hub
         self._webhooks = webhooks
         self._max_attempts = max_attempts
-        self._runs: dict[str, Run] = {}
-        self._wanted = asyncio.Event()
-        self._queued = True  # as far as is known here
+        self._attempts: dict[str, Attempt] = {}
+        self._claiming = Claiming.CLOSED
+        self._claim: asyncio.Future[Claimed] | None = None
+        """The claim that is under way."""
         self._waiting: set[str] = set()
-        self._claiming = False
-        self._asked: tuple[asyncio.Future[Claimed], int] | None = None
-        """What the store was asked for, and for how many pictures, until somebody waits for it."""
-        self._beginning: asyncio.Task[None] | None = None
+        """The clients that are known to have queued jobs."""
+        self._retry: asyncio.TimerHandle | None = None
         self._cancelled_early: set[tuple[str, int]] = set()
         self._hurried = asyncio.Event()
 
     def start(self) -> None:
-        self._beginning = asyncio.create_task(self._begin_for_ever())
+        """Start to claim jobs."""
+        self._claiming = Claiming.QUEUED
+        self._advance()
 
-    def wake(self, client: str | None = None) -> None:
-        """There is something in the queue, or will be before anybody looks; of ``client``, if that is known."""
-        self._queued = True
-        if client is not None:
-            self._waiting.add(client)
-        self._wanted.set()
+    def queued(self, client: str) -> None:
+        """Claim a job of ``client`` as soon as possible.
 
-    def begin(self, client: str) -> None:
-        """A job of ``client`` is being accepted: ask for it at once, so that one transaction accepts and begins it."""
-        self.wake(client)
-        if self._backend.ready and not self._finishing.closing:
-            self._hand_out()
-            self._ask()
+        May be called right after ``Store.add``, before that is committed: then one transaction accepts and starts it.
+        """
+        self._waiting.add(client)
+        self._claiming = _WHEN_QUEUED.get(self._claiming, self._claiming)
+        self._advance()
 
     def cancel(self, job: Job) -> None:
-        """The row of this running job says so: let the backend stop."""
-        run = self._runs.get(job.id)
-        if run is None:
-            self._cancelled_early.add((job.id, job.attempt))  # begun in the database, and not known here yet
-        elif run.job.attempt == job.attempt and run.work is not None:
-            run.work.cancel()
+        """Let the backend stop a running job, whose row says already that it is to be cancelled."""
+        attempt = self._attempts.get(job.id)
+        if attempt is None:
+            self._cancelled_early.add((job.id, job.attempt))  # started in the database, and not known here yet
+        elif attempt.job.attempt == job.attempt:
+            attempt.cancel()
 
     def hurry(self) -> None:
         """Let ``close`` wait no longer."""
         self._hurried.set()
 
     async def close(self, drain: float) -> None:
-        """Begin nothing more; give what runs ``drain`` seconds, then put it back into the queue."""
+        """Claim nothing more; give running jobs ``drain`` seconds to end, then queue them again."""
         self._finishing.closing = True
-        if self._beginning is not None:
-            self._beginning.cancel()
-            await asyncio.gather(self._beginning, return_exceptions=True)
-            await self._put_back()
-        tasks = [run.task for run in self._runs.values() if run.task is not None]
+        self._claiming = Claiming.CLOSED
+        if self._retry is not None:
+            self._retry.cancel()
+        await self._put_back()
+        tasks = [attempt.task for attempt in self._attempts.values() if attempt.task is not None]
         if tasks and drain > 0:
             hurried = asyncio.ensure_future(self._hurried.wait())
             ended: asyncio.Future[Any] = asyncio.gather(*tasks)
             await asyncio.wait([ended, hurried], timeout=drain, return_when=asyncio.FIRST_COMPLETED)
             hurried.cancel()
-        for run in list(self._runs.values()):
-            if run.work is not None:
-                run.work.cancel()
+        for attempt in list(self._attempts.values()):
+            attempt.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _begin_for_ever(self) -> None:
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            try:
-                await self._begin()
-            except Exception as error:  # whatever it was, the next jobs are to be begun
-                _log.error("no job could be begun: %s", error, exc_info=not isinstance(error, StoreFailed))
-                await asyncio.sleep(_PAUSE_SECONDS)
-                self.wake()
-
-    async def _begin(self) -> None:
-        """Begin what there are places for."""
+    def _advance(self) -> None:
+        """Fill free slots: with requests of running jobs, then with queued jobs."""
         self._hand_out()
-        while self._queued and self._asked is None and not self._backend.ready:
-            await asyncio.sleep(_NOT_READY_SECONDS)
-        self._ask()
-        if self._asked is None:
+        if self._claiming is not Claiming.QUEUED or self._slots() <= 0 or self._one_is_solitary():
             return
-        claiming, places = self._asked
-        filled = False
-        try:
-            claimed = await asyncio.shield(claiming)
-        except asyncio.CancelledError:
-            raise  # what was claimed meanwhile is put back by ``close``
-        except BaseException:
-            self._asked = None
-            raise
+        if self._backend.ready:
+            self._ask()
         else:
-            self._asked = None
-            self._queued |= bool(claimed.waiting)
-            self._waiting |= claimed.waiting
-            filled = sum(job.pictures_asked for job in claimed.jobs) >= places
-            for job in claimed.jobs:
-                self._launch(job)
-        finally:
-            self._claiming = False
-            self._hand_out(to_all=not filled)
+            self._advance_in(_NOT_READY_SECONDS)
+
+    def _advance_in(self, seconds: float) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+        self._retry = asyncio.get_running_loop().call_later(seconds, self._advance)
 
     def _ask(self) -> None:
-        """Ask the store for as many queued jobs as there are places for, unless that is under way."""
-        places = self._places()
-        if not self._queued or self._claiming or places <= 0 or self._one_is_solitary():
-            return
-        loading = Counter(run.job.model for run in self._runs.values() if run.loading)
-        held_up = [model for model, jobs in loading.items() if jobs >= self._backend.capacity]
-        self._queued = False  # unless it turns out otherwise, or somebody says so meanwhile
-        self._waiting.clear()
-        self._claiming = True
-        claiming = asyncio.ensure_future(
+        """Ask the store for queued jobs that fill the free slots."""
+        slots = self._slots()
+        loading = Counter(attempt.job.model for attempt in self._attempts.values() if attempt.loading)
+        self._claim = asyncio.ensure_future(
             self._store.claim(
-                pictures=places,
+                pictures=slots,
                 now=time.time(),
-                alone=not self._runs,
+                alone=not self._attempts,
                 max_attempts=self._max_attempts,
-                not_models=held_up,
+                not_models=[model for model, jobs in loading.items() if jobs >= self._backend.capacity],
             )
         )
-        self._asked = claiming, places
+        self._claiming = Claiming.CLAIMING
+        self._waiting.clear()
+        self._claim.add_done_callback(lambda claim: self._claimed(claim, slots))
+
+    def _claimed(self, claim: asyncio.Future[Claimed], slots: int) -> None:
+        """Start the jobs of a claim, unless ``close`` has taken it over."""
+        if self._claim is not claim or claim.cancelled():
+            return
+        self._claim = None
+        state, error = self._claiming, claim.exception()
+        if error is not None:
+            _log.error("no job could be claimed: %s", error, exc_info=None if isinstance(error, StoreFailed) else error)
+            self._claiming = Claiming.QUEUED
+            self._hand_out(to_all=True)
+            self._advance_in(_PAUSE_SECONDS)
+            return
+        claimed = claim.result()
+        self._waiting |= claimed.waiting
+        self._claiming = Claiming.QUEUED if claimed.waiting or state is Claiming.MORE else Claiming.EMPTY
+        for job in claimed.jobs:
+            self._launch(job)
+        self._hand_out(to_all=sum(job.pictures_asked for job in claimed.jobs) < slots)
+        if state is not Claiming.CLAIMING:
+            self._advance()
 
     async def _put_back(self) -> None:
-        """Nobody begins any more what the store was asked for: back into the queue with it."""
-        if self._asked is None:
+        """Queue again what a claim under way starts: no attempt follows any more."""
+        claim, self._claim = self._claim, None
+        if claim is None:
             return
-        (claiming, _), self._asked = self._asked, None
         try:
-            claimed = await claiming
-        except StoreFailed as error:
-            _log.error("no job could be begun: %s", error)
+            claimed = await claim
+        except Exception as error:
+            _log.error("no job could be claimed: %s", error)
             return
         for job in claimed.jobs:
             await self._finishing.again(job, excused=True)
 
-    def _places(self) -> int:
-        """Of the backend's, for pictures, that are free."""
-        return self._backend.capacity - sum(run.places for run in self._runs.values())
+    def _slots(self) -> int:
+        """The number of the backend's slots that are free."""
+        return self._backend.capacity - sum(attempt.slots for attempt in self._attempts.values())
 
     def _hand_out(self, *, to_all: bool = False) -> None:
-        """Let requests of jobs that run begin where there are places; with ``to_all``, also before queued jobs that
-        have a better claim to them, because none of those can begin now."""
-        if self._claiming:
-            return
-        waiting = () if to_all or self._finishing.closing or self._one_is_solitary() else self._waiting
-        while self._places() > 0 and (run := next_run(self._runs.values(), waiting)) is not None:
-            run.give()
+        """Let requests of running jobs start as long as slots are free.
 
-    def _places_changed(self) -> None:
-        """A request or a job has ended, or a checkpoint is there."""
-        self._hand_out()
-        self._wanted.set()
+        With ``to_all``, clients with queued jobs do not go first, because none of those jobs can start now.
+        """
+        if self._claiming in _UNDER_WAY:
+            return
+        waiting = () if to_all or self._claiming is Claiming.CLOSED or self._one_is_solitary() else self._waiting
+        while self._slots() > 0 and (attempt := next_attempt(self._attempts.values(), waiting)) is not None:
+            attempt.start_next()
+
+    def _slots_changed(self) -> None:
+        """React to the end of a request or a job, and to a checkpoint that starts or ends loading."""
+        self._claiming = _WHEN_SLOTS_CHANGE.get(self._claiming, self._claiming)
+        self._advance()
 
     def _one_is_solitary(self) -> bool:
-        return any(self._solitary(run.job) for run in self._runs.values())
-
-    def _solitary(self, job: Job) -> bool:
-        """Whether it runs alone, being on its last attempt after others have died."""
-        return 1 < job.attempt - job.excused >= self._max_attempts
+        return any(
+            under_suspicion(attempt.job.attempt - attempt.job.excused, self._max_attempts)
+            for attempt in self._attempts.values()
+        )
 
     def _launch(self, job: Job) -> None:
-        run = Run(job, at_end=max(1, self._backend.capacity // 2))
-        run.give()  # however large it is
-        self._runs[job.id] = run
+        attempt = self._attempts[job.id] = Attempt(job, slots_at_end=max(1, self._backend.capacity // 2))
+        attempt.start_next()  # however large it is
         self._hub.started(job)
         self._webhooks.happened(job)
-        run.work = asyncio.create_task(
-            run.carry_out(
-                self._backend, lambda number, progress: self._listen(run, number, progress), self._places_changed
+        attempt.work = asyncio.create_task(
+            attempt.carry_out(
+                self._backend, lambda number, progress: self._listen(attempt, number, progress), self._slots_changed
             )
         )
-        run.task = asyncio.create_task(self._see_through(run))
+        attempt.task = asyncio.create_task(self._see_through(attempt))
         if (job.id, job.attempt) in self._cancelled_early:
             self._cancelled_early.remove((job.id, job.attempt))
-            run.work.cancel()
+            attempt.cancel()
 
-    def _listen(self, run: Run, number: int, progress: Progress) -> None:
+    def _listen(self, attempt: Attempt, number: int, progress: Progress) -> None:
         if progress.stage == "loading":
-            run.loading.add(number)
-            self._wanted.set()  # it holds no place as long as it waits
-        elif number in run.loading:
-            run.loading.discard(number)
-            self._places_changed()
+            attempt.loading.add(number)
+            self._slots_changed()  # it holds no slot while it waits
+        elif number in attempt.loading:
+            attempt.loading.discard(number)
+            self._slots_changed()
         self._hub.progressed(
-            run.job, number, progress.stage, step=progress.step, steps=progress.steps, preview=progress.preview
+            attempt.job, number, progress.stage, step=progress.step, steps=progress.steps, preview=progress.preview
         )
-        self._webhooks.progressed(run.job)
+        self._webhooks.progressed(attempt.job)
 
-    async def _see_through(self, run: Run) -> None:
-        """An attempt to its end, whatever happens."""
+    async def _see_through(self, attempt: Attempt) -> None:
+        """Bring an attempt to its end, whatever happens."""
         try:
             try:
-                await self._attempt(run)
+                await self._end_of(attempt)
             except Exception as error:  # a defect of ours, or no memory for the pictures
-                await self._finishing.failed(run.job, error)
+                await self._finishing.failed(attempt.job, error)
         except Exception:
-            _log.exception("a job could not be settled", extra={"job": run.job.id})
+            _log.exception("a job could not be settled", extra={"job": attempt.job.id})
         finally:
-            self._runs.pop(run.job.id, None)
-            self._places_changed()
+            self._attempts.pop(attempt.job.id, None)
+            self._slots_changed()
 
-    async def _attempt(self, run: Run) -> None:
-        assert run.work is not None
-        await asyncio.wait({run.work})
-        error = None if run.work.cancelled() else run.work.exception()
-        if run.work.cancelled() or isinstance(error, EngineClosed | Cancelled):
-            # Why, the row says: it was cancelled, or it is to be carried out again.
-            again = await self._finishing.again(run.job, excused=self._finishing.closing)
+    async def _end_of(self, attempt: Attempt) -> None:
+        assert attempt.work is not None
+        await asyncio.wait({attempt.work})
+        error = None if attempt.work.cancelled() else attempt.work.exception()
+        if attempt.work.cancelled() or isinstance(error, EngineClosed | Cancelled):
+            # the row says why: it was cancelled, or it is to be carried out again
+            again = await self._finishing.again(attempt.job, excused=self._finishing.closing)
             if again is not None and not again.done:
-                self.wake(again.client)
+                self.queued(again.client)
         elif error is not None:
-            await self._finishing.failed(run.job, error)
+            await self._finishing.failed(attempt.job, error)
         else:
-            await self._finishing.keep(run.job, run.work.result(), len(self._runs))
+            await self._finishing.keep(attempt.job, attempt.work.result(), len(self._attempts))

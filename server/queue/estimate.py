@@ -1,4 +1,4 @@
-"""How long jobs will probably take, from those that ended lately. Knows no queue and no database."""
+"""Estimates how long jobs will take, from those that ended lately. Knows no queue and no database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LATEST = 50
 
 
 def work_of(job: Job) -> float:
-    """What a job costs, in steps of a 512×512 picture; the decoding counts as one step."""
+    """Return the cost of a job in steps of a 512×512 picture; decoding counts as one step."""
     return sum(
         (request.steps * request.denoise + 1) * request.batch_size * request.width * request.height / 512**2
         for request in job.requests
@@ -18,23 +18,23 @@ def work_of(job: Job) -> float:
 
 
 class Estimate:
-    """Seconds that a unit of work takes a job, and how many jobs share the device."""
+    """What recent jobs say about the seconds that work takes, and about how many jobs share the device."""
 
     def __init__(self) -> None:
         self._ended: deque[tuple[float, float, int]] = deque(maxlen=_LATEST)
 
     def ended(self, job: Job, together: int) -> None:
-        """``job`` succeeded; ``together`` jobs ran when it did, itself among them."""
+        """Learn from ``job``, which succeeded while ``together`` jobs ran, itself included."""
         if job.started is not None and job.finished is not None:
             loading = job.timings.get("load", 0.0)
             self._ended.append((work_of(job), max(0.0, job.finished - job.started - loading), together))
 
     def seconds(self, job: Job) -> float | None:
-        """How long ``job`` will run."""
+        """Return how many seconds ``job`` will run, None if nothing is known yet."""
         work = sum(each[0] for each in self._ended)
         return work_of(job) * sum(each[1] for each in self._ended) / work if work else None
 
     def between(self) -> float | None:
-        """Seconds from one job's end to the next one's, while there is work."""
+        """Return the seconds from one job's end to the next one's while there is work, None if nothing is known yet."""
         together = sum(each[2] for each in self._ended)
         return sum(each[1] for each in self._ended) / together if together else None

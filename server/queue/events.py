@@ -1,6 +1,6 @@
-"""Progress and previews per job, to whoever listens. Lives on the event loop; keeps only the latest of each job.
+"""Publishes what happens to jobs to the readers of each. Lives on the event loop; keeps only the latest of each job.
 
-Knows no database: what is not queued or running is not here.
+Knows no database: only queued and running jobs are here.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ _log = logging.getLogger(__name__)
 Kind = Literal["queued", "started", "progress", "preview", "finished"]
 
 SPAN = 10**9
-"""Numbers that an attempt's events may take: a later attempt's numbers are higher, also after a restart."""
+"""The range of numbers for one attempt's events: a later attempt's numbers are higher, also after a restart."""
 _QUEUED = SPAN - 10**6
 _FINISHED = SPAN - 1
 MAX_PENDING = 10_000
-"""Events that wait for one reader of all jobs; whoever lets more gather is let go of."""
+"""The most events that wait for one reader of all jobs: readers further behind are dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something happened to a job."""
+    """One thing that happened to a job."""
 
     number: int
-    """Grows with each event of a job, also over restarts (``Last-Event-ID``)."""
+    """A number that grows with each event of a job, also over restarts (``Last-Event-ID``)."""
     kind: Kind
     job: Job
-    """The job as it was then."""
+    """The job as it was at that moment."""
     request: int = 0
-    """Which of the job's requests this is about."""
+    """The number of the job's request that this is about."""
     stage: Stage | None = None
     step: int = 0
-    """Steps done by that request."""
+    """The steps that the request has done."""
     steps: int | None = None
-    """Its steps in all; None where it is not known."""
+    """The request's steps in all; None if not known."""
     progress: float = 0.0
-    """The share of the whole job that is done, 0 … 1."""
+    """The fraction of the whole job that is done, 0 … 1."""
     preview: Image | None = None
-    """A small rough picture, an eighth of the picture's size."""
+    """A rough picture an eighth of the size."""
 
 
 _Pending = dict[tuple[str, Kind, int], Event]
-"""What a reader has yet to see, by job, kind and request: a later step takes an earlier one's place."""
+"""The events that a reader has not seen yet, by job, kind and request: a later step replaces an earlier one."""
 
 
 class Subscription(AsyncIterator[Event]):
-    """What one reader has yet to see, from its construction on. Forgotten by the hub when the reader forgets it."""
+    """The events that one reader has not seen yet. The hub drops it when the reader does."""
 
     def __init__(self, first: _Pending | None = None, *, ended: bool = False) -> None:
         self._pending: _Pending = dict(first or {})
@@ -89,7 +89,7 @@ class Subscription(AsyncIterator[Event]):
 
 @dataclass(eq=False)
 class _Channel:
-    """A job that is queued or running."""
+    """A queued or running job and its readers."""
 
     job: Job | None = None
     count: int = 0
@@ -101,34 +101,34 @@ class _Channel:
 
 
 class Hub:
-    """Tells readers what happens to jobs."""
+    """Publishes events to the readers of each job, and to those of all jobs."""
 
     def __init__(self) -> None:
         self.watch: Callable[[Event], None] | None = None
-        """Called with every event, when it happens."""
+        """A function that is called with every event, when it happens."""
         self._channels: dict[str, _Channel] = {}
         self._all: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._closed = False
 
     def reserve(self, id: str) -> bool:
-        """Make room for a job that is about to be accepted; False where there is one of that id."""
+        """Make room for a job that is about to be accepted; False if there is one with that id."""
         if id in self._channels:
             return False
         self._channels[id] = _Channel()
         return True
 
     def drop(self, id: str) -> None:
-        """The job of ``reserve`` was not accepted."""
+        """Take back ``reserve``, because the job was not accepted."""
         channel = self._channels.pop(id, None)
         if channel is not None:
-            _let_go(channel)
+            _end_all(channel)
 
     def knows(self, id: str) -> bool:
         """Whether the job is about to be accepted, queued or running."""
         return id in self._channels
 
     def queued(self, job: Job) -> None:
-        """``job`` was accepted, or put back into the queue. Says nothing if it has gone on since."""
+        """Publish that ``job`` was accepted or queued again, unless it has gone on since."""
         channel = self._channels.get(job.id)
         if channel is None or (channel.job is not None and channel.job.attempt > job.attempt):
             return
@@ -136,9 +136,9 @@ class Hub:
         self._publish(channel, Event(number=job.attempt * SPAN + _QUEUED, kind="queued", job=job))
 
     def started(self, job: Job) -> None:
-        """An attempt began."""
+        """Publish that an attempt started."""
         channel = self._channels.setdefault(job.id, _Channel())
-        if channel.latest is None:  # it was accepted and begun at once
+        if channel.latest is None:  # it was accepted and started at once
             self.queued(dataclasses.replace(job, state="queued", attempt=job.attempt - 1, started=None))
         channel.standing.clear()
         channel.shares.clear()
@@ -155,28 +155,28 @@ class Hub:
         steps: int | None = None,
         preview: Image | None = None,
     ) -> Event | None:
-        """One of the running job's requests got on; the event, unless that attempt is over."""
+        """Publish the progress of one of a running job's requests; return the event, or None if the attempt is over."""
         channel = self._channels.get(job.id)
         if channel is None or channel.job is None or channel.job.attempt != job.attempt:
             return None
         channel.shares[request] = step / (steps + 1) if steps else 0.0  # the pictures' decoding is the last step
         share = sum(channel.shares.values()) / len(job.requests)
-        told: dict[str, Any] = {"job": channel.job, "request": request, "stage": stage, "step": step, "steps": steps}
-        event = Event(number=self._number(channel), kind="progress", progress=share, **told)
+        shared: dict[str, Any] = {"job": channel.job, "request": request, "stage": stage, "step": step, "steps": steps}
+        event = Event(number=self._number(channel), kind="progress", progress=share, **shared)
         self._publish(channel, event)
         if preview is not None:
             number = self._number(channel)
-            self._publish(channel, Event(number=number, kind="preview", progress=share, preview=preview, **told))
+            self._publish(channel, Event(number=number, kind="preview", progress=share, preview=preview, **shared))
         return event
 
     def changed(self, job: Job) -> None:
-        """The running job's row changed (``cancel_requested``) without an event of its own."""
+        """Note that a running job's row changed (``cancel_requested``), which is no event."""
         channel = self._channels.get(job.id)
         if channel is not None and channel.job is not None and channel.job.attempt == job.attempt:
             channel.job = job
 
     def finished(self, job: Job) -> None:
-        """The job came to its end; its readers are told and let go."""
+        """Publish the end of a job, and end its readers."""
         channel = self._channels.pop(job.id, None)
         if channel is None:
             return
@@ -189,12 +189,12 @@ class Hub:
                 waiter.set_result(job)
 
     def latest(self, id: str) -> Event | None:
-        """The latest event but previews of a job that is queued or running."""
+        """Return the latest event, other than a preview, of a queued or running job."""
         channel = self._channels.get(id)
         return None if channel is None else channel.latest
 
     def subscribe(self, id: str, after: int = 0) -> Subscription | None:
-        """Where a queued or running job stands, if that is newer than ``after``, and what happens until its end."""
+        """Return a reader of a queued or running job: how it stands, if newer than ``after``, then what happens."""
         channel = self._channels.get(id)
         if channel is None or self._closed:
             return None
@@ -203,13 +203,13 @@ class Hub:
         return reader
 
     def subscribe_all(self) -> Subscription:
-        """What happens to any job from now on."""
+        """Return a reader of what happens to any job from now on."""
         reader = Subscription(ended=self._closed)
         self._all.add(reader)
         return reader
 
     def end_of(self, id: str) -> asyncio.Future[Job] | None:
-        """Settled with the job at its end, cancelled when the hub closes; None where the job is not here."""
+        """Return a future of the finished job, which ``close`` cancels; None if the job is not here."""
         channel = self._channels.get(id)
         if channel is None or self._closed:
             return None
@@ -218,12 +218,12 @@ class Hub:
         return waiter
 
     def close(self) -> None:
-        """Let go of all readers and waiters."""
+        """End all readers and waiters."""
         self._closed = True
         for reader in list(self._all):
             reader.end()
         for channel in self._channels.values():
-            _let_go(channel)
+            _end_all(channel)
 
     def _number(self, channel: _Channel) -> int:
         assert channel.job is not None
@@ -247,12 +247,12 @@ class Hub:
         if self.watch is not None:
             try:
                 self.watch(event)
-            except Exception:  # whoever watches must not stop what is watched
-                _log.exception("an event could not be told", extra={"job": event.job.id})
+            except Exception:  # a watcher must not stop what it watches
+                _log.exception("an event could not be passed on", extra={"job": event.job.id})
 
 
-def _let_go(channel: _Channel) -> None:
-    """Whoever follows it hears no more."""
+def _end_all(channel: _Channel) -> None:
+    """End the readers and waiters of a job."""
     for reader in list(channel.readers):
         reader.end()
     for waiter in channel.waiters:
@@ -260,11 +260,11 @@ def _let_go(channel: _Channel) -> None:
 
 
 def nothing_follows(job: Job, after: int) -> bool:
-    """Whether the job has come to its end, and event ``after`` was that or a later one."""
+    """Whether a job has ended, and event ``after`` was its end."""
     return job.done and after >= finished_event(job).number
 
 
 def finished_event(job: Job) -> Event:
-    """The last event of a job that is done."""
+    """Return the last event of a job that is done."""
     share = 1.0 if job.state == "succeeded" else 0.0
     return Event(number=job.attempt * SPAN + _FINISHED, kind="finished", job=job, progress=share)

@@ -1,6 +1,6 @@
-"""The end of an attempt: its pictures written, its job's row settled, whoever waits told. Lives on the event loop.
+"""Ends attempts: writes the pictures, settles the job's row, tells the readers of its events. Lives on the event loop.
 
-Knows no queue: which job is begun when, ``runner`` says.
+Knows no queue: which job starts when is the business of ``dispatcher``.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PngTexts = Callable[[Job], Mapping[str, str]]
-"""A job → the texts that its PNGs carry in place of the server's own, by keyword."""
+"""Returns the texts that a job's PNGs carry in place of the server's own, by keyword."""
 
 _PAUSE_SECONDS = 1.0
 _WRITE_PAUSES = (0.2, 1.0)
-"""Seconds before a picture is written once more."""
+"""The seconds before each further attempt to write a picture."""
 
 
 class Finishing:
-    """Settles attempts. Whatever happens to one, its job's row says so."""
+    """Settles attempts: whatever happens to one, its job's row says so."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Finishing:
         max_attempts: int,
         png_texts: Mapping[str, PngTexts],
     ) -> None:
-        """``png_texts``: what writes the texts of a job's PNGs, by the job's dialect."""
+        """Take the parts that it works with; ``png_texts`` writes the texts of a job's PNGs, by the job's dialect."""
         self._png_texts = png_texts
         self._store = store
         self._backend = backend
@@ -61,16 +61,20 @@ class Finishing:
         self._webhooks = webhooks
         self._max_attempts = max_attempts
         self.closing = False
-        """Whether the server stops: nothing is tried again for long."""
+        """Whether the server is stopping, so that a store that fails is not asked again."""
 
     async def failed(self, job: Job, error: BaseException) -> None:
+        """Settle an attempt that failed with ``error``."""
         if not isinstance(error, EngineError):
             _log.error("a job failed", exc_info=error, extra={"job": job.id})
             error = GenerationFailed(f"{type(error).__name__}: {error}")
         await self._settle(job, Ending(state="failed", finished=time.time(), failure=failure_of(error)))
 
     async def keep(self, job: Job, results: Sequence[GenerationResult], together: int) -> None:
-        """Encode and write the pictures, then say so in the row; ``together``: jobs that shared the device."""
+        """Settle an attempt that succeeded: encode and write its pictures, then say so in the row.
+
+        ``together`` is the number of jobs that shared the device.
+        """
         known = {info.file: info.short_hash for info in self._backend.models() if info.short_hash is not None}
         pictures = _pictures(job, results)
         names = [picture.name for picture in pictures]
@@ -101,7 +105,7 @@ class Finishing:
             await self._discard(names)
 
     async def _write(self, files: dict[str, Callable[[], bytes]]) -> None:
-        """All of them, whole. Raises ``NotWritten`` when the storage goes on to fail, and what their making raises."""
+        """Write all files whole. Raises ``NotWritten`` if the storage keeps failing, and what making one raises."""
         for pause in (*_WRITE_PAUSES, None):
             done = await asyncio.gather(
                 *(self._outputs.write(name, make) for name, make in files.items()), return_exceptions=True
@@ -122,7 +126,7 @@ class Finishing:
             _log.error("pictures of a dead attempt could not be removed: %s", error)
 
     async def _settle(self, job: Job, ending: Ending) -> Job | None:
-        """The end in the row; where the server stops before the database takes it, the job is run again."""
+        """Write the end into the row; if the server stops before the store takes it, the job runs again."""
         settled = await self._until_taken(job, lambda: self._store.finish(job.id, job.attempt, ending))
         if settled is None:
             _log.warning("an attempt ended that was not the running one", extra={"job": job.id})
@@ -131,19 +135,22 @@ class Finishing:
         return settled
 
     async def _until_taken(self, job: Job, write: Callable[[], Awaitable[Job | None]]) -> Job | None:
-        """``write``, tried until the database takes it or the server stops."""
+        """Call ``write`` until the store takes the change or the server stops."""
         while True:
             try:
                 return await write()
             except StoreFailed as error:
-                _log.error("what became of a job could not be written: %s", error, extra={"job": job.id})
+                _log.error("the end of a job could not be written to the store: %s", error, extra={"job": job.id})
                 if self.closing:
                     return None
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def again(self, job: Job, *, excused: bool) -> Job | None:
-        """Back into the queue, or to its end where the row asks for that. None where another attempt runs, or where the
-        server stops before the database takes it: then it stays running, and is found at the next start."""
+        """Queue a job again, or end it if its row asks for that.
+
+        None if another attempt runs, or if the server stops before the store takes the change: then the row says
+        ``running`` still, and the next start finds it.
+        """
         again = await self._until_taken(
             job,
             lambda: self._store.requeue(
@@ -157,7 +164,7 @@ class Finishing:
         return again
 
     def ended(self, job: Job) -> None:
-        """Tell that ``job`` has come to its end."""
+        """Publish that ``job`` has ended."""
         self._hub.finished(job)
         self._webhooks.happened(job)
 
@@ -180,14 +187,14 @@ def _pictures(job: Job, results: Sequence[GenerationResult]) -> tuple[Picture, .
 
 
 def _timed(make: Callable[[], bytes], spent: list[float]) -> bytes:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     data = make()
-    spent.append(time.perf_counter() - begun)
+    spent.append(time.perf_counter() - start)
     return data
 
 
 def _timings(job: Job, results: Sequence[GenerationResult]) -> dict[str, float]:
-    """Of each stage the longest among the requests, which run side by side."""
+    """Return the longest time of each stage among the requests, which run side by side."""
     each = [vars(result.timings) for result in results]
     longest = {stage: max(timings[stage] for timings in each) for stage in each[0]}
     return {"queued": max(0.0, (job.started or job.created) - job.created)} | longest

@@ -1,4 +1,4 @@
-"""Removes what nobody needs: pictures of dead attempts, jobs beyond their retention time. Begins and ends no job."""
+"""Removes what is no longer needed: pictures of dead attempts, jobs beyond their retention. Starts and ends no job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AT_ONCE = 200
 
 
 class Housekeeping:
-    """Works beside the runner, between the store and the outputs."""
+    """Keeps the store and the outputs tidy while the dispatcher works."""
 
     def __init__(self, store: Store, outputs: Outputs, settings: Settings) -> None:
         self._store = store
@@ -30,7 +30,7 @@ class Housekeeping:
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def start(self) -> None:
-        """Look for what dead attempts left, which must be done before another one begins; remove it later."""
+        """Look for what dead attempts left, before another attempt starts, and remove it in the background."""
         left: list[str] = []
         try:
             left = await self._left_behind()
@@ -44,12 +44,12 @@ class Housekeeping:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def forget(self, ids: Collection[str]) -> int:
-        """Remove these finished jobs with their pictures; how many there were. Raises ``StoreFailed``."""
+        """Remove finished jobs with their pictures; return how many there were. Raises ``StoreFailed``."""
         found = await self._store.find(Search(states=FINISHED, ids=list(ids)))
         return await self._forget(found.jobs)
 
     async def tidy(self) -> int:
-        """Remove all that is beyond its retention; how many jobs there were. Raises ``StoreFailed``."""
+        """Remove all jobs beyond their retention; return how many there were. Raises ``StoreFailed``."""
         removed = 0
         while True:
             before = None if self._seconds is None else time.time() - self._seconds
@@ -60,8 +60,8 @@ class Housekeeping:
                 return removed
 
     async def _forget(self, jobs: Collection[Job]) -> int:
-        """Pictures first: a crash in between leaves a job that is found again, no picture that nobody knows. One whose
-        pictures cannot be removed stays, and holds up no other."""
+        """Remove pictures first, so that a crash in between leaves a job that is found again, not a picture that no job
+        knows. A job whose pictures cannot be removed stays, and does not hold up the others."""
         try:
             await self._outputs.remove([picture.name for job in jobs for picture in job.pictures])
             gone = list(jobs)
@@ -70,13 +70,13 @@ class Housekeeping:
         return await self._store.delete([job.id for job in gone]) if gone else 0
 
     async def _left_behind(self) -> list[str]:
-        """Pictures of jobs of ours that their jobs do not have. Others' files in the same folder are left alone."""
+        """Return the pictures that belong to a job which does not have them. Other files in the folder are not ours."""
         tokens = {name: match[1] for name in await self._outputs.find("") if (match := PICTURE_NAME.fullmatch(name))}
         kept = await self._store.kept_pictures(set(tokens.values()))
         return [name for name, token in tokens.items() if token in kept and name not in kept[token]]
 
     async def _remove(self, names: list[str]) -> bool:
-        """Whether they are gone."""
+        """Remove pictures; return whether that worked."""
         try:
             await self._outputs.remove(names)
         except Exception as error:

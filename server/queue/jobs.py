@@ -1,5 +1,5 @@
-"""Jobs from acceptance to their end: accept, claim, run, finish, cancel. Lives on the event loop; the database and the
-engine have threads of their own. Knows no dialect."""
+"""The queue as the dialects see it: accept a job, look for jobs, follow one, cancel it. Lives on the event loop; the
+database and the engine have threads of their own. Knows no dialect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server.job import Job, NewJob, Place
 from server.pictures.outputs import Outputs
 from server.problems import not_found
 from server.queue.accepting import fingerprint, job_for
-from server.queue.dispatcher import Runner
+from server.queue.dispatcher import Dispatcher
 from server.queue.estimate import Estimate
 from server.queue.events import Event, Hub, finished_event
 from server.queue.finishing import Finishing, PngTexts
@@ -25,12 +25,13 @@ from server.settings import Settings
 from server.store import Found, IdTaken, KeyConflict, QueueFull, Search, Store
 from server.store.sqlite.store import SqliteStore
 from server.webhooks.delivery import Composer, Webhooks
+from server.webhooks.targets import Resolve, resolve
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LONG = 10_000
-"""Characters of a request's prompts that take their time to be looked through."""
+"""The length of a request's prompts, in characters, from which checking them would hold up the event loop."""
 
 
 class Jobs:
@@ -45,10 +46,15 @@ class Jobs:
         *,
         png_texts: Mapping[str, PngTexts] | None = None,
         store: Store | None = None,
+        resolve: Resolve = resolve,
         watch: Callable[[Event], None] | None = None,
     ) -> None:
-        """``bodies``: what a webhook says of a job and a moment, by ``Webhook.form``; ``png_texts``: what writes the
-        texts of a job's PNGs, by its dialect; ``watch`` is called with every event of every job, when it happens."""
+        """Put the parts together; ``start`` opens the store.
+
+        ``bodies`` writes the body of a webhook, by ``Webhook.form``; ``png_texts`` the texts of a job's PNGs, by its
+        dialect. ``store`` is the SQLite database of the settings by default. ``resolve`` looks up webhooks' hosts,
+        ``watch`` is called with every event.
+        """
         self._settings = settings
         self._backend = backend
         composer = Composer(bodies or {})
@@ -57,7 +63,7 @@ class Jobs:
         self._watch = watch
         self._estimate = Estimate()
         self._places = Places(self._store, self._hub, self._estimate)
-        self._webhooks = Webhooks(self._store, settings, composer)
+        self._webhooks = Webhooks(self._store, settings, composer, resolve=resolve)
         self._housekeeping = Housekeeping(self._store, outputs, settings)
         shared: dict[str, Any] = {
             "store": self._store,
@@ -67,47 +73,46 @@ class Jobs:
             "max_attempts": settings.max_attempts,
         }
         self._finishing = Finishing(outputs=outputs, estimate=self._estimate, png_texts=png_texts or {}, **shared)
-        self._runner = Runner(finishing=self._finishing, **shared)
+        self._dispatcher = Dispatcher(finishing=self._finishing, **shared)
         self._closed = False
 
     async def start(self) -> None:
-        """Take the database over, queue again what a crash interrupted, begin to run jobs.
+        """Open the store, queue the jobs again that a crash interrupted, and start to run jobs.
 
-        Raises ``StoreUnusable``, also where another process has the database.
+        Raises ``StoreUnusable``, among others if another process uses the database.
         """
         await self._store.open()
         found = await self._store.recover(max_attempts=self._settings.max_attempts, now=time.time())
         for job in found.queued:
             self._hub.reserve(job.id)
             self._hub.queued(job)
-        self._hub.watch = self._watch  # those that waited before were told of then
-        for job in found.ended:  # nobody listens yet
+        self._hub.watch = self._watch  # jobs that waited before are not accepted again
+        for job in found.ended:  # no reader is there yet
             _log.warning("a job that a crash interrupted ended as %s", job.state, extra={"job": job.id})
         await self._housekeeping.start()
         self._webhooks.start()
-        self._runner.start()
-        self._runner.wake()
+        self._dispatcher.start()
 
     async def close(self, drain: float) -> None:
-        """Accept nothing more; let running jobs end within ``drain`` seconds, put the others back into the queue."""
+        """Accept nothing more, let running jobs end within ``drain`` seconds, and queue the others again."""
         if self._closed:
             return
         self._closed = True
-        await self._runner.close(drain)
+        await self._dispatcher.close(drain)
         self._hub.close()
         await self._webhooks.close()
         await self._housekeeping.close()
         await self._store.close()
 
     def hurry(self) -> None:
-        """Wait for running jobs no longer, where ``close`` does."""
-        self._runner.hurry()
+        """Let ``close`` wait for running jobs no longer."""
+        self._dispatcher.hurry()
 
     async def accept(self, new: NewJob) -> Job:
-        """A job for ``new``: committed, its seeds fixed, its models named. Or the one that the same key gave before.
+        """Return a committed job for ``new``, its seeds fixed and its models named, or the one its key gave before.
 
-        Raises ``Problem``: 429 ``queue_full`` with Retry-After, 409 ``idempotency_conflict`` where the key came with
-        another request before, 409 ``id_taken``, 400 ``too_large`` beyond the settings' limits on pixels, steps,
+        Raises ``Problem``: 429 ``queue_full`` with Retry-After, 409 ``idempotency_conflict`` if the key came with a
+        different request before, 409 ``id_taken``, 400 ``too_large`` beyond the settings' limits on pixels, steps and
         pictures, 503 ``shutting_down``, 507 ``storage_failed``; and ``BadRequest``, ``UnknownCheckpoint``.
         """
         if self._closed:
@@ -128,17 +133,25 @@ class Jobs:
         return await stored(self._store.find(search))
 
     async def cancel(self, id: str) -> Job | None:
-        """Cancel it: at once where it is queued, within a step where it runs, not at all where it is done. The job as
-        it is then; None where there is none."""
+        """Cancel a queued job at once and a running one within a step; leave a finished one.
+
+        Returns the job as it is then, or None if there is none.
+        """
         return await _whole(self._cancel(id))
 
     async def forget(self, ids: Collection[str]) -> int:
-        """Remove finished jobs with their pictures; how many there were."""
+        """Remove finished jobs with their pictures; return how many there were."""
         return await _whole(stored(self._housekeeping.forget(ids)))
 
+    async def tidy(self) -> int:
+        """Remove the finished jobs beyond their retention now, as the server does by itself; return how many."""
+        return await _whole(stored(self._housekeeping.tidy()))
+
     async def wait(self, id: str, timeout: float | None = None) -> Job:
-        """The job once it is done, or as it is after ``timeout`` seconds or when the server stops. Raises ``Problem``
-        404."""
+        """Wait until a job is done, ``timeout`` seconds have passed or the server stops; return the job as it is then.
+
+        Raises ``Problem`` 404.
+        """
         end = self._hub.end_of(id)
         if end is not None:
             try:
@@ -146,14 +159,16 @@ class Jobs:
                 if done and not end.cancelled():
                     return end.result()
             finally:
-                end.cancel()  # where it is not done: whoever waited has gone
+                end.cancel()  # if it is not done, the caller has gone
         latest = self._hub.latest(id)
         return latest.job if latest is not None else await self._there(id)
 
     async def events(self, id: str, after: int = 0) -> AsyncIterator[Event]:
-        """What happened to a job after event ``after`` and what happens until its end: first how it stands, if that is
-        newer; ends with ``finished``, or when the server stops. Raises ``Problem`` 404. Slow readers miss steps, never
-        the end."""
+        """Yield the events of a job that are newer than event ``after``: how it stands, then what happens to its end.
+
+        The last one is ``finished``, unless the server stops. A slow reader misses steps, but never the end. Raises
+        ``Problem`` 404.
+        """
         reader = self._hub.subscribe(id, after)
         if reader is not None:
             async for event in reader:
@@ -164,19 +179,19 @@ class Jobs:
             yield finished_event(job)
 
     def all_events(self) -> AsyncIterator[Event]:
-        """What happens to any job from now on; ends when the server stops, or for a reader that lets 10,000 gather."""
+        """Return the events of all jobs from now on, until the server stops or 10,000 wait for this reader."""
         return self._hub.subscribe_all()
 
     def latest(self, id: str) -> Event | None:
-        """The latest event but previews of a job that is queued or running, without waiting."""
+        """Return the latest event, other than a preview, of a queued or running job, without waiting."""
         return self._hub.latest(id)
 
     async def place(self, job: Job) -> Place | None:
-        """Where a queued or running job stands; None when it is done."""
+        """Return where a queued or running job stands, or None if it is done."""
         return (await self.places([job]))[job.id]
 
     async def places(self, jobs: Collection[Job]) -> dict[str, Place | None]:
-        """``place`` of each."""
+        """Return the place of each job by its id."""
         return await self._places.of(jobs)
 
     async def _accept(self, job: Job, print_: str) -> Job:
@@ -184,17 +199,17 @@ class Jobs:
         accepted = None
         try:
             adding = self._store.add(job, fingerprint=print_, max_queued=self._settings.max_queued)
-            self._runner.begin(job.client)
+            self._dispatcher.queued(job.client)
             accepted = await stored(adding)
         except QueueFull:
             raise queue_full(self._settings.max_queued, self._estimate.between()) from None
         except KeyConflict:
-            detail = f"idempotency key {job.idempotency_key!r} came with another request before"
+            detail = f"idempotency key {job.idempotency_key!r} came with a different request before"
             raise conflict("idempotency_conflict", detail) from None
         except IdTaken:
             raise conflict("id_taken", f"there is a job {job.id!r} already") from None
         finally:
-            if ours and (accepted is None or accepted.token != job.token):  # the id may be that of a job that is done
+            if ours and (accepted is None or accepted.token != job.token):  # the id may belong to a job that is done
                 self._hub.drop(job.id)
         if accepted.token == job.token:
             self._hub.queued(accepted)
@@ -204,11 +219,11 @@ class Jobs:
         job = await stored(self._store.cancel(id, time.time()))
         if job is None:
             return None
-        if job.state == "cancelled":  # perhaps before its acceptance was told; nobody hears it twice
+        if job.state == "cancelled":  # perhaps before its acceptance was published; no reader hears it twice
             self._finishing.ended(job)
         elif job.state == "running" and self._hub.knows(id):
             self._hub.changed(job)
-            self._runner.cancel(job)
+            self._dispatcher.cancel(job)
         return job
 
     async def _there(self, id: str) -> Job:
@@ -219,7 +234,7 @@ class Jobs:
 
 
 async def _whole(operation: Coroutine[Any, Any, T]) -> T:
-    """Carry it out to its end, also where the caller goes away meanwhile."""
+    """Carry out ``operation`` to its end, even if the caller goes away meanwhile."""
     task = asyncio.ensure_future(operation)
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the caller may not be there to see it
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the caller may have gone
     return await asyncio.shield(task)

@@ -1,4 +1,4 @@
-"""Where jobs stand: how many are before each, and when it will probably be done. Lives on the event loop."""
+"""Where jobs stand in the queue, and when each will probably be done. Lives on the event loop."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from server.store import Store
 
 
 class Places:
-    """Looks through the queue once for all who ask meanwhile: that takes the longer, the more jobs wait, and then many
-    ask."""
+    """Looks through the queue once for all callers that ask in the meantime.
+
+    A look takes longer the more jobs wait, which is when many callers ask.
+    """
 
     def __init__(self, store: Store, hub: Hub, estimate: Estimate) -> None:
         self._store = store
@@ -25,7 +27,7 @@ class Places:
         self._next: asyncio.Future[dict[str, int]] | None = None
 
     async def of(self, jobs: Collection[Job]) -> dict[str, Place | None]:
-        """By the job's id; None for one that is done. Raises ``Problem`` where the database fails."""
+        """Return the place of each job by its id, None for one that is done. Raises ``Problem`` if the store fails."""
         queued = [job.id for job in jobs if job.state == "queued"]
         aheads = await self._aheads(queued) if queued else {}
         return {job.id: self._place(job, aheads.get(job.id, 0)) for job in jobs}
@@ -34,11 +36,11 @@ class Places:
         self._asked.update(ids)
         if self._next is None:
             self._next = asyncio.ensure_future(self._look(self._looking))
-            self._next.add_done_callback(lambda done: done.cancelled() or done.exception())  # all may have gone away
+            self._next.add_done_callback(lambda done: done.cancelled() or done.exception())  # all callers may have gone
         return await asyncio.shield(self._next)
 
     async def _look(self, before: asyncio.Future[dict[str, int]] | None) -> dict[str, int]:
-        """For all who ask before it begins, which is when the look before has ended."""
+        """Answer all callers that ask before this look starts, which is when the one before it has ended."""
         if before is not None:
             await asyncio.wait({before})
         ids, self._asked = self._asked, set()

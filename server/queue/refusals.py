@@ -1,4 +1,4 @@
-"""Why the queue does not do what it was asked for, as problems."""
+"""The problems that the queue answers with instead of doing what it was asked for."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _LONGEST_SECONDS = 600
 
 
 def queue_full(most: int, between: float | None) -> Problem:
-    """429: ``most`` jobs are queued; a place becomes free every ``between`` seconds, where that is known."""
+    """429: the queue holds ``most`` jobs; one ends every ``between`` seconds, as far as is known."""
     seconds = _UNKNOWN_SECONDS if between is None else min(_LONGEST_SECONDS, max(1, math.ceil(between)))
     return Problem(
         status=429,
         kind="queue_full",
         title="Queue full",
-        detail=f"{most} jobs are queued, which is as many as may be (SD_MAX_QUEUED); come back in {seconds} s",
+        detail=f"the queue is full with {most} jobs (SD_MAX_QUEUED); try again in {seconds} s",
         headers={"Retry-After": str(seconds)},
     )
 
 
 async def stored(operation: Awaitable[T]) -> T:
-    """The result of a store's operation; where that fails, 507, or 503 once it is closed."""
+    """Return the result of a store's operation; raise 507 if it fails, or 503 once the store is closed."""
     try:
         return await operation
     except StoreClosed:
@@ -40,12 +40,12 @@ async def stored(operation: Awaitable[T]) -> T:
 
 
 def conflict(kind: str, detail: str) -> Problem:
-    """409: what was asked for contradicts what is there."""
+    """409: the request contradicts what is there."""
     return Problem(status=409, kind=kind, title=kind.replace("_", " ").capitalize(), detail=detail)
 
 
 def shutting_down() -> Problem:
-    """503: the server stops."""
+    """503: the server is shutting down."""
     return Problem(
         status=503,
         kind="shutting_down",

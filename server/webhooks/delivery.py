@@ -1,7 +1,7 @@
-"""Tells others what happened to jobs: signed, at least once, from an outbox. Begins and ends no job.
+"""Delivers webhooks: signed, at least once, from an outbox. Starts and ends no job.
 
-A job's messages are not sent two at a time, but their order is not promised: one that was not taken is sent again
-later, perhaps after the job's end was told. Each body says how the job stood.
+Only one message of a job is sent at a time, but their order is not promised: a message that was refused is sent again
+later, perhaps after the one about the job's end. Each body says how the job stood at that moment.
 The headers and the signature are those of Standard Webhooks (https://www.standardwebhooks.com).
 """
 
@@ -32,19 +32,20 @@ from server.webhooks import targets
 _log = logging.getLogger(__name__)
 
 Body = Callable[[Job, str], dict[str, Any]]
-"""A job and a moment (``started``, ``output``, ``progress``, ``finished``) → what is sent."""
+"""Returns the body for a job and a moment (``started``, ``output``, ``progress``, ``finished``)."""
 
 _TOGETHER = 16
 _PER_HOST = 4
 _PER_CLIENT = 8
 _TIMEOUT_SECONDS = 15.0
+_FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 3600.0
 _BETWEEN_PROGRESS = 1.0
 _GONE = 410
 
 
 class Composer:
-    """A job's change → the messages that tell of it. Thread-safe, and raises nothing: the change goes first."""
+    """Writes the messages about a job's change. Thread-safe, and raises nothing, because the change goes first."""
 
     def __init__(self, bodies: Mapping[str, Body]) -> None:
         self._bodies = {"native": native_body, **bodies}
@@ -53,12 +54,12 @@ class Composer:
         if job.webhook is None or moment not in job.webhook.events:
             return ()
         now = time.time()
-        told = _as_it_was(job, moment)
+        then = _as_it_was(job, moment)
         try:
-            body = json.dumps(self._bodies[job.webhook.form](told, moment), separators=(",", ":"))
+            body = json.dumps(self._bodies[job.webhook.form](then, moment), separators=(",", ":"))
         except Exception:
             _log.exception("no body for a webhook of form %r; the native one is sent", job.webhook.form)
-            body = json.dumps(native_body(told, moment), separators=(",", ":"))
+            body = json.dumps(native_body(then, moment), separators=(",", ":"))
         id = f"msg_{secrets.token_hex(16)}"
         message = Message(
             id=id, job=job.id, client=job.client, moment=moment, url=job.webhook.url, body=body, created=now, due=now
@@ -67,7 +68,7 @@ class Composer:
 
 
 class Webhooks:
-    """Delivers what the outbox holds."""
+    """Delivers the messages in the outbox."""
 
     def __init__(
         self,
@@ -76,12 +77,10 @@ class Webhooks:
         composer: Composer,
         *,
         resolve: targets.Resolve = targets.resolve,
-        first_pause: float = 5.0,
     ) -> None:
         self._store = store
         self._composer = composer
         self._resolve = resolve
-        self._first_pause = first_pause
         self._private = settings.webhook_private_addresses
         self._attempts = settings.webhook_attempts
         self._key = None if settings.webhook_secret is None else webhook_key(settings.webhook_secret)
@@ -98,7 +97,7 @@ class Webhooks:
         self._task = asyncio.create_task(self._deliver_for_ever())
 
     async def close(self) -> None:
-        """What is not delivered stays in the outbox."""
+        """Stop; messages that were not delivered stay in the outbox."""
         self._closed = True
         tasks = [*self._under_way.values(), *self._posting, *([self._task] if self._task else [])]
         for task in tasks:
@@ -108,14 +107,14 @@ class Webhooks:
             await self._client.aclose()
 
     def happened(self, job: Job) -> None:
-        """The job's state changed: there may be something in the outbox."""
+        """Look into the outbox, because the job's state has changed."""
         if job.webhook is not None:
             self._changed.set()
             if job.done:
                 self._progress.pop(job.id, None)
 
     def progressed(self, job: Job) -> None:
-        """A running job got on; told at most once a second."""
+        """Post a message about a running job's progress, at most once a second."""
         if job.webhook is None or "progress" not in job.webhook.events:
             return
         now = time.monotonic()
@@ -135,14 +134,14 @@ class Webhooks:
             self._changed.clear()
             pause: float | None = 1.0
             try:
-                pause = await self._begin()
+                pause = await self._start_due()
             except StoreFailed as error:
                 _log.error("the outbox could not be read: %s", error)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), pause)
 
-    async def _begin(self) -> float | None:
-        """Begin to deliver what is due; the seconds until more is, None where something must happen first."""
+    async def _start_due(self) -> float | None:
+        """Start to deliver what is due; return the seconds until more is due, None if that takes a new message."""
         now = time.time()
         while (free := _TOGETHER - len(self._under_way)) > 0:
             messages = await self._store.due(
@@ -158,30 +157,30 @@ class Webhooks:
         return None if due is None else max(0.0, due - now)
 
     async def _deliver(self, message: Message) -> None:
-        told = {"job": message.job, "webhook": message.id}
+        named = {"job": message.job, "webhook": message.id}
         try:
             answer = await self._attempt(message)
             if answer is None:
                 await self._store.delivered(message.id)
             elif answer == "" or message.attempts + 1 >= self._attempts:
-                _log.error("a webhook was given up: %s", answer or "it may not go there", extra=told)
+                _log.error(
+                    "a webhook was given up: %s",
+                    answer or "its address is not allowed, or the receiver is gone",
+                    extra=named,
+                )
                 await self._store.delivered(message.id)
             else:
-                _log.warning("a webhook was not taken, and is sent again: %s", answer, extra=told)
-                await self._store.postpone(message.id, time.time() + self._pause(message.attempts))
+                _log.warning("a webhook was not accepted, and is sent again: %s", answer, extra=named)
+                await self._store.postpone(message.id, time.time() + _pause(message.attempts))
         except StoreFailed as error:
-            _log.error("the outbox could not be written: %s", error, extra=told)
+            _log.error("the outbox could not be written: %s", error, extra=named)
             await asyncio.sleep(_BETWEEN_PROGRESS)
         finally:
             del self._under_way[message]
             self._changed.set()
 
-    def _pause(self, attempts: int) -> float:
-        longest = min(_LONGEST_PAUSE, self._first_pause * 2.0**attempts)
-        return longest * random.uniform(0.5, 1.0)
-
     async def _attempt(self, message: Message) -> str | None:
-        """None where it was taken, the reason where not, "" where it must not be tried again."""
+        """Return None if the message was accepted, else the reason, or "" if it must not be sent again."""
         try:
             status = await asyncio.wait_for(self._send(message), _TIMEOUT_SECONDS)
         except targets.Refused as error:
@@ -196,15 +195,17 @@ class Webhooks:
         return "" if status == _GONE else f"status {status}"
 
     async def _opened(self) -> httpx.AsyncClient:
-        """The client of all deliveries; a second one would never be closed."""
+        """Return the one client of all deliveries; a second one would never be closed."""
         async with self._opening:
             if self._client is None:
                 self._client = await asyncio.to_thread(_client)
             return self._client
 
     async def _send(self, message: Message) -> int:
-        """The status of the answer, whose body is not read. Goes to the address that was checked, whatever the name
-        leads to by now, and follows nothing."""
+        """Send a message and return the status of the answer, whose body is not read.
+
+        It goes to the address that was checked, wherever the name leads by now, and follows no redirect.
+        """
         target = await targets.target_of(message.url, private=self._private, resolve=self._resolve)
         client = await self._opened()
         url = httpx.URL(message.url).copy_with(host=target.address, port=target.port)
@@ -223,8 +224,13 @@ class Webhooks:
         return response.status_code
 
 
+def _pause(attempts: int) -> float:
+    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**attempts)
+    return longest * random.uniform(0.5, 1.0)
+
+
 def _client() -> httpx.AsyncClient:
-    """Reading the certificates takes its time. A proxy of the environment would go where nobody checked."""
+    """Return a client, which takes a while to read the certificates. A proxy would choose the address: it uses none."""
     return httpx.AsyncClient(
         trust_env=False,
         timeout=_TIMEOUT_SECONDS,
@@ -233,7 +239,7 @@ def _client() -> httpx.AsyncClient:
 
 
 def signed(id: str, timestamp: int, body: bytes, key: bytes | None) -> dict[str, str]:
-    """The headers that say which message it is and, with a key, prove whose."""
+    """Return the headers that identify a message and, with a key, prove who sent it."""
     headers = {"webhook-id": id, "webhook-timestamp": str(timestamp)}
     if key is not None:
         digest = hmac.new(key, f"{id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
@@ -242,13 +248,15 @@ def signed(id: str, timestamp: int, body: bytes, key: bytes | None) -> dict[str,
 
 
 def _as_it_was(job: Job, moment: Moment) -> Job:
-    """``job`` at ``moment``. Its pictures come with its end, in one change of its row, and are told of first: then it
-    has them and is not done."""
+    """Return ``job`` as it was at ``moment``.
+
+    A job's pictures come with its end, in one change of its row, and are reported first, as of a job that still runs.
+    """
     return dataclasses.replace(job, state="running", finished=None) if moment == "output" else job
 
 
 def native_body(job: Job, moment: str) -> dict[str, Any]:
-    """What is told where no dialect has words of its own."""
+    """Return the body of a webhook for which no dialect has a form of its own."""
     return {
         "type": f"job.{moment}",
         "job_id": job.id,

@@ -1,4 +1,4 @@
-"""Where webhooks may go: web addresses that lead out of the operator's own network. Knows no jobs and sends nothing."""
+"""Checks where webhooks may go: web addresses outside the operator's own network. Knows no jobs and sends nothing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ FIELD = "webhook_url"
 _LONGEST = 2048
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""A host's name and a port → all its addresses, as text. Raises ``OSError``."""
+"""Returns all addresses of a host's name and a port, as text. Raises ``OSError``."""
 
 
 class Refused(Exception):
-    """The address is one that webhooks may not go to."""
+    """The address is not allowed for webhooks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A URL, and the one address that was checked and must be connected to."""
+    """A URL, and the one address that was checked and that the connection must go to."""
 
     url: SplitResult
     address: str
@@ -41,7 +41,7 @@ class Target:
 
 
 def check_url(url: str, *, private: bool) -> None:
-    """What can be told without asking for the name's addresses. Raises ``BadRequest``."""
+    """Check all that can be checked without looking up the name's addresses. Raises ``BadRequest``."""
     allowed = "a URL such as https://example.org/hook, without a user's name, of at most 2048 characters"
     try:
         parts = _split(url)
@@ -63,7 +63,7 @@ def check_url(url: str, *, private: bool) -> None:
 
 
 def _split(url: str) -> SplitResult:
-    """The parts of ``url``, an internationalised host's name as IDNA has it. Raises ``ValueError``."""
+    """Return the parts of ``url``, with an internationalised host name in IDNA form. Raises ``ValueError``."""
     parts = urlsplit(url)
     if parts.netloc.isascii():
         return parts
@@ -74,7 +74,7 @@ def _split(url: str) -> SplitResult:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is anybody's on the internet; one that carries another in it counts as that one too."""
+    """Whether an address is a public one; if it carries another address inside, that must be public too."""
     if isinstance(address, ipaddress.IPv6Address):
         carried = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
         if address in _NAT64:
@@ -92,21 +92,21 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """As the operating system does: in threads of its own, since a silent name server holds one for a while."""
-    asking = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    found = await asyncio.get_running_loop().run_in_executor(_askers(), asking)
+    """Look a name up as the operating system does, on own threads: a silent name server blocks one for a while."""
+    lookup = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_threads(), lookup)
     return [str(address[0]) for *_, address in found]
 
 
 @functools.cache
-def _askers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=8, thread_name_prefix="asks-for-address")
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolves-webhook-hosts")
 
 
 async def target_of(url: str, *, private: bool, resolve: Resolve = resolve) -> Target:
-    """Where to connect to for ``url``. All addresses of its name must be allowed: which one is taken is left to chance.
+    """Return where to connect to for ``url``. All addresses of its name must be allowed, since any may be chosen.
 
-    Raises ``Refused``, and ``OSError`` for a name without an address.
+    Raises ``Refused``, and ``OSError`` if the name has no address.
     """
     parts = _split(url)
     assert parts.hostname is not None
@@ -116,5 +116,5 @@ async def target_of(url: str, *, private: bool, resolve: Resolve = resolve) -> T
         raise OSError(f"{parts.hostname} has no address")
     for text in addresses:
         if not private and not is_public(ipaddress.ip_address(text.partition("%")[0])):
-            raise Refused(f"{parts.hostname} leads to {text}, inside of this server's own network")
+            raise Refused(f"{parts.hostname} leads to {text}, inside this server's own network")
     return Target(url=parts, address=addresses[0], port=port)

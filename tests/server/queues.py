@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from server.queue.events import Event
 from server.queue.jobs import Jobs
 from server.settings import Settings
 from server.store import Search, Store
+from server.store.sqlite.store import SqliteStore
+from server.webhooks.delivery import Body, Composer
+from server.webhooks.targets import Resolve, resolve
 
 PATIENCE = 60.0
 """Seconds after which a test gives up on what should happen at once."""
@@ -24,10 +27,20 @@ PATIENCE = 60.0
 
 @dataclass(eq=False)
 class Queue:
+    """Running jobs, and the parts that they run on."""
+
     jobs: Jobs
     backend: InstantBackend
     outputs: Outputs
     settings: Settings
+    store: Store
+    drain: float
+    """Seconds that running jobs get at the end of the block."""
+
+    async def crash(self) -> None:
+        """End as a killed process does: from now on nothing is settled, so that the rows stay as they are."""
+        await self.store.close()
+        self.drain = 0.0
 
     async def submit(self, *requests: GenerationRequest, **named: Any) -> Job:
         return await self.jobs.accept(new(*requests, **named))
@@ -71,6 +84,8 @@ async def queue(
     backend: InstantBackend | None = None,
     outputs: Outputs | None = None,
     store: Callable[[Settings], Store] | None = None,
+    bodies: Mapping[str, Body] | None = None,
+    resolve: Resolve = resolve,
     watch: Callable[[Event], None] | None = None,
     drain: float = PATIENCE,
     **values: Any,
@@ -79,13 +94,15 @@ async def queue(
     settings = settings_in(folder, **values)
     made = backend or InstantBackend()
     kept = outputs or Outputs(settings.outputs)
-    jobs = Jobs(settings, made, kept, store=store(settings) if store else None, watch=watch)
+    rows = store(settings) if store else SqliteStore(settings.database, compose=Composer(bodies or {}))
+    jobs = Jobs(settings, made, kept, bodies, store=rows, resolve=resolve, watch=watch)
     await jobs.start()
+    own = Queue(jobs, made, kept, settings, rows, drain)
     try:
         await made.start()
-        yield Queue(jobs, made, kept, settings)
+        yield own
     finally:
-        await jobs.close(drain)
+        await jobs.close(own.drain)
         await made.close()
 
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from server.backends.instant import InstantBackend
 from server.job import Job
@@ -17,6 +17,8 @@ from server.store.memory.store import MemoryStore
 from server.store.sqlite import schema
 from server.store.sqlite.store import SqliteStore
 from tests.server.queues import new, settings_in
+
+T = TypeVar("T")
 
 SUCCESS = Ending(state="succeeded", finished=5.0)
 
@@ -133,3 +135,9 @@ def values_in(folder: Path, query: str, column: int = 0) -> list[Any]:
     """Return one column of a query's rows, read from the database file by a connection of its own."""
     with contextlib.closing(sqlite3.connect(folder / "jobs.sqlite")) as database:
         return [row[column] for row in database.execute(query)]
+
+
+async def in_database(store: Store, operation: Callable[[sqlite3.Connection], T]) -> T:
+    """Run ``operation`` on the SQLite store's own connection and thread: the one place where tests reach inside it."""
+    assert isinstance(store, SqliteStore)
+    return await store._thread.do(operation)

@@ -238,7 +238,7 @@ def test_a_database_that_fails_is_no_defect_of_the_request(
         raise StoreFailed("the disk is full")
 
     monkeypatch.setattr(server.services.jobs, "accept", fail)
-    monkeypatch.setattr(server.services.jobs, "count", fail)
+    monkeypatch.setattr(server.services.jobs, "find", fail)
     answer = httpx.post(f"{server.url}/api/v1/generate", json={})
     assert (answer.status_code, answer.json()["kind"]) == (503, "database")
     assert httpx.get(f"{server.url}/readyz").json() == {"status": "the database fails"}

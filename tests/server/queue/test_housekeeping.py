@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from server.backends.instant import InstantBackend
-from tests.server.queue.test_recovery import crash
+from server.pictures.outputs import Outputs
 from tests.server.queues import queue, request, until
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +20,7 @@ async def test_files_of_dead_attempts_go_and_others_stay(tmp_path: Path) -> None
     async with queue(tmp_path, backend=InstantBackend(step_seconds=3600)) as own:
         job = await own.submit()
         await until(lambda: own.backend.started)
-        await crash(own)
+        await own.crash()
     folder = tmp_path / "outputs"
     folder.mkdir(exist_ok=True)
     dead = [f"{job.token}-1-0.png", f"{job.token}-1-1.png.part"]
@@ -48,30 +49,34 @@ async def test_finished_jobs_are_kept_for_a_while(tmp_path: Path, keep: dict[str
         running = await own.submit()
         await until(lambda: backend.started)
         await asyncio.sleep(0.01)
-        await own.jobs._housekeeping.tidy()
+        await own.jobs.tidy()
         left = await own.found(newest_first=False)
         kept = [] if keep["retention_seconds"] else [job.id for job in jobs[-2:]]
         assert [job.id for job in left] == [*kept, running.id]
         assert len(await own.outputs.find("")) == len(kept)
 
 
+class StickyOutputs(Outputs):
+    """A storage that refuses to remove some pictures."""
+
+    stuck: frozenset[str] = frozenset()
+
+    async def remove(self, names: Collection[str]) -> None:
+        if self.stuck & set(names):
+            raise PermissionError("not yours")
+        await super().remove(names)
+
+
 async def test_a_picture_that_cannot_be_removed_keeps_its_job_alone(tmp_path: Path) -> None:
     async with queue(tmp_path, retention_seconds=None, retention_jobs=None) as own:
         jobs = [await own.finish(request(seed=n)) for n in range(5)]
-        stuck = jobs[1].pictures[0].name
-        remove = own.outputs._remove
-
-        def refusing(names: list[str]) -> None:
-            if stuck in names:
-                raise PermissionError("not yours")
-            remove(names)
-
-        own.outputs._remove = refusing  # type: ignore[method-assign]
-        own.jobs._housekeeping._jobs = 1
-        assert await own.jobs._housekeeping.tidy() == 3
+    outputs = StickyOutputs(str(tmp_path / "outputs"))
+    outputs.stuck = frozenset(picture.name for picture in jobs[1].pictures)
+    async with queue(tmp_path, outputs=outputs, retention_seconds=None, retention_jobs=1) as own:
+        await own.jobs.tidy()
         assert [job.id for job in await own.found(newest_first=False)] == [jobs[1].id, jobs[4].id]
-        own.outputs._remove = remove  # type: ignore[method-assign]
-        assert await own.jobs._housekeeping.tidy() == 1
+        outputs.stuck = frozenset()
+        assert await own.jobs.tidy() == 1
 
 
 async def test_forgetting_takes_the_pictures_along(tmp_path: Path) -> None:

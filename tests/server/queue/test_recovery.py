@@ -25,19 +25,6 @@ async def pixels(own: Queue, job: Job) -> list[bytes]:
     return [Image.open(BytesIO(await own.outputs.read(each.name))).tobytes() for each in job.pictures]
 
 
-async def crash(own: Queue) -> None:
-    """End as a killed process does: nothing is settled, nothing is told."""
-    runner = own.jobs._runner
-    assert runner._beginning is not None
-    runner._beginning.cancel()
-    for each in list(runner._runs.values()):
-        assert each.task is not None
-        assert each.work is not None
-        each.task.cancel()
-        each.work.cancel()
-    await own.jobs._store.close()
-
-
 async def test_closing_lets_running_jobs_end(tmp_path: Path) -> None:
     async with queue(tmp_path, backend=InstantBackend(step_seconds=0.01)) as own:
         jobs = [await own.submit() for _ in range(5)]
@@ -79,7 +66,7 @@ async def test_a_crash_loses_no_job_and_changes_no_picture(tmp_path: Path) -> No
     async with queue(tmp_path, backend=InstantBackend(capacity=3, step_seconds=3600)) as own:
         jobs = [await own.submit(request(seed=None, batch_size=2)) for _ in range(6)]
         await until(lambda: len(own.backend.started) >= 2)
-        await crash(own)
+        await own.crash()
     async with queue(tmp_path) as own:
         assert [job.id for job in await own.found(newest_first=False)] == [job.id for job in jobs]
         for job in jobs:
@@ -93,8 +80,8 @@ async def test_what_was_cancelled_stays_so_over_a_crash(tmp_path: Path) -> None:
     async with queue(tmp_path, backend=InstantBackend(step_seconds=3600)) as own:
         job = await own.submit()
         await until(lambda: own.backend.started)
-        await own.jobs._store.cancel(job.id, 1.0)  # and the process ends before anybody acts on it
-        await crash(own)
+        await own.store.cancel(job.id, 1.0)  # and the process ends before the backend hears of it
+        await own.crash()
     async with queue(tmp_path) as own:
         ended = await own.end(job)
         assert (ended.state, ended.attempt) == ("cancelled", 1)
@@ -112,14 +99,14 @@ async def test_a_job_that_brings_the_server_down_is_given_up_and_no_other(tmp_pa
                 for number in range(4):
                     ids.append((await own.submit(request(seed=number))).id)
                 ids.append((await own.submit(culprit)).id)
-            await until(
-                lambda own=own: (
-                    any(each.prompt == "boom" for each in own.backend.started) or not own.jobs._hub._channels
-                )
-            )
-            if not own.jobs._hub._channels:
+
+            def done(own: Queue = own) -> bool:
+                return not any(own.jobs.latest(id) for id in ids)
+
+            await until(lambda done=done, own=own: any(each.prompt == "boom" for each in own.backend.started) or done())
+            if done():
                 break
-            await crash(own)
+            await own.crash()
     async with queue(tmp_path) as own:
         jobs = await own.found(newest_first=False)
         assert [job.state for job in jobs] == ["succeeded"] * 4 + ["failed"]
@@ -148,15 +135,14 @@ async def test_a_queue_from_before_is_carried_on_in_its_order(tmp_path: Path) ->
         assert [each.seed for each in own.backend.started] == list(range(10))
 
 
-async def test_a_job_that_was_asked_for_and_not_begun_is_put_back(tmp_path: Path) -> None:
+async def test_a_job_that_is_claimed_while_the_server_stops_is_queued_again(tmp_path: Path) -> None:
     async with queue(tmp_path) as own:
-        beginning = own.jobs._runner._beginning
-        assert beginning is not None
-        beginning.cancel()  # as when the server stops at this moment
-        job = await own.submit()
-        asked = await own.jobs.get(job.id)
-        assert asked is not None
-        assert asked.state == "running"
+        accepting = asyncio.ensure_future(own.submit())
+        await asyncio.sleep(0)  # the store is asked to accept the job and to start it
+        closing = asyncio.ensure_future(own.jobs.close(0))
+        job = await accepting
+        await closing
+        assert own.backend.started == []
     async with queue(tmp_path) as own:
         job = await own.end(job)
         assert (job.state, job.attempt, job.excused) == ("succeeded", 2, 1)

@@ -21,6 +21,7 @@ from server.backends.instant import InstantBackend
 from server.job import Job
 from tests.server.conftest import RunningServer
 from tests.server.queues import PATIENCE, queue, request, until
+from tests.server.stores import in_database
 
 pytestmark = pytest.mark.anyio
 
@@ -76,14 +77,13 @@ def test_what_a_full_queue_refuses_is_not_there_and_the_rest_is_done(
 
 
 async def test_a_job_that_is_cancelled_as_it_is_accepted_has_an_end(tmp_path: Path) -> None:
-    """Both in one transaction: whoever waits for the job hears of its end, in whatever order the two are told."""
+    """Both happen in one transaction; a caller that waits for the job sees its end, whichever is published first."""
 
     async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=3600), drain=0) as own:
-        await own.submit()  # takes the place, so that the next one waits
+        await own.submit()  # takes the only slot, so that the next one waits
         await until(lambda: own.backend.started)
         hold = threading.Event()
-        database = own.jobs._store._thread  # type: ignore[attr-defined]
-        held = asyncio.ensure_future(database.do(lambda _: hold.wait(PATIENCE)))
+        held = asyncio.ensure_future(in_database(own.store, lambda _: hold.wait(PATIENCE)))
         submitting = asyncio.ensure_future(own.submit(id="mine"))
         await asyncio.sleep(0.05)
         cancelling = asyncio.ensure_future(own.jobs.cancel("mine"))
@@ -98,7 +98,7 @@ async def test_a_job_that_is_cancelled_as_it_is_accepted_has_an_end(tmp_path: Pa
 
 
 async def test_who_calls_again_after_the_end_is_answered(tmp_path: Path) -> None:
-    """Under the same id and the same key as before, as who hung up does."""
+    """The call has the same id and the same key as before, as from a client that hung up."""
 
     async with queue(tmp_path) as own:
 

@@ -24,6 +24,7 @@ from server.settings import Settings
 from server.store import StoreFailed, StoreUnusable
 from server.store.sqlite.store import SqliteStore
 from tests.server.queues import queue, request, settings_in, until
+from tests.server.stores import in_database
 
 pytestmark = pytest.mark.anyio
 
@@ -169,10 +170,9 @@ async def test_a_job_that_would_not_be_accepted_any_more_fails_alone(tmp_path: P
 
 async def test_what_cannot_be_committed_is_not_accepted(tmp_path: Path) -> None:
     async with queue(tmp_path) as own:
-        thread = own.jobs._store._thread  # type: ignore[attr-defined]
         await own.finish()
-        pages = await thread.do(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
-        await thread.do(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 8}"))
+        pages = await in_database(own.store, lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+        await in_database(own.store, lambda db: db.execute(f"PRAGMA max_page_count = {pages + 8}"))
         many = (own.submit(extra={"much": "x" * 10_000}) for _ in range(100))
         done = await asyncio.gather(*many, return_exceptions=True)
         kinds = {each.kind for each in done if isinstance(each, Problem)}
@@ -181,7 +181,7 @@ async def test_what_cannot_be_committed_is_not_accepted(tmp_path: Path) -> None:
             await own.submit(extra={"much": "x" * 100_000})
         assert caught.value.status == 507
         accepted = await own.found(limit=1000)
-        await thread.do(lambda db: db.execute("PRAGMA max_page_count = 1000000"))
+        await in_database(own.store, lambda db: db.execute("PRAGMA max_page_count = 1000000"))
         for job in accepted:
             assert (await own.end(job)).state == "succeeded"
 

@@ -16,15 +16,13 @@ import pytest
 
 from server.backends.instant import InstantBackend
 from server.job import Job, Webhook
-from server.queue.jobs import Jobs
 from server.settings import BadSettings, read_settings, webhook_key
 from server.store import Message
 from server.webhooks import delivery as webhooks_module
 from server.webhooks.delivery import signed
-from tests.server.queue.test_recovery import crash
 from tests.server.queues import Queue, queue, request, until
 from tests.server.receiver import Receiver, endless, hang_up, receiving, status
-from tests.server.store.test_store import messages_in
+from tests.server.stores import values_in
 
 pytestmark = pytest.mark.anyio
 
@@ -39,21 +37,18 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try again at once."""
-    monkeypatch.setattr("server.webhooks.delivery.Webhooks._pause", lambda self, attempts: 0.0)
+    """Let a message be delivered again at once."""
+    monkeypatch.setattr("server.webhooks.delivery._FIRST_PAUSE", 0.0)
 
 
 def hook(receiver: Receiver, *events: str, **named: Any) -> Webhook:
     return Webhook(url=f"{receiver.url}/hook?a=1", events=events or ("finished",), **named)
 
 
-async def outbox(own: Queue) -> int:
-    return len(await messages_in(own.jobs._store))
-
-
 async def emptied(own: Queue) -> None:
-    while await outbox(own):
-        await until(lambda: True)
+    """Wait until every message was delivered or given up."""
+    while await own.store.next_due() is not None:
+        await asyncio.sleep(0.005)
 
 
 async def test_each_moment_is_told_in_its_order(tmp_path: Path, receiver: Receiver) -> None:
@@ -169,8 +164,7 @@ async def test_nothing_is_lost_over_a_crash(tmp_path: Path, receiver: Receiver) 
         backend.step_seconds = 3600
         running = await own.submit(webhook=hook(receiver))
         await until(lambda: len(backend.started) == 4)
-        await own.jobs._webhooks.close()
-        await crash(own)
+        await own.crash()
     receiver.script.clear()
     receiver.calls.clear()
     async with queue(tmp_path) as own:
@@ -190,10 +184,10 @@ async def test_one_who_does_not_answer_holds_up_nobody_else(tmp_path: Path, rece
             Message(id=f"m{n}", job=f"j{n}", client="x", moment="finished", url=url, body="{}", created=n, due=n)
             for n in range(5000)
         ]
-        await own.jobs._store.post(waiting)
+        await own.store.post(waiting)
         await own.finish(webhook=hook(receiver))
         await until(lambda: receiver.calls)
-        assert await outbox(own) >= len(waiting)
+        assert values_in(tmp_path, "SELECT COUNT(*) FROM outbox")[0] >= len(waiting)
     for writer in writers:
         writer.close()
         await writer.wait_closed()
@@ -207,23 +201,13 @@ async def test_a_dialect_has_words_of_its_own(tmp_path: Path, receiver: Receiver
             raise KeyError("no such field")
         return {"id": job.id, "moment": moment}
 
-    async with queue(tmp_path) as own:
-        own.jobs._webhooks._composer._bodies["replicate"] = body
+    async with queue(tmp_path, bodies={"replicate": body}) as own:
         job = await own.finish(webhook=hook(receiver, form="replicate"))
         await until(lambda: receiver.calls)
         broken = await own.finish(webhook=hook(receiver, form="replicate"), extra={"break": True})
         await until(lambda: len(receiver.calls) == 2)
         assert receiver.calls[0].json == {"id": job.id, "moment": "finished"}
         assert (broken.state, receiver.calls[1].json["job_id"]) == ("succeeded", broken.id)
-
-
-def test_bodies_come_from_whoever_puts_the_server_together(tmp_path: Path) -> None:
-    from server.pictures.outputs import Outputs
-    from tests.server.queues import settings_in
-
-    settings = settings_in(tmp_path)
-    jobs = Jobs(settings, InstantBackend(), Outputs(settings.outputs), {"mine": lambda job, moment: {"a": moment}})
-    assert jobs._webhooks._composer._bodies["mine"] is not None
 
 
 async def test_progress_is_told_now_and_then(
@@ -249,9 +233,7 @@ async def test_a_name_server_that_does_not_answer_ends_an_attempt(
         await asyncio.sleep(3600)
         raise AssertionError
 
-    async with queue(tmp_path, webhook_attempts=2) as own:
-        own.jobs._webhooks._resolve = silent
-        own.jobs._webhooks._first_pause = 0.01
+    async with queue(tmp_path, webhook_attempts=2, resolve=silent) as own:
         await own.finish(webhook=Webhook(url="http://silent.example/", events=("finished",)))
         await emptied(own)
     assert asked == ["silent.example"] * 2
@@ -270,8 +252,7 @@ async def test_a_message_for_an_inner_address_is_dropped(tmp_path: Path, receive
     """The name leads elsewhere by the time it is called."""
 
     port = receiver.url.rpartition(":")[2]
-    async with queue(tmp_path, webhook_private_addresses=False) as own:
-        own.jobs._webhooks._resolve = resolver(["127.0.0.1"])
+    async with queue(tmp_path, webhook_private_addresses=False, resolve=resolver(["127.0.0.1"])) as own:
         await own.finish(webhook=Webhook(url=f"http://rebound.example:{port}/"))
         await emptied(own)
     assert receiver.calls == []
@@ -281,8 +262,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_called(tmp_path: 
     """A name that would lead elsewhere if asked again is not asked again; the receiver sees the name."""
 
     port = receiver.url.rpartition(":")[2]
-    async with queue(tmp_path) as own:
-        own.jobs._webhooks._resolve = resolver(["127.0.0.1"])  # a second question would have no answer
+    async with queue(tmp_path, resolve=resolver(["127.0.0.1"])) as own:  # a second question would have no answer
         await own.finish(webhook=Webhook(url=f"http://nowhere.invalid:{port}/x"))
         await until(lambda: receiver.calls)
     assert receiver.calls[0].headers["host"] == f"nowhere.invalid:{port}"
@@ -290,8 +270,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_called(tmp_path: 
 
 async def test_an_internationalised_name_is_called_as_idna_has_it(tmp_path: Path, receiver: Receiver) -> None:
     port = receiver.url.rpartition(":")[2]
-    async with queue(tmp_path) as own:
-        own.jobs._webhooks._resolve = resolver(["127.0.0.1"])
+    async with queue(tmp_path, resolve=resolver(["127.0.0.1"])) as own:
         await own.finish(webhook=Webhook(url=f"http://bücher.example:{port}/straße"))
         await until(lambda: receiver.calls)
     assert receiver.calls[0].headers["host"] == f"xn--bcher-kva.example:{port}"
