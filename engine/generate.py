@@ -1,6 +1,6 @@
-"""The command line: ``python -m engine.generate``. Parameters in, picture files out; the engine does the rest.
+"""The command line ``python -m engine.generate``, which reads parameters and writes picture files.
 
-Exit status 0, 2 for a caller's mistake (said in one line), 1 for anything else.
+The exit status is 0, or 2 after a mistake of the caller, which one line describes, or 1 after any other failure.
 """
 
 from __future__ import annotations
@@ -38,14 +38,18 @@ from engine.formats.png import (
 )
 from engine.models import catalog
 from engine.models.hashes import recorded_hash, short_hash
+from engine.parameters import parameters_of, to_json, within
 from engine.request import GenerationRequest
 
 if TYPE_CHECKING:
     from engine.handle import GenerationResult, Handle
 
 
+_PARAMETERS = parameters_of(GenerationRequest)
+
+
 class _Interrupted(int):
-    """Exit status after Ctrl-C, when a thread may still be inside a long call that nothing can stop."""
+    """The exit status after Ctrl-C, when a thread may still be inside a long call that nothing can stop."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(_parser().parse_args(arguments))
     except BadRequest as error:
         return say(error, CALLERS_MISTAKE)
-    except BrokenPipeError:  # whoever read the paths is gone; the pictures are written
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 – closed by the end of the process
+    except BrokenPipeError:  # the process that read the paths has exited; the pictures are written
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 – the end of the process closes it
         return 0
     except (EngineError, OSError) as error:
         return say(error, FAILED)
@@ -66,12 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m engine.generate", description="Make a picture with a Stable Diffusion checkpoint.")
-    for field in dataclasses.fields(GenerationRequest):
-        default = "" if field.default is None else f" (default: {field.default})"
-        name = "prompt" if field.name == "prompt" else "--" + field.name.replace("_", "-")
-        options: dict[str, Any] = {"nargs": "?"} if field.name == "prompt" else {"metavar": "VALUE"}
-        help_text = (field.metadata["help"] + default).replace("%", "%%")
-        parser.add_argument(name, help=help_text, default=argparse.SUPPRESS, **options)
+    for name, each in _PARAMETERS.items():
+        default = "" if each.default is None else f" (default: {each.default})"
+        flag = "prompt" if name == "prompt" else "--" + name.replace("_", "-")
+        options: dict[str, Any] = {"nargs": "?"} if name == "prompt" else {"metavar": "VALUE"}
+        help_text = (each.help + default).replace("%", "%%")
+        parser.add_argument(flag, help=help_text, default=argparse.SUPPRESS, **options)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--workflow", metavar="FILE", type=Path, help="take the parameters of a ComfyUI workflow file")
     source.add_argument("--from-image", metavar="PNG", type=Path, help="repeat a picture from the parameters inside it")
@@ -88,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    """Check all that can be checked before torch is imported and minutes are spent, then make the pictures."""
+    """Check everything that can be checked before torch is imported, which takes long, then make the pictures."""
     request = _request(options)
     config = EngineConfig(
         models_folders=chosen_folders(options),
@@ -101,25 +105,25 @@ def _run(options: argparse.Namespace) -> None:
     folder = writable_folder(options.out)
     if options.save_latents is not None:
         _check_latents_file(options.save_latents)
-    then = record_from_png(options.from_image) if options.from_image is not None else {}
+    earlier = record_from_png(options.from_image) if options.from_image is not None else {}
 
     with imports_kept_from_collector():
         from engine import Engine
     engine = Engine(config)
     try:
         if request.model is None:
-            _tell_model(checkpoint, config.models_folders)
+            _print_model(checkpoint, config.models_folders)
         result = _watched(engine.submit(request))
     except Exception:
         engine.close()
         raise
     engine.close()
     _write(result, checkpoint, folder, options)
-    if then and not any(hasattr(options, field.name) for field in dataclasses.fields(GenerationRequest)):
-        _compare(then, result.record)
+    if earlier and not any(hasattr(options, name) for name in _PARAMETERS):
+        _compare(earlier, result.record)
 
 
-def _tell_model(checkpoint: Path, folders: Sequence[Path]) -> None:
+def _print_model(checkpoint: Path, folders: Sequence[Path]) -> None:
     first = checkpoint.stem == catalog.DEFAULTS[0]
     note = next((entry.note for entry in catalog.known_checkpoints() if entry.name == checkpoint.stem), None)
     advice = "" if first else f" ({note}); for {catalog.DEFAULTS[0]}, {catalog.how_to_get_the_first(folders)}"
@@ -128,16 +132,16 @@ def _tell_model(checkpoint: Path, folders: Sequence[Path]) -> None:
 
 def _check_latents_file(file: Path) -> None:
     if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
-        raise BadRequest("save-latents", str(file), "a file in a folder that is there and can be written to")
+        raise BadRequest("save-latents", str(file), "a file in a folder that exists and is writable")
 
 
 def _request(options: argparse.Namespace) -> GenerationRequest:
-    """The parameters of the workflow or picture, if one was named, with those given as flags in their stead."""
-    given = {
-        field.name: _value(field, getattr(options, field.name))
-        for field in dataclasses.fields(GenerationRequest)
-        if hasattr(options, field.name)
-    }
+    """Return the request: the parameters of the workflow or picture that is named, with the flags' values over them."""
+    given: dict[str, Any] = {}
+    for name, each in _PARAMETERS.items():
+        if hasattr(options, name):
+            with within(name):
+                given[name] = each.kind.from_text(getattr(options, name))
     if options.workflow is not None:
         base = read_workflow(options.workflow)
     elif options.from_image is not None:
@@ -147,19 +151,8 @@ def _request(options: argparse.Namespace) -> GenerationRequest:
     return dataclasses.replace(base, **given)
 
 
-def _value(field: dataclasses.Field[Any], text: str) -> Any:
-    """A flag's text as its parameter's type; text that is none goes on as it is, to be refused by the request."""
-    kind = type(field.default)
-    if kind not in (int, float):
-        return text
-    try:
-        return kind(text)
-    except ValueError:
-        return text
-
-
 def _watched(handle: Handle) -> GenerationResult:
-    """The handle's result, with a progress bar meanwhile on a terminal."""
+    """Wait for the handle's result, and show a progress bar meanwhile on a terminal."""
     from tqdm import tqdm
 
     with tqdm(unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
@@ -172,7 +165,7 @@ def _watched(handle: Handle) -> GenerationResult:
 
 
 def _write(result: GenerationResult, checkpoint: Path, folder: Path, options: argparse.Namespace) -> None:
-    """Write everything, then tell: whoever reads the output may be gone by then."""
+    """Write all files before anything is printed: the reader of the output may have exited."""
     request, sha256 = result.request, recorded_hash(checkpoint)
     paths = []
     for index, image in enumerate(result.images):
@@ -189,9 +182,13 @@ def _write(result: GenerationResult, checkpoint: Path, folder: Path, options: ar
     if options.save_latents is not None:
         _write_latents(options.save_latents, result)
     for index, path in enumerate(paths):
-        line: dict[str, Any] = {"path": str(path), "index": index, "request": dataclasses.asdict(request)}
+        line: dict[str, Any] = {"path": str(path), "index": index, "request": _request_json(request)}
         line |= {"timings": dataclasses.asdict(result.timings), "record": result.record}
         print(json.dumps(line) if options.json else path, flush=True)
+
+
+def _request_json(request: GenerationRequest) -> dict[str, Any]:
+    return to_json(request) | {"seed": request.seed}  # a whole number, however long
 
 
 def _write_latents(file: Path, result: GenerationResult) -> None:
@@ -206,7 +203,7 @@ def _write_latents(file: Path, result: GenerationResult) -> None:
 
 
 def _compare(then: dict[str, Any], now: dict[str, Any]) -> None:
-    """Say where a repeated picture was made differently: its bytes are promised only for the same record."""
+    """Print where a repeated picture was made differently: only the same record promises the same bytes."""
     differing = [f"{name} (then {then[name]}, now {now.get(name)})" for name in then if then[name] != now.get(name)]
     if differing:
         print(f"note: equal up to rounding only; made differently: {', '.join(differing)}", file=sys.stderr)

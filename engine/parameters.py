@@ -13,6 +13,7 @@ from its ``Kind``. This module is the only place that knows how; it knows no par
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -60,6 +61,7 @@ __all__ = [
     "nullable",
     "parameter",
     "parameters_of",
+    "restored",
     "schema_of",
     "to_json",
     "within",
@@ -148,6 +150,21 @@ def from_json(cls: type[T], values: Mapping[str, Any]) -> T:
     return cls(**read)
 
 
+def restored(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Make an instance from a JSON object that another version's ``to_json`` wrote, without checking its values.
+
+    For looking at what was allowed once: unknown names are left out, what is missing has its default, and a value that
+    cannot be read stays as it is. ``check_fields`` refuses it before it is used.
+    """
+    made = object.__new__(cls)
+    for name, each in parameters_of(cls).items():
+        value = values.get(name, None if each.default is REQUIRED else each.default)
+        with contextlib.suppress(BadRequest):
+            value = each.kind.from_json(value)
+        object.__setattr__(made, name, value)
+    return made
+
+
 def nearest(name: str, known: Collection[str]) -> str:
     """Return the known names that ``name`` may have been meant as, or all of them, as the end of a message."""
     found = difflib.get_close_matches(name[:_SHOWN], known, n=3, cutoff=0.5)
@@ -193,4 +210,4 @@ class Part(Kind):
         return from_json(self.cls, value) if isinstance(value, Mapping) else value
 
     def to_json(self, value: Any) -> object:
-        return to_json(value)
+        return to_json(value) if isinstance(value, self.cls) else value  # as ``restored`` could not read it

@@ -1,44 +1,37 @@
-"""Values found in someone else's format → ``GenerationRequest``, with errors that name the place where they were found.
+"""Values found in another program's file → ``GenerationRequest``, with errors that name where the value was found.
 
-Knows that other programs write numbers as text or as 20.0; knows no format.
+This module knows that other programs write numbers as text or as 20.0; it knows no format.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
-from engine.errors import BadRequest
-from engine.request import MAX_SEED, GenerationRequest
+from engine.parameters import Kind, Seed, parameters_of
+from engine.request import GenerationRequest
 
-_NUMBERS = {field.name for field in dataclasses.fields(GenerationRequest) if isinstance(field.default, int | float)}
-_LONGEST_NUMBER = 64
+_KINDS: Mapping[str, Kind] = {
+    name: Seed(optional=False) if isinstance(each.kind, Seed) else each.kind
+    for name, each in parameters_of(GenerationRequest).items()
+}
+"""A file names the seed that was used: null and -1, which ask for a fresh seed elsewhere, are no seeds here."""
 
 
-def number(value: object) -> object:
-    """``value`` as the number it spells: "20" and 20.0 are 20. What is no number is left for the range check."""
-    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER:
-        for read in (int, float):
-            try:
-                value = read(value)
-                break
-            except ValueError:
-                continue
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
+def foreign_value(kind: Kind, value: object) -> object:
+    """Return the value of ``kind`` that ``value`` stands for: the text "20" and 20.0 are the whole number 20.
+
+    What stands for none is returned as it is, for ``kind.check`` to refuse.
+    """
+    return kind.from_text(value) if isinstance(value, str) else kind.from_json(value)
 
 
 def request_from_places(found: Mapping[str, tuple[str, object]]) -> GenerationRequest:
-    """A request from ``found``: a parameter's name → the place where it was found, and its value.
+    """Return the request that ``found`` holds: a parameter's name → the place where its value was found, and the value.
 
-    A file names the seed that was used: null and -1, which ask for a fresh one elsewhere, are no seeds here.
-    Raises ``BadRequest`` with the place as its field, and the range of ``GenerationRequest``.
+    Raises ``BadRequest`` with the place as its field for a value that ``GenerationRequest`` does not allow.
     """
-    values = {name: number(value) if name in _NUMBERS else value for name, (_, value) in found.items()}
-    if "seed" in found and values["seed"] in (None, -1):
-        raise BadRequest(found["seed"][0], values["seed"], f"a whole number from 0 to {MAX_SEED}")
-    try:
-        return GenerationRequest(**values)  # type: ignore[arg-type]  # the request checks every value itself
-    except BadRequest as error:
-        raise BadRequest(found[error.field][0], error.value, error.allowed) from None
+    values: dict[str, Any] = {
+        name: _KINDS[name].check(place, foreign_value(_KINDS[name], value)) for name, (place, value) in found.items()
+    }
+    return GenerationRequest(**values)

@@ -27,14 +27,22 @@ _SEED_TEXT = re.compile(r"-?[0-9]{1,20}")
 
 @dataclass(frozen=True)
 class Text(Kind):
-    """Unicode text of any length."""
+    """Unicode text of ``least`` to ``most`` characters, all of them printable if ``printable``."""
+
+    least: int = 0
+    most: int | None = None
+    printable: bool = False
 
     @property
     def allowed(self) -> str:
-        return "text"
+        if self.most is None:
+            return "text"
+        return f"{self.least} to {self.most} {'printable ' if self.printable else ''}characters"
 
     def check(self, name: str, value: object) -> str:
-        if not isinstance(value, str):
+        if not isinstance(value, str) or len(value) < self.least or (self.most is not None and len(value) > self.most):
+            raise BadRequest(name, value, self.allowed)
+        if self.printable and not value.isprintable():
             raise BadRequest(name, value, self.allowed)
         try:
             value.encode()
@@ -44,7 +52,8 @@ class Text(Kind):
         return value
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string"}
+        least = {"minLength": self.least} if self.least else {}
+        return {"type": "string", **least, **({} if self.most is None else {"maxLength": self.most})}
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Name(Kind):
     def check(self, name: str, value: object) -> str | None:
         if value is None and self.optional:
             return None
-        if isinstance(value, str) and (not value or "\0" in value):
+        if not isinstance(value, str) or not value or "\0" in value:
             raise BadRequest(name, value, self.allowed)
         return Text().check(name, value)
 
@@ -210,7 +219,7 @@ class Seed(Kind):
         return nullable({"anyOf": [number, digits]}) if self.optional else {"anyOf": [number, digits]}
 
     def from_text(self, text: str) -> object:
-        return None if self.optional and text.strip() == "null" else self.from_json(text.strip())
+        return None if self.optional and text.strip() == "null" else WholeNumber(0, MAX_SEED).from_text(text)
 
     def from_json(self, value: object) -> object:
         """Return 7 for 7.0 and for the text "7"; other values pass."""

@@ -34,6 +34,7 @@ from engine.parameters import (
     nullable,
     parameter,
     parameters_of,
+    restored,
     schema_of,
     to_json,
     within,
@@ -67,6 +68,7 @@ def allows(schema: dict[str, Any], value: object) -> bool:
 
 EXAMPLES: list[tuple[Kind, object]] = [
     (Text(), ""),
+    (Text(1, 5, printable=True), "key 1"),
     (Text(), "(a bottle:1.2)"),
     (Name(), None),
     (Name("a VAE", optional=False), "kl-f8.safetensors"),
@@ -130,6 +132,10 @@ def test_text_is_read_as_its_kind(kind: Kind, text: str, value: object) -> None:
     ("kind", "value"),
     [
         (Text(), 5),
+        (Text(1, 3), ""),
+        (Text(1, 3), "four"),
+        (Text(0, 9, printable=True), "a\n"),
+        (Name(), 5),
         (Text(), "half a pair \ud800"),
         (Name(), ""),
         (Name(), "a\0b"),
@@ -212,6 +218,16 @@ def test_a_dataclass_is_written_and_read_with_its_parts() -> None:
 
 def test_what_is_left_out_has_its_default() -> None:
     assert from_json(Wanted, {"steps": 5.0}) == Wanted(steps=5)
+
+
+def test_what_another_version_wrote_is_restored_and_refused_when_it_is_checked() -> None:
+    kept = {"seed": str(MAX_SEED), "steps": 999, "gone": 1, "adapters": [{"name": "ink"}], "second": {"strength": 99}}
+    wanted = restored(Wanted, kept)
+    assert (wanted.seed, wanted.steps, wanted.adapters) == (MAX_SEED, 999, (Adapter(name="ink"),))
+    assert restored(Wanted, {}) == Wanted()
+    assert to_json(wanted)["second"] == {"strength": 99}
+    with pytest.raises(BadRequest, match=r"^steps: 999"):
+        check_fields(wanted)
 
 
 @pytest.mark.parametrize(

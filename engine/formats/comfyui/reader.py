@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from engine.errors import BadRequest
 from engine.formats.comfyui.nodes import CONTROL, NODE_CLASSES, OUTPUT_CLASSES, node_id, place, shown, slot_index
-from engine.formats.foreign import number, request_from_places
+from engine.formats.foreign import foreign_value, request_from_places
+from engine.parameters import WholeNumber
 from engine.request import GenerationRequest
 
 LOWEST_CLIP_LAYER = -24
@@ -159,10 +160,8 @@ class _Graph:
             return encode.place("clip"), -1
         nearest = next(iter(setters.values()))
         part = PARAMETER_INPUTS["clip_skip"][1]
-        where, layer = nearest.place(part), number(self._value(nearest, part))
-        if isinstance(layer, bool) or not isinstance(layer, int) or not LOWEST_CLIP_LAYER <= layer <= -1:
-            raise BadRequest(where, layer, f"a whole number from {LOWEST_CLIP_LAYER} to -1, the last layer")
-        return where, layer
+        kind, where = WholeNumber(LOWEST_CLIP_LAYER, -1), nearest.place(part)
+        return where, kind.check(where, foreign_value(kind, self._value(nearest, part)))
 
     def _same_checkpoint(self, loader: _Node, node: _Node, name: str, other: _Node) -> None:
         """Two loaders of one file are one checkpoint; two files are more than a request can name."""
