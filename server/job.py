@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine import GenerationRequest
+from engine.parameters import to_json
 
 PICTURE_NAME = re.compile(r"([0-9a-f]{32})-\d+-\d+\.png")
 """Of a picture's file: its job's token, the attempt, and its number among the job's."""
@@ -156,5 +157,5 @@ class Place:
 
 
 def parameters(request: GenerationRequest) -> dict[str, Any]:
-    """A request's fields, for JSON. A seed beyond 2⁵³ stays a whole number: JSON has no limit, JavaScript has one."""
-    return dict(vars(request))  # all plain values; ``asdict`` takes fifty times as long
+    """Return a request's parameters as the JSON of answers, in which a seed is a whole number, however long."""
+    return to_json(request) | {"seed": request.seed}

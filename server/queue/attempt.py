@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from engine.parameters import check_fields
 from server.backends.protocol import Backend
 from server.job import Job
 
@@ -80,6 +81,7 @@ class Attempt:
         await self._doors[number].wait()
         try:
             request = self.job.requests[number]
+            check_fields(request)  # an older version may have accepted what this one refuses
             return await backend.run(request, lambda progress: listen(number, progress), self.job.client)
         finally:
             self._given.discard(number)

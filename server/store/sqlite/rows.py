@@ -1,4 +1,4 @@
-"""A job ⇄ its row. Knows the columns' JSON; runs no SQL."""
+"""Translates a job to its row and back. This module knows the JSON in the columns; it runs no SQL."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from engine import GenerationRequest
-from server.job import Failure, Job, Picture, Webhook, parameters
+from engine import BadRequest, GenerationRequest
+from engine.parameters import Seed, from_json, restored, to_json
+from server.job import Failure, Job, Picture, Webhook
 from server.queue.estimate import work_of
 from server.store import Message
 
+_SEED = Seed(optional=False)
+
 
 def columns_of(job: Job, fingerprint: str) -> dict[str, Any]:
-    """All columns but ``sequence``."""
+    """Return the values of all columns but ``sequence``, which the database gives."""
     return {
         "id": job.id,
         "state": job.state,
@@ -35,7 +38,7 @@ def columns_of(job: Job, fingerprint: str) -> dict[str, Any]:
         "idempotency_key": job.idempotency_key,
         "fingerprint": fingerprint,
         "label": job.label,
-        "requests": _json([_seed_as_text(parameters(request)) for request in job.requests]),
+        "requests": _json([to_json(request) for request in job.requests]),
         "webhook": None if job.webhook is None else _json(dataclasses.asdict(job.webhook)),
         "extra": _json(job.extra),
         "pictures": pictures_json(job.pictures),
@@ -46,14 +49,14 @@ def columns_of(job: Job, fingerprint: str) -> dict[str, Any]:
 
 
 def job_of(row: sqlite3.Row, *, extra: str = "extra") -> Job:
-    """``extra``: the column that it is taken from."""
+    """Return the job in a row. Its ``extra`` is taken from the column that ``extra`` names."""
     webhook = row["webhook"]
     failure = row["failure"]
     return Job(
         id=row["id"],
         sequence=row["sequence"],
         state=row["state"],
-        requests=tuple(_request_of(_seed_as_number(each)) for each in json.loads(row["requests"])),
+        requests=tuple(_request_of(each) for each in json.loads(row["requests"])),
         dialect=row["dialect"],
         client=row["client"],
         priority=row["priority"],
@@ -63,7 +66,7 @@ def job_of(row: sqlite3.Row, *, extra: str = "extra") -> Job:
         attempt=row["attempt"],
         excused=row["excused"],
         cancel_requested=bool(row["cancel_requested"]),
-        pictures=tuple(Picture(**_seed_as_number(each)) for each in json.loads(row["pictures"])),
+        pictures=tuple(_picture_of(each) for each in json.loads(row["pictures"])),
         failure=None if failure is None else Failure(**json.loads(failure)),
         timings=json.loads(row["timings"]),
         record=json.loads(row["record"]),
@@ -75,27 +78,35 @@ def job_of(row: sqlite3.Row, *, extra: str = "extra") -> Job:
     )
 
 
-def _request_of(fields: dict[str, Any]) -> GenerationRequest:
-    """Not checked again: what an older version accepted can be looked at, and fails when it is begun."""
-    request = object.__new__(GenerationRequest)
-    for field in dataclasses.fields(GenerationRequest):
-        object.__setattr__(request, field.name, fields.get(field.name, field.default))
-    return request
+def _request_of(kept: dict[str, Any]) -> GenerationRequest:
+    """Return the request; one that an older version accepted and this one refuses can be read, but not carried out."""
+    try:
+        return from_json(GenerationRequest, kept)
+    except BadRequest:
+        return restored(GenerationRequest, kept)
+
+
+def _picture_of(kept: dict[str, Any]) -> Picture:
+    return Picture(**kept | {"seed": _SEED.read("seed", kept["seed"])})
 
 
 def message_of(row: sqlite3.Row) -> Message:
+    """Return the webhook's message in a row of the outbox."""
     return Message(**{field.name: row[field.name] for field in dataclasses.fields(Message)})
 
 
 def pictures_json(pictures: tuple[Picture, ...]) -> str:
-    return _json([_seed_as_text(vars(picture)) for picture in pictures])
+    """Return the column ``pictures``."""
+    return _json([vars(picture) | {"seed": _SEED.to_json(picture.seed)} for picture in pictures])
 
 
 def failure_json(failure: Failure | None) -> str | None:
+    """Return the column ``failure``."""
     return None if failure is None else _json(vars(failure))
 
 
 def json_of(values: Mapping[str, Any]) -> str:
+    """Return a column that holds an object."""
     return _json(values)
 
 
@@ -111,11 +122,3 @@ def _plain(value: object) -> Any:
 
 def _webhook_of(kept: dict[str, Any]) -> Webhook:
     return Webhook(**kept | {"events": tuple(kept["events"])})
-
-
-def _seed_as_text(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {**fields, "seed": str(fields["seed"])}
-
-
-def _seed_as_number(fields: dict[str, Any]) -> dict[str, Any]:
-    return fields | {"seed": int(fields["seed"])}

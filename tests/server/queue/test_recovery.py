@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,22 @@ async def test_closing_lets_running_jobs_end(tmp_path: Path) -> None:
     async with queue(tmp_path) as own:
         assert {(await own.end(job)).state for job in jobs} == {"succeeded"}
         assert {(await own.end(job)).attempt for job in jobs} == {1}
+
+
+async def test_a_request_that_an_older_version_accepted_can_be_read_and_fails_alone(tmp_path: Path) -> None:
+    async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=3600), drain=0) as own:
+        await own.submit()
+        await until(lambda: own.backend.started)
+        old, valid = await own.submit(request(seed=2**64 - 1)), await own.submit()
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database, database:
+        changed = "json_set(requests, '$[0].steps', 99999, '$[0].gone', 1)"
+        database.execute(f"UPDATE jobs SET requests = {changed} WHERE id = ?", [old.id])
+    async with queue(tmp_path) as own:
+        ended = await own.end(old)
+        assert (ended.requests[0].steps, ended.requests[0].seed) == (99999, 2**64 - 1)
+        assert ended.failure is not None
+        assert (ended.failure.kind, ended.failure.field) == ("bad_request", "steps")
+        assert (await own.end(valid)).state == "succeeded"
 
 
 async def test_what_waited_before_a_restart_is_not_accepted_again(tmp_path: Path) -> None:
