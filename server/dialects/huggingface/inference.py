@@ -1,9 +1,9 @@
 """Hugging Face's inference API for text to image: ``POST /hf`` answers with the picture itself.
 
 ``huggingface_hub.InferenceClient(model="http://host/hf")`` calls it, or ``…/hf/models/NAME`` for one checkpoint. A
-seed that is not given is drawn, and told in the header X-Seed; what else is not given has the engine's defaults, the
-negative prompt included. The dialect has no words for progress and previews: a caller who sends X-Job-Id finds them
-under ``/api/v1/jobs`` while it waits. Hanging up cancels.
+seed that is absent is drawn, and the header X-Seed holds it; other absent parameters have the engine's defaults, the
+negative prompt included. The dialect has no progress and no previews: a caller who sends X-Job-Id finds them under
+``/api/v1/jobs`` while it waits. A caller who hangs up cancels the job.
 """
 
 from __future__ import annotations
@@ -15,22 +15,26 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from engine import BadRequest
-from server.dialects.shared.bodies import flag, json_body, json_object
-from server.dialects.shared.diffusers_names import find_named, named_schemas
+from engine import BadRequest, GenerationRequest
+from engine.parameters import Flag
+from server.dialects.shared.bodies import json_body, json_object
+from server.dialects.shared.diffusers_names import WORDS, find_named, named_schemas
 from server.dialects.shared.headers import JOB_HEADERS, chosen_job_id, idempotency_key, job_headers
+from server.dialects.shared.reader import FRESH, Found, Reader, ensure_known, unknown, worded, words_of
+from server.dialects.shared.seeds import in_a_row
 from server.dialects.shared.waiting import ensure_succeeded, read_picture
-from server.dialects.shared.words import Found, ensure_known, in_a_row, request_from, unknown, worded, words_of
 from server.job import NewJob
 from server.pictures.formats import converted
 from server.problems import Problem
 from server.web.routing import direct
 from server.web.services import Services
 
+READER = Reader(FRESH, words=WORDS)
+
 Format = Literal["png", "jpeg", "webp"]
 _FORMATS: tuple[Format, ...] = ("png", "jpeg", "webp")
 _OPTIONS = ("use_cache", "wait_for_model")
-"""What older clients send under ``options``: there is no cache here, and a model is always waited for."""
+"""What older clients send under ``options``. There is no cache here, and the server always waits for a model."""
 
 _EXAMPLE = {"inputs": "a purple galaxy bottle", "parameters": {"num_inference_steps": 20, "guidance_scale": 8}}
 
@@ -43,7 +47,7 @@ class HuggingFaceError(BaseModel):
 
 _PICTURE = {f"image/{each}": {"schema": {"type": "string", "format": "binary"}} for each in _FORMATS}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "the picture, in the first of the formats that Accept prefers", "content": _PICTURE},
+    200: {"description": "the picture, in the format that Accept prefers", "content": _PICTURE},
     **{
         status: {"model": HuggingFaceError}
         for status in (400, 401, 403, 404, 406, 409, 410, 413, 422, 429, 500, 503, 507)
@@ -52,6 +56,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 
 
 def create_router(services: Services) -> APIRouter:
+    """Return the routes of the dialect."""
     router = APIRouter(prefix="/hf", tags=["Hugging Face"])
     documented: dict[str, Any] = {"responses": _ANSWERS, "response_class": Response, "openapi_extra": _body()}
 
@@ -74,7 +79,7 @@ async def _carry_out(services: Services, http: Request, model: str | None) -> Re
     body = await json_object(http)
     found = _found(body, model)
     ensure_known(found, services.backend.models())
-    request = request_from(found)
+    request = READER.read(GenerationRequest, found)
     if request.batch_size != 1:
         raise BadRequest("parameters.batch_size", request.batch_size, "1: the answer is one picture")
     new = NewJob(
@@ -96,7 +101,7 @@ async def _carry_out(services: Services, http: Request, model: str | None) -> Re
 
 
 def _found(body: Mapping[str, Any], model: str | None) -> Found:
-    """The parameters. Raises ``BadRequest`` and ``Problem``."""
+    """Return the parameters in ``body``, and the model that the path names. Raises ``BadRequest`` and ``Problem``."""
     for name in body:
         if name not in ("inputs", "parameters", "options"):
             raise unknown(name, ("inputs", "parameters", "options"))
@@ -106,11 +111,11 @@ def _found(body: Mapping[str, Any], model: str | None) -> Found:
     given = body.get("parameters")
     if given is not None and not isinstance(given, dict):
         raise BadRequest("parameters", given, "an object")
-    found = find_named(given or {}, "parameters.")
+    found = find_named(READER, given or {}, "parameters.")
     if "prompt" in found:
         raise BadRequest("parameters.prompt", found["prompt"][1], "nothing: inputs is the prompt")
     if model is not None and "model" in found:
-        raise BadRequest("parameters.model", found["model"][1], f"nothing, the path naming the model {model!r}")
+        raise BadRequest("parameters.model", found["model"][1], f"nothing, because the path names the model {model!r}")
     named: Found = {"model": ("model", model)} if model is not None else {}
     return {**found, **named, "prompt": ("inputs", body["inputs"])}
 
@@ -123,15 +128,15 @@ def _check_options(options: object) -> None:
     for name, value in options.items():
         if name not in _OPTIONS:
             raise unknown(f"options.{name}", [f"options.{each}" for each in _OPTIONS])
-        flag(f"options.{name}", value)
+        Flag().check(f"options.{name}", value)
 
 
 def accepted_format(accept: str) -> Format:
-    """The format that an Accept header prefers; PNG where it does not mind. Raises a ``Problem``, 406, for none."""
+    """Return the format that an Accept header prefers, or else PNG. Raises a ``Problem``, 406, if it allows none."""
     weights: dict[Format, float] = {"png": 1.0}
     if accept.strip():
         weights = {format: _weight(accept, format) for format in _FORMATS}
-    best = max(weights, key=lambda format: weights[format])  # of equals the first
+    best = max(weights, key=lambda format: weights[format])  # the first of equals
     if weights[best] <= 0:
         allowed = ", ".join(f"image/{format}" for format in _FORMATS)
         raise Problem(
@@ -145,7 +150,7 @@ def accepted_format(accept: str) -> Format:
 
 
 def _weight(accept: str, format: str) -> float:
-    """The q of the range that fits best: the type itself before image/* before */*. 0 where none fits."""
+    """Return the q of the range that fits best (the type itself before image/* before */*), or 0 if none fits."""
     fitting = {"*/*": 0, "image/*": 1, f"image/{format}": 2} | ({"image/jpg": 2} if format == "jpeg" else {})
     found = (-1, 0.0)
     for part in accept.lower().split(","):
@@ -156,7 +161,7 @@ def _weight(accept: str, format: str) -> float:
 
 
 def _q(settings: list[str]) -> float:
-    """0 where it is none."""
+    """Return the weight among a range's settings: 1 if there is none, 0 if it is not a weight."""
     for setting in settings:
         name, _, value = setting.partition("=")
         if name.strip() == "q":
@@ -170,10 +175,10 @@ def _q(settings: list[str]) -> float:
 
 def _body() -> dict[str, Any]:
     parameters = {"type": ["object", "null"], "additionalProperties": False}
-    flags = {name: {"type": "boolean", "description": "without effect"} for name in _OPTIONS}
+    flags = {name: {**Flag().schema(), "description": "without effect"} for name in _OPTIONS}
     properties = {
         "inputs": {"type": "string", "description": "the prompt"},
-        "parameters": {**parameters, "properties": named_schemas(leave=("prompt", "batch_size"))},
+        "parameters": {**parameters, "properties": named_schemas(READER, leave=("prompt", "batch_size"))},
         "options": {**parameters, "properties": flags},
     }
     named = {"type": "object", "title": "TextToImage", "required": ["inputs"], "additionalProperties": False}

@@ -1,32 +1,42 @@
-"""A job as the native API tells it, and the schemas of every answer. Knows no routes."""
+"""A job as JSON, and the schemas of all answers of the native API. This module knows no route."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from engine import GenerationRequest
+from engine.parameters import MAX_SEED, schema_of
 from server.dialects.native.examples import JOB, PROBLEM
 from server.job import Job, Place, State, parameters
 from server.queue.events import Event
 
-_TYPES: dict[str, Any] = {"seed": int, "cfg_scale": float, "denoise": float, "model": str}
-Parameters = create_model(  # type: ignore[call-overload]
-    "Parameters",
-    __doc__="Every parameter of a request, as it is or was carried out.",
-    **{
-        field.name: (_TYPES.get(field.name, type(field.default)), Field(description=field.metadata["help"]))
-        for field in dataclasses.fields(GenerationRequest)
-    },
-)
+
+def _parameters_schema() -> dict[str, Any]:
+    described = schema_of(GenerationRequest)
+    for each in described["properties"].values():
+        del each["default"]
+    seed = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
+    properties = described["properties"] | {"seed": {**seed, "description": "more digits than JavaScript holds"}}
+    text = "Every parameter of a request, as it is or was carried out."
+    return {
+        **described,
+        "title": "Parameters",
+        "description": text,
+        "properties": properties,
+        "required": [*properties],
+    }
+
+
+Parameters = Annotated[dict[str, Any], WithJsonSchema(_parameters_schema())]
 
 
 class PictureAnswer(BaseModel):
     """A picture."""
 
-    url: str = Field(description="needs no key, and cannot be guessed")
+    url: str = Field(description="works without a key; it cannot be guessed")
     width: int
     height: int
     seed: int = Field(description="0 to 2^64-1: more digits than a JavaScript number holds")
@@ -47,23 +57,23 @@ class FailureAnswer(BaseModel):
 class PlaceAnswer(BaseModel):
     """Where a queued job stands."""
 
-    ahead: int = Field(description="jobs that will probably be begun before it")
+    ahead: int = Field(description="jobs that will probably start before it")
     wait: float | None = Field(description="estimated seconds until it is done")
 
 
 class JobAnswer(BaseModel):
-    """A job, and what came of it."""
+    """A job and its pictures or its failure."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [JOB]})
 
     id: str
-    job_id: str = Field(description="the same")
+    job_id: str = Field(description="the same as id")
     state: State
     url: str = Field(description="of this job")
     events_url: str
     output_url: str | None = Field(description="of the first picture, once it is there")
     images: list[PictureAnswer]
-    parameters: Parameters  # type: ignore[valid-type]  # of the first request
+    parameters: Parameters  # of the first request
     seed: int = Field(description="of the first request")
     count: int = Field(description="how many requests it has; number i has the seed + i")
     model: str
@@ -85,13 +95,13 @@ class JobAnswer(BaseModel):
 
 class JobsAnswer(BaseModel):
     jobs: list[JobAnswer]
-    total: int = Field(description="of those asked for, with or without limit")
-    counts: dict[str, int] = Field(description="jobs by state, whatever was asked for")
+    total: int = Field(description="the number of jobs that match, without limit and offset")
+    counts: dict[str, int] = Field(description="the number of jobs by state, whatever the query")
 
 
 class ParametersAnswer(BaseModel):
     source: Literal["workflow", "picture"]
-    parameters: dict[str, Any] = Field(description="ready to be sent to generate")
+    parameters: dict[str, Any] = Field(description="can be sent to generate as they are")
 
 
 class CheckpointAnswer(BaseModel):
@@ -123,7 +133,7 @@ class StatusAnswer(BaseModel):
 
 
 class ProblemAnswer(BaseModel):
-    """An error, as RFC 9457 has it."""
+    """An error, in the form of RFC 9457."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [PROBLEM]})
 
@@ -136,7 +146,7 @@ class ProblemAnswer(BaseModel):
 
 
 def job_json(job: Job, base_url: str, place: Place | None = None, latest: Event | None = None) -> dict[str, Any]:
-    """``JobAnswer``, with absolute URLs under ``base_url``."""
+    """Return the JSON of a ``JobAnswer``, with absolute URLs under ``base_url``."""
     images = [_image(job, number, base_url) for number in range(len(job.pictures))]
     url, failure = f"{base_url}/api/v1/jobs/{job.id}", job.failure
     return {
@@ -169,6 +179,6 @@ def job_json(job: Job, base_url: str, place: Place | None = None, latest: Event 
 
 
 def _image(job: Job, number: int, base_url: str) -> dict[str, Any]:
-    told = dataclasses.asdict(job.pictures[number])
-    name = told.pop("name")
-    return {"url": f"{base_url}/api/v1/images/{name}", **told, "base64": None, "path": None}
+    picture = dataclasses.asdict(job.pictures[number])
+    name = picture.pop("name")
+    return {"url": f"{base_url}/api/v1/images/{name}", **picture, "base64": None, "path": None}

@@ -1,4 +1,4 @@
-"""``generate``, ``workflow`` and ``parameters``: from a call to a job, and from the job to its answer."""
+"""The routes ``generate``, ``workflow`` and ``parameters``: from a call to a job, and from the job to its answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.formats.png import request_from_png
 from server.dialects.native.answers import JobAnswer, ParametersAnswer, job_json
 from server.dialects.native.describe import problems
 from server.dialects.native.examples import GENERATE, WORKFLOW
-from server.dialects.native.parameters import EXTRAS, Asked, asked, from_text, schema
+from server.dialects.native.parameters import READER, read_call, schema
 from server.dialects.shared.bodies import json_body, json_object
 from server.dialects.shared.headers import JOB_HEADERS, chosen_job_id, idempotency_key
 from server.dialects.shared.waiting import ensure_succeeded, read_picture
@@ -31,7 +31,7 @@ _WAIT = re.compile(r"wait=(\d{1,6})")
 _BYTES = {"type": "string", "format": "binary"}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": JobAnswer, "description": "the pictures", "content": {"image/png": {"schema": _BYTES}}},
-    202: {"model": JobAnswer, "description": "the job, accepted and not waited for"},
+    202: {"model": JobAnswer, "description": "the job, accepted but not done yet"},
     **problems(400, 401, 403, 404, 409, 413, 422, 429, 500, 503, 507),
 }
 _HEADERS = [
@@ -51,7 +51,7 @@ _FILE = {
 
 
 def add_routes(router: APIRouter, services: Services) -> None:
-    """Add them to ``router``."""
+    """Add the routes to ``router``."""
     most = services.settings.max_pictures
 
     @direct(
@@ -63,9 +63,9 @@ def add_routes(router: APIRouter, services: Services) -> None:
         openapi_extra={**json_body(schema(most), required=False, examples=GENERATE), "parameters": _HEADERS},
     )
     async def generate(http: Request) -> Response:
-        """Every parameter may be left out; the defaults are the workflow's. Answers when the pictures are there, or at
-        once with `async` or `Prefer: respond-async` (`wait=N`: after N seconds at most). A caller who hangs up cancels
-        the job, unless it has an idempotency key."""
+        """Every parameter is optional; the defaults are those of ComfyUI's default workflow. The answer comes when the
+        pictures are there, or at once with `async` or `Prefer: respond-async` (`wait=N`: after N seconds at most). A
+        caller who hangs up cancels the job, unless it has an idempotency key."""
         values = await json_object(http, may_be_empty=True)
         return await _carry_out(services, http, values, None)
 
@@ -78,10 +78,10 @@ def add_routes(router: APIRouter, services: Services) -> None:
         openapi_extra={"requestBody": {"required": True, "content": _FILE}, "parameters": [*_HEADERS, *_query(most)]},
     )
     async def workflow(http: Request) -> Response:
-        """The body is the file as it is: a workflow in the editor's or the API's form, or a PNG that carries one.
-        Parameters in the query win over those in the file."""
+        """The body is the file itself: a workflow in the editor's or the API's form, or a PNG that contains one.
+        Parameters in the query replace those in the file."""
         base, _ = await _read(http)
-        return await _carry_out(services, http, from_text(_single(http)), base)
+        return await _carry_out(services, http, READER.from_text(_single(http)), base)
 
     @direct(
         router,
@@ -99,20 +99,21 @@ def add_routes(router: APIRouter, services: Services) -> None:
 async def _carry_out(
     services: Services, http: Request, values: Mapping[str, Any], base: GenerationRequest | None
 ) -> Response:
-    wanted = asked(values, most=services.settings.max_pictures, key=idempotency_key(http), base=base)
-    at_once, wait = _preference(http.headers.get("prefer", ""), wanted)
-    if wanted.response_format == "path" and services.outputs.path("x.png") is None:
+    call = read_call(values, most=services.settings.max_pictures, key=idempotency_key(http), base=base)
+    response_format = call.controls.response_format
+    at_once, wait = _preference(http.headers.get("prefer", ""), call.controls.asynchronous)
+    if response_format == "path" and services.outputs.path("x.png") is None:
         raise BadRequest("response_format", "path", "url or base64: the pictures are not kept on a local disk")
-    if at_once and wanted.response_format in ("base64", "png"):
-        raise BadRequest("response_format", wanted.response_format, "url or path for a job that is not waited for")
+    if at_once and response_format in ("base64", "png"):
+        raise BadRequest("response_format", response_format, "url or path for a job that is not waited for")
     base_url = services.access.base_url(http)
-    new = wanted.job(id=chosen_job_id(http), client=services.client_of(http), base_url=base_url)
+    new = call.job(id=chosen_job_id(http), client=services.client_of(http), base_url=base_url)
     job = await services.jobs.accept(new)
     if not at_once or wait:
         job = await services.wait_connected(http, job, wait)
     if at_once and not (wait and job.done):
         return await _accepted(services, job, base_url)
-    return await _finished(services, job, base_url, wanted)
+    return await _finished(services, job, base_url, response_format)
 
 
 async def _accepted(services: Services, job: Job, base_url: str) -> Response:
@@ -121,31 +122,31 @@ async def _accepted(services: Services, job: Job, base_url: str) -> Response:
     return JSONResponse(told, 202, headers)
 
 
-async def _finished(services: Services, job: Job, base_url: str, wanted: Asked) -> Response:
+async def _finished(services: Services, job: Job, base_url: str, response_format: str) -> Response:
     ensure_succeeded(job)
     told, headers = job_json(job, base_url), {"X-Job-Id": job.id}
-    if wanted.response_format == "png":
+    if response_format == "png":
         headers |= {"Content-Location": told["output_url"], "X-Seed": str(told["seed"])}
         return Response(await read_picture(services, job.pictures[0].name), 200, headers, "image/png")
     for picture, image in zip(job.pictures, told["images"], strict=True):
-        if wanted.response_format == "base64":
+        if response_format == "base64":
             image["base64"] = base64.b64encode(await read_picture(services, picture.name)).decode()
-        elif wanted.response_format == "path":
+        elif response_format == "path":
             image["path"] = str(services.outputs.path(picture.name))
     return JSONResponse(told, 200, headers)
 
 
-def _preference(header: str, wanted: Asked) -> tuple[bool, float | None]:
-    """Whether to answer at once, and how long to wait all the same, from ``async`` and the Prefer header."""
+def _preference(header: str, asynchronous: bool) -> tuple[bool, float | None]:
+    """Return whether to answer at once, and how many seconds to wait all the same, from ``async`` and Prefer."""
     preferences = [part.strip().lower() for part in re.split("[,;]", header)]
     if "respond-async" not in preferences:
-        return wanted.asynchronous, None
+        return asynchronous, None
     waits = [match[1] for match in map(_WAIT.fullmatch, preferences) if match]
-    return True, float(waits[0]) if waits and not wanted.asynchronous else None
+    return True, float(waits[0]) if waits and not asynchronous else None
 
 
 async def _read(http: Request) -> tuple[GenerationRequest, str]:
-    """The request inside a file, read beside the event loop: a file may be large."""
+    """Return the request inside a file and the file's kind. A thread reads it, because a file may be large."""
     body = await http.body()
     if body.startswith(_PNG) or http.headers.get("content-type", "").lower().startswith("image/"):
         return await asyncio.to_thread(request_from_png, body, "body"), "picture"
@@ -153,7 +154,7 @@ async def _read(http: Request) -> tuple[GenerationRequest, str]:
 
 
 def _single(http: Request) -> dict[str, str]:
-    """The query, in which nothing may stand twice."""
+    """Return the query. Raises ``BadRequest`` for a name that occurs twice."""
     for name in http.query_params:
         if len(http.query_params.getlist(name)) > 1:
             raise BadRequest(name, http.query_params.getlist(name), "one value")
@@ -161,8 +162,7 @@ def _single(http: Request) -> dict[str, str]:
 
 
 def _query(most: int) -> list[dict[str, Any]]:
-    described = schema(most)["properties"]
-    return [{"name": name, "in": "query", "schema": described[name]} for name in described if name not in EXTRAS] + [
-        {"name": name, "in": "query", "schema": extra, "explode": False, "style": "form"}
-        for name, extra in EXTRAS.items()
+    return [
+        {"name": name, "in": "query", "schema": described, "explode": False, "style": "form"}
+        for name, described in schema(most)["properties"].items()
     ]

@@ -1,6 +1,6 @@
-"""What came of a job, and what comes on the way, as OpenAI's clients read it. Knows no routes.
+"""A job's pictures and previews as JSON for OpenAI's clients. This module knows no route.
 
-``usage`` is all zeros: nothing is counted in tokens. ``seed`` is ours, beside OpenAI's fields.
+``usage`` is all zeros, because nothing is counted in tokens. ``seed`` is our own field beside OpenAI's.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any, Literal
 from PIL.Image import Image
 from pydantic import BaseModel, Field
 
-from server.dialects.openai.body import Asked
+from server.dialects.openai.body import Call
 from server.dialects.shared.waiting import read_picture
 from server.job import Job
 from server.pictures.formats import converted, preview_bytes
 from server.web.services import Services
 
 _PREVIEW_SCALE = 8
-"""A preview is an eighth of the picture's size."""
+"""How many times a preview is smaller than the picture, on each side."""
 
 _NO_DETAILS = {"image_tokens": 0, "text_tokens": 0}
 USAGE = {
@@ -42,58 +42,62 @@ class ImagesAnswer(BaseModel):
     data: list[ImageAnswer]
     background: Literal["opaque"]
     output_format: Literal["png", "jpeg", "webp"]
-    quality: None = Field(description="there is but one")
+    quality: None = Field(description="there is one quality")
     size: str
     usage: dict[str, Any] = Field(description="zeros: nothing is counted in tokens")
 
 
-async def images_json(services: Services, job: Job, asked: Asked, base_url: str) -> dict[str, Any]:
-    """``ImagesAnswer``."""
+async def images_json(services: Services, job: Job, call: Call, base_url: str) -> dict[str, Any]:
+    """Return the JSON of an ``ImagesAnswer``."""
     data: list[dict[str, Any]] = []
     for picture in job.pictures:
-        if asked.response_format == "url":
+        if call.controls.response_format == "url":
             stem = picture.name.removesuffix(".png")
-            quality = "" if asked.quality is None else f"?quality={asked.quality}"
-            told = {"url": f"{base_url}/api/v1/images/{stem}.{asked.output_format}{quality}"}
+            quality = "" if call.controls.picture_quality is None else f"?quality={call.controls.picture_quality}"
+            described = {"url": f"{base_url}/api/v1/images/{stem}.{call.controls.output_format}{quality}"}
         else:
-            told = {"b64_json": await _encoded(await read_picture(services, picture.name), asked)}
-        data.append({**told, "seed": picture.seed})
+            described = {"b64_json": await _encoded(await read_picture(services, picture.name), call)}
+        data.append({**described, "seed": picture.seed})
     return {
         "created": int(job.created),
         "data": data,
         "background": "opaque",
-        "output_format": asked.output_format,
+        "output_format": call.controls.output_format,
         "quality": None,
-        "size": asked.size,
+        "size": call.size,
         "usage": USAGE,
     }
 
 
-async def partial_json(preview: Image, asked: Asked, index: int) -> dict[str, Any]:
-    """``image_generation.partial_image``: the preview at the picture's size and in its format."""
+async def partial_json(preview: Image, call: Call, index: int) -> dict[str, Any]:
+    """Return the event ``image_generation.partial_image``: the preview in the picture's size and format."""
     png = await preview_bytes(preview, format="png", scale=_PREVIEW_SCALE)
-    told = {"type": "image_generation.partial_image", "partial_image_index": index}
-    return {**told, "b64_json": await _encoded(png, asked), **_settings(asked)}
+    described = {"type": "image_generation.partial_image", "partial_image_index": index}
+    return {**described, "b64_json": await _encoded(png, call), **_settings(call)}
 
 
-async def completed_json(services: Services, job: Job, asked: Asked) -> dict[str, Any]:
-    """``image_generation.completed``."""
+async def completed_json(services: Services, job: Job, call: Call) -> dict[str, Any]:
+    """Return the event ``image_generation.completed``."""
     picture = job.pictures[0]
-    encoded = await _encoded(await read_picture(services, picture.name), asked)
-    told = {"type": "image_generation.completed", "b64_json": encoded, "seed": picture.seed, "usage": USAGE}
-    return {**told, **_settings(asked)}
+    encoded = await _encoded(await read_picture(services, picture.name), call)
+    described = {"type": "image_generation.completed", "b64_json": encoded, "seed": picture.seed, "usage": USAGE}
+    return {**described, **_settings(call)}
 
 
-def _settings(asked: Asked) -> dict[str, Any]:
+def _settings(call: Call) -> dict[str, Any]:
     return {
         "created_at": int(time.time()),
-        "size": asked.size,
+        "size": call.size,
         "quality": "auto",
         "background": "opaque",
-        "output_format": asked.output_format,
+        "output_format": call.controls.output_format,
     }
 
 
-async def _encoded(png: bytes, asked: Asked) -> str:
-    data = png if asked.output_format == "png" else await converted(png, asked.output_format, asked.quality)
+async def _encoded(png: bytes, call: Call) -> str:
+    data = (
+        png
+        if call.controls.output_format == "png"
+        else await converted(png, call.controls.output_format, call.controls.picture_quality)
+    )
     return base64.b64encode(data).decode()

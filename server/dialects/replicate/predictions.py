@@ -11,13 +11,14 @@ from pydantic import BaseModel
 
 from engine import BadRequest
 from server.dialects.replicate.errors import errors
-from server.dialects.replicate.input import asked, body_schema, model_of_path
+from server.dialects.replicate.input import body_schema, model_of_path, read_call
 from server.dialects.replicate.prediction import PredictionAnswer, prediction
 from server.dialects.replicate.stream import stream
 from server.dialects.shared.bodies import json_body, json_object
 from server.dialects.shared.headers import JOB_HEADERS, LAST_EVENT_ID, chosen_job_id, idempotency_key, last_event_id
+from server.dialects.shared.reader import worded
+from server.dialects.shared.seeds import in_a_row
 from server.dialects.shared.streams import EventStream
-from server.dialects.shared.words import in_a_row, worded
 from server.job import Job, NewJob
 from server.problems import not_found
 from server.queue.events import nothing_follows
@@ -127,19 +128,19 @@ def _add_following(router: APIRouter, services: Services) -> None:
 
 async def _create(services: Services, http: Request, model: str | None) -> JSONResponse:
     body = await json_object(http)
-    wanted = asked(body, model, services.backend.models())
+    call = read_call(body, model, services.backend.models())
     wait = read_preference(http.headers.get("prefer", ""))
     new = NewJob(
-        requests=in_a_row(wanted.request, wanted.count),
+        requests=in_a_row(call.request, call.controls.num_outputs),
         dialect="replicate",
         client=services.client_of(http),
         id=chosen_job_id(http),
         idempotency_key=idempotency_key(http),
         asked=[model, body],
-        webhook=wanted.webhook,
-        extra={"input": wanted.input, "ending": wanted.ending, "base_url": services.access.base_url(http)},
+        webhook=call.webhook,
+        extra={"input": call.input, "ending": call.controls.ending, "base_url": services.access.base_url(http)},
     )
-    with worded(wanted.words):
+    with worded(call.words):
         job = await services.jobs.accept(new)
     if wait is not None:
         job = await services.wait_connected(http, job, wait)

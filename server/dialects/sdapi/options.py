@@ -1,24 +1,26 @@
-"""AUTOMATIC1111's settings: which it lets callers change that matter here, and what is allowed for each.
+"""AUTOMATIC1111's settings: those that callers may change, and what is allowed for each.
 
-Two of them do something: ``sd_model_checkpoint`` and ``CLIP_stop_at_last_layers``. Of those that would change a picture
-and that the engine has no way to do, the value that it works by is accepted, here and as ``override_settings``. Those
-that never touch a picture (saving, naming, previews, memory) take any value and keep their own: pictures are kept as
-the server's settings say. Everything else is refused by name.
+Two of them have an effect: ``sd_model_checkpoint`` and ``CLIP_stop_at_last_layers``. A setting that changes pictures
+there and that the engine lacks accepts the value that the engine works by, here and in ``override_settings``. A setting
+that never changes a picture (saving, naming, previews, memory) accepts any value and keeps its own, because the
+server's settings say how pictures are kept. Every other setting is refused by name.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from engine.parameters import WholeNumber
 from server.backends.checkpoints import ModelInfo
 from server.backends.protocol import Backend
 from server.dialects.sdapi.models import model_titled, title
-from server.problems import Problem, bad_request, unsupported
+from server.problems import Problem, unsupported
 
 MODEL = "sd_model_checkpoint"
 CLIP_SKIP = "CLIP_stop_at_last_layers"
+CLIP_SKIPS = WholeNumber(1, 12)
+"""The layers that AUTOMATIC1111 lets callers choose: 1 is the last."""
 
 _FIXED: Mapping[str, tuple[Any, ...]] = {
     "sd_vae": ("Automatic", "None", "", None),
@@ -73,11 +75,11 @@ _FIXED: Mapping[str, tuple[Any, ...]] = {
     "upcast_attn": (False,),
     "forge_additional_modules": ([], None),
 }
-"""Settings that change pictures → what is allowed, the first being what callers read."""
+"""Settings that change pictures → the values that are allowed. Callers read the first."""
 
 _NEAR: Mapping[str, tuple[Any, ...]] = {"emphasis": ("Original", "No norm")}
-"""Settings none of whose values is what the engine does, as ``prompt`` says of weights → those that are taken for it.
-Callers read none."""
+"""Settings without a value that is exactly what the engine does (``prompt`` explains the weights) → the values that are
+accepted all the same. ``GET options`` leaves these settings out."""
 
 _IDLE: Mapping[str, Any] = {
     "samples_save": True,
@@ -95,7 +97,7 @@ _IDLE: Mapping[str, Any] = {
     "add_model_hash_to_info": True,
     "add_version_to_infotext": True,
 }
-"""Settings that never touch a picture, and what callers read of them."""
+"""Settings that never change a picture → the value that callers read."""
 
 _IDLE_NAMES = frozenset(
     {
@@ -117,22 +119,22 @@ _IDLE_PREFIXES = (
 
 
 class Options:
-    """What callers of this dialect have set. Kept in memory, for all of them, until the server ends."""
+    """The settings that callers of this dialect have changed, kept in memory for all callers until the server stops."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.model: str | None = None
-        """The checkpoint for requests that name none; None: the server's own."""
+        """The checkpoint for requests that name none. None means the server's default."""
         self.clip_skip = 1
 
     def current_model(self) -> ModelInfo | None:
-        """The checkpoint that a request gets that names none; None where there is no checkpoint at all."""
+        """Return the checkpoint of a request that names none, or None if there is no checkpoint at all."""
         models = self._backend.models()
         wanted = (info for info in models if (info.default if self.model is None else info.name == self.model))
         return next(wanted, None)
 
     def shown(self) -> dict[str, Any]:
-        """All settings that are known, as ``GET options`` gives them; they may be sent back as they are."""
+        """Return all settings, as ``GET options`` answers. A caller may send them back as they are."""
         info = self.current_model()
         return {
             MODEL: None if info is None else title(info),
@@ -143,19 +145,19 @@ class Options:
         }
 
     def read(self, settings: Mapping[str, Any], place: str = "") -> tuple[str | None, int | None]:
-        """The model and the clip skip that ``settings`` ask for; None where they do not.
+        """Return the model and the clip skip that ``settings`` ask for, each None if they do not.
 
-        ``place`` stands before the names in errors. Raises ``Problem`` for a setting that cannot be had.
+        ``place`` stands before the names in errors. Raises ``Problem`` or ``BadRequest`` for a setting that is refused.
         """
         for key, value in settings.items():
             if key not in (MODEL, CLIP_SKIP):
                 _check(key, value, place + key)
         model, clip_skip = settings.get(MODEL), settings.get(CLIP_SKIP)
         name = model_titled(model, self._backend.models(), place + MODEL).name if model not in (None, "") else None
-        return name, None if clip_skip is None else whole_number(clip_skip, 1, 12, place + CLIP_SKIP)
+        return name, None if clip_skip is None else CLIP_SKIPS.read(place + CLIP_SKIP, clip_skip)
 
     async def change(self, settings: Mapping[str, Any]) -> None:
-        """Do what ``POST options`` asks for: all of it, or nothing and raise ``Problem``. A model is loaded first."""
+        """Do all that ``POST options`` asks for, the model first; or raise the error of ``read`` and do nothing."""
         model, clip_skip = self.read(settings)
         info = self.current_model()
         if model is not None and (info is None or model != info.name):
@@ -164,7 +166,7 @@ class Options:
         self.keep(self.model, clip_skip)
 
     def keep(self, model: str | None, clip_skip: int | None) -> None:
-        """Have these from now on; None leaves what is."""
+        """Use these from now on. None changes nothing."""
         self.model, self.clip_skip = model or self.model, clip_skip or self.clip_skip
 
 
@@ -179,7 +181,7 @@ def _check(name: str, value: object, place: str) -> None:
 
 
 def _equal(value: object, allowed: object) -> bool:
-    """Whether they are the same JSON value: 0 is 0.0, and is not false."""
+    """Return whether both are the same JSON value: 0 is 0.0, and is not false."""
     return value == allowed and isinstance(value, bool) == isinstance(allowed, bool)
 
 
@@ -189,12 +191,3 @@ def _unknown(place: str, value: object) -> Problem:
     )
     problem.detail = problem.detail.replace("this would change", "this may change")
     return problem
-
-
-def whole_number(value: object, low: int, high: int, place: str) -> int:
-    """``value`` if it is a whole number in that range, also when written as 2.0."""
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise bad_request(place, value, f"a whole number from {low} to {high}")
-    return value

@@ -19,11 +19,12 @@ from engine.formats.infotext import (
     scheduler_from_label,
 )
 from engine.formats.infotext.labels import OWN_TIMESTEPS
-from engine.request import MAX_SEED
+from engine.parameters import WholeNumber
 from engine.sampling.samplers import SAMPLERS
 from server.dialects.sdapi.body import Txt2Img
-from server.dialects.sdapi.options import whole_number
+from server.dialects.sdapi.options import CLIP_SKIPS
 from server.dialects.sdapi.prompt import translated
+from server.dialects.shared.seeds import in_a_row
 from server.problems import bad_request, unsupported
 
 DRAWN_SEEDS = 2**32
@@ -67,8 +68,7 @@ def requests_of(
     _refuse_eta(body.eta, sampler)
     if request.seed is None:
         request = dataclasses.replace(request, seed=secrets.randbelow(DRAWN_SEEDS))
-    assert request.seed is not None
-    return tuple(dataclasses.replace(request, seed=(request.seed + place) % (MAX_SEED + 1)) for place in range(count))
+    return in_a_row(request, count)
 
 
 def _defaults() -> GenerationRequest:
@@ -134,8 +134,8 @@ def _schedule(body: Txt2Img, base: GenerationRequest) -> tuple[str, str]:
 
 def _count(body: Txt2Img, most: int) -> int:
     """Pictures in all. Looked at before any request is made: a huge number would take the memory."""
-    batch_size = 1 if body.batch_size is None else whole_number(body.batch_size, 1, most, "batch_size")
-    n_iter = 1 if body.n_iter is None else whole_number(body.n_iter, 1, most, "n_iter")
+    batch_size = 1 if body.batch_size is None else WholeNumber(1, most).read("batch_size", body.batch_size)
+    n_iter = 1 if body.n_iter is None else WholeNumber(1, most).read("n_iter", body.n_iter)
     if n_iter * batch_size > most:
         raise bad_request("n_iter", n_iter, f"n_iter × batch_size of at most {most} pictures")
     return n_iter * batch_size
@@ -144,7 +144,7 @@ def _count(body: Txt2Img, most: int) -> int:
 def _extra_clip_skip(body: Txt2Img) -> int | None:
     """``clip_skip``, which SD.Next knows and SillyTavern sends to all."""
     value = (body.model_extra or {}).get("clip_skip")
-    return None if value in (None, 0) else whole_number(value, 1, 12, "clip_skip")
+    return None if value in (None, 0) else CLIP_SKIPS.read("clip_skip", value)
 
 
 def _refuse(body: Txt2Img) -> None:

@@ -44,13 +44,6 @@ async def body_as(model: type[Model], http: Request) -> Model:
         raise RequestValidationError(error.errors()) from None
 
 
-def flag(name: str, value: object) -> bool:
-    """Read a field that is true or false. Raises ``BadRequest`` for anything else."""
-    if not isinstance(value, bool):
-        raise BadRequest(name, value, "true or false")
-    return value
-
-
 def json_body(schema: Mapping[str, Any], *, required: bool = True, **described: Any) -> dict[str, Any]:
     """Describe a body of ``schema`` for OpenAPI. ``described``: ``example`` or ``examples``."""
     content = {"application/json": {"schema": dict(schema), **described}}

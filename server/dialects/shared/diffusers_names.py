@@ -1,7 +1,7 @@
-"""Names that users of diffusers know, as Replicate's and Hugging Face's callers do, and what they are here.
+"""diffusers' names for parameters and schedulers, used by Replicate's and Hugging Face's callers, and ours.
 
-Knows no HTTP. ``scheduler`` is two things to these callers: diffusers' class, which is our sampler and its sigma
-schedule, and our own parameter, the sigma schedule alone. No name is both.
+``scheduler`` means two things to these callers: diffusers' class, which is a sampler and its sigma schedule here, and
+our own parameter, which is the sigma schedule alone. No name is both. This module knows no HTTP.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any
 
 from engine import BadRequest
 from engine.request import SCHEDULERS
-from server.dialects.shared.words import Found, find_parameters, schemas
+from server.dialects.shared.reader import Found, Reader
 
 WORDS: Mapping[str, str] = {"num_inference_steps": "steps", "guidance_scale": "cfg_scale"}
+"""diffusers' words for our parameters."""
 
 _EULER, _ANCESTRAL = ("euler", "normal"), ("euler_ancestral", "normal")
 _MULTISTEP, _LMS, _HEUN = ("dpmpp_2m", "sgm_uniform"), ("lms", "normal"), ("heun", "normal")
@@ -33,17 +34,18 @@ CLASSES: Mapping[str, tuple[str, str]] = {
     "DDIM": _DDIM,
     "DDIMScheduler": _DDIM,
 }
-"""Replicate's and diffusers' names → our sampler and scheduler that take the same steps, to a percent of the result.
+"""Replicate's and diffusers' names → our sampler and scheduler that take the same steps, within 1 % of the result.
 
-diffusers' defaults and Stable Diffusion 1's settings are meant. What remains between them: timesteps that diffusers
-rounds, the start's variance (σ² there, 1 + σ² here), and DDIM's last step, which ends at the smallest training sigma
-there. PNDM, KDPM2, DEIS and UniPC pass through other sigmas there, or combine other steps, and have nothing here.
+This holds for diffusers' defaults and Stable Diffusion 1's settings. The differences that remain are the timesteps,
+which diffusers rounds, the variance of the start (σ² there, 1 + σ² here), and DDIM's last step, which ends at the
+smallest training sigma there. PNDM, KDPM2, DEIS and UniPC use other sigmas there, or combine steps in another way, and
+have no equal here.
 """
 
 
-def find_named(given: Mapping[str, object], place: str) -> Found:
-    """As ``find_parameters``, with the words and the scheduler names of diffusers."""
-    found = find_parameters(given, WORDS, place)
+def find_named(reader: Reader, given: Mapping[str, object], place: str) -> Found:
+    """Return the parameters in ``given`` as ``reader.find`` does, with diffusers' scheduler names translated."""
+    found = reader.find(given, place)
     _without_guidance(found, place)
     word, value = found.get("scheduler", ("", None))
     if not word or value in SCHEDULERS:
@@ -57,16 +59,16 @@ def find_named(given: Mapping[str, object], place: str) -> Found:
 
 
 def _without_guidance(found: Found, place: str) -> None:
-    """diffusers computes any ``guidance_scale`` up to 1 without guidance, which is our ``cfg_scale`` 1."""
+    """Replace a ``guidance_scale`` up to 1, with which diffusers uses no guidance, by our ``cfg_scale`` 1."""
     word, value = found.get("cfg_scale", ("", None))
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if word == f"{place}guidance_scale" and is_number and 0 <= value <= 1:  # type: ignore[operator]  # a number
         found["cfg_scale"] = (word, 1.0)
 
 
-def named_schemas(leave: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
-    """The JSON schemas of the parameters, under diffusers' names where there are some."""
-    described = schemas(WORDS, leave)
+def named_schemas(reader: Reader, leave: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
+    """Return the JSON schemas of ``reader``, with diffusers' scheduler names."""
+    described = reader.schemas(leave)
     described["scheduler"] = {
         "type": ["string", "null"],
         "enum": [*CLASSES, *SCHEDULERS, None],

@@ -50,7 +50,7 @@ from tests.server.following import all_jobs
         ({"webhook_url": "ftp://example.org"}, "webhook_url", "https"),
         ({"webhook_url": 5}, "webhook_url", "https"),
         ({"webhook_events": ["finished"]}, "webhook_events", "webhook_url"),
-        ({"webhook_url": "https://example.org", "webhook_events": ["ended"]}, "webhook_events", "finished"),
+        ({"webhook_url": "https://example.org", "webhook_events": ["ended"]}, "webhook_events[0]", "finished"),
         ({"webhook_url": "https://example.org", "webhook_events": "finished"}, "webhook_events", "list"),
         ({"idempotency_key": ""}, "idempotency_key", "255"),
         ({"width": 4096, "height": 4096}, "width", "4194304"),

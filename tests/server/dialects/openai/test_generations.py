@@ -17,7 +17,7 @@ from PIL import Image
 
 from engine import GenerationRequest
 from server.dialects.openai import DIALECT
-from server.dialects.openai.body import asked, schema
+from server.dialects.openai.body import read_call, schema
 from tests.server.conftest import RunningServer
 from tests.server.dialects.openai.client import client_of, picture
 from tests.server.following import all_jobs, get, post, wait_for
@@ -101,7 +101,7 @@ def test_compression_is_the_quality(server: RunningServer) -> None:
     """On the lowest quality there is less than on the highest, which is the default."""
 
     def settings(**body: Any) -> int | None:
-        return asked({"prompt": "a", **body}, []).quality
+        return read_call({"prompt": "a", **body}, []).controls.picture_quality
 
     assert [settings(output_format="jpeg", output_compression=each) for each in (0, 1, 60, None)] == [0, 1, 60, 100]
     assert settings(output_compression=100) is None

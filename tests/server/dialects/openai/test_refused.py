@@ -11,7 +11,7 @@ import pytest
 from openai import OpenAI
 
 from server.dialects.openai import DIALECT
-from server.dialects.openai.body import asked
+from server.dialects.openai.body import read_call
 from server.problems import Problem
 from tests.server.conftest import RunningServer
 from tests.server.dialects.openai.client import client_of
@@ -55,7 +55,7 @@ def test_what_is_not_allowed_is_refused_by_name(server: RunningServer, field: st
 )
 def test_a_stream_is_of_one_picture(field: str, extra: dict[str, Any]) -> None:
     with pytest.raises(Exception, match=f"^{field}: .*stream"):
-        asked({"prompt": "a", "stream": True, **extra}, [])
+        read_call({"prompt": "a", "stream": True, **extra}, [])
 
 
 def test_a_size_is_refused_under_its_own_name(client: OpenAI) -> None:

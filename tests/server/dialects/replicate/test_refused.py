@@ -26,7 +26,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "input": {"input": None},
     "webhook": {"webhook": "ftp://example.org"},
     "webhook_completed": {"webhook_completed": "http://e.org", "webhook": "http://e.org"},
-    "webhook_events_filter": {"webhook": "http://e.org", "webhook_events_filter": ["finished"]},
+    "webhook_events_filter[0]": {"webhook": "http://e.org", "webhook_events_filter": ["finished"]},
     "stream": {"stream": 1},
     "else": {"else": 1},
 }

@@ -1,0 +1,161 @@
+"""Reads what a caller sends as parameters, and describes what may be sent, in the words of the caller's dialect.
+
+A dialect makes one ``Reader`` from dataclasses of parameters: ``GenerationRequest``, and the controls of its own calls.
+How a value is checked, read and described is known to the parameters' kinds. This module knows no dialect and no HTTP.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from engine import BadRequest, GenerationRequest, UnknownCheckpoint
+from engine.parameters import nullable, parameters_of, within
+from server.backends.checkpoints import ModelInfo
+from server.problems import Problem
+
+FRESH = GenerationRequest(seed=None)
+"""The defaults of the dialects whose callers expect a new picture from each call: a seed that is absent is drawn."""
+
+Found = dict[str, tuple[str, object]]
+"""A parameter's name → the caller's word for it, with the place where it was found, and its value."""
+
+T = TypeVar("T")
+
+_SHOWN = 80
+"""Characters of an unknown word that an error shows."""
+
+_HEAD = re.compile(r"[^.\[]*")
+"""The parameter in the name of a part of it, such as ``loras[0].strength``."""
+
+
+class Reader:
+    """Reads the parameters of some dataclasses, under their own names and under a dialect's words for them."""
+
+    def __init__(
+        self,
+        *defaults: object,
+        words: Mapping[str, str] | None = None,
+        hidden: Collection[str] = (),
+        null_is_absent: bool = True,
+    ) -> None:
+        """Make a reader.
+
+        Args:
+            defaults: An instance of each dataclass, which has the values of the parameters that are absent.
+            words: The dialect's words, and the names of the parameters that they stand for.
+            hidden: The parameters that callers can name by the dialect's word alone.
+            null_is_absent: Whether null stands for every parameter's default, and not for a value of its own.
+        """
+        self._defaults = {type(each): each for each in defaults}
+        self._null_is_absent = null_is_absent
+        self._parameters = {name: each for cls in self._defaults for name, each in parameters_of(cls).items()}
+        own = {name: name for name in self._parameters if name not in hidden and name not in (words or {})}
+        self.words: Mapping[str, str] = {**(words or {}), **own}
+        """The words that callers may use → the names of the parameters."""
+
+    def find(self, given: Mapping[str, object], place: str = "") -> Found:
+        """Return the parameters in ``given``, which was found at ``place``, such as ``input.``.
+
+        Raises ``Problem`` for an unknown word, and ``BadRequest`` where two words stand for one parameter.
+        """
+        found: Found = {}
+        for word, value in given.items():
+            if word not in self.words:
+                raise unknown(place + word, self.words)
+            if value is None and self._null_is_absent:
+                continue
+            name = self.words[word]
+            if name in found:
+                raise BadRequest(place + word, value, f"nothing beside {found[name][0]}, which says the same")
+            found[name] = (place + word, value)
+        return found
+
+    def read(self, cls: type[T], found: Found, base: T | None = None) -> T:
+        """Return the ``cls`` that ``found`` describes; what is absent is as in ``base``, or else in the defaults.
+
+        Raises ``BadRequest``, in the caller's words, for a value that is not allowed.
+        """
+        known, values = parameters_of(cls), {}
+        for name, (word, value) in found.items():
+            if name in known:
+                with within(word):
+                    values[name] = known[name].kind.from_json(value)
+        defaults: Any = self._defaults[cls] if base is None else base
+        with worded(words_of(found)):
+            made: T = dataclasses.replace(defaults, **values)
+        return made
+
+    def from_text(self, query: Mapping[str, str]) -> dict[str, object]:
+        """Return a query's texts as the values that they spell. ``read`` refuses a text that spells none."""
+        values: dict[str, object] = {}
+        for word, text in query.items():
+            with within(word):
+                values[word] = self._parameters[self.words[word]].kind.from_text(text) if word in self.words else text
+        return values
+
+    def schemas(self, leave: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+        """Return the JSON schema of each word that callers may use, but those in ``leave``."""
+        return {word: self._schema(name) for word, name in self.words.items() if word not in leave}
+
+    def _schema(self, name: str) -> dict[str, Any]:
+        each = self._parameters[name]
+        default = next(getattr(made, name) for cls, made in self._defaults.items() if name in parameters_of(cls))
+        schema = nullable(each.kind.schema()) if self._null_is_absent else each.kind.schema()
+        return {**schema, "default": each.kind.to_json(default), "description": each.help}
+
+
+def unknown(word: str, known: Collection[str]) -> Problem:
+    """Return the problem, with status 400, that ``word`` is none of the ``known`` words."""
+    word = word[:_SHOWN].encode("utf-8", "backslashreplace").decode()  # it may hold half of a surrogate pair
+    nearest = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    hint = f"; nearest: {', '.join(nearest)}" if nearest else f": {', '.join(known)}"
+    return Problem(
+        status=400,
+        kind="unknown_parameter",
+        title="Unknown parameter",
+        detail=f"{word}: there is no such parameter, or it is not supported; expected only known parameters{hint}",
+        field=word,
+    )
+
+
+def ensure_known(found: Found, models: Iterable[ModelInfo]) -> None:
+    """Raise ``UnknownCheckpoint``, with all models, if a model is named that is none of ``models``."""
+    word, value = found.get("model", ("", None))
+    known = list(models)
+    if isinstance(value, str) and not any(value in (info.name, info.file) for info in known):
+        raise UnknownCheckpoint(word, value, f"one of {', '.join(info.name for info in known)}")
+
+
+def words_of(found: Found) -> dict[str, str]:
+    """Return each parameter's name with the caller's word for it."""
+    return {name: word for name, (word, _) in found.items()}
+
+
+@contextlib.contextmanager
+def worded(words: Mapping[str, str]) -> Iterator[None]:
+    """Make the errors raised inside name the caller's word for a parameter. ``words``: as ``words_of`` returns them."""
+    try:
+        yield
+    except BadRequest as error:
+        word = _worded(error.field, words)
+        if word == error.field:
+            raise
+        raise type(error)(word, error.value, error.allowed) from None
+    except Problem as problem:
+        word = _worded(problem.field or "", words)
+        if problem.field is None or word == problem.field:
+            raise
+        detail = word + problem.detail.removeprefix(problem.field)
+        raise dataclasses.replace(problem, field=word, detail=detail) from None
+
+
+def _worded(field: str, words: Mapping[str, str]) -> str:
+    """Return ``field`` with the caller's word for the parameter that it is, or that it is a part of."""
+    match = _HEAD.match(field)
+    assert match is not None  # the pattern allows nothing
+    return words.get(match[0], match[0]) + field[match.end() :]
