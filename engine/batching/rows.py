@@ -16,7 +16,7 @@ from torch import Tensor
 from engine.device.transfer import to_device
 
 _MOST_REPEATS = 4
-"""A conditioning is repeated at most so often to share a UNet call with a longer one."""
+"""A conditioning is repeated at most this often to share a UNet call with a longer one."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,11 @@ class Row:
 
 
 def groups_of(rows: Sequence[Row], *, exact: bool) -> list[list[int]]:
-    """Which rows may share calls: in exact mode those of one length, and all paired or none; in fast mode whom a common
-    length suits."""
+    """The rows' numbers, in groups that may share calls.
+
+    In exact mode a group has one conditioning length, and all of its rows are paired or none; in fast mode it has those
+    whose lengths have a small common multiple.
+    """
     lengths = [row.conditioning.shape[1] for row in rows]
     groups: list[list[int]] = []
     if exact:
@@ -49,7 +52,7 @@ def groups_of(rows: Sequence[Row], *, exact: bool) -> list[list[int]]:
 
 
 def units_of(group: Sequence[int], rows: Sequence[Row], unit: int) -> list[list[int]]:
-    """``group`` in units of one owner's rows, a short one filled up with its first row."""
+    """``group`` in units of one owner's rows; a short unit is filled up with its first row."""
     units: list[list[int]] = []
     for _, own in itertools.groupby(group, key=lambda i: rows[i].owner):
         queue = list(own)
@@ -58,9 +61,9 @@ def units_of(group: Sequence[int], rows: Sequence[Row], unit: int) -> list[list[
 
 
 def inputs_of(rows: Sequence[Row], size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """x (P, 4, h, w), times (P,) float32 and conditioning (size, L, width) of a call; the first row fills up.
+    """The x (P, 4, h, w), times (P,) float32 and conditioning (size, L, width) of a call.
 
-    P is half of ``size`` where all rows are in pairs, else ``size``.
+    The first row fills missing ones up. P is half of ``size`` where all rows are in pairs, else ``size``.
     """
     padded = filled_up(rows, size)
     length = math.lcm(*(row.conditioning.shape[1] for row in rows))
@@ -82,9 +85,9 @@ def in_pairs(rows: Sequence[Row]) -> bool:
     return all(other is not None and row.paired and row.x is other.x for row, other in couples)
 
 
-def random_rows(like: Row, count: int) -> list[Row]:
-    """Different rows, or pairs of rows, of random values, the same each time."""
-    generator = torch.Generator().manual_seed(0)
+def random_rows(like: Row, count: int, seed: int = 0) -> list[Row]:
+    """``count`` different rows, or pairs of rows, like this one, with random values that depend on ``seed`` alone."""
+    generator = torch.Generator().manual_seed(seed)
     rows: list[Row] = []
     for place in range(count):
         conditioning = torch.randn(like.conditioning.shape, generator=generator).to(like.conditioning)

@@ -1,7 +1,8 @@
-"""Which larger UNet calls give each unit of rows the bits of a call of its own: found out by trial.
+"""Which larger UNet calls give each unit of rows the bits of a call of its own.
 
-Kernels are chosen by the whole shape; whether they add up alike follows from the shape alone, and is tried out once
-for each. Knows no network: it is handed the call.
+The proof lies in the operations: each is probed for any other order of its sums before its rows share a call
+(``engine.networks.probes``). A trial of the whole call confirms what lies around them: fused kernels, graphs, and the
+way in which rows are put together. Knows no network: it is handed the call.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from torch import Tensor
 
 from engine.batching.rows import Row, random_rows
 from engine.device.memory import out_of_memory
+from engine.networks.pieces import same_bits
 
 _WISHES_BEFORE_TRYING = 16
-"""A size is tried out once it would have been of use so often: the trial takes as long as some steps."""
+"""A size is tried once it would have been of use this often: the trial takes as long as some steps."""
+
+_COMPARED, _MOST_CALLS = 1 << 16, 8
+"""Values of the output that a trial compares, in this many calls at most: those of small pictures are few."""
 
 _Case: TypeAlias = tuple[int, torch.Size, torch.Size, bool]
 
@@ -35,9 +40,10 @@ class Trials:
         return self._alike.get(_case(size, like))
 
     def wish(self, sizes: Sequence[int], rows: int, like: Row) -> int | None:
-        """``rows`` rows are to be computed, and ``sizes``, falling, may be tried: the one whose trial is due, if any.
+        """The one of ``sizes`` whose trial is due, if any, where ``rows`` rows like this one are to be computed.
 
-        Only the largest size that is not settled is wished for, lest smaller ones be tried in vain.
+        ``sizes`` fall, and may all be tried. Only the largest one that is not settled counts as wished for, since the
+        smaller ones are not needed where it can be used.
         """
         for size in sizes:
             verdict = self.verdict(size, like)
@@ -49,20 +55,25 @@ class Trials:
         return None
 
     def settle(self, size: int, like: Row, call: Callable[[list[Row], int], Tensor]) -> bool:
-        """Try ``size`` out; False where memory ran out, so that it is to be tried another time."""
-        probes = random_rows(like, size)
+        """Try ``size``; False where memory ran out, so that it is to be tried another time."""
+        calls = min(_MOST_CALLS, -(-_COMPARED // (size * like.x.numel())))
         try:
-            whole = call(probes, size).clone()
-            self._alike[_case(size, like)] = all(
-                torch.equal(call(probes[i : i + self._unit], self._unit), whole[i : i + self._unit])
-                for i in range(0, size, self._unit)
-            )
+            alike = all(self._gives_equal_bits(random_rows(like, size, seed), call) for seed in range(calls))
         except Exception as error:
             if not out_of_memory(error):
                 raise
             del self._wishes[_case(size, like)]
             return False
+        self._alike[_case(size, like)] = alike
         return True
+
+    def _gives_equal_bits(self, rows: list[Row], call: Callable[[list[Row], int], Tensor]) -> bool:
+        """Whether one call of all ``rows`` gives each unit of them what a call of its own gives."""
+        whole = call(rows, len(rows)).clone()
+        units = range(0, len(rows), self._unit)
+        return all(
+            same_bits(call(rows[i : i + self._unit], self._unit), whole[i : i + self._unit].contiguous()) for i in units
+        )
 
 
 def _case(size: int, like: Row) -> _Case:

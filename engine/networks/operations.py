@@ -6,8 +6,7 @@ Pictures are (R, C, h, w), in memory as ``layout`` says; tokens (R, n, C). Knows
 from __future__ import annotations
 
 import copy
-import importlib
-import logging
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -19,29 +18,22 @@ from torch.nn import functional
 
 from engine.networks import onednn
 from engine.networks.doubling import interleaved
+from engine.networks.fusing import fused_kernels
 from engine.networks.hints import Hints
-
-_log = logging.getLogger(__name__)
-
-_TRIALS = 4
-_COMPARED = 1 << 19
-"""Two ways of computing count as alike after so many trials, or so many values: rounding hides most differences."""
-
-_MOST_CASES = 20_000
-"""So many operations' shapes are remembered: of more pictures' sizes than anybody uses."""
+from engine.networks.pieces import Operation, Pieces, Probes, in_pieces
+from engine.networks.probes import attention_probes, convolution_probes, linear_probes
 
 _LARGE_CONVOLUTION = 3_000_000
-"""Weights from which on a convolution of pictures that are not channels_last gains by oneDNN's layout: over few pixels
-it is the weights that take long, over many the pictures are rearranged for nothing."""
+"""Weights from which a convolution of pictures that are not channels_last is faster in oneDNN's layout. Such layers see
+few pixels, and moving the weights takes most of the time; over many pixels, rearranging the pictures costs more."""
 
 
 class Operations:
     """The operations. With ``unit``, a row's result has the same bits in a call of any number of rows as in ``unit``.
 
-    Kernels of convolutions, matrix products and attention are chosen by the whole shape, and may add up in another
-    order where there are more rows, as may a CPU's group norm. Each of these operations therefore finds out, the first
-    time that it meets a shape, in how large pieces its rows come out as they do in pieces of ``unit`` rows, and keeps
-    to that. All else works row by row.
+    Convolutions, matrix products and attention run in the largest pieces for which probes show that they add up as
+    pieces of ``unit`` rows do: ``pieces`` and ``probes`` say how. Norms and activations run in units on a CPU. All else
+    moves values, or rounds single sums and products, with the same result in any order.
     """
 
     def __init__(
@@ -53,17 +45,15 @@ class Operations:
         prepack: bool = False,
         hints: Hints | None = None,
     ) -> None:
-        """``prepack``: weights are laid out as oneDNN has them. ``hints``: where the search for pieces begins."""
+        """``prepack`` has weights laid out as oneDNN does; ``hints`` say where the search for pieces begins."""
         self.layout = layout
         self._prepack = prepack
         self._unit = unit
         self._kernels = kernels
-        self._hints = hints or Hints()
-        self.pieces: dict[tuple[Any, ...], int] = {}
-        """Rows that each operation is given at a time, where that was tried out."""
+        self._pieces = Pieces(hints or Hints())
 
     def for_rows_of(self, count: int) -> Operations:
-        """The same for rows each of which stands for ``count``; the unit is a multiple of that."""
+        """The operations for rows each of which stands for ``count`` rows; the unit is a multiple of ``count``."""
         if count == 1:
             return self
         assert self._unit is None or self._unit % count == 0
@@ -95,7 +85,7 @@ class Operations:
         return onednn.linear_weight(weight) if self._prepack else weight
 
     def convolve(self, x: Tensor, layer: nn.Conv2d, *, bias: bool = True) -> Tensor:
-        """``layer`` of pictures; without its bias where somebody else adds that."""
+        """``layer`` of pictures; without its bias where the caller adds that."""
         if self._is_linear(layer):
             weight = layer.weight if layer.weight.is_mkldnn else layer.weight.flatten(1)
             return self.pictures(self.linear(tokens(x), weight, layer.bias if bias else None), x)
@@ -127,7 +117,9 @@ class Operations:
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """(R, …, n) → (R, …, m) with a weight (m, n)."""
         linear = onednn.linear if weight.is_mkldnn else functional.linear
-        return self._by_rows(("linear", weight.shape, bias is None), lambda x: linear(x, weight, bias), x)
+        kind = ("linear", weight.shape, bias is None)
+        probes = functools.partial(linear_probes, linear, x, weight, bias)
+        return self._by_rows(kind, lambda x: linear(x, weight, bias), x, probes=probes)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
         """Attention of tokens (R, n, C) to (R, m, C) → (R, n, C)."""
@@ -137,10 +129,11 @@ class Operations:
             out = functional.scaled_dot_product_attention(q, k, v)
             return out.transpose(1, 2).flatten(2)
 
-        return self._by_rows("attend", attended, query, key, value)
+        probes = functools.partial(attention_probes, attended, query, key, value, heads)
+        return self._by_rows(("attend", heads), attended, query, key, value, probes=probes)
 
     def group_norm(self, x: Tensor, layer: nn.GroupNorm, *, shift: Tensor | None = None, silu: bool = True) -> Tensor:
-        """``layer`` of pictures + ``shift``, (R, C) or (C,), then SiLU unless told otherwise."""
+        """``layer`` of pictures + ``shift``, (R, C) or (C,), then SiLU unless ``silu`` is False."""
         if self._kernels is not None:
             normed: Tensor = self._kernels.group_norm(
                 x, shift, layer.weight, layer.bias, layer.num_groups, layer.eps, silu
@@ -150,11 +143,10 @@ class Operations:
             x = x + shift[..., None, None]
 
         def normed_of(x: Tensor) -> Tensor:
-            return functional.group_norm(x, layer.num_groups, layer.weight, layer.bias, layer.eps)
+            x = functional.group_norm(x, layer.num_groups, layer.weight, layer.bias, layer.eps)
+            return functional.silu(x, inplace=True) if silu else x
 
-        # a CPU shares a large picture's channels_last pixels out among its threads, as the rows are fewer or more
-        x = self._by_rows(("group_norm", layer.num_groups), normed_of, x)
-        return functional.silu(x, inplace=True) if silu else x
+        return self.in_units(normed_of, x)
 
     def layer_norm(self, x: Tensor, layer: nn.LayerNorm) -> Tensor:
         """``layer`` of tokens."""
@@ -162,7 +154,11 @@ class Operations:
             normed: Tensor
             _, normed = self._kernels.add_layer_norm(x, None, layer.weight, layer.bias, layer.eps)
             return normed
-        return functional.layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)
+
+        def normed_of(x: Tensor) -> Tensor:
+            return functional.layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)
+
+        return self.in_units(normed_of, x)
 
     def add_layer_norm(self, x: Tensor, y: Tensor, layer: nn.LayerNorm) -> tuple[Tensor, Tensor]:
         """x + y of tokens, and ``layer`` of that."""
@@ -181,8 +177,16 @@ class Operations:
         if self._kernels is not None:
             out: Tensor = self._kernels.gated(x)
             return out
-        hidden, gate = x.chunk(2, dim=-1)
-        return hidden * functional.gelu(gate)
+
+        def gated_of(x: Tensor) -> Tensor:
+            hidden, gate = x.chunk(2, dim=-1)
+            return hidden * functional.gelu(gate)
+
+        return self.in_units(gated_of, x)
+
+    def silu(self, x: Tensor) -> Tensor:
+        """x · sigmoid(x) of rows."""
+        return self.in_units(functional.silu, x)
 
     def _is_linear(self, layer: nn.Conv2d) -> bool:
         """Whether it is a linear layer of the tokens, which are the pictures as they lie there."""
@@ -198,87 +202,57 @@ class Operations:
 
     def _convolved(self, x: Tensor, layer: nn.Conv2d, *, bias: bool) -> Tensor:
         """``layer`` of pictures, in any layout."""
-        stride, padding = layer.stride, layer.padding
-        assert isinstance(padding, tuple)
-
-        def convolved(x: Tensor) -> Tensor:
-            if layer.weight.is_mkldnn:
-                return onednn.convolve(x, layer, layer.bias if bias else None)
-            return functional.conv2d(x, layer.weight, layer.bias if bias else None, stride, padding)
-
-        return self._by_rows(("convolve", layer.weight.shape, stride, bias), convolved, x)
+        offset = layer.bias if bias else None
+        kind = ("convolve", layer.weight.shape, layer.stride, layer.padding, offset is None)
+        probes = functools.partial(convolution_probes, _convolve, x, layer, offset)
+        return self._by_rows(kind, lambda x: _convolve(x, layer, offset), x, probes=probes)
 
     def pieces_of(self, rows: int) -> Counter[int]:
-        """How many operations on ``rows`` rows are given how many at a time, of those that were tried."""
-        tried = self.pieces.items()
-        return Counter(size for (_, unit, first, *_), size in tried if unit == self._unit and first[0] == rows)
+        """How many operations on ``rows`` rows are given how many at a time, of those that were probed."""
+        return Counter() if self._unit is None else self._pieces.count(rows, self._unit)
 
-    def _by_rows(self, kind: Any, operation: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        rows, unit = inputs[0].shape[0], self._unit
-        if unit is None or rows <= unit:
+    def in_units(self, operation: Operation, *inputs: Tensor) -> Tensor:
+        """``operation`` of ``inputs``, on a CPU in pieces of a unit of rows; for what no probe makes visible.
+
+        The threads of a CPU split an operation's values by their number. The last values of a thread's share may be
+        computed by other instructions (the exponential of a SiLU has two forms in torch), and a group norm's sums are
+        cut where the shares are. On a GPU torch computes these operations row by row.
+        """
+        if self._unit is None or inputs[0].device.type != "cpu":
             return operation(*inputs)
-        case = (kind, unit, *(given.shape for given in inputs))
-        if case not in self.pieces:
-            if len(self.pieces) >= _MOST_CASES:
-                self.pieces.clear()
-            hint = self._hints.piece(case) or rows
-            first = rows if hint % unit else min(hint, rows)
-            self.pieces[case] = self._largest_piece(operation, *inputs, unit=unit, first=first)
-            self._hints.note_piece(case, self.pieces[case])
-        return _in_pieces(operation, inputs, self.pieces[case])
+        return in_pieces(operation, inputs, self._unit)
 
-    def _largest_piece(self, operation: Callable[..., Tensor], *inputs: Tensor, unit: int, first: int) -> int:
-        """Rows in the largest pieces, from ``first`` on downwards, that come out as pieces of ``unit`` rows do."""
-        size, compared = first, 0
-        generator = torch.Generator(inputs[0].device).manual_seed(0)
-        for _ in range(_TRIALS):
-            if size == unit or compared >= _COMPARED:
-                break
-            if compared:
-                inputs = tuple(torch.empty_like(given).normal_(generator=generator) for given in inputs)
-            by_unit = _in_pieces(operation, inputs, unit)
-            while size > unit and not torch.equal(_in_pieces(operation, inputs, size), by_unit):
-                size = max(unit, size // 2)
-            compared += by_unit.numel()
-        return size
+    def _by_rows(self, kind: Any, operation: Operation, *inputs: Tensor, probes: Callable[[], Probes]) -> Tensor:
+        if self._unit is None:
+            return operation(*inputs)
+        return self._pieces.compute(kind, self._unit, operation, inputs, probes)
 
 
 def operations_for(
     device: torch.device, dtype: torch.dtype, *, fused: bool, unit: int | None = None, hints: Hints | None = None
 ) -> Operations:
-    """The operations for networks on ``device`` in ``dtype``; ``fused`` by kernels where Triton is there, and works.
+    """The operations for networks on ``device`` in ``dtype``; ``fused`` by kernels where Triton is installed and works.
 
-    A CPU's group norm of channels_last loses digits, which float32 is there to keep.
+    A CPU's group norm of channels_last loses digits, so that float32 pictures are not laid out like that.
     """
     plain = device.type == "cpu" and dtype == torch.float32
     layout = torch.contiguous_format if plain else torch.channels_last
-    kernels = _kernels(device) if fused else None
+    kernels = fused_kernels(device) if fused else None
     prepack = onednn.available(device, dtype)
     return Operations(layout=layout, unit=unit, kernels=kernels, prepack=prepack, hints=hints)
 
 
-def _kernels(device: torch.device) -> ModuleType | None:
-    try:
-        kernels = importlib.import_module("engine.networks.kernels")
-        x = torch.zeros(1, 2, 32, device=device)
-        kernels.add_layer_norm(x, x, x[0, 0], x[0, 0], 1e-5)
-    except Exception as error:  # no Triton, no compiler for its launchers, no such architecture
-        _log.warning("no fused kernels: %s", error)
-        return None
-    return kernels
-
-
 def fixed(weight: Tensor) -> nn.Parameter:
-    """A weight that is not trained."""
+    """``weight`` as a parameter that is not trained."""
     return nn.Parameter(weight, requires_grad=False)
-
-
-def _in_pieces(operation: Callable[..., Tensor], inputs: tuple[Tensor, ...], size: int) -> Tensor:
-    if inputs[0].shape[0] <= size:
-        return operation(*inputs)
-    return torch.cat([operation(*piece) for piece in zip(*(given.split(size) for given in inputs), strict=True)])
 
 
 def tokens(x: Tensor) -> Tensor:
     """Pictures (R, C, h, w) → tokens (R, h·w, C); no copy where the layout is channels_last."""
     return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _convolve(x: Tensor, layer: nn.Conv2d, bias: Tensor | None) -> Tensor:
+    if layer.weight.is_mkldnn:
+        return onednn.convolve(x, layer, bias)
+    return functional.conv2d(x, layer.weight, bias, layer.stride, layer.padding)

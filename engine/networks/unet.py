@@ -19,7 +19,6 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
-from torch.nn import functional
 
 from engine.networks.doubling import before_doubling
 from engine.networks.operations import Operations, fixed, tokens
@@ -94,10 +93,10 @@ class Unet:
     def shifts(self, times: Tensor, operations: Operations) -> Tensor:
         """What the times (P,) add to each residual block's first convolution, its bias included: (P, all channels)."""
         angles = times[:, None] * self._frequencies
-        embedding = torch.cat([angles.cos(), angles.sin()], dim=1).to(self.dtype)
+        embedding = operations.in_units(_sinusoids, angles).to(self.dtype)
         layers = self._module.time_embedding
-        hidden = functional.silu(operations.linear(embedding, layers.linear_1.weight, layers.linear_1.bias))
-        hidden = functional.silu(operations.linear(hidden, layers.linear_2.weight, layers.linear_2.bias))
+        hidden = operations.silu(operations.linear(embedding, layers.linear_1.weight, layers.linear_1.bias))
+        hidden = operations.silu(operations.linear(hidden, layers.linear_2.weight, layers.linear_2.bias))
         return operations.linear(hidden, self._shift, self._shift_bias)
 
     def pieces(self, rows: int) -> Counter[int]:
@@ -183,3 +182,7 @@ def _attentions(block: nn.Module) -> Sequence[Transformer2DModel | None]:
 def _places(layers: Sequence[nn.Module], sizes: Sequence[int]) -> dict[nn.Module, slice]:
     ends = itertools.accumulate(sizes, initial=0)
     return {layer: slice(*ends_of) for layer, ends_of in zip(layers, itertools.pairwise(ends), strict=True)}
+
+
+def _sinusoids(angles: Tensor) -> Tensor:
+    return torch.cat([angles.cos(), angles.sin()], dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import logging
 import subprocess
@@ -24,7 +25,7 @@ from engine.folders import cache_folder
 from engine.networks import hints as hints_module
 from engine.networks import operations as operations_module
 from engine.networks.hints import Hints, hints_file
-from engine.networks.operations import Operations
+from engine.networks.pieces import Pieces
 from tests.requests import same, small
 
 PROJECT = Path(__file__).parent.parent.parent.parent
@@ -202,7 +203,7 @@ def test_only_the_latest_shapes_are_kept() -> None:
 
 
 class Counted:
-    """A search for the pieces of an operation that computes more than ``most`` rows otherwise."""
+    """An operation that computes more than ``most`` rows in another way, and counts its calls."""
 
     def __init__(self, most: int) -> None:
         self.calls = 0
@@ -213,17 +214,23 @@ class Counted:
         return x + (0 if len(x) <= self.most else len(x))
 
 
+def sizes_of(operation: Callable[[Tensor], Tensor], x: Tensor, hints: Hints) -> dict[tuple[Any, ...], int]:
+    """The sizes of pieces found for one operation; all probes are ``x`` itself."""
+    pieces = Pieces(hints)
+    result = pieces.compute("test", 2, operation, (x,), lambda: itertools.repeat((operation, (x,))))
+    assert torch.equal(result, x)
+    return pieces.sizes
+
+
 @pytest.mark.parametrize(("hint", "found"), [(4, 4), (8, 4), (2, 2), (32, 4), (3, 4)])
 def test_a_hint_is_where_the_search_begins_and_no_more(hint: int, found: int) -> None:
     x = torch.zeros(16, 1 << 15)
-    case = ("test", 2, x.shape)
+    case = ("test", 2, (*x.shape, *x.stride()))
     hints = Hints()
     hints.note_piece(case, hint)
     operation, unhinted = Counted(4), Counted(4)
-    operations = Operations(unit=2, hints=hints)
-    assert torch.equal(operations._by_rows("test", operation, x), x)
-    assert (operations.pieces, hints.piece(case)) == ({case: found}, found)
-    Operations(unit=2)._by_rows("test", unhinted, x)
+    assert (sizes_of(operation, x, hints), hints.piece(case)) == ({case: found}, found)
+    sizes_of(unhinted, x, Hints())
     assert operation.calls < unhinted.calls or hint not in (2, 4, 8)
 
 
