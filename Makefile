@@ -9,7 +9,7 @@ TRITON := $(VENV)/triton
 LOCK := constraints.txt
 ARGUMENTS ?=
 
-.PHONY: image serve test kernels starter bench lint types check format update clean
+.PHONY: image serve test all-tests kernels starter bench lint types check format update clean
 
 image: $(READY)  ## make the workflow's picture
 	$(RUN) -m engine.generate
@@ -17,7 +17,10 @@ image: $(READY)  ## make the workflow's picture
 serve: $(READY)  ## serve pictures over HTTP; settings are SD_… variables, or flags in ARGUMENTS="--port 8080"
 	$(RUN) -m server $(ARGUMENTS)
 
-test: $(READY)  ## run the tests
+test: $(READY)  ## run the tests, except those marked slow
+	$(RUN) -m pytest -m 'not slow'
+
+all-tests: $(READY)  ## run all tests, as CI does
 	$(RUN) -m pytest
 
 starter: $(READY)  ## train models/starter.safetensors from scratch, or go on where it stopped
@@ -36,7 +39,7 @@ types: $(READY)
 kernels: $(TRITON)  ## run the GPU's kernels in Triton's interpreter, on Linux without a GPU
 	PYTHONPATH=$(TRITON) TRITON_INTERPRET=1 $(RUN) -m pytest tests/engine/networks/test_kernels.py
 
-check: lint types test  ## everything that CI checks
+check: lint types all-tests  ## everything that CI checks
 
 format: $(READY)  ## put the code into shape
 	$(RUN) -m ruff format .

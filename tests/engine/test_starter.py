@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from engine import Engine, EngineConfig, GenerationRequest
 from engine.folders import SHIPPED_MODELS
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (1, 2, 3)
 
 

@@ -27,6 +27,8 @@ from models.starter.train_unet import UnetStage
 from models.starter.train_vae import VaeStage, crops, psnr
 from models.starter.world import draw_scene
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 CAPTIONS = write_captions(TINY.scenes, TINY.captions, CPU)
 

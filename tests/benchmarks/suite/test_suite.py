@@ -21,6 +21,8 @@ from benchmarks.suite.options import parser, plan_of
 from benchmarks.suite.plan import SECTIONS, Variant
 from tests.benchmarks.made_reports import plan
 
+pytestmark = pytest.mark.slow
+
 LOADED = ("load", "pictures")
 ROOT = Path(__file__).resolve().parents[3]
 
