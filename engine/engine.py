@@ -32,8 +32,7 @@ class Engine:
     Where ``config.checkpoint`` names a checkpoint, it is loaded before the constructor returns; otherwise the first
     request that needs one waits for it. ``observer`` is entered around each stage of the engine's work.
 
-    Raises ``BadRequest`` for a device that is not there, ``UnknownCheckpoint``, ``BrokenCheckpoint``, and
-    ``EngineError`` where CLIP's vocabulary is out of reach.
+    Raises ``BadRequest`` for a device that is not there, ``UnknownCheckpoint`` and ``BrokenCheckpoint``.
     """
 
     def __init__(self, config: EngineConfig | None = None, *, observer: Observer | None = None) -> None:

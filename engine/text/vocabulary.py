@@ -1,65 +1,62 @@
-"""CLIP's vocabulary: text → token ids, by byte-pair encoding.
+"""Turns text into CLIP's token ids by byte-pair encoding, with the vocabulary that ships with the engine.
 
-It comes with a package on Python 3.10 to 3.12, and from the model hub on later ones.
+Knows no prompt syntax, no chunks and no text encoder.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.errors import EngineError
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import BPE
 
-HUB_NAME = "openai/clip-vit-large-patch14"
-_FILES = ("vocab.json", "merges.txt")
+_MERGES = Path(__file__).parent / "merges.txt"
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+_WORD_END = "</w>"
+_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+"""What CLIP takes for a word: a contraction's end, letters, one digit, or a run of other signs."""
 
 
 @functools.cache
 def encoder() -> Callable[[str], list[int]]:
-    """What turns text into CLIP's token ids, without start and end; the text is normalised to NFC.
+    """Return the function that turns text into CLIP's token ids, without start and end of text.
 
-    Raises ``EngineError`` where the vocabulary is out of reach.
+    It lowercases the text and normalises it to NFC. Source: Radford et al., Learning Transferable Visual Models From
+    Natural Language Supervision (arXiv 2103.00020), and its published vocabulary.
     """
-    try:
-        from instant_clip_tokenizer import Tokenizer
-    except ImportError:
-        return _encoder_from_hub()
-    encode: Callable[[str], list[int]] = Tokenizer().encode
-    return encode
-
-
-def _encoder_from_hub() -> Callable[[str], list[int]]:
-    # From the module itself: transformers replaces its package by another object at the end of the import, so that
-    # a thread that waited for it finds nothing in what it was given.
-    from transformers.models.clip.tokenization_clip import CLIPTokenizer
-
-    try:
-        # CLIPTokenizer.from_pretrained makes do with an empty vocabulary where there are no files.
-        vocabulary, merges = (_file_from_hub(name).read_text(encoding="utf-8") for name in _FILES)
-    except Exception as error:
-        raise EngineError(
-            "CLIP's vocabulary is out of reach: the package instant-clip-tokenizer, which carries it, has wheels for "
-            f"Python 3.10 to 3.12 only, and {' and '.join(_FILES)} of the model hub's {HUB_NAME} could not be had: "
-            f"{error}"
-        ) from error
-    pairs = [tuple(line.split()) for line in merges.splitlines() if line.strip() and not line.startswith("#version")]
-    backend = CLIPTokenizer(vocab=json.loads(vocabulary), merges=pairs).backend_tokenizer
+    merges = _merges()
+    words = [*_byte_letters(), *(letter + _WORD_END for letter in _byte_letters()), *map("".join, merges), _START, _END]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    model = BPE(vocabulary, merges, end_of_word_suffix=_WORD_END, unk_token=_END)
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.add_special_tokens([AddedToken(word, special=True) for word in (_START, _END)])
 
     def encode(text: str) -> list[int]:
-        ids: list[int] = backend.encode(text, add_special_tokens=False).ids
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     return encode
 
 
-def _file_from_hub(name: str) -> Path:
-    """From the hub's cache, without asking the network, or downloaded."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+def _merges() -> list[tuple[str, str]]:
+    """Read the pairs that are merged, the most frequent first; the file opens with their licence."""
+    _, _, lines = _MERGES.read_text(encoding="utf-8").partition("\n---\n")
+    pairs = (line.split() for line in lines.splitlines())
+    return [(first, second) for first, second in pairs]
 
-    try:
-        return Path(hf_hub_download(HUB_NAME, name, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return Path(hf_hub_download(HUB_NAME, name))
+
+def _byte_letters() -> list[str]:
+    """Return the letter that stands for each byte, in the vocabulary's order: printable bytes stand for themselves."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(256 - len(printable))]
