@@ -5,23 +5,26 @@ from __future__ import annotations
 import dataclasses
 import functools
 import weakref
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from engine.batching.trajectory import check
 from engine.config import EngineConfig
 from engine.device.devices import settle, torch_device, torch_dtype
 from engine.device.memory import free_bytes
+from engine.errors import BadRequest
 from engine.handle import GenerationResult, Handle, Listener
 from engine.models import catalog
 from engine.request import GenerationRequest
-from engine.running.job import Job, Model
+from engine.running.checking import check, check_request
+from engine.running.execution import Execution
 from engine.running.loading import Loader, resident_size
 from engine.running.loop import Loop, as_ours
-from engine.running.observer import Observer
+from engine.running.model import Model
+from engine.running.observer import Observer, Unobserved
 from engine.running.pool import Pool
 from engine.text.vocabulary import encoder
+from engine.workflow.workflow import Place, Workflow
 
 _SHARE_OF_FREE_MEMORY = 0.75  # the rest is for activations, conditioning and pictures
 
@@ -45,7 +48,8 @@ class Engine:
         named = self.config.checkpoint
         first = catalog.resolve(named, self.config.models_folders) if named is not None else None
         rows = self.config.call_sizes(gpu=self.device.type == "cuda")[-1]
-        self._loop = Loop(device=self.device, capacity=self.config.max_in_flight, rows=rows, observer=observer)
+        self._observer = observer or Unobserved()
+        self._loop = Loop(device=self.device, capacity=self.config.max_in_flight, rows=rows, observer=self._observer)
         # none of these has a reference to self: see _close
         self._loader = Loader(self.config, self.device, self.dtype, self._loop.warm_up)
         size_of = functools.partial(resident_size, dtype=self.dtype)
@@ -58,9 +62,11 @@ class Engine:
                 self.close()
                 raise as_ours(error) from None
 
-    def generate(self, request: GenerationRequest | None = None) -> GenerationResult:
-        """The result of ``request``; blocks until it is there. Raises what ``submit`` and ``Handle.result`` raise."""
-        handle = self.submit(request or GenerationRequest())
+    def generate(
+        self, wanted: GenerationRequest | Workflow | None = None, *, keep: Sequence[Place] = ()
+    ) -> GenerationResult:
+        """The result of ``wanted``; blocks until it is there. Raises what ``submit`` and ``Handle.result`` raise."""
+        handle = self.submit(wanted if wanted is not None else GenerationRequest(), keep=keep)
         try:
             return handle.result()
         except BaseException:
@@ -69,33 +75,63 @@ class Engine:
 
     def submit(
         self,
-        request: GenerationRequest,
+        wanted: GenerationRequest | Workflow,
         *,
         previews: bool = False,
         listen: Listener | None = None,
         owner: Hashable = None,
+        keep: Sequence[Place] = (),
     ) -> Handle:
-        """Accept ``request`` and return at once; requests in flight share the device's work.
+        """Accept a request or a workflow and return at once; workflows in flight share the device's work.
 
-        A seed of None is drawn now. With ``previews``, every step's ``Progress`` shows a small picture.
-        ``owner``: whose request it is; owners take turns at the device, however many requests each has in flight.
-        ``listen`` is called for each progress, and for the end, on the thread that brings the news.
+        A request's seed of None is drawn now. With ``previews``, every step's ``Progress`` shows a small picture.
+        ``owner`` is whom it belongs to: owners take turns at the device, however many workflows each has in flight.
+        ``listen`` is called for each progress, and for the end, on the thread that brings the news. ``keep`` names
+        nodes, as (id, output), whose values the result has beside the pictures.
 
-        Raises ``BadRequest`` for what can be told without the checkpoint (its prompts' syntax, its schedule),
+        Raises ``BadRequest`` for what can be told without the checkpoints (sizes, prompts' syntax, schedules),
         ``UnknownCheckpoint``, and ``EngineClosed``.
         """
-        path = self.checkpoint_file(request)
-        check(request)
-        lease = self._pool.acquire(path)
-        accepted = dataclasses.replace(request.with_seed(), model=catalog.name_of(path, self.config.models_folders))
-        handle = Handle(accepted, self._cancel, listen)
-        self._loop.submit(Job(handle=handle, lease=lease, previews=previews, owner=owner))
+        request, workflow = self._checked(wanted)
+        for place in keep:
+            workflow.at(place)
+        files = {name: self.checkpoint_file(name) for name in check(workflow).checkpoints}
+        paths = list(dict.fromkeys(files.values()))
+        lease = self._pool.acquire(*paths)
+        handle = Handle(request, self._cancel, listen)
+        execution = Execution(
+            handle=handle,
+            workflow=workflow,
+            lease=lease,
+            names={name: paths.index(path) for name, path in files.items()},
+            device=self.device,
+            observer=self._observer,
+            previews=previews,
+            owner=owner,
+            keep=tuple(keep),
+        )
+        self._loop.submit(execution)
         return handle
 
-    def checkpoint_file(self, request: GenerationRequest) -> Path:
-        """The checkpoint that ``request`` runs on. Raises ``UnknownCheckpoint``."""
-        named = request.model if request.model is not None else self.config.checkpoint
+    def checkpoint_file(self, name: str | None) -> Path:
+        """The file of the checkpoint ``name``; None is the engine's own. Raises ``UnknownCheckpoint``."""
+        named = name if name is not None else self.config.checkpoint
         return catalog.file_of(named, self.config.models_folders)
+
+    def _checked(self, wanted: GenerationRequest | Workflow) -> tuple[GenerationRequest | None, Workflow]:
+        """The request with its seed and its model's name, where there is one, and the workflow.
+
+        Raises ``BadRequest`` in the caller's words, and ``UnknownCheckpoint``.
+        """
+        if isinstance(wanted, GenerationRequest):
+            name = catalog.name_of(self.checkpoint_file(wanted.model), self.config.models_folders)
+            request = dataclasses.replace(wanted.with_seed(), model=name)
+            return request, check_request(request)
+        try:
+            check(wanted)
+        except BadRequest as error:
+            raise wanted.located(error) from None
+        return None, wanted
 
     def load(self, model: str | Path) -> None:
         """Have a checkpoint resident; blocks until it is. It may have to go again as any other.

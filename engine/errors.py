@@ -20,6 +20,10 @@ from __future__ import annotations
 
 import reprlib
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.workflow.node import Node
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
@@ -30,9 +34,12 @@ class EngineError(Exception):
 
 
 class BadRequest(EngineError):
-    """A caller's mistake: ``field`` holds ``value``, and only ``allowed`` is accepted there."""
+    """A caller's mistake: ``field`` holds ``value``, and only ``allowed`` is accepted there.
 
-    def __init__(self, field: str, value: object, allowed: str) -> None:
+    ``node``: the workflow's node whose field it is, where there is one.
+    """
+
+    def __init__(self, field: str, value: object, allowed: str, node: Node | None = None) -> None:
         try:
             shown = _short.repr(value)
         except ValueError:  # Python does not spell out whole numbers of more than 4300 digits
@@ -41,6 +48,7 @@ class BadRequest(EngineError):
         self.field = field
         self.value = value
         self.allowed = allowed
+        self.node = node
 
 
 class UnknownCheckpoint(BadRequest):

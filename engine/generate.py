@@ -167,6 +167,7 @@ def _watched(handle: Handle) -> GenerationResult:
 def _write(result: GenerationResult, checkpoint: Path, folder: Path, options: argparse.Namespace) -> None:
     """Write all files before anything is printed: the reader of the output may have exited."""
     request, sha256 = result.request, recorded_hash(checkpoint)
+    assert request is not None
     paths = []
     for index, image in enumerate(result.images):
         metadata = picture_metadata(

@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.errors import Cancelled
@@ -18,6 +18,8 @@ from engine.request import GenerationRequest
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
+
+    from engine.workflow.workflow import Place, Workflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +30,11 @@ class Progress:
     """``loading`` its checkpoint (only where it is not resident), ``waiting`` for a slot, ``sampling``, ``decoding``
     the latents."""
     step: int = 0
-    """Steps done."""
+    """Steps done of the sampling at hand."""
     steps: int | None = None
-    """Steps in all; None where the sampler decides as it goes (dpm_adaptive), or not known yet."""
+    """Its steps in all; None where the sampler decides as it goes (dpm_adaptive), or not known yet."""
+    node: str | None = None
+    """The id of the workflow's node that is being carried out, where it has one."""
     preview: Image.Image | None = None
     """A rough small picture of what is denoised so far, where previews were asked for; only the latest is kept."""
 
@@ -54,21 +58,32 @@ class Timings:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationResult:
-    """What came of a request."""
+    """What came of a workflow."""
 
-    images: list[Image.Image]
-    """One RGB picture for each of ``batch_size``."""
+    outputs: dict[str, list[Image.Image]]
+    """The RGB pictures of each output node, by its id."""
     latents: Tensor
-    """float32 (B, 4, height/8, width/8) on the CPU, as the VAE takes them (divided by 0.18215)."""
-    request: GenerationRequest
-    """The request, its seed and the model's name filled in."""
+    """What the first output's pictures were decoded from: float32 (B, 4, height/8, width/8) on the CPU, as the VAE
+    takes them (divided by 0.18215)."""
+    request: GenerationRequest | None
+    """The request, its seed and the model's name filled in; None where a workflow was submitted."""
+    workflow: Workflow
+    """What was carried out."""
     timings: Timings
     record: dict[str, Any]
-    """What the bytes depend on beside the request: versions, device, dtype, batching, and the checkpoint's file."""
+    """What the bytes depend on beside the workflow: versions, device, dtype, batching, and the checkpoint's file."""
+    kept: dict[Place, Any] = field(default_factory=dict)
+    """What was asked to be kept, by node id and output: tensors on the CPU, or pictures."""
+
+    @property
+    def images(self) -> list[Image.Image]:
+        """All pictures, output after output. Of a request: one for each of ``batch_size``."""
+        return [image for images in self.outputs.values() for image in images]
 
     @property
     def seed(self) -> int:
-        """The seed that was used."""
+        """The seed of the request."""
+        assert self.request is not None
         assert self.request.seed is not None
         return self.request.seed
 
@@ -84,10 +99,13 @@ class Handle:
     """A submitted request. Thread-safe."""
 
     def __init__(
-        self, request: GenerationRequest, on_cancel: Callable[[Handle], None], listen: Listener | None = None
+        self,
+        request: GenerationRequest | None,
+        on_cancel: Callable[[Handle], None],
+        listen: Listener | None = None,
     ) -> None:
         self.request = request
-        """The request as accepted: its seed is fixed."""
+        """The request as accepted: its seed is fixed. None where a workflow was submitted."""
         self._on_cancel = on_cancel
         self._listen = listen
         self._changed = threading.Condition()

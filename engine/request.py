@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engine.parameters import (
     MAX_SEED,
@@ -23,6 +24,9 @@ from engine.parameters import (
     parameter,
 )
 from engine.sampling import samplers, schedulers
+
+if TYPE_CHECKING:
+    from engine.workflow.workflow import Workflow
 
 __all__ = ["MAX_SEED", "MAX_SIDE", "SAMPLERS", "SCHEDULERS", "GenerationRequest"]
 
@@ -70,6 +74,12 @@ class GenerationRequest:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    def workflow(self) -> Workflow:
+        """The workflow that carries this request out. Raises ``BadRequest`` without a seed: see ``with_seed``."""
+        from engine.workflow.from_request import workflow_of
+
+        return workflow_of(self)
 
     def with_seed(self) -> GenerationRequest:
         """Return this request with its own seed, or else with a seed drawn now from the system's entropy."""

@@ -1,6 +1,6 @@
-"""A batch of evaluations → their denoised predictions: the only place that calls the UNet.
+"""A batch of evaluations → their predictions: the only place that calls the UNet.
 
-Owns guidance, the shapes of UNet calls and out-of-memory splitting; knows nothing of samplers, requests and ticks.
+Owns the shapes of UNet calls and out-of-memory splitting; knows nothing of samplers, guidance, requests and ticks.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class UnetFunction(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One denoised prediction that a trajectory asks for."""
+    """What a trajectory asks to be predicted: one x, with each of its branches' conditioning."""
 
     x: Tensor
     """Noisy latents in sigma scale, float32 (B, 4, h, w) on the device."""
@@ -65,27 +65,13 @@ class Evaluation:
     sigma: Tensor
     """Noise level of ``x``, float32 () on the CPU, above 0."""
 
-    conditioning: Tensor
-    """(1, 77·n, width) on the device."""
-
-    negative_conditioning: Tensor
-    """(1, 77·m, width) on the device; not used where ``cfg_scale`` is 1, unless ``unconditional`` is asked for."""
-
-    cfg_scale: float
-    """Guidance scale; 1 means no guidance."""
-
-    unconditional: bool = False
-    """Whether the prediction of the negative prompt alone is wanted as well."""
+    branches: tuple[Tensor, ...]
+    """What each prediction is conditioned on, (1, 77·n, width) on the device."""
 
     @property
     def rows(self) -> int:
         """Rows of UNet calls that this takes."""
-        return self.x.shape[0] * (2 if self.guided else 1)
-
-    @property
-    def guided(self) -> bool:
-        """Whether the negative prompt is predicted too."""
-        return self.cfg_scale != 1 or self.unconditional
+        return self.x.shape[0] * len(self.branches)
 
 
 class Denoiser:
@@ -129,28 +115,32 @@ class Denoiser:
     def _peak_bytes(self, rows: int, cells: int) -> int:
         return rows * cells * self._unet.channels * _FLOATS_PER_CELL_AND_CHANNEL * self._unet.dtype.itemsize
 
-    def pictures_at_once(self, cfg_scale: float) -> int:
-        """How many pictures of a batch fit into one UNet call."""
-        return max(1, self._sizes[-1] // (1 if cfg_scale == 1 else 2))
+    def pictures_at_once(self, branches: int) -> int:
+        """How many pictures of a batch with so many branches fit into one UNet call."""
+        return max(1, self._sizes[-1] // branches)
+
+    def with_common_length(self, branches: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """``branches`` as evaluations take them: repeated to a common length where that is not much longer."""
+        lengths = [conditioning.shape[1] for conditioning in branches]
+        if not may_share(lengths):
+            return branches
+        return tuple(repeated(conditioning, math.lcm(*lengths)) for conditioning in branches)
 
     def group(self, evaluation: Evaluation) -> Hashable:
-        """Evaluations of equal group may be handed to ``denoise`` together."""
-        lengths = {conditioning.shape[1] for conditioning in _conditionings(evaluation)} if self._exact else set()
+        """Evaluations of equal group may be handed to ``predict`` together."""
+        lengths = {conditioning.shape[1] for conditioning in evaluation.branches} if self._exact else set()
         return (id(self), evaluation.x.shape[2:], frozenset(lengths))
 
     @torch.inference_mode()
-    def denoise(self, evaluations: Sequence[Evaluation]) -> list[Tensor]:
-        """The denoised prediction for each evaluation, float32 (B, 4, h, w), all of one latent shape.
+    def predict(self, evaluations: Sequence[Evaluation]) -> list[tuple[Tensor, ...]]:
+        """Each branch's eps for each evaluation, float32 (B, 4, h, w), all of one latent shape.
 
-        Where the ``unconditional`` one is wanted, both are stacked, guided first: (2, B, 4, h, w).
+        The UNet's input is x / √(1 + σ²) (Karras et al. 2022, table 1, VE in VP form).
 
-        denoised = x − σ·eps, with eps = uncond + cfg_scale·(cond − uncond) (Ho & Salimans 2022, eq. 6), on the UNet's
-        input x / √(1 + σ²) (Karras et al. 2022, table 1, VE in VP form).
-
-        In exact mode an evaluation's conditionings have the same length whatever is beside them, and its rows, in
-        units of the smallest size, are computed in a call of that size, or to the same bits as part of a larger one:
-        in which ones the device does that, is tried out. So the result does not depend on the other evaluations, to
-        the bit. In fast mode calls are as large as they can be.
+        In exact mode an evaluation's branches have the same length whatever is beside them, and its rows, in units of
+        the smallest size, are computed in a call of that size, or to the same bits as part of a larger one: in which
+        ones the device does that is found by trial. So the result does not depend on the other evaluations, to the
+        bit. In fast mode calls are as large as they can be.
 
         A call for which memory does not suffice is made again in smaller ones. Raises ``OutOfMemory`` when it may not
         be any smaller.
@@ -159,7 +149,7 @@ class Denoiser:
         eps = iter(self._eps(list(itertools.chain.from_iterable(rows))))
         self._hints.save_when_due()
         return [
-            _guided(evaluation, list(itertools.islice(eps, len(own))))
+            _by_branch(len(evaluation.branches), list(itertools.islice(eps, len(own))))
             for evaluation, own in zip(evaluations, rows, strict=True)
         ]
 
@@ -181,14 +171,14 @@ class Denoiser:
             self._call(random_rows(like, rows), rows)
 
     def _evaluation_rows(self, evaluation: Evaluation, owner: int) -> Iterator[Row]:
-        """Picture by picture the conditional row, then the unconditional one where guidance needs it."""
+        """Picture by picture a row for each branch. Two branches of one length have x in common, as a pair."""
         scaled = (evaluation.x / torch.sqrt(1 + evaluation.sigma**2)).to(self._unet.dtype)
         time = STABLE_DIFFUSION_1.timestep(evaluation.sigma)
-        conditionings = _conditionings(evaluation)
-        together = len(conditionings) == 2 and conditionings[0].shape == conditionings[1].shape
+        branches = evaluation.branches
+        together = len(branches) == 2 and branches[0].shape == branches[1].shape
         paired = together and (self._unit % 2 == 0 or not self._exact)
         for x in scaled.split(1):
-            for conditioning in conditionings:
+            for conditioning in branches:
                 yield Row(owner, x, time, conditioning, paired)
 
     def _eps(self, rows: list[Row]) -> list[Tensor]:
@@ -298,23 +288,6 @@ def _shares(pieces: Mapping[int, int]) -> str:
     return ", ".join(f"{size}: {count / sum(pieces.values()):.0%}" for size, count in sorted(pieces.items()))
 
 
-def _guided(evaluation: Evaluation, eps: list[Tensor]) -> Tensor:
-    """The denoised prediction from the rows of one evaluation, in the order of ``_evaluation_rows``."""
-    kinds = len(eps) // evaluation.x.shape[0]
-    parts = [torch.cat(eps[kind::kinds]) if len(eps) > kinds else eps[kind] for kind in range(kinds)]
-    predicted = parts[0]
-    if kinds == 2:
-        predicted = parts[1] + evaluation.cfg_scale * (parts[0] - parts[1])
-    if evaluation.unconditional:
-        predicted = torch.stack([predicted, parts[1]])
-    return evaluation.x - evaluation.sigma * predicted
-
-
-def _conditionings(evaluation: Evaluation) -> list[Tensor]:
-    if not evaluation.guided:
-        return [evaluation.conditioning]
-    both = [evaluation.conditioning, evaluation.negative_conditioning]
-    lengths = [conditioning.shape[1] for conditioning in both]
-    if may_share(lengths):
-        both = [repeated(conditioning, math.lcm(*lengths)) for conditioning in both]
-    return both
+def _by_branch(count: int, eps: list[Tensor]) -> tuple[Tensor, ...]:
+    """Rows in the order of ``_evaluation_rows`` → (B, 4, h, w) for each of ``count`` branches."""
+    return tuple(torch.cat(eps[branch::count]) if len(eps) > count else eps[branch] for branch in range(count))

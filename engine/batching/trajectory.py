@@ -1,75 +1,73 @@
-"""One request in flight: its sampler, its place in it, its progress.
+"""One sampling in flight: its sampler, how far it is, and what it wants predicted next.
 
-Hides the generator protocol of the samplers from everyone else. Knows no UNet and no other trajectory.
+Hides the generator protocol of the samplers from the rest of the engine. Knows no network and no other trajectory.
 """
 
 from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from engine.batching.denoiser import Denoiser, Evaluation
-from engine.device.transfer import Fetch, to_device
-from engine.pictures.decoder import PIXELS_PER_CELL
-from engine.request import GenerationRequest
-from engine.sampling.beginning import first_x
-from engine.sampling.noise import NoiseSource, start_noise
-from engine.sampling.samplers import SAMPLERS
-from engine.sampling.samplers.protocol import Scalar
-from engine.sampling.schedules import sigmas
-from engine.text.prompt import chunks
+from engine.batching.guidance import Guidance
+from engine.device.transfer import Fetch
+from engine.sampling.levels import STABLE_DIFFUSION_1
+from engine.sampling.noise import StepNoise
+from engine.sampling.samplers.protocol import Sampler, Scalar
+from engine.sampling.samplers.table import SAMPLERS
 
 
 class Trajectory:
-    """A sampler at work on one request's x, which is its whole batch: float32 (B, 4, h, w).
+    """A sampler at work on x, one whole batch: float32 (B, 4, h, w).
 
-    ``denoiser`` is who evaluates it; trajectories of one ``group`` may be evaluated together, and the ``owner`` s of
-    those in flight take turns.
+    ``denoiser`` makes its predictions. Trajectories of one ``group`` may share calls; the ``owner`` s of the
+    trajectories in flight take turns.
     """
 
     def __init__(
         self,
-        request: GenerationRequest,
+        *,
+        sampler: str,
+        x: Tensor,
+        sigmas: Tensor,
+        noise: StepNoise,
+        guidance: Guidance,
         denoiser: Denoiser,
-        conditioning: Tensor,
-        negative_conditioning: Tensor,
         owner: Hashable = None,
+        options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        assert request.seed is not None, "a trajectory's seed is fixed when its request is accepted"
-        shape = (request.batch_size, 4, request.height // PIXELS_PER_CELL, request.width // PIXELS_PER_CELL)
-        schedule = sigmas_of(request)
-        device = conditioning.device
-        noise = start_noise(request.seed, shape)
-        x = to_device(first_x(noise=noise, sigma=schedule[0], latents=torch.zeros(shape)), device)
-        sampler = SAMPLERS[request.sampler]
+        """``x`` is the first x, on the device; ``sigmas`` are float32 (n+1,) on the CPU."""
+        record = SAMPLERS[sampler]
         self.denoiser = denoiser
         self.owner = owner
-        self.pictures = request.batch_size
-        self.steps: int | None = None if sampler.adaptive else len(schedule) - 1
-        self._total = evaluation_count(request.sampler, len(schedule)) if self.steps is not None else None
-        self._evaluated = 0
-        self._evaluate = functools.partial(
-            Evaluation,
-            conditioning=conditioning,
-            negative_conditioning=negative_conditioning,
-            cfg_scale=request.cfg_scale,
-            unconditional=sampler.needs_unconditional,
+        self.pictures: int = x.shape[0]
+        self.steps: int | None = None if record.adaptive else len(sigmas) - 1
+        """Steps in all; None where the sampler decides as it goes."""
+        self._total = (
+            None
+            if record.adaptive
+            else evaluation_count(sampler, len(sigmas), to_zero=bool(sigmas[-1] == 0), options=tuple(options))
         )
-        self._pair = sampler.needs_unconditional
-        self._piece = denoiser.pictures_at_once(request.cfg_scale)
+        self._guidance = guidance
+        self._branches = denoiser.with_common_length(guidance.branches)
+        self._pair = record.needs_unconditional
+        self._evaluated = 0
+        self._at_once = denoiser.pictures_at_once(len(self._branches))
+        self._wanted: tuple[Tensor, Tensor] | None = None  # the x and sigma of the evaluation under way
         self._scalar: Fetch | None = None
         self._pieces: deque[Evaluation] = deque()
-        self._predicted: list[Tensor] = []
+        self._predicted: list[tuple[Tensor, ...]] = []
         self._result: Tensor | None = None
         self.latest = 0
         """Pictures of the latest evaluation that was answered."""
         self.denoised: Tensor | None = None
         """The latest prediction, float32 (B, 4, h, w) on the device."""
-        self._sampler = sampler.function(x, schedule, NoiseSource(request.seed, schedule, shape, device))
+        self._sampling = _function(sampler, tuple(options))(x, sigmas, noise)
         self._resume(None)
         first = self.evaluation(wait=True)
         self.group: Hashable = denoiser.group(first) if first is not None else None
@@ -90,58 +88,59 @@ class Trajectory:
     def evaluation(self, *, wait: bool = False) -> Evaluation | None:
         """What is to be predicted next: what the sampler wants, a large batch in pieces that fit into one UNet call.
 
-        None while it waits for a number from the device, unless ``wait`` says to wait for it, and when it is through.
+        None while the sampler waits for a number from the device, unless ``wait`` says to wait for it, and once it is
+        through.
         """
         while self._scalar is not None and (wait or self._scalar.ready()):
             fetched, self._scalar = self._scalar, None
             self._resume(float(fetched.value()))
         return self._pieces[0] if self._pieces else None
 
-    def send(self, denoised: Tensor) -> None:
-        """Take in the prediction for the latest ``evaluation``; what the sampler raises comes out here.
+    def send(self, eps: tuple[Tensor, ...]) -> None:
+        """Take in each branch's eps for the latest ``evaluation``; what the sampler raises comes out here.
 
-        Once the whole batch is predicted, the sampler is handed it and runs up to its next wish.
+        Once the whole batch is predicted, the sampler is handed its denoised prediction and runs up to its next wish.
         """
         self._pieces.popleft()
-        self.latest = denoised.shape[-4]
-        self._predicted.append(denoised)
-        if not self._pieces:
-            whole = torch.cat(self._predicted, dim=-4) if len(self._predicted) > 1 else denoised
-            self.denoised = whole[0] if self._pair else whole
-            self._predicted = []
-            self._evaluated += 1
-            self._resume((whole[0], whole[1]) if self._pair else whole)
+        self.latest = eps[0].shape[0]
+        self._predicted.append(eps)
+        if self._pieces:
+            return
+        assert self._wanted is not None
+        whole = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*self._predicted, strict=True)]
+        self._predicted = []
+        self.denoised = self._guidance.denoised(*self._wanted, whole)
+        self._evaluated += 1
+        pair = (self.denoised, self._guidance.unconditional(*self._wanted, whole)) if self._pair else None
+        self._resume(self.denoised if pair is None else pair)
 
     def close(self) -> None:
         """End the sampler where it stands."""
-        self._sampler.close()
+        self._sampling.close()
 
-    def _resume(self, answer: Tensor | tuple[Tensor, Tensor] | float | None) -> None:
+    def _resume(self, answer: Any) -> None:
         try:
-            wanted = self._sampler.send(answer)
+            wanted = self._sampling.send(answer)
         except StopIteration as stop:
             self._result = stop.value
             return
         if isinstance(wanted, Scalar):
             self._scalar = Fetch(wanted.tensor)
-        else:
-            x, sigma = wanted
-            self._pieces.extend(self._evaluate(x=piece, sigma=sigma) for piece in x.split(self._piece))
+            return
+        x, sigma = self._wanted = wanted
+        self._pieces.extend(
+            Evaluation(x=piece, sigma=sigma, branches=self._branches) for piece in x.split(self._at_once)
+        )
+
+
+def _function(sampler: str, options: tuple[tuple[str, Any], ...]) -> Sampler:
+    """The sampler's function, with ``options`` in place of its defaults."""
+    record = SAMPLERS[sampler]
+    function = record.configured(dict(options))
+    return functools.partial(function, levels=STABLE_DIFFUSION_1) if record.needs_levels else function
 
 
 _DRY_SIGMAS = 10
-
-
-def sigmas_of(request: GenerationRequest) -> Tensor:
-    """The request's sigmas, float32 (n+1,) on the CPU. Raises ``BadRequest`` for a schedule without an answer."""
-    return sigmas(sampler=request.sampler, scheduler=request.scheduler, steps=request.steps, denoise=request.denoise)
-
-
-def check(request: GenerationRequest) -> None:
-    """All that can be told of a request without its checkpoint: prompts' syntax, schedule. Raises ``BadRequest``."""
-    chunks(request.prompt)
-    chunks(request.negative_prompt, "negative_prompt")
-    sigmas_of(request)
 
 
 class _Silence:
@@ -155,17 +154,20 @@ class _Silence:
 
 
 @functools.lru_cache(maxsize=256)
-def evaluation_count(sampler: str, sigma_count: int) -> int:
-    """How many evaluations ``sampler`` needs for so many sigmas that end at 0, found by a dry run.
+def evaluation_count(
+    sampler: str, sigma_count: int, *, to_zero: bool = True, options: tuple[tuple[str, Any], ...] = ()
+) -> int:
+    """How many evaluations ``sampler`` needs for ``sigma_count`` sigmas, found by a dry run.
 
-    Each further sigma costs as many as the last: long schedules are not run through.
+    ``to_zero``: whether they end at 0, a step that many samplers make in another way. Each further sigma costs as many
+    evaluations as the last: long schedules are not run through.
     """
     if sigma_count > _DRY_SIGMAS:
-        longest, shorter = (evaluation_count(sampler, count) for count in (_DRY_SIGMAS, _DRY_SIGMAS - 1))
+        counts = (_DRY_SIGMAS, _DRY_SIGMAS - 1)
+        longest, shorter = (evaluation_count(sampler, count, to_zero=to_zero, options=options) for count in counts)
         return longest + (sigma_count - _DRY_SIGMAS) * (longest - shorter)
-    schedule = torch.linspace(10.0, 0.0, sigma_count)
-    record = SAMPLERS[sampler]
-    dry = record.function(torch.zeros(1, 1, 1, 1), schedule, _Silence())
+    record, sigmas = SAMPLERS[sampler], torch.linspace(10.0, 0.0 if to_zero else 1.0, sigma_count)
+    dry = _function(sampler, options)(torch.zeros(1, 1, 1, 1), sigmas, _Silence())
     count = 0
     try:
         wanted = next(dry)

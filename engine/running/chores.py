@@ -12,7 +12,7 @@ from typing import TypeAlias
 import torch
 
 from engine.networks.hints import Shape
-from engine.running.job import Model
+from engine.running.model import Model
 from engine.text.prompt import CHUNK
 
 Chore: TypeAlias = Callable[[Model], None]

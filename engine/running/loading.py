@@ -30,8 +30,8 @@ from engine.networks.operations import operations_for
 from engine.networks.unet import Unet
 from engine.pictures.decoder import Decoder
 from engine.running.chores import CELLS, Chore, chores
-from engine.running.job import Model
 from engine.running.memory_needs import largest_side
+from engine.running.model import Model
 from engine.text.conditioning import Conditioner
 from engine.text.prompt import CHUNK
 

@@ -1,54 +1,107 @@
-"""Whether a request fits into the memory that is there. Knows what networks take; knows nothing of other requests."""
+"""Whether a workflow fits into the memory that is free. Knows what networks take; knows nothing of other workflows."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
 from engine.device.memory import free_bytes, release_cached
 from engine.errors import BadRequest
-from engine.pictures.decoder import PIXELS_PER_CELL
-from engine.request import MAX_SIDE, GenerationRequest
-from engine.running.job import Model
+from engine.running.model import Model
+from engine.workflow.latents import MAX_SIDE, EmptyLatents, Latents
+from engine.workflow.models import Checkpoint
+from engine.workflow.needs import PIXELS_PER_CELL, Size, needs_of
+from engine.workflow.node import Node, in_order
+from engine.workflow.pictures import Decode
+from engine.workflow.sampling import Sample
+from engine.workflow.workflow import Workflow
 
 _LATENTS_AT_WORK = 12
 """About how many tensors of x's size a sampler holds at most."""
 
 
-def has_room(model: Model, request: GenerationRequest, device: torch.device) -> bool:
-    """Whether the request fits into the memory that is free now."""
-    one, picture = _needs(model, request)
-    return one + request.batch_size * picture <= free_bytes(device)
+@dataclass(frozen=True)
+class _Peak:
+    """What the node that takes most takes, in bytes, about."""
+
+    node: Node
+    size: Size
+    call: int
+    """For one network call."""
+    picture: int
+    """For each picture, all the time."""
+
+    @property
+    def whole(self) -> int:
+        return self.call + self.size.pictures * self.picture
 
 
-def check_room(model: Model, request: GenerationRequest, device: torch.device) -> None:
-    """Raise ``BadRequest`` for a request that does not fit into the memory that is free now.
+def has_room(models: Mapping[str | None, Model], workflow: Workflow, device: torch.device) -> bool:
+    """Whether the workflow fits into the memory that is free now."""
+    return _peak(models, workflow).whole <= free_bytes(device)
 
-    What the model's networks hold only to be fast is given back first where it is in the way.
+
+def check_room(models: Mapping[str | None, Model], workflow: Workflow, device: torch.device) -> None:
+    """Raise ``BadRequest`` for a workflow that does not fit into the memory that is free now.
+
+    What the networks hold only to be fast is given back first where it is in the way.
     """
-    width, height = request.width, request.height
-    one, picture = _needs(model, request)
-    if not has_room(model, request, device):
-        model.decoder.release()
+    peak = _peak(models, workflow)
+    if peak.whole > free_bytes(device):
+        for model in models.values():
+            model.decoder.release()
         release_cached(device)
     free = free_bytes(device)
-    if one > free:
-        most = int((width * height * free / one) ** 0.5) // 8 * 8
+    width, height = peak.size.pixels
+    if peak.call > free:
+        most = int((width * height * free / peak.call) ** 0.5) // 8 * 8
         allowed = f"with height {height}, a size that fits into {free / 2**30:.1f} GiB of memory"
-        raise BadRequest("width", width, f"{allowed}, such as {most} × {most}" if most >= 16 else allowed)
-    if one + request.batch_size * picture > free:
-        allowed = f"at most {(free - one) // picture} pictures of this size in {free / 2**30:.1f} GiB of memory"
-        raise BadRequest("batch_size", request.batch_size, allowed)
+        allowed = f"{allowed}, such as {most} × {most}" if most >= 16 else allowed
+        raise BadRequest("width", width, allowed, node=_origin(peak.node))
+    if peak.whole > free:
+        allowed = (
+            f"at most {(free - peak.call) // peak.picture} pictures of this size in {free / 2**30:.1f} GiB of memory"
+        )
+        raise BadRequest("batch_size", peak.size.pictures, allowed, node=_origin(peak.node))
 
 
 def largest_side(model: Model, device: torch.device) -> int:
     """Width and height, in pixels, of the largest square picture that fits into the memory that is free now."""
-    known = GenerationRequest(width=512, height=512)
-    side = known.width * (free_bytes(device) / sum(_needs(model, known))) ** 0.5  # what it takes grows with its area
+    known = Size(pictures=1, height=64, width=64)
+    call = max(model.decoder.peak_bytes(*known.pixels), model.denoiser.peak_bytes(*known.pixels))
+    taken = call + _bytes_of_picture(known)
+    side = known.pixels[0] * (free_bytes(device) / taken) ** 0.5  # what it takes grows with its area
     return min(int(side) // PIXELS_PER_CELL * PIXELS_PER_CELL, MAX_SIDE)
 
 
-def _needs(model: Model, request: GenerationRequest) -> tuple[int, int]:
-    """About the bytes that one network call takes, and those that each picture takes all the time."""
-    width, height = request.width, request.height
-    one = max(model.decoder.peak_bytes(width, height), model.denoiser.peak_bytes(width, height))
-    return one, width * height * (3 + _LATENTS_AT_WORK * 4 * 4 // PIXELS_PER_CELL**2)
+def _peak(models: Mapping[str | None, Model], workflow: Workflow) -> _Peak:
+    needs = needs_of(workflow)
+    peaks = []
+    for node, size in needs.sizes.items():
+        if isinstance(node, Sample | Decode):
+            model = models[_checkpoint(node).name]
+            worker = model.denoiser if isinstance(node, Sample) else model.decoder
+            peaks.append(_Peak(node, size, worker.peak_bytes(*size.pixels), _bytes_of_picture(size)))
+    return max(peaks, key=lambda peak: peak.whole)
+
+
+def _bytes_of_picture(size: Size) -> int:
+    width, height = size.pixels
+    return width * height * (3 + _LATENTS_AT_WORK * 4 * 4 // PIXELS_PER_CELL**2)
+
+
+def _checkpoint(node: Sample | Decode) -> Checkpoint:
+    """The checkpoint whose network a node runs."""
+    end = node.guider if isinstance(node, Sample) else node.vae
+    return next(each for each in in_order(end) if isinstance(each, Checkpoint))
+
+
+def _origin(node: Node) -> Node:
+    """The node that says how large what ``node`` makes is: for an error that names what a caller can change."""
+    while True:
+        source = next((each for each in node.sources() if isinstance(each, Latents)), None)
+        if source is None or isinstance(source, EmptyLatents):
+            return source or node
+        node = source

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from engine.errors import EngineClosed, OutOfMemory, UnknownCheckpoint
 
@@ -23,18 +23,19 @@ _Key: TypeAlias = tuple[Path, int, int]
 
 @dataclass(eq=False)
 class Lease(Generic[R]):
-    """The use of one resident checkpoint, from ``Pool.acquire`` until ``release``."""
+    """The use of resident checkpoints, from ``Pool.acquire`` until ``release``."""
 
-    resident: Future[R]
+    resident: Future[tuple[R, ...]]
+    """The checkpoints, in the order in which they were asked for."""
     waits: bool
-    """Whether the checkpoint was not resident yet when it was leased."""
+    """Whether one of them was not resident yet when they were leased."""
     _release: Callable[[], None]
-    _released: bool = False
+    released: bool = False
 
     def release(self) -> None:
-        """Say that the checkpoint is not in use any more. Saying it twice does nothing."""
-        if not self._released:
-            self._released = True
+        """Say that the checkpoints are not in use any more. Saying it twice does nothing."""
+        if not self.released:
+            self.released = True
             self._release()
 
 
@@ -44,6 +45,19 @@ class _Place(Generic[R]):
     resident: Future[R] = field(default_factory=Future)
     size: int = 0
     users: int = 0
+
+
+@dataclass(eq=False)
+class _Group(Generic[R]):
+    """Several checkpoints that are wanted together."""
+
+    keys: tuple[_Key, ...]
+    paths: tuple[Path, ...]
+    resident: Future[tuple[R, ...]] = field(default_factory=Future)
+    places: list[_Place[R]] = field(default_factory=list)
+    """Those that are held for it, once its turn has come."""
+    left: bool = False
+    """Whether its lease was released."""
 
 
 class Pool(Generic[R]):
@@ -62,36 +76,36 @@ class Pool(Generic[R]):
         self._leaving: list[_Place[R]] = []  # still in use, to be let go of then, and not leased any more
         self._changed = threading.Condition()
         self._closed = False
-        self._orders: deque[tuple[_Key, _Place[R]]] = deque()
+        self._orders: deque[tuple[_Key, _Place[R]] | _Group[R]] = deque()
         self._loader: threading.Thread | None = None
 
-    def acquire(self, path: Path) -> Lease[R]:
-        """Lease the checkpoint in ``path``; it is loaded in the background unless it is resident already.
+    def acquire(self, *paths: Path) -> Lease[R]:
+        """Lease the checkpoints in ``paths``; those that are not resident are loaded in the background.
 
-        A file that was replaced on disk since is another checkpoint. What loading raises comes out of the lease's
-        ``resident``: also ``OutOfMemory`` where the file exceeds the whole budget. Raises ``UnknownCheckpoint`` if
-        there is no such file, and ``EngineClosed``.
+        A file that was replaced on disk since is another checkpoint. Several checkpoints are had together or not at
+        all: they are held only once their turn to be loaded has come, so that no two leases wait for each other.
+        What loading raises comes out of the lease's ``resident``: also ``OutOfMemory`` where the files exceed the whole
+        budget. Raises ``UnknownCheckpoint`` if there is no such file, and ``EngineClosed``.
         """
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise UnknownCheckpoint("model", str(path), f"a readable file ({error.strerror})") from None
-        key = (path.resolve(), status.st_mtime_ns, status.st_size)
+        keys = tuple(map(_key_of, paths))
         with self._changed:
             if self._closed:
                 raise EngineClosed("the engine is closed")
+            if len(keys) > 1:
+                group: _Group[R] = _Group(keys, paths)
+                self._order(group)
+                waits = any(key not in self._places or not self._places[key].resident.done() for key in keys)
+                return Lease(group.resident, waits, lambda: self._leave_group(group))
+            (key,), (path,) = keys, paths
             place = self._places.get(key)
             if place is None:
-                if self._loader is None:
-                    loader = threading.Thread(target=self._run, name="checkpoint-loader", daemon=True)
-                    loader.start()  # it waits until this is done; where no thread can be started, nothing has changed
-                    self._loader = loader
-                place = self._places[key] = _Place(path)
-                self._orders.append((key, place))
+                place = _Place(path)
+                self._order((key, place))  # before it has a place: where no thread can be started, nothing has changed
+                self._places[key] = place
             self._places.move_to_end(key)
             place.users += 1
             waits = not place.resident.done()
-        return Lease(place.resident, waits, lambda: self._leave(place))
+        return Lease(_alone(place.resident), waits, lambda: self._leave(place))
 
     def resident(self) -> list[Path]:
         """The files that are loaded now, least recently used first."""
@@ -128,19 +142,40 @@ class Pool(Generic[R]):
         if loader and loader is not threading.current_thread():  # which may be what collects a forgotten engine
             loader.join()
         with self._changed:
-            places = list(self._places.values())
+            waiting: list[Future[Any]] = [place.resident for place in self._places.values()]
+            waiting += [order.resident for order in self._orders if isinstance(order, _Group)]
             self._places.clear()
             self._leaving.clear()
-        for place in places:
-            if not place.resident.done():
-                place.resident.set_exception(EngineClosed("the engine was closed before the checkpoint was loaded"))
+            self._orders.clear()
+        for resident in waiting:
+            if not resident.done():
+                resident.set_exception(EngineClosed("the engine was closed before the checkpoint was loaded"))
 
-    def _leave(self, place: _Place[R]) -> None:
+    def _order(self, order: tuple[_Key, _Place[R]] | _Group[R]) -> None:
+        """Have the loader's thread see to ``order``."""
+        self._orders.append(order)
+        if self._loader is None:
+            loader = threading.Thread(target=self._run, name="checkpoint-loader", daemon=True)
+            try:
+                loader.start()  # it waits until the caller lets go of the lock
+            except BaseException:
+                self._orders.pop()
+                raise
+            self._loader = loader
+
+    def _leave(self, *places: _Place[R]) -> None:
         with self._changed:
-            place.users -= 1
-            if not place.users and place in self._leaving:
-                self._leaving.remove(place)
+            for place in places:
+                place.users -= 1
+                if not place.users and place in self._leaving:
+                    self._leaving.remove(place)
             self._changed.notify_all()
+
+    def _leave_group(self, group: _Group[R]) -> None:
+        with self._changed:
+            group.left = True
+            places, group.places = group.places, []
+        self._leave(*places)
 
     def _run(self) -> None:
         while True:
@@ -149,12 +184,17 @@ class Pool(Generic[R]):
                     self._loader = None
                     return
                 order = self._orders.popleft()
-            self._fill(*order)
+            if isinstance(order, _Group):
+                self._fill_group(order)
+            else:
+                self._fill(*order)
             del order  # or it would keep the checkpoint until the next one is loaded
 
-    def _fill(self, key: _Key, place: _Place[R]) -> None:
+    def _fill(self, key: _Key, place: _Place[R], *, beside: Sequence[_Place[R]] = ()) -> None:
+        if place.resident.done():  # by way of a group
+            return
         try:
-            self._make_room(key, place, self._size_of(place.path))
+            self._make_room(key, place, self._size_of(place.path), beside)
             resident = self._load(place.path)
         except BaseException as error:
             with self._changed:
@@ -166,8 +206,33 @@ class Pool(Generic[R]):
         else:
             place.resident.set_result(resident)
 
-    def _make_room(self, key: _Key, newcomer: _Place[R], size: int) -> None:
-        """Let go of idle checkpoints, least recently used first, until ``size`` bytes are free.
+    def _fill_group(self, group: _Group[R]) -> None:
+        """Hold what a group wants, and load what is missing of it. The checkpoints that other leases hold come free one
+        after another meanwhile, because every other lease has all that it waits for."""
+        try:
+            size = sum(map(self._size_of, group.paths))
+            if size > self._budget:
+                names = " and ".join(path.name for path in group.paths)
+                raise OutOfMemory(f"{names} take {size:,} bytes together; the memory budget is {self._budget:,}")
+            with self._changed:
+                if group.left:
+                    raise EngineClosed("the request was cancelled while its checkpoints waited to be loaded")
+                for key, path in zip(group.keys, group.paths, strict=True):
+                    place = self._places.setdefault(key, _Place(path))
+                    self._places.move_to_end(key)
+                    place.users += 1
+                    group.places.append(place)
+                places = list(group.places)
+            for key, place in zip(group.keys, places, strict=True):
+                self._fill(key, place, beside=places)
+            resident = tuple(place.resident.result() for place in places)
+        except BaseException as error:
+            group.resident.set_exception(error)
+        else:
+            group.resident.set_result(resident)
+
+    def _make_room(self, key: _Key, newcomer: _Place[R], size: int, beside: Sequence[_Place[R]]) -> None:
+        """Let go of idle checkpoints, least recently used first, until ``size`` bytes are free; none of ``beside``.
 
         Where all are in use, the least recently used one is not leased any more, and the others wait for its end:
         a checkpoint that is always in use must not keep another out for ever.
@@ -180,14 +245,37 @@ class Pool(Generic[R]):
                 if sum(place.size for place in held) + size <= self._budget:
                     newcomer.size = size
                     return
-                loaded = [item for item in self._places.items() if item[1].size]
+                loaded = [item for item in self._places.items() if item[1].size and item[1] not in beside]
                 idle = [item for item in loaded if not item[1].users]
                 if idle:
                     del self._places[idle[0][0]]
-                elif not self._leaving:
+                elif loaded and not self._leaving:
                     self._leaving.append(self._places.pop(loaded[0][0]))
                 else:
                     self._changed.wait()
             if self._places.get(key) is newcomer:
-                del self._places[key]  # nobody may lease it between here and its failure
+                del self._places[key]  # no lease may get it between here and its failure
         raise EngineClosed("the engine was closed, or the request cancelled, while the checkpoint waited for room")
+
+
+def _key_of(path: Path) -> _Key:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UnknownCheckpoint("model", str(path), f"a readable file ({error.strerror})") from None
+    return path.resolve(), status.st_mtime_ns, status.st_size
+
+
+def _alone(resident: Future[R]) -> Future[tuple[R, ...]]:
+    """``resident`` as the future of a lease with one checkpoint."""
+    leased: Future[tuple[R, ...]] = Future()
+
+    def settle(done: Future[R]) -> None:
+        error = done.exception()
+        if error is None:
+            leased.set_result((done.result(),))
+        else:
+            leased.set_exception(error)
+
+    resident.add_done_callback(settle)
+    return leased

@@ -57,9 +57,9 @@ class EngineBackend:
         return self._started and not self._closed and self._engine is not None and self._engine.running
 
     def check(self, request: GenerationRequest) -> GenerationRequest:
-        from engine.batching.trajectory import check  # needs torch, but none of the libraries that load checkpoints
+        from engine.running.checking import check_request  # needs torch, but no library that loads checkpoints
 
-        check(request)
+        check_request(request.with_seed())
         return dataclasses.replace(request, model=self._shelf.name_of(request.model))
 
     async def run(self, request: GenerationRequest, listen: Listener, client: str | None = None) -> GenerationResult:

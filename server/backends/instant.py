@@ -18,6 +18,7 @@ from PIL import Image
 
 from engine import BadRequest, GenerationFailed, GenerationRequest, UnknownCheckpoint
 from engine.handle import GenerationResult, Progress, Timings
+from engine.workflow.from_request import PICTURES
 from server.backends.checkpoints import ModelInfo
 from server.backends.protocol import Listener
 from server.job import parameters
@@ -97,7 +98,8 @@ class InstantBackend:
             self._in_flight -= 1
         sampled = clock()
         return GenerationResult(
-            images=[Image.new("RGB", (request.width, request.height), colour) for colour in colours],
+            outputs={PICTURES: [Image.new("RGB", (request.width, request.height), colour) for colour in colours]},
+            workflow=request.workflow(),
             latents=cast(Any, None),  # a tensor needs torch, and nobody in the server looks at it
             request=request,
             timings=Timings(

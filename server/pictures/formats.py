@@ -53,6 +53,7 @@ async def preview_bytes(image: Image, format: Literal["png", "jpeg"] = "jpeg", s
 
 def _png(result: GenerationResult, index: int, short_hashes: dict[str, str], posted: Mapping[str, str] | None) -> bytes:
     file = str(result.record["checkpoint"])
+    assert result.request is not None
     metadata = picture_metadata(
         result.request,
         checkpoint_file=file,

@@ -23,11 +23,11 @@ from benchmarks.subjects.peers.turns import Turns
 from benchmarks.subjects.subject import Picture
 from benchmarks.suite.plan import Mode
 from engine import GenerationRequest
-from engine.batching.trajectory import sigmas_of
 from engine.checkpoint.contents import read_contents
 from engine.checkpoint.shapes import Part
 from engine.checkpoint.weights import Weights, open_weights
 from engine.sampling.noise import start_noise
+from engine.sampling.schedules import sigmas
 from engine.text.prompt import chunks
 
 _TRAINED = {
@@ -134,7 +134,7 @@ class DiffusersSubject:
             guidance_scale=request.cfg_scale,
             latents=start_noise(request.seed, shape).to(getattr(torch, self.dtype)),
             generator=torch.Generator().manual_seed(request.seed),
-            **({"sigmas": sigmas_of(request).tolist()} if same else {"num_inference_steps": request.steps}),
+            **({"sigmas": _sigmas(request)} if same else {"num_inference_steps": request.steps}),
         )
         return np.asarray(output.images[0])
 
@@ -196,3 +196,8 @@ def _fill(part: Part, weights: Weights, device: torch.device, dtype: torch.dtype
         setattr(part.module.get_submodule(parent), leaf, torch.arange(buffer.shape[-1], device=device)[None])
     part.module.load_state_dict(state, strict=False, assign=True)
     part.module.requires_grad_(False).eval()
+
+
+def _sigmas(request: GenerationRequest) -> list[float]:
+    levels = sigmas(sampler=request.sampler, scheduler=request.scheduler, steps=request.steps, denoise=request.denoise)
+    return [float(level) for level in levels]

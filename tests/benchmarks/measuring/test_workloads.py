@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.measuring.workloads import SAMPLERS, Alone, Mixed, Scale, alone, arrivals
 from benchmarks.suite.sections.arrivals import rates_below
-from engine.batching.trajectory import sigmas_of
+from engine.workflow.needs import needs_of
 
 SCALE = Scale(size=64, steps=20)
 
@@ -28,7 +28,7 @@ def test_the_mix_is_mixed_and_valid() -> None:
     assert statistics.mean(request.steps for request in requests) == pytest.approx(SCALE.steps, rel=0.05)
     assert len({request.prompt for request in requests}) > 100
     assert len({request.seed for request in requests}) == 400
-    assert all(len(sigmas_of(request)) == request.steps + 1 for request in requests)
+    assert all(list(needs_of(request.workflow()).steps.values()) == [request.steps] for request in requests)
 
 
 def test_callers_of_one_picture_have_prompts_and_seeds_of_their_own() -> None:

@@ -1,9 +1,10 @@
-"""The denoiser: guidance, shapes of UNet calls, exactness, memory."""
+"""The denoiser: branches, shapes of UNet calls, exactness, memory."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,56 +66,58 @@ def tiny_unet(path: Path, dtype: torch.dtype, unit: int | None = None) -> Unet:
 
 
 def evaluation(
-    seed: int, *, batch: int = 1, chunks: int = 1, negative_chunks: int = 1, cfg_scale: float = 8.0
+    seed: int, *, batch: int = 1, chunks: int = 1, negative_chunks: int = 1, guided: bool = True
 ) -> Evaluation:
     generator = torch.Generator().manual_seed(seed)
-    return Evaluation(
-        x=torch.randn(batch, 4, 8, 8, generator=generator) * (1 + seed),
-        sigma=torch.tensor(0.5 + seed),
-        conditioning=torch.randn(1, 77 * chunks, 64, generator=generator),
-        negative_conditioning=torch.randn(1, 77 * negative_chunks, 64, generator=generator),
-        cfg_scale=cfg_scale,
-    )
+    x = torch.randn(batch, 4, 8, 8, generator=generator) * (1 + seed)
+    positive = torch.randn(1, 77 * chunks, 64, generator=generator)
+    negative = torch.randn(1, 77 * negative_chunks, 64, generator=generator)
+    branches = (positive, negative) if guided else (positive,)
+    return Evaluation(x=x, sigma=torch.tensor(0.5 + seed), branches=branches)
+
+
+def predict(denoiser: Denoiser, evaluations: Sequence[Evaluation]) -> list[Tensor]:
+    """What a trajectory is sent for each evaluation, its branches stacked: (branches, B, 4, h, w)."""
+    alike = [dataclasses.replace(each, branches=denoiser.with_common_length(each.branches)) for each in evaluations]
+    return [torch.stack(branches) for branches in denoiser.predict(alike)]
 
 
 MIXED = [
     evaluation(0),
-    evaluation(1, cfg_scale=1.0),
+    evaluation(1, guided=False),
     evaluation(2, batch=3),
     evaluation(3, chunks=2),
-    evaluation(4, negative_chunks=3, cfg_scale=2.5),
+    evaluation(4, negative_chunks=3),
     evaluation(5, chunks=5, negative_chunks=4),
 ]
 
 
 def by_hand(wanted: Evaluation) -> Tensor:
-    """Guidance as the paper has it, for ``LinearUnet``."""
+    """What ``LinearUnet`` predicts for each branch."""
     x = wanted.x / (1 + wanted.sigma**2) ** 0.5
     shift = STABLE_DIFFUSION_1.timestep(wanted.sigma) / 1000
-    cond = x * wanted.conditioning.mean() + shift
-    uncond = x * wanted.negative_conditioning.mean() + shift
-    return wanted.x - wanted.sigma * (uncond + wanted.cfg_scale * (cond - uncond))
+    return torch.stack([x * conditioning.mean() + shift for conditioning in wanted.branches])
 
 
 @pytest.mark.parametrize("gpu", [False, True], ids=["eager", "graph"])
 @pytest.mark.parametrize("batching", ["exact", "fast"])
 @pytest.mark.parametrize("rows", [1, 2, 5, 16])
-def test_guidance(batching: Batching, rows: int, gpu: bool) -> None:
+def test_every_branch_is_predicted(batching: Batching, rows: int, gpu: bool) -> None:
     denoiser = denoiser_of(LinearUnet(), batching, rows, gpu=gpu)
     for _ in range(3):
-        for wanted, denoised in zip(MIXED, denoiser.denoise(MIXED), strict=True):
+        for wanted, denoised in zip(MIXED, predict(denoiser, MIXED), strict=True):
             torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)
 
 
-def test_scale_1_needs_no_negative_pass() -> None:
+def test_one_branch_takes_one_row() -> None:
     unet = LinearUnet()
-    denoiser_of(unet, "fast", 16).denoise([evaluation(0, cfg_scale=1.0), evaluation(1)])
+    predict(denoiser_of(unet, "fast", 16), [evaluation(0, guided=False), evaluation(1)])
     assert unet.calls == [(3, 77)]
 
 
 def test_without_larger_calls_exact_ones_all_have_one_shape() -> None:
     unet = LinearUnet()
-    denoiser_of(unet, "exact", 2).denoise([MIXED[0], MIXED[1], MIXED[2]])
+    predict(denoiser_of(unet, "exact", 2), [MIXED[0], MIXED[1], MIXED[2]])
     assert set(unet.calls) == {(2, 77)}
 
 
@@ -122,17 +125,17 @@ def test_without_larger_calls_exact_ones_all_have_one_shape() -> None:
     ("batching", "evaluations", "latents"),
     [
         ("exact", [evaluation(0), evaluation(1, batch=2)], [1, 1, 1]),
-        ("exact", [evaluation(0, cfg_scale=1.0), evaluation(1)], [2, 1]),  # one is filled up, and not taken for a pair
+        ("exact", [evaluation(0, guided=False), evaluation(1)], [2, 1]),  # one is filled up, and not taken for a pair
         ("exact", [evaluation(0, chunks=5, negative_chunks=4)], [2, 2]),  # of two lengths
         ("fast", [evaluation(0), evaluation(1, batch=2)], [3]),
-        ("fast", [evaluation(0, cfg_scale=1.0), evaluation(1)], [3]),
+        ("fast", [evaluation(0, guided=False), evaluation(1)], [3]),
         ("fast", [evaluation(seed) for seed in range(9)], [8, 1]),
     ],
 )
 def test_a_pictures_two_rows_have_one_x(batching: Batching, evaluations: list[Evaluation], latents: list[int]) -> None:
     unet = LinearUnet()
     denoiser = denoiser_of(unet, batching, 2 if batching == "exact" else 16)
-    for wanted, denoised in zip(evaluations, denoiser.denoise(evaluations), strict=True):
+    for wanted, denoised in zip(evaluations, predict(denoiser, evaluations), strict=True):
         torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)
     assert unet.latents == latents
 
@@ -142,7 +145,7 @@ def test_a_call_of_an_odd_number_of_rows_takes_pairs_apart(batching: Batching) -
     unet = LinearUnet()
     three = [evaluation(seed) for seed in range(3)]
     denoiser = denoiser_of(unet, batching, 1 if batching == "exact" else 3)
-    for wanted, denoised in zip(three, denoiser.denoise(three), strict=True):
+    for wanted, denoised in zip(three, predict(denoiser, three), strict=True):
         torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)
     assert unet.latents == ([1] * 6 if batching == "exact" else [3, 3])
 
@@ -153,9 +156,9 @@ def test_on_a_gpu_calls_are_the_largest_that_are_filled(batching: Batching) -> N
     denoiser = denoiser_of(unet, batching, 16, gpu=True)
     seven = [evaluation(seed) for seed in range(7)]
     for _ in range(3):
-        denoiser.denoise(seven)
+        predict(denoiser, seven)
     unet.calls.clear()
-    denoiser.denoise(seven)
+    predict(denoiser, seven)
     assert [rows for rows, _ in unet.calls] == [8, 4, 2]
 
 
@@ -163,12 +166,12 @@ def test_larger_exact_calls_are_used_also_where_the_smallest_was_recorded_before
     unet = LinearUnet()
     denoiser = denoiser_of(unet, "exact", 8, gpu=True)
     for _ in range(3):
-        denoiser.denoise([evaluation(0)])
+        predict(denoiser, [evaluation(0)])
     four = [evaluation(seed) for seed in range(4)]
     for _ in range(3):
-        denoiser.denoise(four)
+        predict(denoiser, four)
     unet.calls.clear()
-    denoiser.denoise(four)
+    predict(denoiser, four)
     assert [rows for rows, _ in unet.calls] == [8]
 
 
@@ -182,13 +185,13 @@ def test_times_are_float32_whatever_they_are_given_as(time: float) -> None:
 
 def test_fast_calls_are_as_large_as_allowed() -> None:
     unet = LinearUnet()
-    denoiser_of(unet, "fast", 16).denoise(MIXED[:4])  # 2 + 1 + 6 + 2 rows, the last two of two chunks
+    predict(denoiser_of(unet, "fast", 16), MIXED[:4])  # 2 + 1 + 6 + 2 rows, the last two of two chunks
     assert unet.calls == [(11, 154)]
 
 
 def test_a_conditioning_is_repeated_four_times_at_most() -> None:
     unet = LinearUnet()
-    denoiser_of(unet, "fast", 16).denoise([evaluation(0), evaluation(1, chunks=5)])
+    predict(denoiser_of(unet, "fast", 16), [evaluation(0), evaluation(1, chunks=5)])
     assert sorted(unet.calls) == [(1, 385), (3, 77)]
 
 
@@ -197,10 +200,10 @@ def test_a_conditioning_is_repeated_four_times_at_most() -> None:
 def test_exact_rows_do_not_depend_on_their_neighbours(tiny_checkpoint: Path, rows: int, dtype: torch.dtype) -> None:
     unet = tiny_unet(tiny_checkpoint, dtype, unit=min(2, rows))
     denoiser = denoiser_of(unet, "exact", rows)
-    alone = [denoiser.denoise([wanted])[0] for wanted in MIXED]
+    alone = [predict(denoiser, [wanted])[0] for wanted in MIXED]
     for turn in range(len(MIXED)):
         turned = MIXED[turn:] + MIXED[:turn]
-        together = denoiser.denoise(turned)
+        together = predict(denoiser, turned)
         for wanted, denoised in zip(alone[turn:] + alone[:turn], together, strict=True):
             assert torch.equal(wanted, denoised)
 
@@ -213,9 +216,9 @@ def test_exact_pairs_are_not_taken_apart_by_their_neighbours() -> None:
             return super().forward(x, time, context) + (1e-6 if len(x) < len(context) else 0.0)
 
     denoiser = denoiser_of(PairUnet(), "exact", 4)
-    alone = [denoiser.denoise([wanted])[0] for wanted in MIXED]
+    alone = [predict(denoiser, [wanted])[0] for wanted in MIXED]
     for _ in range(2):
-        for wanted, denoised in zip(alone, denoiser.denoise(MIXED), strict=True):
+        for wanted, denoised in zip(alone, predict(denoiser, MIXED), strict=True):
             assert torch.equal(wanted, denoised)
 
 
@@ -229,15 +232,15 @@ def test_larger_calls_of_pairs_and_of_others_are_tried_apart(latents: int) -> No
             return super().forward(x, time, context) + (1e-6 if wrong else 0.0)
 
     pairs = [evaluation(0), evaluation(1)]
-    others = [evaluation(2, cfg_scale=1.0), evaluation(3, cfg_scale=1.0)]
+    others = [evaluation(2, guided=False), evaluation(3, guided=False)]
     for first, second in ((pairs, others), (others, pairs)):
         unet = LatentsUnet()
         denoiser = denoiser_of(unet, "exact", 4)
         for several in (first, second):
-            alone = [denoiser.denoise([wanted])[0] for wanted in several]
-            denoiser.denoise(several)  # tries the larger call out
+            alone = [predict(denoiser, [wanted])[0] for wanted in several]
+            predict(denoiser, several)  # tries the larger call out
             unet.calls.clear()
-            for wanted, denoised in zip(alone, denoiser.denoise(several), strict=True):
+            for wanted, denoised in zip(alone, predict(denoiser, several), strict=True):
                 assert torch.equal(wanted, denoised)
             assert {rows for rows, _ in unet.calls} == {2 if (several is pairs) == (latents == 2) else 4}
 
@@ -249,10 +252,10 @@ def test_larger_calls_that_compute_otherwise_are_not_taken() -> None:
 
     unet = SizeUnet()
     denoiser = denoiser_of(unet, "exact", 8)
-    alone = [denoiser.denoise([wanted])[0] for wanted in MIXED]
-    denoiser.denoise(MIXED)  # tries larger calls out
+    alone = [predict(denoiser, [wanted])[0] for wanted in MIXED]
+    predict(denoiser, MIXED)  # tries larger calls out
     unet.calls.clear()
-    for wanted, denoised in zip(alone, denoiser.denoise(MIXED), strict=True):
+    for wanted, denoised in zip(alone, predict(denoiser, MIXED), strict=True):
         assert torch.equal(wanted, denoised)
     assert max(rows for rows, _ in unet.calls) == 4
 
@@ -264,53 +267,53 @@ def test_larger_calls_are_tried_only_once_they_were_of_use_often(monkeypatch: py
     two = [evaluation(0), evaluation(1)]
     for largest in (2, 2, 4, 4):
         unet.calls.clear()
-        denoiser.denoise(two)
+        predict(denoiser, two)
         assert max(rows for rows, _ in unet.calls) == largest
 
 
 def test_what_is_exact_does_not_depend_on_the_largest_call(tiny_checkpoint: Path) -> None:
     unet = tiny_unet(tiny_checkpoint, torch.float32, unit=2)
     small, large = denoiser_of(unet, "exact", 2), denoiser_of(unet, "exact", 8)
-    for one, other in zip(small.denoise(MIXED), large.denoise(MIXED), strict=True):
+    for one, other in zip(predict(small, MIXED), predict(large, MIXED), strict=True):
         assert torch.equal(one, other)
 
 
 def test_fast_equals_exact_up_to_rounding(tiny_checkpoint: Path) -> None:
     unet = tiny_unet(tiny_checkpoint, torch.float32)
     fast, exact = denoiser_of(unet, "fast", 16), denoiser_of(unet, "exact", 2)
-    for one, other in zip(fast.denoise(MIXED), exact.denoise(MIXED), strict=True):
+    for one, other in zip(predict(fast, MIXED), predict(exact, MIXED), strict=True):
         assert (one - other).norm() / other.norm() < 1e-5
 
 
 def test_a_call_without_memory_is_split_and_later_ones_grow_again() -> None:
     unet = LinearUnet(fits=lambda rows: rows <= 3)
     denoiser = denoiser_of(unet, "fast", 16)
-    for wanted, denoised in zip(MIXED[:3], denoiser.denoise(MIXED[:3]), strict=True):
+    for wanted, denoised in zip(MIXED[:3], predict(denoiser, MIXED[:3]), strict=True):
         torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)
     assert [rows for rows, _ in unet.calls] == [9, 5, 3, 3, 3]
     unet.fits = lambda rows: True
     for _ in range(100):
-        denoiser.denoise(MIXED[:3])
+        predict(denoiser, MIXED[:3])
     assert unet.calls[-1][0] == 9
 
 
 def test_a_single_row_without_memory_is_an_error() -> None:
     with pytest.raises(OutOfMemory):
-        denoiser_of(LinearUnet(fits=lambda rows: False), "fast", 16).denoise(MIXED[:1])
+        predict(denoiser_of(LinearUnet(fits=lambda rows: False), "fast", 16), MIXED[:1])
 
 
 def test_an_exact_call_without_memory_is_made_smaller_to_the_same_bits() -> None:
     unet = LinearUnet()
-    wanted = denoiser_of(unet, "exact", 2).denoise(MIXED)
+    wanted = predict(denoiser_of(unet, "exact", 2), MIXED)
     scarce = denoiser_of(LinearUnet(fits=lambda rows: rows <= 4), "exact", 8)
-    for one, other in zip(scarce.denoise(MIXED), wanted, strict=True):
+    for one, other in zip(predict(scarce, MIXED), wanted, strict=True):
         assert torch.equal(one, other)
 
 
 def test_the_smallest_exact_call_without_memory_is_an_error() -> None:
     unet = LinearUnet(fits=lambda rows: rows < 2)
     with pytest.raises(OutOfMemory, match="exact batching"):
-        denoiser_of(unet, "exact", 4).denoise(MIXED[:1])
+        predict(denoiser_of(unet, "exact", 4), MIXED[:1])
     assert len(unet.calls) == 2
 
 
@@ -321,7 +324,7 @@ def test_the_smallest_call_is_made_again_without_any_networks_graphs() -> None:
         other(torch.zeros(1))
     unet = LinearUnet(fits=lambda rows: len(other) == 0)
     denoiser = Denoiser(unet, exact=True, sizes=(2,), launcher=launcher)
-    torch.testing.assert_close(denoiser.denoise(MIXED[:1])[0], by_hand(MIXED[0]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(predict(denoiser, MIXED[:1])[0], by_hand(MIXED[0]), rtol=1e-4, atol=1e-4)
     assert len(unet.calls) == 2
 
 
@@ -331,10 +334,10 @@ def test_smaller_calls_are_not_tried_before_the_largest_that_is_of_use(monkeypat
     denoiser = denoiser_of(unet, "exact", 16)
     eight = [evaluation(seed) for seed in range(8)]
     for _ in range(2):
-        denoiser.denoise(eight)
+        predict(denoiser, eight)
     assert {rows for rows, _ in unet.calls} == {2}
     for _ in range(6):
-        denoiser.denoise(eight)
+        predict(denoiser, eight)
     assert {rows for rows, _ in unet.calls} == {2, 16}
 
 
@@ -347,7 +350,7 @@ def test_smaller_calls_are_tried_once_the_larger_one_is_refused() -> None:
     denoiser = denoiser_of(unet, "exact", 16)
     for _ in range(3):
         unet.calls.clear()
-        denoiser.denoise([evaluation(seed) for seed in range(8)])
+        predict(denoiser, [evaluation(seed) for seed in range(8)])
     assert [rows for rows, _ in unet.calls] == [8, 8]
 
 
@@ -355,10 +358,10 @@ def test_a_trial_without_memory_is_made_again_later() -> None:
     unet = LinearUnet(fits=lambda rows: rows <= 2)
     denoiser = denoiser_of(unet, "exact", 4)
     two = [evaluation(0), evaluation(1)]
-    denoiser.denoise(two)
+    predict(denoiser, two)
     unet.fits = lambda rows: True
     for _ in range(60):
-        denoiser.denoise(two)
+        predict(denoiser, two)
     assert unet.calls[-1][0] == 4
 
 
@@ -366,7 +369,7 @@ def test_trials_are_told(caplog: pytest.LogCaptureFixture) -> None:
     denoiser = denoiser_of(LinearUnet(), "exact", 4)
     with caplog.at_level(logging.INFO):
         for _ in range(3):
-            denoiser.denoise([evaluation(0), evaluation(1)])
+            predict(denoiser, [evaluation(0), evaluation(1)])
     assert [record.getMessage() for record in caplog.records] == [
         "UNet calls of 4 rows, 8 × 8 cells, 77 tokens: used; operations by rows in a piece: 4: 100%"
     ]
@@ -377,7 +380,7 @@ def test_graphs_give_their_memory_back_when_it_runs_out() -> None:
     denoiser = denoiser_of(unet, "fast", 4, gpu=True)
     two = [evaluation(0), evaluation(1)]
     for _ in range(3):
-        denoiser.denoise(two)
+        predict(denoiser, two)
     unet.fits = lambda rows: rows <= 2
-    for wanted, denoised in zip(two, denoiser.denoise(two), strict=True):
+    for wanted, denoised in zip(two, predict(denoiser, two), strict=True):
         torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)

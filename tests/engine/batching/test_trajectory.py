@@ -1,4 +1,4 @@
-"""One request in flight: pieces of a large batch, progress, numbers from the device."""
+"""One sampling in flight: pieces of a large batch, progress, numbers from the device."""
 
 from __future__ import annotations
 
@@ -7,24 +7,47 @@ from typing import Any
 import pytest
 import torch
 
-from engine.batching.trajectory import Trajectory, evaluation_count, sigmas_of
-from engine.sampling.samplers import SAMPLERS
-from tests.requests import small
+from engine.batching.guidance import ClassifierFree
+from engine.batching.trajectory import Trajectory, evaluation_count
+from engine.sampling.noise import NoiseSource
+from engine.sampling.samplers.table import SAMPLERS
+from engine.sampling.schedules import sigmas
 
 
 class OnePictureAtATime:
     """Stands for a denoiser whose UNet calls hold one picture."""
 
-    def pictures_at_once(self, cfg_scale: float) -> int:
+    def pictures_at_once(self, branches: int) -> int:
         return 1
+
+    def with_common_length(self, branches: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return branches
 
     def group(self, evaluation: Any) -> str:
         return "same"
 
 
-def trajectory(**parameters: Any) -> Trajectory:
+def schedule(sampler: str, steps: int) -> torch.Tensor:
+    return sigmas(sampler=sampler, scheduler="normal", steps=steps, denoise=1.0)
+
+
+def trajectory(*, sampler: str = "euler", steps: int = 4, batch_size: int = 1) -> Trajectory:
     denoiser: Any = OnePictureAtATime()
-    return Trajectory(small(**parameters), denoiser, torch.zeros(1, 77, 64), torch.zeros(1, 77, 64))
+    x, levels = torch.randn(batch_size, 4, 8, 8), schedule(sampler, steps)
+    return Trajectory(
+        sampler=sampler,
+        x=x,
+        sigmas=levels,
+        noise=NoiseSource(0, levels, x.shape),
+        guidance=ClassifierFree(positive=torch.zeros(1, 77, 64), negative=torch.zeros(1, 77, 64), scale=4.0),
+        denoiser=denoiser,
+    )
+
+
+def send(flying: Trajectory, x: torch.Tensor, sigma: torch.Tensor) -> None:
+    """Have both branches predict half of x."""
+    eps = x / 2 / sigma
+    flying.send((eps, eps))
 
 
 def test_a_large_batch_is_predicted_in_pieces_and_advances_as_a_whole() -> None:
@@ -38,9 +61,9 @@ def test_a_large_batch_is_predicted_in_pieces_and_advances_as_a_whole() -> None:
             assert wanted is not None
             assert wanted.x.shape == (1, 4, 8, 8)
             pieces.append(wanted.x)
-            flying.send(wanted.x * 0.5)
+            send(flying, wanted.x, wanted.sigma)
         assert flying.denoised is not None
-        assert torch.equal(flying.denoised, torch.cat(pieces) * 0.5)
+        torch.testing.assert_close(flying.denoised, torch.cat(pieces) * 0.5)
     assert flying.evaluation() is None
     assert flying.x is not None
     torch.testing.assert_close(flying.x, flying.denoised)
@@ -53,28 +76,10 @@ def test_progress_knows_how_many_evaluations_there_will_be(sampler: str, steps: 
     count = 0
     while (wanted := flying.evaluation()) is not None:
         assert flying.step < steps
-        flying.send(torch.stack([wanted.x * 0.5] * 2) if wanted.unconditional else wanted.x * 0.5)
+        send(flying, wanted.x, wanted.sigma)
         count += 1
-    assert count == evaluation_count(sampler, len(sigmas_of(small(sampler=sampler, steps=steps))))
+    assert count == evaluation_count(sampler, len(schedule(sampler, steps)))
     assert count == 0 or flying.step == steps
-
-
-def test_a_sampler_that_needs_the_unconditional_prediction_is_sent_it_in_pieces_too() -> None:
-    flying = trajectory(sampler="euler_cfg_pp", batch_size=2, steps=1, cfg_scale=1)
-    denoised, unconditional, x = [], [], []
-    for _ in range(2):
-        wanted = flying.evaluation()
-        assert wanted is not None
-        assert wanted.rows == 2
-        x.append(wanted.x)
-        denoised.append(wanted.x * 0.5)
-        unconditional.append(wanted.x * 0.25)
-        flying.send(torch.stack([denoised[-1], unconditional[-1]]))
-        assert flying.latest == 1
-    assert flying.denoised is not None
-    assert torch.equal(flying.denoised, torch.cat(denoised))
-    assert flying.x is not None
-    torch.testing.assert_close(flying.x, torch.cat(denoised))
 
 
 def test_dpm_adaptive_is_not_ready_until_its_number_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +90,7 @@ def test_dpm_adaptive_is_not_ready_until_its_number_is_there(monkeypatch: pytest
     for _ in range(3):
         wanted = flying.evaluation()
         assert wanted is not None
-        flying.send(wanted.x * 0.5)
+        send(flying, wanted.x, wanted.sigma)
     assert flying.evaluation() is None
     assert flying.x is None
     arrived = True

@@ -303,7 +303,7 @@ def test_what_is_unloaded_is_gone_at_once_and_its_hints_are_kept(models_folder: 
     with Engine(config) as engine:
         engine.load("tiny")
         lease = engine._pool.acquire(models_folder / "tiny.safetensors")
-        model = lease.resident.result()
+        (model,) = lease.resident.result()
         weights = weakref.ref(model.checkpoint.unet.conv_in)
         model.conditioner.encode("a cat")
         model.denoiser._hints.note_piece(CASE, 2)

@@ -60,8 +60,8 @@ def test_a_warm_engine_meets_nothing_new(open_engine: Callable[..., Engine]) -> 
     for handle in [engine.submit(small(seed=seed, prompt="", negative_prompt="")) for seed in range(2)]:
         handle.result(60)
     assert engine.counts["shapes"] == warm
-    denoiser = engine._pool.acquire(engine.resident()[0]).resident.result().denoiser
-    assert len(denoiser._graphs) == 4  # of two sizes, for pictures with guidance and without
+    (model,) = engine._pool.acquire(engine.resident()[0]).resident.result()
+    assert len(model.denoiser._graphs) == 4  # of two sizes, for pictures with guidance and without
 
 
 @pytest.mark.usefixtures("recorded")

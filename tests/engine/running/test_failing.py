@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 import weakref
@@ -17,23 +18,23 @@ from engine.batching.denoiser import Denoiser
 from engine.networks.unet import Unet
 from engine.pictures.decoder import Decoder
 from engine.running import loop
-from engine.sampling.samplers import SamplerRecord
+from engine.sampling import schedules
+from engine.sampling.levels import STABLE_DIFFUSION_1 as LEVELS
+from engine.sampling.samplers import discrete
 from tests.requests import same, small
+
+_KARRAS = {"steps": small().steps, "sigma_max": LEVELS.sigma_max, "sigma_min": LEVELS.sigma_min}
 
 
 def test_a_sampler_that_raises_fails_its_request_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken(SamplerRecord):
-        @property
-        def function(self) -> Any:
-            return self.sample
+    def broken(x: Any, sigmas: Any, noise: Any) -> Any:
+        yield x, sigmas[0]
+        raise ZeroDivisionError("a sampler's mistake")
 
-        def sample(self, x: Any, sigmas: Any, noise: Any) -> Any:
-            yield x, sigmas[0]
-            raise ZeroDivisionError("a sampler's mistake")
-
-    monkeypatch.setattr(trajectory, "SAMPLERS", {**trajectory.SAMPLERS, "ddpm": Broken(name="ddpm", label="", path="")})
-    trajectory.evaluation_count.cache_clear()
-    monkeypatch.setattr(trajectory, "evaluation_count", lambda sampler, count: count)
+    monkeypatch.setattr(discrete, "ddpm", broken)
+    ddpm = dataclasses.replace(trajectory.SAMPLERS["ddpm"])  # a record anew, which has not looked its function up yet
+    monkeypatch.setattr(trajectory, "SAMPLERS", {**trajectory.SAMPLERS, "ddpm": ddpm})
+    monkeypatch.setattr(trajectory, "evaluation_count", lambda sampler, count, **_: count)
     good, bad = engine.submit(small(steps=6)), engine.submit(small(steps=6, sampler="ddpm"))
     with pytest.raises(GenerationFailed, match="a sampler's mistake"):
         bad.result(60)
@@ -41,31 +42,30 @@ def test_a_sampler_that_raises_fails_its_request_alone(engine: Engine, monkeypat
 
 
 def test_nan_latents_fail_their_request_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Denoiser.denoise
+    original, poisonous = Denoiser.predict, {float(sigma) for sigma in schedules.karras(**_KARRAS)}
 
     def poisoned(self: Denoiser, evaluations: Any) -> Any:
-        predictions = original(self, evaluations)
         return [
-            prediction * float("nan") if evaluation.cfg_scale == 3.25 else prediction
-            for evaluation, prediction in zip(evaluations, predictions, strict=True)
+            tuple(eps * float("nan") for eps in predicted) if float(evaluation.sigma) in poisonous else predicted
+            for evaluation, predicted in zip(evaluations, original(self, evaluations), strict=True)
         ]
 
-    monkeypatch.setattr(Denoiser, "denoise", poisoned)
-    good, bad = engine.submit(small()), engine.submit(small(cfg_scale=3.25))
+    monkeypatch.setattr(Denoiser, "predict", poisoned)
+    good, bad = engine.submit(small()), engine.submit(small(scheduler="karras"))
     with pytest.raises(GenerationFailed, match="not finite"):
         bad.result(60)
     good.result(60)
 
 
 def test_a_size_that_the_device_cannot_do_fails_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Denoiser.denoise
+    original = Denoiser.predict
 
     def refusing(self: Denoiser, evaluations: Any) -> Any:
         if any(evaluation.x.shape[2:] == (8, 10) for evaluation in evaluations):
             raise RuntimeError("no kernel for this size")
         return original(self, evaluations)
 
-    monkeypatch.setattr(Denoiser, "denoise", refusing)
+    monkeypatch.setattr(Denoiser, "predict", refusing)
     good, bad = engine.submit(small()), engine.submit(small(width=80))
     with pytest.raises(GenerationFailed, match="no kernel"):
         bad.result(60)
@@ -112,7 +112,7 @@ def test_an_error_does_not_keep_tensors_alive(engine: Engine, monkeypatch: pytes
         kept.append(weakref.ref(activation))
         raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr(Denoiser, "denoise", failing)
+    monkeypatch.setattr(Denoiser, "predict", failing)
     monkeypatch.setattr(loop, "_log", logging.getLogger("nobody listens"))  # pytest keeps what is logged
     logging.getLogger("nobody listens").disabled = True
     handle = engine.submit(small())

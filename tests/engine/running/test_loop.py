@@ -1,17 +1,19 @@
-"""The loop's turns: what one of them does for those who are being decoded; who waits for room; a device that fails."""
+"""The loop's turns: what one of them does for pictures that are decoded; waiting for room; a device that fails."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from engine import Engine, EngineClosed
+from engine import Engine, EngineClosed, GenerationResult
 from engine.batching.denoiser import Denoiser
+from engine.running.functions import Pause, Until
 from engine.running.loop import Loop
 from tests.requests import small
 
@@ -23,76 +25,74 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-class FakeFinish:
-    """Decodes ``slices`` pictures, which are ready once ``copied`` is set."""
+class FakeExecution:
+    """Decodes ``slices`` pictures, which arrive once ``copied`` is set."""
+
+    trajectory = None
 
     def __init__(self, slices: int) -> None:
         self.slices = slices
         self.copied = False
+        self.handle = SimpleNamespace(succeed=self.succeed)
+        self.result: Any = None
 
-    @property
-    def decoded(self) -> bool:
-        return self.slices == 0
+    def resume(self, answer: Any) -> Any:
+        if self.slices:
+            self.slices -= 1
+            return Pause() if self.slices else Until([SimpleNamespace(ready=lambda: self.copied)])  # type: ignore[list-item]
+        return object.__new__(GenerationResult)
 
-    def ready(self) -> bool:
-        return self.decoded and self.copied
-
-    def slice(self) -> None:
-        self.slices -= 1
-
-
-class FakeJob:
-    def __init__(self, slices: int) -> None:
-        self.finish = FakeFinish(slices)
+    def succeed(self, result: Any) -> None:
+        self.result = result
 
 
 @pytest.fixture
-def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
-    """One whose thread has ended, and that keeps whom it settles in ``settled``."""
-    loop: Any = Loop(device=torch.device("cpu"), capacity=4, rows=4)
+def loop() -> Loop:
+    """A loop whose thread has ended."""
+    loop = Loop(device=torch.device("cpu"), capacity=4, rows=4)
     loop.close()
-    loop.settled = []
-
-    def settle(job: Any, finish: Any) -> None:
-        loop.settled.append(job)
-        loop._finishing.remove(job)
-
-    monkeypatch.setattr(loop, "_settle", settle)
     return loop
 
 
-def finishing(loop: Any, *slices: int) -> list[FakeJob]:
-    """Jobs of so many pictures to decode each, while somebody else is sampled."""
-    jobs = [FakeJob(count) for count in slices]
-    loop._finishing.extend(jobs)
+def decoding(loop: Any, *slices: int) -> list[FakeExecution]:
+    """Executions with that many pictures to decode each, while another one is sampled."""
+    executions = [FakeExecution(count) for count in slices]
+    loop._working.extend((execution, None) for execution in executions)
     loop._batcher._flying.append(object())
-    return jobs
+    return executions
+
+
+def turn(loop: Any) -> None:
+    """What a turn does for those that are not sampled."""
+    if loop._working:
+        loop._resume(*loop._working.popleft())
+    loop._look_for_arrivals()
 
 
 def test_pictures_are_decoded_in_turns_one_a_turn(loop: Any) -> None:
-    long, short = finishing(loop, 3, 1)
+    long, short = decoding(loop, 3, 1)
     for left in ((2, 1), (2, 0), (1, 0), (0, 0)):
-        loop._finish_some()
-        assert (long.finish.slices, short.finish.slices) == left
+        turn(loop)
+        assert (long.slices, short.slices) == left
 
 
-def test_all_who_are_ready_are_settled_in_one_turn(loop: Any) -> None:
-    jobs = finishing(loop, 1, 1, 1, 5)
+def test_all_that_have_arrived_are_settled_in_one_turn(loop: Any) -> None:
+    executions = decoding(loop, 1, 1, 1, 5)
     for _ in range(3):
-        loop._finish_some()
-    assert loop.settled == []
-    for job in jobs:
-        job.finish.copied = True
-    loop._finish_some()
-    assert loop.settled == jobs[:3]
+        turn(loop)
+    assert [execution.result for execution in executions] == [None] * 4
+    for execution in executions:
+        execution.copied = True
+    turn(loop)
+    assert [execution.result is not None for execution in executions] == [True, True, True, False]
 
 
-def test_nobody_is_waited_for_while_there_is_something_to_decode(loop: Any) -> None:
-    first, second = finishing(loop, 1, 1)
+def test_nothing_is_waited_for_while_there_is_something_to_decode(loop: Any) -> None:
+    executions = decoding(loop, 1, 1)
     loop._batcher._flying.clear()
-    for settled in ([], [], [first, second]):
-        loop._finish_some()
-        assert loop.settled == settled
+    for settled in ([False, False], [True, True]):
+        turn(loop)
+        assert [execution.result is not None for execution in executions] == settled
 
 
 def test_a_request_waits_for_the_room_that_others_hold(
@@ -107,7 +107,7 @@ def test_a_request_waits_for_the_room_that_others_hold(
     narrow.set()
     second = engine.submit(small(seed=2))
     first.result()
-    assert second.result().images  # it fits where nobody else is at work
+    assert second.result().images  # it fits where nothing else is at work
 
 
 def test_a_device_that_fails_stops_the_engine_for_everybody(
@@ -118,7 +118,7 @@ def test_a_device_that_fails_stops_the_engine_for_everybody(
     def fail(*_: Any) -> None:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(Denoiser, "denoise", fail)
+    monkeypatch.setattr(Denoiser, "predict", fail)
     handles = [engine.submit(small(seed=seed)) for seed in range(3)]
     for handle in handles:
         with pytest.raises(EngineClosed, match="illegal memory access"):

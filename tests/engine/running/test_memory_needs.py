@@ -24,6 +24,11 @@ def model(bytes_per_pixel: int) -> Any:
     )
 
 
+def models(bytes_per_pixel: int) -> Any:
+    """The models of a workflow that names none."""
+    return {None: model(bytes_per_pixel)}
+
+
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes that are free, in a list of one."""
@@ -40,10 +45,10 @@ def test_the_largest_side_fits_and_a_larger_one_does_not(
     free[0] = bytes_free
     side = largest_side(model(bytes_per_pixel), CPU)
     assert side % 8 == 0
-    assert has_room(model(bytes_per_pixel), small(width=side, height=side), CPU)
-    assert not has_room(model(bytes_per_pixel), small(width=side + 8, height=side + 8), CPU)
+    assert has_room(models(bytes_per_pixel), small(width=side, height=side).workflow(), CPU)
+    assert not has_room(models(bytes_per_pixel), small(width=side + 8, height=side + 8).workflow(), CPU)
     with pytest.raises(BadRequest, match="width"):
-        check_room(model(bytes_per_pixel), small(width=side + 16, height=side + 16), CPU)
+        check_room(models(bytes_per_pixel), small(width=side + 16, height=side + 16).workflow(), CPU)
 
 
 def test_no_size_is_told_that_no_request_may_have(free: list[int]) -> None:
@@ -53,6 +58,6 @@ def test_no_size_is_told_that_no_request_may_have(free: list[int]) -> None:
 
 def test_too_large_a_batch_is_refused_with_what_fits(free: list[int]) -> None:
     free[0] = 64 * 64 * (1000 + 10 * 6)
-    check_room(model(1000), small(batch_size=10), CPU)
+    check_room(models(1000), small(batch_size=10).workflow(), CPU)
     with pytest.raises(BadRequest, match=r"batch_size.*at most 10 pictures"):
-        check_room(model(1000), small(batch_size=11), CPU)
+        check_room(models(1000), small(batch_size=11).workflow(), CPU)

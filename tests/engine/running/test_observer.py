@@ -31,7 +31,7 @@ def test_an_engine_reports_each_stage_of_a_request(tiny_checkpoint: Path) -> Non
     with Engine(EngineConfig(checkpoint=tiny_checkpoint, device="cpu"), observer=diary) as engine:
         assert diary.entries == []
         engine.generate(small(steps=2, batch_size=2))
-    stages = ["encode", *["step"] * 4, "decode", "decode"]  # a call on a CPU is for one picture
+    stages = ["encode", "encode", *["step"] * 4, "decode", "decode"]  # a call on a CPU is for one picture
     assert diary.entries == [f"{stage} {what}" for stage in stages for what in ("begins", "ends")]
 
 

@@ -53,7 +53,7 @@ def pool(loads: Loads) -> Iterator[Pool[str]]:
 
 def use(pool: Pool[str], path: Path) -> str:
     lease = pool.acquire(path)
-    value = lease.resident.result(WAIT)
+    (value,) = lease.resident.result(WAIT)
     lease.release()
     return value
 
@@ -85,7 +85,7 @@ def test_the_thread_that_loads_ends_with_its_work(pool: Pool[str], loads: Loads,
         loads.gate.set()
         own.join(WAIT)
         assert not own.is_alive()
-        assert [lease.resident.result(0) for lease in leases] == ["aaaa", "bbbb"]
+        assert [lease.resident.result(0) for lease in leases] == [("aaaa",), ("bbbb",)]
         for lease in leases:
             lease.release()
         for name in "ab":
@@ -114,7 +114,7 @@ def test_one_in_use_is_never_let_go_of(pool: Pool[str], files: dict[str, Path]) 
         third.resident.result(0.1)
     assert pool.resident() == [files["a"], files["b"]]
     leases[1].release()
-    assert third.resident.result(WAIT) == "cccc"
+    assert third.resident.result(WAIT) == ("cccc",)
     assert pool.resident() == [files["a"], files["c"]]
 
 
@@ -199,9 +199,9 @@ def test_one_always_in_use_does_not_keep_another_out(pool: Pool[str], files: dic
         waiting.resident.result(0.1)
     second = pool.acquire(files["a"])  # queues behind the one that waits
     first.release()
-    assert waiting.resident.result(WAIT) == "l" * 8
+    assert waiting.resident.result(WAIT) == ("l" * 8,)
     waiting.release()
-    assert second.resident.result(WAIT) == "aaaa"
+    assert second.resident.result(WAIT) == ("aaaa",)
 
 
 def test_a_checkpoint_is_let_go_on_demand(pool: Pool[str], files: dict[str, Path], loads: Loads) -> None:
@@ -234,3 +234,62 @@ def test_what_is_being_loaded_is_told(pool: Pool[str], files: dict[str, Path], l
     loads.gate.set()
     lease.resident.result(WAIT)
     assert (pool.loading(), pool.resident()) == ([], [files["a"]])
+
+
+def test_several_are_had_together(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+    lease = pool.acquire(files["b"], files["a"])
+    assert lease.waits
+    assert lease.resident.result(WAIT) == ("bbbb", "aaaa")
+    third = pool.acquire(files["c"])
+    with pytest.raises(TimeoutError):
+        third.resident.result(0.1)
+    lease.release()
+    assert third.resident.result(WAIT) == ("cccc",)
+    assert not pool.acquire(files["c"]).waits
+
+
+def test_leases_of_several_do_not_wait_for_each_other(pool: Pool[str], files: dict[str, Path]) -> None:
+    pairs = [("a", "b"), ("b", "c"), ("c", "a"), ("a", "b"), ("c", "b")]
+    leases = [pool.acquire(*(files[name] for name in pair)) for pair in pairs]
+    for lease, pair in zip(leases, pairs, strict=True):
+        assert lease.resident.result(WAIT) == tuple(name * 4 for name in pair)
+        lease.release()
+
+
+def test_several_that_exceed_the_budget_together_are_refused(pool: Pool[str], files: dict[str, Path]) -> None:
+    with pytest.raises(OutOfMemory, match="12 bytes together"):
+        pool.acquire(files["a"], files["b"], files["c"]).resident.result(WAIT)
+    assert use(pool, files["a"]) == "aaaa"
+
+
+def test_one_that_fails_fails_the_lease_of_several(pool: Pool[str], files: dict[str, Path]) -> None:
+    lease = pool.acquire(files["a"], files["broken"])
+    with pytest.raises(BrokenCheckpoint):
+        lease.resident.result(WAIT)
+    lease.release()
+    assert use(pool, files["c"]) == "cccc"
+
+
+def test_a_lease_of_several_that_is_given_up_keeps_nothing(
+    pool: Pool[str], loads: Loads, files: dict[str, Path]
+) -> None:
+    loads.gate.clear()
+    first, given_up = pool.acquire(files["c"]), pool.acquire(files["a"], files["b"])
+    given_up.release()
+    loads.gate.set()
+    assert first.resident.result(WAIT) == ("cccc",)
+    with pytest.raises(EngineClosed):
+        given_up.resident.result(WAIT)
+    assert pool.resident() == [files["c"]]
+
+
+def test_closing_ends_leases_of_several_that_wait(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+    loads.gate.clear()
+    first, waiting = pool.acquire(files["c"]), pool.acquire(files["a"], files["b"])
+    closer = threading.Thread(target=pool.close)
+    closer.start()
+    loads.gate.set()
+    closer.join(WAIT)
+    assert first.resident.done()
+    with pytest.raises(EngineClosed):
+        waiting.resident.result(WAIT)

@@ -13,7 +13,7 @@ import pytest
 
 from engine import Cancelled, Engine
 from engine.batching import trials as trials_module
-from engine.running import loop as loop_module
+from engine.batching.denoiser import Denoiser
 from tests.requests import random_request, same, small
 
 FAST_BOUND = 1e-3
@@ -32,15 +32,15 @@ class Gate:
         self.permits = threading.Semaphore(0)
         self.arrived = threading.Semaphore(0)
         self.batches: list[int] = []
-        original = loop_module._evaluate
+        original = Denoiser.predict
 
-        def held(trajectories: Any) -> Any:
-            self.batches.append(len(trajectories))
+        def held(denoiser: Denoiser, evaluations: Any) -> Any:
+            self.batches.append(len(evaluations))
             self.arrived.release()
             assert self.permits.acquire(timeout=30)
-            return original(trajectories)
+            return original(denoiser, evaluations)
 
-        monkeypatch.setattr(loop_module, "_evaluate", held)
+        monkeypatch.setattr(Denoiser, "predict", held)
 
     def wait(self) -> None:
         """Until the device's thread stands before an evaluation."""

@@ -1,0 +1,60 @@
+"""What can be told of a workflow without its checkpoints: sizes, prompts' syntax, schedules.
+
+Needs torch, but none of the libraries that load checkpoints.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+
+from engine.errors import BadRequest
+from engine.request import GenerationRequest
+from engine.running.functions import Bench, function_of
+from engine.running.observer import Unobserved
+from engine.sampling.schedules import stands_still
+from engine.text.prompt import chunks
+from engine.workflow.from_request import field_of, workflow_of
+from engine.workflow.needs import Needs, needs_of
+from engine.workflow.node import Node
+from engine.workflow.sampling import Sample, Sigmas
+from engine.workflow.text import EncodeText
+from engine.workflow.workflow import Workflow
+
+
+@functools.lru_cache(maxsize=256)  # a job is checked when it is accepted, and once more when it is submitted
+def check(workflow: Workflow) -> Needs:
+    """What ``workflow`` needs. Raises ``BadRequest``, with the node at fault, for what cannot be carried out."""
+    bench = Bench(torch.device("cpu"), {}, {}, Unobserved())
+    for node in workflow.nodes:
+        try:
+            _check_node(node, bench)
+        except BadRequest as error:
+            raise BadRequest(error.field, error.value, error.allowed, node=error.node or node) from None
+    return needs_of(workflow)
+
+
+def _check_node(node: Node, bench: Bench) -> None:
+    if isinstance(node, EncodeText):
+        chunks(node.text, "text")
+    elif isinstance(node, Sigmas):
+        bench.values[node] = function_of(node)(node, bench)
+    elif isinstance(node, Sample) and len(bench[node.sigmas]) and stands_still(node.sampler.name, bench[node.sigmas]):
+        allowed = f"levels that differ from one to the next: {node.sampler.name} divides by their differences"
+        raise BadRequest("sigmas", _shown(bench[node.sigmas]), allowed)
+
+
+def check_request(request: GenerationRequest) -> Workflow:
+    """The workflow of ``request``, checked. Raises ``BadRequest`` that names the request's own field."""
+    workflow = workflow_of(request)
+    try:
+        check(workflow)
+    except BadRequest as error:
+        raise BadRequest(field_of(workflow, error), error.value, error.allowed) from None
+    return workflow
+
+
+def _shown(sigmas: Any) -> str:
+    return ", ".join(f"{float(sigma):.3g}" for sigma in sigmas[:8])

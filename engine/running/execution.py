@@ -1,0 +1,199 @@
+"""One workflow on its way through the engine: which node is next, what it waits for, how long each stage took.
+
+Knows no other workflow and no thread; the loop drives it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, inference_mode
+
+from engine.batching.trajectory import Trajectory
+from engine.device.transfer import Fetch
+from engine.errors import BadRequest
+from engine.handle import GenerationResult, Handle, Timings
+from engine.pictures.decoder import Decoder, latents_of
+from engine.running.functions import Bench, LatentBatch, Until, Wish, function_of
+from engine.running.model import Model
+from engine.running.observer import Observer
+from engine.running.pool import Lease
+from engine.workflow.from_request import field_of
+from engine.workflow.node import Node
+from engine.workflow.pictures import Decode
+from engine.workflow.sampling import Sample
+from engine.workflow.workflow import Place, Workflow
+
+_log = logging.getLogger(__name__)
+
+_STAGES = ("load", "encode", "wait", "sample", "decode")
+
+
+@dataclass(eq=False)
+class Execution:
+    """A workflow, from its acceptance to its result."""
+
+    handle: Handle
+    workflow: Workflow
+    lease: Lease[Model]
+    """The use of its checkpoints."""
+    names: Mapping[str | None, int]
+    """Which of them each name of the workflow's stands for."""
+    device: torch.device
+    observer: Observer
+    previews: bool = False
+    owner: Hashable = None
+    keep: Sequence[Place] = ()
+    """Whose values the result has."""
+    trajectory: Trajectory | None = None
+    """The sampling that is waiting or under way."""
+    _course: Generator[Wish, Any, GenerationResult] | None = None
+    _spent: Counter[str] = field(default_factory=Counter)  # seconds, by stage
+    _submitted: float = field(default_factory=time.perf_counter)
+    _latest: float = field(default_factory=time.perf_counter)
+    _preview: Fetch | None = None
+    _at: Node | None = None
+
+    def __post_init__(self) -> None:
+        self._samplings_left = sum(isinstance(node, Sample) for node in self.workflow.nodes)
+
+    @property
+    def models(self) -> dict[str | None, Model]:
+        """The resident checkpoints. Raises what loading one of them raised."""
+        resident = self.lease.resident.result(timeout=0)
+        return {name: resident[index] for name, index in self.names.items()}
+
+    @property
+    def last_sampling(self) -> bool:
+        """Whether no further sampling comes after the one at hand."""
+        return self._samplings_left == 0
+
+    @property
+    def node(self) -> str | None:
+        """The id of the node that is being carried out."""
+        return None if self._at is None else self.workflow.ids.get(self._at)
+
+    def resume(self, answer: Tensor | None = None) -> Wish | GenerationResult:
+        """Go on to the next wish, or to the end. ``answer``: the final x, after a trajectory. Raises what a node's
+        function raises."""
+        if self._course is None:
+            self._course = self._carried_out()
+        self.trajectory = None
+        try:
+            wish = self._course.send(answer)
+        except StopIteration as stop:
+            result: GenerationResult = stop.value
+            return result
+        except BadRequest as error:
+            raise self.located(error) from None
+        if isinstance(wish, Trajectory):
+            self.trajectory = wish
+            self._samplings_left -= 1
+        return wish
+
+    def located(self, error: BadRequest) -> BadRequest:
+        """``error`` in the caller's words: the field of a request, or the place in a graph."""
+        placed = BadRequest(error.field, error.value, error.allowed, node=error.node or self._at)
+        if self.handle.request is not None:
+            return BadRequest(field_of(self.workflow, placed), placed.value, placed.allowed)
+        return self.workflow.located(placed)
+
+    def mark(self, stage: str) -> None:
+        """Charge the time since the last mark to ``stage``."""
+        now = time.perf_counter()
+        self._spent[stage] += now - self._latest  # type: ignore[assignment]
+        self._latest = now
+
+    def close(self) -> None:
+        """Let go of everything that it holds."""
+        if self._course is not None:
+            self._course.close()
+        self._course = self.trajectory = self._preview = None
+        self.lease.release()
+
+    def preview(self) -> Image.Image | None:
+        """The latest preview that is on the CPU. One that fails costs this workflow its previews, and nothing else."""
+        trajectory = self.trajectory
+        if not self.previews or trajectory is None or trajectory.denoised is None:
+            return None
+        try:
+            before = self._preview
+            self._preview = Fetch(self._decoder().preview(latents_of(trajectory.denoised[:1])))
+            shown = self._preview if self._preview.ready() else before
+            return Image.fromarray(shown.value().numpy()) if shown is not None and shown.ready() else None
+        except Exception:
+            _log.exception("no previews for this request")
+            self.previews = False
+            return None
+
+    def _decoder(self) -> Decoder:
+        """Of the checkpoint whose VAE decodes the pictures, for previews."""
+        return next(iter(self.models.values())).decoder
+
+    def _carried_out(self) -> Generator[Wish, Any, GenerationResult]:
+        workflow = self.workflow
+        kept = {place: workflow.at(place) for place in self.keep}
+        latents = _last_latents(workflow)
+        bench = Bench(self.device, self.models, {}, self.observer, self.owner)
+        uses = Counter(source for node in workflow.nodes for source in node.sources())
+        uses.update([*workflow.outputs.values(), *kept.values(), latents])
+        for node in workflow.nodes:
+            self._at = node
+            made = function_of(node)(node, bench)
+            bench.values[node] = (yield from made) if isinstance(made, Generator) else made
+            _forget(node.sources(), uses, bench.values)
+        self._at = None
+        fetches = {node: Fetch(_tensor(bench[node])) for node in (latents, *kept.values()) if _is_tensor(bench[node])}
+        yield Until(list(fetches.values()))
+        with inference_mode(False):
+            values = {node: fetch.value().clone() for node, fetch in fetches.items()}  # callers may change them
+        pictures = {id: list(bench[output]) for id, output in workflow.outputs.items()}
+        self.mark("decode")
+        return GenerationResult(
+            outputs=pictures,
+            latents=values[latents],
+            kept={place: values.get(node, bench[node]) for place, node in kept.items()},
+            request=self.handle.request,
+            workflow=workflow,
+            timings=self._timings(),
+            record=self._record(),
+        )
+
+    def _timings(self) -> Timings:
+        return Timings(**{stage: float(self._spent[stage]) for stage in _STAGES}, total=self._latest - self._submitted)
+
+    def _record(self) -> dict[str, Any]:
+        """Of its checkpoint; of several, that of the first one, and the files of all."""
+        records = [model.record for model in self.models.values()]
+        several = {"checkpoints": [record["checkpoint"] for record in records]} if len(records) > 1 else {}
+        return {**records[0], **several}
+
+
+def _forget(sources: Iterator[Node], uses: Counter[Node], values: dict[Node, Any]) -> None:
+    """Let go of values that no further node uses."""
+    for source in sources:
+        uses[source] -= 1
+        if not uses[source]:
+            del values[source]
+
+
+def _last_latents(workflow: Workflow) -> Node:
+    """The latents that the first output's pictures are decoded from."""
+    found = next(node for node in reversed(workflow.nodes) if isinstance(node, Decode))
+    first = next(iter(workflow.outputs.values())).pictures
+    return first.latents if isinstance(first, Decode) else found.latents
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, Tensor | LatentBatch)
+
+
+def _tensor(value: Tensor | LatentBatch) -> Tensor:
+    return value.samples if isinstance(value, LatentBatch) else value

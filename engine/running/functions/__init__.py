@@ -1,0 +1,18 @@
+"""What carries nodes out: a function for each kind of node, found by ``function_of``."""
+
+from engine.running.functions import latents, pictures, sampling, sigmas, text
+from engine.running.functions.registry import Bench, LatentBatch, Pause, Until, Wish, function_of
+
+__all__ = [
+    "Bench",
+    "LatentBatch",
+    "Pause",
+    "Until",
+    "Wish",
+    "function_of",
+    "latents",
+    "pictures",
+    "sampling",
+    "sigmas",
+    "text",
+]

@@ -1,0 +1,93 @@
+"""Node class → the function that carries it out, and what such functions are given and may ask for.
+
+A function is called with its node and a ``Bench``, and returns what the node stands for. Where it needs the device for
+long it is a generator: it yields a ``Wish`` and goes on when that is fulfilled. Knows no node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+from engine.batching.trajectory import Trajectory
+from engine.device.transfer import Fetch
+from engine.running.model import Model
+from engine.running.observer import Observer
+from engine.workflow.node import Node
+
+N = TypeVar("N", bound=Node)
+
+
+@dataclass(frozen=True, eq=False)
+class LatentBatch:
+    """Latents as they travel between nodes."""
+
+    samples: Tensor
+    """float32 (B, 4, h, w) on the device, as the VAE takes them (divided by 0.18215)."""
+    indices: tuple[int, ...] | None = None
+    """Which pictures of a larger batch they are, for the noise that they begin from; None: all of their own batch."""
+    denoised: Tensor | None = None
+    """The latest denoised prediction, as ``samples``, of latents that a sampling made."""
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A wish to let others use the device before this goes on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Until:
+    """A wish to go on once ``fetches`` have arrived on the CPU, or when the device has nothing else to do."""
+
+    fetches: Sequence[Fetch]
+
+    @property
+    def ready(self) -> bool:
+        """Whether all have arrived."""
+        return all(fetch.ready() for fetch in self.fetches)
+
+
+Wish: TypeAlias = Trajectory | Pause | Until
+"""What a function may yield. After a ``Trajectory`` it is sent the final x."""
+
+Course: TypeAlias = Generator[Wish, Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What a function works with: the device, the resident models, and what was made already."""
+
+    device: torch.device
+    models: Mapping[str | None, Model]
+    """The resident checkpoints by the names that the workflow has for them."""
+    values: dict[Node, Any]
+    observer: Observer
+    owner: Hashable = None
+    """Who the workflow belongs to; owners take turns at the device."""
+
+    def __getitem__(self, node: Node) -> Any:
+        """What ``node`` stands for."""
+        return self.values[node]
+
+
+_FUNCTIONS: dict[type[Node], Callable[[Any, Bench], Any]] = {}
+
+
+def carries_out(kind: type[N]) -> Callable[[Callable[[N, Bench], Any]], Callable[[N, Bench], Any]]:
+    """Register the decorated function as the one that carries out nodes of ``kind``."""
+
+    def registered(function: Callable[[N, Bench], Any]) -> Callable[[N, Bench], Any]:
+        assert kind not in _FUNCTIONS, kind
+        _FUNCTIONS[kind] = function
+        return function
+
+    return registered
+
+
+def function_of(node: Node) -> Callable[[Any, Bench], Any]:
+    """The function that carries ``node`` out."""
+    return _FUNCTIONS[type(node)]

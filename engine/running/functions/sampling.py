@@ -1,0 +1,141 @@
+"""Carries out the nodes for noise, guiders and sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.batching.denoiser import Denoiser
+from engine.batching.guidance import ClassifierFree, Dual, Guidance, PerpendicularNegative, Unguided
+from engine.batching.trajectory import Trajectory
+from engine.device.transfer import to_device
+from engine.errors import BadRequest
+from engine.pictures.decoder import SCALE, latents_of
+from engine.running.functions.registry import Bench, LatentBatch, Wish, carries_out
+from engine.running.model import Networks
+from engine.sampling.beginning import first_x
+from engine.sampling.noise import NoiseSource, start_noise
+from engine.sampling.samplers.table import SAMPLERS
+from engine.sampling.schedules import stands_still
+from engine.workflow import sampling as nodes
+
+
+@dataclass(frozen=True)
+class SeededNoise:
+    """Where a sampling's noise comes from."""
+
+    seed: int
+    at_start: bool
+    """Whether it begins from noise; its steps' noise is drawn from the seed in either case."""
+
+    def drawn(self, latents: LatentBatch) -> Tensor:
+        """The noise that a sampling of ``latents`` begins from, (B, 4, h, w) float32 on the CPU."""
+        shape = latents.samples.shape
+        return start_noise(self.seed, shape, latents.indices) if self.at_start else torch.zeros(shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Guided:
+    """A guider's network, and what guides it."""
+
+    denoiser: Denoiser
+    guidance: Guidance
+
+
+@carries_out(nodes.RandomNoise)
+def random_noise(node: nodes.RandomNoise, bench: Bench) -> SeededNoise:
+    return SeededNoise(node.seed, at_start=True)
+
+
+@carries_out(nodes.NoNoise)
+def no_noise(node: nodes.NoNoise, bench: Bench) -> SeededNoise:
+    return SeededNoise(node.seed, at_start=False)
+
+
+@carries_out(nodes.Sampler)
+def sampler(node: nodes.Sampler, bench: Bench) -> nodes.Sampler:
+    return node
+
+
+@carries_out(nodes.BasicGuider)
+def basic_guider(node: nodes.BasicGuider, bench: Bench) -> Guided:
+    return _guided(bench[node.model], Unguided(positive=bench[node.positive]))
+
+
+@carries_out(nodes.CfgGuider)
+def cfg_guider(node: nodes.CfgGuider, bench: Bench) -> Guided:
+    guidance = ClassifierFree(positive=bench[node.positive], negative=bench[node.negative], scale=node.cfg_scale)
+    return _guided(bench[node.model], guidance)
+
+
+@carries_out(nodes.DualCfgGuider)
+def dual_cfg_guider(node: nodes.DualCfgGuider, bench: Bench) -> Guided:
+    guidance = Dual(
+        positive=bench[node.positive],
+        middle=bench[node.middle],
+        negative=bench[node.negative],
+        scale=node.cfg_scale,
+        middle_scale=node.middle_scale,
+        nested=node.style == "nested",
+    )
+    return _guided(bench[node.model], guidance)
+
+
+@carries_out(nodes.PerpNegGuider)
+def perp_neg_guider(node: nodes.PerpNegGuider, bench: Bench) -> Guided:
+    guidance = PerpendicularNegative(
+        positive=bench[node.positive],
+        negative=bench[node.negative],
+        empty=bench[node.empty],
+        scale=node.cfg_scale,
+        negative_scale=node.negative_scale,
+    )
+    return _guided(bench[node.model], guidance)
+
+
+@carries_out(nodes.Sample)
+def sample(node: nodes.Sample, bench: Bench) -> Generator[Wish, Tensor, LatentBatch]:
+    """Latents as the VAE takes them: what a sampling leaves, noise and all where its sigmas do not end at 0."""
+    latents: LatentBatch = bench[node.latents]
+    sigmas: Tensor = bench[node.sigmas]
+    if len(sigmas) == 0:
+        return LatentBatch(latents.samples, latents.indices, denoised=latents.samples)
+    if stands_still(node.sampler.name, sigmas):
+        raise BadRequest("sigmas", "equal neighbours", f"levels that differ, for {node.sampler.name} divides by them")
+    guided: Guided = bench[node.guider]
+    noise: SeededNoise = bench[node.noise]
+    x = first_x(noise=to_device(noise.drawn(latents), bench.device), sigma=sigmas[0], latents=latents.samples * SCALE)
+    trajectory = Trajectory(
+        sampler=node.sampler.name,
+        options=node.sampler.options,
+        x=x,
+        sigmas=sigmas,
+        noise=NoiseSource(noise.seed, sigmas, x.shape, bench.device),
+        guidance=_needed(guided.guidance, node.sampler.name),
+        denoiser=guided.denoiser,
+        owner=bench.owner,
+    )
+    final = yield trajectory
+    denoised = final if trajectory.denoised is None else trajectory.denoised
+    return LatentBatch(latents_of(final), latents.indices, denoised=latents_of(denoised))
+
+
+@carries_out(nodes.LastDenoised)
+def last_denoised(node: nodes.LastDenoised, bench: Bench) -> LatentBatch:
+    sampled: LatentBatch = bench[node.sample]
+    assert sampled.denoised is not None  # sampled latents have it
+    return LatentBatch(sampled.denoised, sampled.indices)
+
+
+def _guided(networks: Networks, guidance: Guidance) -> Guided:
+    return Guided(networks.model.denoiser, guidance)
+
+
+def _needed(guidance: Guidance, sampler: str) -> Guidance:
+    """At a scale of 1 the negative prompt counts for nothing; only some samplers ask for its prediction."""
+    if isinstance(guidance, ClassifierFree) and guidance.scale == 1 and not SAMPLERS[sampler].needs_unconditional:
+        return Unguided(positive=guidance.positive)
+    return guidance

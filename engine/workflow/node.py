@@ -1,0 +1,103 @@
+"""What every node is: a frozen value that says what one thing is made from.
+
+Knows no kind of node, no tensor and no file. ``engine.parameters`` checks the fields; the nodes that it is made from
+are fields too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from engine.errors import BadRequest
+from engine.parameters import check_fields
+
+
+class Node:
+    """One thing that a workflow makes or uses. Equal values are one thing, which is computed once.
+
+    Subclasses are dataclasses, frozen and keyword-only, with ``eq=False``: a node is equal to another of the same class
+    with equal fields. Raises ``BadRequest`` for a field's value that is not allowed, naming the field.
+    """
+
+    digest: bytes
+    """A hash of the class and of all fields, those of the nodes that it is made from included."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        text = hashlib.sha256(type(self).__name__.encode())
+        for name, value in self.fields():
+            text.update(f"\0{name}\0".encode())
+            text.update(_written(value))
+        object.__setattr__(self, "digest", text.digest())
+
+    def fields(self) -> Iterator[tuple[str, Any]]:
+        """The fields' names and values, in the order of their declaration."""
+        for field in dataclasses.fields(cast(Any, self)):
+            yield field.name, getattr(self, field.name)
+
+    def sources(self) -> Iterator[Node]:
+        """The nodes that this one is made from."""
+        for _, value in self.fields():
+            if isinstance(value, Node):
+                yield value
+            elif isinstance(value, tuple):
+                yield from (each for each in value if isinstance(each, Node))
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.digest == self.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        """The node without those behind it: a workflow may be a thousand nodes deep."""
+        parts = [
+            f"{name}={f'{type(value).__name__}(…)' if isinstance(value, Node) else repr(value)}"
+            for name, value in self.fields()
+        ]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A kind of parameter: a node of ``type``, which says what it makes."""
+
+    type: type[Node]
+
+    def check(self, name: str, value: object) -> Any:
+        """``value``. Raises ``BadRequest`` if it makes something else."""
+        if not isinstance(value, self.type):
+            raise BadRequest(name, type(value).__name__, f"a node that makes {self.type.__name__}")
+        return value
+
+
+def link(type: type[Node]) -> Any:
+    """A field that holds a node which makes ``type``."""
+    return dataclasses.field(metadata={"kind": Link(type), "help": ""})
+
+
+def in_order(*ends: Node) -> list[Node]:
+    """All nodes that ``ends`` depend on and these themselves, each once and behind those that it is made from."""
+    done: dict[Node, None] = {}
+    stack: list[tuple[Node, Iterator[Node]]] = [(end, end.sources()) for end in reversed(ends)]
+    while stack:
+        node, sources = stack[-1]
+        source = None if node in done else next((each for each in sources if each not in done), None)
+        if source is None:
+            done[node] = None
+            stack.pop()
+        else:
+            stack.append((source, source.sources()))
+    return list(done)
+
+
+def _written(value: object) -> bytes:
+    if isinstance(value, Node):
+        return value.digest
+    if isinstance(value, tuple):
+        return b"(" + b",".join(map(_written, value)) + b")"
+    return repr(value).encode("utf-8", "surrogatepass")
