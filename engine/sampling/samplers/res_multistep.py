@@ -20,7 +20,9 @@ def res_multistep(x: Tensor, sigmas: Tensor, noise: StepNoise, *, eta: float = 0
         if previous is None or down == 0:
             x = x + slope(x, sigma, denoised) * (down - sigma)
         else:
-            x = _second_order(x, denoised, previous, log_snr(down) - log_snr(sigma), (before / down_before).log())
+            x = _second_order(
+                x, denoised, previous, log_snr(down) - log_snr(sigma), log_snr(down_before) - log_snr(before)
+            )
         if up > 0:
             x = x + noise.white() * s_noise * up
         previous, before, down_before = denoised, sigma, down
@@ -40,7 +42,7 @@ def res_multistep_cfg_pp(
             x = denoised + down * slope(x, sigma, unconditional)
         else:
             moved, h = x + (denoised - unconditional), log_snr(down) - log_snr(sigma)
-            x = _second_order(moved, unconditional, previous, h, (before / down_before).log())
+            x = _second_order(moved, unconditional, previous, h, log_snr(down_before) - log_snr(before))
         if up > 0:
             x = x + noise.white() * s_noise * up
         previous, before, down_before = unconditional, sigma, down
