@@ -1,11 +1,11 @@
-// The form: ranges and defaults come from the API's own description; what was typed outlives a reload.
+// The form. Its ranges, choices and defaults come from the API's own description, and a reload keeps what was typed.
 
 const form = document.getElementById("form");
 const fresh = document.getElementById("fresh");
-const NUMBERS = ["width", "height", "steps", "cfg_scale", "count", "batch_size", "denoise", "clip_skip"];
-const WORDS = ["prompt", "negative_prompt", "sampler", "scheduler", "seed"];
 const KEPT = "form";
 let defaults = {};
+/** The parameters that the form has an input for; the checkpoints come from another answer. */
+let names = [];
 
 export function drawSeed() {
   const words = crypto.getRandomValues(new BigUint64Array(1));
@@ -13,10 +13,10 @@ export function drawSeed() {
 }
 
 export function build(fields, models) {
-  for (const name of NUMBERS.concat(WORDS)) {
+  names = Object.keys(fields).filter((name) => name !== "model" && form.elements[name]);
+  for (const name of names) {
     const field = fields[name];
     const input = form.elements[name];
-    if (!field || !input) continue;
     const range = [field, ...(field.anyOf ?? [])].find((part) => part.minimum !== undefined || part.exclusiveMinimum !== undefined) ?? {};
     if (input.type === "number") {
       input.min = range.minimum ?? range.exclusiveMinimum ?? "";
@@ -47,7 +47,7 @@ export function setModels(models) {
   select.value = models.some((model) => model.name === chosen) ? chosen : standard;
 }
 
-/** Take values, as text, into the form; those it does not know are left alone. */
+/** Put values, as text, into the form; those without an input are ignored. */
 export function fill(values) {
   for (const [name, value] of Object.entries(values)) {
     const input = form.elements[name];
@@ -58,14 +58,14 @@ export function fill(values) {
   follow();
 }
 
-/** What the form says, for the API. A new seed is drawn here where one is wanted, so that the form shows it. */
+/** The call to the API that the form describes. A fresh seed is drawn here, so that the form shows it. */
 export function values() {
   if (fresh.checked) form.elements.seed.value = drawSeed();
   const said = {};
-  for (const name of WORDS) said[name] = form.elements[name].value;
-  for (const name of NUMBERS) {
-    const typed = form.elements[name].value;
-    if (typed !== "") said[name] = Number(typed);
+  for (const name of names) {
+    const input = form.elements[name];
+    if (input.type !== "number") said[name] = input.value;
+    else if (input.value !== "") said[name] = Number(input.value);
   }
   said.seed = said.seed.trim();
   if (said.seed === "") delete said.seed;
@@ -89,7 +89,7 @@ export function clearFaults() {
   });
 }
 
-/** Show what is wrong beside the field it is about; says whether there is such a field. */
+/** Show what is wrong beside its field, and return whether there is such a field. */
 export function fault(name, message) {
   const input = form.elements[name];
   if (!input?.closest) return false;
@@ -103,7 +103,7 @@ export function fault(name, message) {
 }
 
 function keep() {
-  const said = Object.fromEntries([...NUMBERS, ...WORDS, "model"].map((name) => [name, form.elements[name].value]));
+  const said = Object.fromEntries([...names, "model"].map((name) => [name, form.elements[name].value]));
   localStorage.setItem(KEPT, JSON.stringify({ values: said, fresh: fresh.checked }));
 }
 
