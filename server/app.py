@@ -18,7 +18,7 @@ from server.dialects.dialect import Dialect
 from server.dialects.registry import DIALECTS, served_dialects
 from server.observing.job_events import watcher
 from server.observing.metrics import Metrics
-from server.pictures.outputs import Outputs
+from server.pictures.storage import Outputs
 from server.queue.jobs import Jobs
 from server.settings import Settings
 from server.web import probes

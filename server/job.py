@@ -11,7 +11,7 @@ from engine import GenerationRequest
 from engine.parameters import to_json
 
 PICTURE_NAME = re.compile(r"([0-9a-f]{32})-\d+-\d+\.png")
-"""Of a picture's file: its job's token, the attempt, and its number among the job's."""
+"""The name of a picture's file: its job's token, the attempt, and its number within the job."""
 
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 """The ids that a caller may choose for a job."""
@@ -20,12 +20,12 @@ JOB_ID_RULE = "1 to 128 letters, digits and . _ : - that start with a letter or 
 """``JOB_ID`` in words, for errors."""
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-"""``queued`` accepted, waiting · ``running`` claimed by an attempt · and the three ends, which never change again."""
+"""``queued``: accepted, waiting · ``running``: claimed by an attempt · the other three are ends, which never change."""
 
 FINISHED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
 Stage = Literal["loading", "waiting", "sampling", "decoding"]
-"""Where a running request stands, as ``engine.Progress`` calls it."""
+"""The stages of a running request, as ``engine.Progress`` names them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +33,15 @@ class Picture:
     """One PNG that a job made."""
 
     name: str
-    """Its file name, ``….png``; nobody can guess it."""
+    """The file name, ``….png``, which cannot be guessed."""
     width: int
     height: int
     seed: int
-    """Of the request that it belongs to."""
+    """The seed of the request that the picture belongs to."""
     request: int
-    """Which of the job's requests, from 0."""
+    """The number of that request within the job, from 0."""
     index: int
-    """Its place in that request's batch, from 0."""
+    """The picture's place in the request's batch, from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,89 +53,92 @@ class Failure:
     ``attempts_exhausted``, ``storage_failed``."""
     message: str
     field: str | None = None
-    """The parameter at fault, where there is one."""
+    """The parameter at fault, if there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """Whom to tell about a job."""
+    """An address that is called when something happens to a job."""
 
     url: str
     events: tuple[str, ...] = ("finished",)
-    """Of ``started``, ``output``, ``progress``, ``finished``."""
+    """Some of ``started``, ``output``, ``progress``, ``finished``."""
     form: str = "native"
-    """The dialect in whose words the body is written."""
+    """The dialect that writes the body."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
-    """What a dialect asks for. ``Jobs.accept`` turns it into a job."""
+    """What a dialect asks for; ``Jobs.accept`` turns it into a job."""
 
     requests: tuple[GenerationRequest, ...]
-    """At least one; carried out in parallel. A seed of None is drawn when the job is accepted."""
+    """At least one request; they run in parallel. A seed of None is drawn when the job is accepted."""
     dialect: str
     """``native``, ``openai``, ``sdapi``, ``comfyui``, ``replicate``, ``huggingface``."""
     client: str
-    """Who asks, for fairness: a key's name or the peer's address."""
+    """The caller, between which the device is shared fairly: a key's name or the peer's address."""
     id: str | None = None
-    """Its id, where the dialect lets the caller choose; must be new."""
+    """An id that the caller chose, if the dialect allows that; it must be new."""
     priority: int = 0
-    """−10 … 10; higher goes first."""
+    """From −10 to 10; higher goes first."""
     idempotency_key: str | None = None
-    """The same key from the same client within the retention time gives the job it gave before."""
+    """A key with which the same client gets the job that the key gave before, within the retention time."""
     label: str | None = None
     """A name under which the dialect finds its jobs again: ComfyUI's id of the file that a prompt was made in."""
     asked: object = None
-    """The call as it came in, as JSON: what must be the same where the idempotency key is. None: the requests
-    themselves, which is wrong where the dialect drew their seeds."""
+    """The call as it came in, as JSON, which must be the same if the idempotency key is. None stands for the requests
+    themselves, which is wrong if the dialect drew their seeds."""
     webhook: Webhook | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What the dialect must remember, as JSON: ComfyUI's graph, Replicate's input."""
+    """What the dialect must remember, as JSON, such as the call's own form of the request."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job as it is in the database at one moment."""
+    """A job as it is in the store at one moment."""
 
     id: str
     sequence: int
-    """Its number in the order of acceptance, over all restarts."""
+    """The job's number in the order of acceptance, which no other job ever gets."""
     state: State
     requests: tuple[GenerationRequest, ...]
-    """With their seeds fixed and ``model`` named."""
+    """The requests, with fixed seeds and named models."""
     dialect: str
     client: str
     priority: int
     created: float
-    """Unix time, seconds; as are the other two."""
+    """The Unix time of acceptance in seconds."""
     started: float | None = None
-    """When the latest attempt began."""
+    """The Unix time at which the latest attempt started."""
     finished: float | None = None
+    """The Unix time of the end."""
     attempt: int = 0
-    """How often it was begun; raised by each claim."""
+    """The number of attempts so far; each claim raises it."""
     cancel_requested: bool = False
     pictures: tuple[Picture, ...] = ()
-    """In the order of requests, then of their batches; filled once it succeeded."""
+    """The pictures in the order of requests, then of their batches; empty until the job has succeeded."""
     failure: Failure | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
-    """Seconds: ``queued`` and those of ``engine.Timings`` (the longest of the job's requests), ``encode_png``."""
+    """Seconds by stage: ``queued``, those of ``engine.Timings`` (the longest of all requests), ``encode_png``."""
     record: Mapping[str, Any] = field(default_factory=dict)
-    """What the pictures' bytes depend on beside the requests."""
+    """What the pictures' bytes depend on besides the requests."""
     idempotency_key: str | None = None
     label: str | None = None
     webhook: Webhook | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     token: str = field(default="", repr=False)
-    """The part of its pictures' names that nobody can guess."""
+    """The part of its pictures' names that cannot be guessed."""
     excused: int = 0
-    """Attempts that were ended by a shutdown of the server, which count for nothing."""
+    """The number of attempts that a shutdown of the server ended, which do not count."""
 
     @property
     def done(self) -> bool:
+        """Whether the job has ended."""
         return self.state in FINISHED
 
     @property
     def pictures_asked(self) -> int:
+        """The number of pictures that the job is to make."""
         return sum(request.batch_size for request in self.requests)
 
     @property
@@ -148,12 +151,12 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a queued job stands."""
+    """Where a job stands in the queue."""
 
     ahead: int
-    """Jobs that will probably be begun before it."""
+    """The number of jobs that will probably start before it."""
     wait: float | None
-    """Estimated seconds until it is done, from recent jobs; None where nothing is known yet."""
+    """The estimated seconds until it is done, judging by recent jobs; None if nothing is known yet."""
 
 
 def parameters(request: GenerationRequest) -> dict[str, Any]:

@@ -104,7 +104,8 @@ class Settings(BaseSettings):
     instant_step_seconds: float = Field(0.0, ge=0, allow_inf_nan=False, description="how long its steps take there")
 
     database: Path = Field(
-        default_factory=lambda: data_folder() / "jobs.sqlite", description="SQLite file that holds the jobs"
+        default_factory=lambda: data_folder() / "jobs.sqlite",
+        description="SQLite file that holds the jobs; :memory: keeps them in memory only, for trials",
     )
     outputs: str = Field(
         default_factory=lambda: str(data_folder() / "outputs"),

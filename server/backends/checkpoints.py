@@ -31,7 +31,7 @@ class ModelInfo:
     default: bool
 
 
-class Shelf:
+class Checkpoints:
     """The checkpoints that requests may name: those in the folders, and the default one, wherever it is."""
 
     def __init__(self, folders: Sequence[Path], default: str | Path | None) -> None:

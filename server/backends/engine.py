@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from engine import EngineClosed, GenerationRequest, GenerationResult, Progress
-from server.backends.checkpoints import ModelInfo, Shelf
+from server.backends.checkpoints import Checkpoints, ModelInfo
 from server.backends.protocol import Listener
 from server.settings import Settings
 
@@ -29,7 +29,7 @@ class EngineBackend:
     def __init__(self, settings: Settings) -> None:
         """Look up the default checkpoint; create no engine yet. Raises ``BadRequest`` and ``UnknownCheckpoint``."""
         self._config = settings.engine_config()
-        self._shelf = Shelf(self._config.models_folders, self._config.checkpoint)
+        self._checkpoints = Checkpoints(self._config.models_folders, self._config.checkpoint)
         self.capacity = self._config.max_in_flight
         self._engine: Engine | None = None
         self._started = False
@@ -43,7 +43,7 @@ class EngineBackend:
             await asyncio.to_thread(engine.close)
             raise EngineClosed("the server was closed while the engine was being created")
         self._engine = engine
-        await asyncio.to_thread(engine.load, self._shelf.default)
+        await asyncio.to_thread(engine.load, self._checkpoints.default)
         self._started = True
 
     async def close(self) -> None:
@@ -60,12 +60,12 @@ class EngineBackend:
         from engine.running.checking import check_request  # needs torch, but no library that loads checkpoints
 
         check_request(request.with_seed())
-        return dataclasses.replace(request, model=self._shelf.name_of(request.model))
+        return dataclasses.replace(request, model=self._checkpoints.name_of(request.model))
 
     async def run(self, request: GenerationRequest, listen: Listener, client: str | None = None) -> GenerationResult:
         engine = self._running_engine()
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        named = dataclasses.replace(request, model=str(self._shelf.file_of(request.model)))
+        named = dataclasses.replace(request, model=str(self._checkpoints.file_of(request.model)))
         handle = engine.submit(named, previews=True, listen=_bridge(listen, end), owner=client)
         try:
             await _ended(engine, end)
@@ -78,11 +78,11 @@ class EngineBackend:
         resident, loading = ([], []) if engine is None else (engine.resident(), engine.loading())
         return [
             dataclasses.replace(info, resident=Path(info.path) in resident, loading=Path(info.path) in loading)
-            for info in self._shelf.models()
+            for info in self._checkpoints.models()
         ]
 
     async def load(self, name: str) -> None:
-        path = self._shelf.file_of(name)
+        path = self._checkpoints.file_of(name)
         task = self._loads.get(path)
         if task is None:
             engine, loop = self._running_engine(), asyncio.get_running_loop()
@@ -91,12 +91,12 @@ class EngineBackend:
         await asyncio.shield(task)
 
     async def unload(self, name: str) -> bool:
-        path = self._shelf.file_of(name)
+        path = self._checkpoints.file_of(name)
         return self._engine is not None and self._engine.unload(path)
 
     def status(self) -> dict[str, Any]:
         engine = self._engine
-        described: dict[str, Any] = {"model": self._shelf.default_name, "batching": self._config.batching}
+        described: dict[str, Any] = {"model": self._checkpoints.default_name, "batching": self._config.batching}
         if engine is None:
             return described | {"device": self._config.device, "dtype": self._config.dtype, "resident": []}
         from engine.device.devices import device_name

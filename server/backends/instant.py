@@ -1,6 +1,6 @@
-"""A backend that makes plain pictures at once: for trying out clients, for tests, for measuring the server itself.
+"""The backend that makes plain pictures at once: to try out clients, to test and to measure the server itself.
 
-Imports no torch. What a picture shows depends on its request alone, as with a real engine.
+It imports no torch. A picture depends on its request alone, as with a real engine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _SIZE = 1_000_000
 
 
 class InstantBackend:
-    """Pictures of one colour. The prompt ``fail`` fails; one with more than 100 brackets at a time is refused."""
+    """A ``Backend`` whose pictures have one colour.
+
+    The prompt ``fail`` fails, and one with more than 100 nested brackets is refused.
+    """
 
     def __init__(
         self,
@@ -39,13 +42,13 @@ class InstantBackend:
     ) -> None:
         self.capacity = capacity
         self.step_seconds = step_seconds
-        """Seconds that each step takes; may be changed at any time."""
+        """The seconds that a step takes; may be changed at any time."""
         self.load_seconds = load_seconds
-        """Seconds that loading a model takes; may be changed at any time."""
+        """The seconds that loading a model takes; may be changed at any time."""
         self.names = tuple(names)
-        """Its models, the default first."""
+        """The names of its models, the default first."""
         self.started: list[GenerationRequest] = []
-        """Requests in the order in which they were begun, the latest thousand."""
+        """The latest thousand requests in the order in which they started."""
         self._ready = False
         self._resident: set[str] = set()
         self._loads: dict[str, asyncio.Task[None]] = {}
@@ -68,13 +71,13 @@ class InstantBackend:
     def check(self, request: GenerationRequest) -> GenerationRequest:
         name = self._find(request.model if request.model is not None else self.names[0])
         if "(" * 101 in request.prompt:
-            raise BadRequest("prompt", request.prompt, "at most 100 brackets within each other")
+            raise BadRequest("prompt", request.prompt, "at most 100 nested brackets")
         return dataclasses.replace(request, model=name)
 
     async def run(self, request: GenerationRequest, listen: Listener, client: str | None = None) -> GenerationResult:
         assert request.model is not None
         clock = asyncio.get_running_loop().time
-        begun = clock()
+        start = clock()
         if request.model not in self._resident:
             listen(Progress(stage="loading"))
             await self.load(request.model)
@@ -100,10 +103,10 @@ class InstantBackend:
         return GenerationResult(
             outputs={PICTURES: [Image.new("RGB", (request.width, request.height), colour) for colour in colours]},
             workflow=request.workflow(),
-            latents=cast(Any, None),  # a tensor needs torch, and nobody in the server looks at it
+            latents=cast(Any, None),  # a tensor needs torch, and the server does not use it
             request=request,
             timings=Timings(
-                load=loaded - begun, encode=0.0, wait=0.0, sample=sampled - loaded, decode=0.0, total=sampled - begun
+                load=loaded - start, encode=0.0, wait=0.0, sample=sampled - loaded, decode=0.0, total=sampled - start
             ),
             record={"checkpoint": f"{request.model}.safetensors", "device": "none", "backend": "instant"},
         )
@@ -174,7 +177,7 @@ def _digest(name: str) -> str:
 
 
 def _colour(request: GenerationRequest, index: int) -> tuple[int, int, int]:
-    """By the request and the place in its batch."""
+    """Return a colour that depends on the request and the place in its batch."""
     text = json.dumps([parameters(request), index], sort_keys=True)
     red, green, blue = hashlib.sha256(text.encode()).digest()[:3]
     return red, green, blue

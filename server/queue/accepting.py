@@ -10,16 +10,18 @@ import hashlib
 import json
 import secrets
 import time
+from typing import get_args
 
 from engine import GenerationRequest
 from server.backends.protocol import Backend
 from server.job import JOB_ID, JOB_ID_RULE, Job, NewJob, parameters
 from server.problems import Problem, bad_request
 from server.settings import Settings
+from server.store import Moment
 from server.webhooks.targets import check_url
 
 _MOST_REQUESTS = 4096
-_MOMENTS = ("started", "output", "progress", "finished")
+_MOMENTS = get_args(Moment)
 
 
 def job_for(new: NewJob, settings: Settings, backend: Backend) -> Job:

@@ -16,7 +16,7 @@ from engine import EngineError, GenerationFailed
 from server.backends.protocol import Backend
 from server.job import Failure, Job, Picture
 from server.pictures.formats import encoders
-from server.pictures.outputs import NotWritten, Outputs
+from server.pictures.storage import NotWritten, Outputs
 from server.problems import failure_of
 from server.queue.estimate import Estimate
 from server.queue.events import Hub

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from server.job import FINISHED, PICTURE_NAME, Job
-from server.pictures.outputs import Outputs
+from server.pictures.storage import Outputs
 from server.settings import Settings
 from server.store import Search, Store, StoreFailed
 

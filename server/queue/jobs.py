@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from server.backends.protocol import Backend
 from server.job import Job, NewJob, Place
-from server.pictures.outputs import Outputs
+from server.pictures.storage import Outputs
 from server.problems import not_found
 from server.queue.accepting import fingerprint, job_for
 from server.queue.dispatcher import Dispatcher
@@ -23,7 +23,7 @@ from server.queue.places import Places
 from server.queue.refusals import conflict, queue_full, shutting_down, stored
 from server.settings import Settings
 from server.store import Found, IdTaken, KeyConflict, QueueFull, Search, Store
-from server.store.sqlite.store import SqliteStore
+from server.store.choice import new_store
 from server.webhooks.delivery import Composer, Webhooks
 from server.webhooks.targets import Resolve, resolve
 
@@ -58,7 +58,7 @@ class Jobs:
         self._settings = settings
         self._backend = backend
         composer = Composer(bodies or {})
-        self._store: Store = store or SqliteStore(settings.database, compose=composer)
+        self._store: Store = store or new_store(settings.database, composer)
         self._hub = Hub()
         self._watch = watch
         self._estimate = Estimate()

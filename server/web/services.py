@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from server.backends.protocol import Backend
 from server.job import Job
-from server.pictures.outputs import Outputs
+from server.pictures.storage import Outputs
 from server.problems import Problem
 from server.queue.jobs import Jobs
 from server.settings import Settings

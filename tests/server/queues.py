@@ -12,7 +12,7 @@ from typing import Any
 from engine import GenerationRequest
 from server.backends.instant import InstantBackend
 from server.job import Job, NewJob, State
-from server.pictures.outputs import Outputs
+from server.pictures.storage import Outputs
 from server.queue.events import Event
 from server.queue.jobs import Jobs
 from server.settings import Settings

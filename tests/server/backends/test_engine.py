@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from engine import BadRequest, Engine, EngineClosed, GenerationRequest, OutOfMemory, Progress, UnknownCheckpoint
-from server.backends.checkpoints import Shelf
+from server.backends.checkpoints import Checkpoints
 from server.backends.engine import EngineBackend
 from tests.server.conftest import RunningServer
 from tests.server.queues import request, settings_in, until
@@ -189,19 +189,19 @@ async def test_status_tells_what_it_runs_on(models_folder: Path) -> None:
         assert 0 < status["memory_free"] < status["memory_total"]
 
 
-def test_the_shelf_follows_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checkpoints_are_those_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.backends.checkpoints._LOOK_AGAIN_SECONDS", 0.0)
     with pytest.raises(UnknownCheckpoint):
-        Shelf([tmp_path], None)
+        Checkpoints([tmp_path], None)
     (tmp_path / "b.safetensors").write_bytes(b"12")
-    shelf = Shelf([tmp_path], "b")
+    checkpoints = Checkpoints([tmp_path], "b")
     (tmp_path / "a.ckpt").write_bytes(b"1")
-    assert [(info.name, info.file, info.size, info.default) for info in shelf.models()] == [
+    assert [(info.name, info.file, info.size, info.default) for info in checkpoints.models()] == [
         ("b", "b.safetensors", 2, True),
         ("a", "a.ckpt", 1, False),
     ]
     (tmp_path / "a.ckpt").unlink()
-    assert [info.name for info in shelf.models()] == ["b"]
+    assert [info.name for info in checkpoints.models()] == ["b"]
 
 
 def test_jobs_over_http_are_the_engines_pictures(engine_server: RunningServer, engine: Engine) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from PIL import Image
 
 from tests.server.process import PATIENCE, Load, ServerProcess, engine, instant
@@ -96,11 +97,12 @@ def check_told_once(load: Load, receiver: Receiver) -> None:
     assert all(len(ids) == 1 for ids in ends.values())
 
 
-def test_twenty_kills_under_load(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_kills_under_load(tmp_path: Path, times: int) -> None:
     flags = {"max_attempts": "1000", "webhook_private_addresses": "true", "max_queued": "10000"}
     with receiving() as receiver, ServerProcess(instant(0.01), tmp_path, **flags) as server:
         load = Load(server, BODY | {"webhook_url": f"{receiver.url}/hook"}, pause=0.02)
-        killed_often(server, load, times=20, longest=0.6, clients=6)
+        killed_often(server, load, times=times, longest=0.6, clients=6)
         check_pictures(server, check_all_done_once(server, load, tmp_path), load)
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and not set(load.accepted) <= {call.json["job_id"] for call in receiver.calls}:
@@ -109,6 +111,7 @@ def test_twenty_kills_under_load(tmp_path: Path) -> None:
         check_told_once(load, receiver)
 
 
+@pytest.mark.slow
 def test_kills_of_the_real_engine(tmp_path: Path, models_folder: Path) -> None:
     flags = {"models_folders": str(models_folder), "model": "tiny", "device": "cpu", "max_attempts": "1000"}
     with ServerProcess(engine(), tmp_path, **flags) as server:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from server.backends.instant import InstantBackend
-from server.pictures.outputs import Outputs
+from server.pictures.storage import Outputs
 from tests.server.queues import queue, request, until
 
 pytestmark = pytest.mark.anyio

@@ -12,9 +12,11 @@ import pytest
 from engine import GenerationRequest
 from server.backends.instant import InstantBackend
 from server.job import Job
+from server.pictures.storage import Outputs
+from server.queue.jobs import Jobs
 from server.store import StoreUnusable
 from server.store.sqlite.store import SqliteStore
-from tests.server.queues import Queue, new, queue, request, until
+from tests.server.queues import Queue, new, queue, request, settings_in, until
 
 pytestmark = pytest.mark.anyio
 
@@ -164,3 +166,14 @@ async def test_a_job_that_is_claimed_while_the_server_stops_is_queued_again(tmp_
     async with queue(tmp_path) as own:
         job = await own.end(job)
         assert (job.state, job.attempt, job.excused) == ("succeeded", 2, 1)
+
+
+async def test_a_queue_in_memory_writes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = settings_in(tmp_path, database=":memory:")
+    jobs = Jobs(settings, InstantBackend(), Outputs(settings.outputs))
+    await jobs.start()
+    job = await jobs.accept(new())
+    assert (await jobs.wait(job.id, 0)).state == "queued"
+    await jobs.close(0)
+    assert list(tmp_path.iterdir()) == []

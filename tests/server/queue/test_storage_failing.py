@@ -18,7 +18,7 @@ from engine.formats.png import encode_png
 from server.backends.instant import InstantBackend
 from server.backends.protocol import Listener
 from server.job import Job
-from server.pictures.outputs import Outputs
+from server.pictures.storage import Outputs
 from server.problems import Problem
 from server.settings import Settings
 from server.store import StoreFailed, StoreUnusable

@@ -10,7 +10,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from server.pictures.outputs import NotWritten, Outputs
+from server.pictures.storage import NotWritten, Outputs
 from tests.server.queues import queue
 
 pytestmark = pytest.mark.anyio
