@@ -1,1 +1,1 @@
-"""What the engine costs on the machine at hand, beside its peers: ``python -m benchmarks``."""
+"""Measures the engine on this machine, beside its peers: ``python -m benchmarks``."""

@@ -1,6 +1,6 @@
-"""The command line of the suite: ``python -m benchmarks``.
+"""The command ``python -m benchmarks``: measures the engine beside its peers.
 
-Exit status: 0; 1 where ``--target`` was missed on the card that it names; 2 for a mistake of the caller's.
+Exit status: 0; 1 if this is the card that ``--target`` names and it misses the target; 2 for a mistake of the caller's.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from benchmarks.reports.table import table
     from benchmarks.suite.suite import run
 
-    signal.signal(signal.SIGTERM, _stopped)  # so that a time limit from outside ends the workers too
+    signal.signal(signal.SIGTERM, _stopped)  # a time limit from outside ends the workers too
     try:
         plan = plan_of(options)
     except (EngineError, OSError, ValueError) as error:

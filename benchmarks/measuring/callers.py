@@ -1,7 +1,7 @@
-"""Sends requests to a subject and takes the times. Runs beside the subject, in its process.
+"""Sends requests to a subject and takes the times. Runs in the subject's process.
 
-Two ways: a fixed number of clients, each waiting for its picture before it asks again (closed loop), and arrivals at
-given times, whether or not the earlier ones are done (open loop).
+In a closed loop a fixed number of callers each wait for their picture before they ask again. In an open loop requests
+arrive at given times, whether or not the earlier ones are done.
 """
 
 from __future__ import annotations
@@ -11,50 +11,56 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 from PIL import Image
 
-from benchmarks.subjects.subject import GivenUp, Picture, Subject
+from benchmarks.subjects.subject import Delivery, GivenUp, Subject
 from engine import GenerationRequest
 from engine.formats.png import encode_png
 
-_MOST = 10
+_MOST = 10  # pictures of a warm-up on a machine so busy that times never settle
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timed:
+class TimedPicture:
     """One picture and how long it took."""
 
     seconds: float
     processor_seconds: float
-    """What all threads of the process took of the CPU meanwhile."""
-    picture: Picture
+    """CPU time that all threads of the process and of its child processes took."""
+    delivery: Delivery
 
 
-def paint_timed(subject: Subject, request: GenerationRequest, png: bool = False) -> Timed:
-    """A picture alone. It is in the CPU's memory when the clock stops: the device has finished.
+def paint_timed(subject: Subject, request: GenerationRequest, png: bool = False) -> TimedPicture:
+    """Time one picture alone, until it is in the CPU's memory and, with ``png``, encoded as a PNG."""
+    painter = WithPng(subject) if png else subject
+    children, own, begin = _children_seconds(), time.process_time(), time.perf_counter()
+    delivery = painter.paint(request)
+    seconds, own = time.perf_counter() - begin, time.process_time() - own
+    return TimedPicture(seconds=seconds, processor_seconds=own + _children_seconds() - children, delivery=delivery)
 
-    With ``png`` the clock runs on until it is a PNG too.
-    """
-    begin, processor = time.perf_counter(), time.process_time()
-    picture = (WithPng(subject) if png else subject).paint(request)
-    return Timed(
-        seconds=time.perf_counter() - begin,
-        processor_seconds=time.process_time() - processor,
-        picture=picture,
-    )
+
+def _children_seconds() -> float:
+    """CPU seconds of the child processes that are alive, in steps of a hundredth."""
+    spent = 0.0
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            times = child.cpu_times()
+            spent += times.user + times.system
+    return spent
 
 
 class WithPng:
-    """A subject whose pictures are done when each is a PNG too."""
+    """Wraps a subject so that each picture is also encoded as a PNG."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
 
-    def paint(self, request: GenerationRequest) -> Picture:
+    def paint(self, request: GenerationRequest) -> Delivery:
         picture = self._subject.paint(request)
         encode_png(Image.fromarray(picture.pixels), {})
         return picture
@@ -64,10 +70,9 @@ class WithPng:
 
 
 def warm_up(subject: Subject, requests: Iterable[GenerationRequest], least: int, seconds: float) -> list[float]:
-    """Paint until the subject runs in its final form and a picture takes about as long as the one before.
+    """Make pictures until the subject has settled and a picture takes about as long as the one before.
 
-    At least ``least`` pictures, about ``seconds`` at most; on a machine so busy that times never settle, ten. Gives the
-    time that each took.
+    Makes at least ``least`` pictures and stops after about ``seconds``. Returns the seconds of each.
     """
     begin, spent = time.perf_counter(), list[float]()
     for request in requests:
@@ -81,17 +86,18 @@ def warm_up(subject: Subject, requests: Iterable[GenerationRequest], least: int,
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visit:
-    """One client's request under load. Times in seconds since the load began."""
+class TimedRequest:
+    """A caller's request under load. Times are in seconds since the load started."""
 
     arrived: float
     left: float
     steps: int
     failure: str | None = None
-    """What went wrong; ``given up`` for a picture that was under way when the load ended."""
+    """What went wrong; ``given up`` for a picture that was in progress when the load ended."""
 
     @property
     def served(self) -> bool:
+        """Whether the caller got its picture."""
         return self.failure is None
 
     @property
@@ -100,20 +106,22 @@ class Visit:
         return self.left - self.arrived
 
 
-class Log:
-    """Collects visits from many threads."""
+class RequestLog:
+    """Collects timed requests from many threads."""
 
     def __init__(self) -> None:
         self.begin = time.perf_counter()
         self.answered: set[int] = set()
-        """Numbers of the callers whose first request has ended, well or badly."""
+        """Numbers of the callers whose first request has ended, with a picture or without."""
         self._door = threading.Lock()
-        self._visits: list[Visit] = []
+        self._requests: list[TimedRequest] = []
 
     def now(self) -> float:
+        """Return the seconds since the load started."""
         return time.perf_counter() - self.begin
 
-    def visit(self, subject: Subject, request: GenerationRequest, arrived: float) -> bool:
+    def send(self, subject: Subject, request: GenerationRequest, arrived: float) -> bool:
+        """Send one request, wait for its picture and note the times. Returns whether it was served."""
         failure = None
         try:
             subject.paint(request)
@@ -122,24 +130,25 @@ class Log:
         except Exception as error:
             failure = f"{type(error).__name__}: {error}"
         with self._door:
-            self._visits.append(Visit(arrived=arrived, left=self.now(), steps=request.steps, failure=failure))
+            self._requests.append(TimedRequest(arrived=arrived, left=self.now(), steps=request.steps, failure=failure))
         return failure is None
 
-    def visits(self) -> list[Visit]:
+    def requests(self) -> list[TimedRequest]:
+        """Return the requests that have ended, in the order of their ends."""
         with self._door:
-            return sorted(self._visits, key=lambda visit: visit.left)
+            return sorted(self._requests, key=lambda request: request.left)
 
 
 @contextmanager
 def callers(
     subject: Subject, requests: Iterable[GenerationRequest], clients: int, stagger: float, seed: int
-) -> Iterator[Log]:
-    """``clients`` callers until the block ends, each asking anew as soon as it has its picture.
+) -> Iterator[RequestLog]:
+    """Run ``clients`` callers until the block ends; each asks again as soon as it has its picture.
 
-    They begin at random times within ``stagger`` seconds, and pause a random time (a fiftieth of that on average)
-    between two requests, so that they do not march in step.
+    They start at random times within ``stagger`` seconds and pause a random time (a fiftieth of that on average)
+    between two requests, so that they do not run in step.
     """
-    log, door, source, over = Log(), threading.Lock(), iter(requests), threading.Event()
+    log, door, source, over = RequestLog(), threading.Lock(), iter(requests), threading.Event()
 
     def client(number: int) -> None:
         choose = random.Random(f"{seed} {number}")
@@ -147,7 +156,7 @@ def callers(
         while not over.is_set():
             with door:
                 request = next(source)
-            served = log.visit(subject, request, log.now())
+            served = log.send(subject, request, log.now())
             log.answered.add(number)
             if not served:
                 break
@@ -165,44 +174,44 @@ def callers(
 
 def closed_loop(
     subject: Subject, requests: Iterable[GenerationRequest], clients: int, seconds: float, stagger: float, seed: int
-) -> list[Visit]:
-    """``callers`` for ``seconds``: what they met with."""
+) -> list[TimedRequest]:
+    """Run ``callers`` for ``seconds`` and return their requests."""
     with callers(subject, requests, clients, stagger, seed) as log:
         time.sleep(max(0.0, seconds - log.now()))
-    return log.visits()
+    return log.requests()
 
 
 def paint_all(subject: Subject, requests: Sequence[GenerationRequest], clients: int) -> float:
-    """Every request once, ``clients`` at a time; gives the seconds that took. Raises what a request raised."""
+    """Make every picture once, ``clients`` at a time, and return the seconds. Raises what a request raises."""
     begin = time.perf_counter()
-    with ThreadPoolExecutor(max_workers=clients) as callers:
-        for _ in callers.map(subject.paint, requests):
+    with ThreadPoolExecutor(max_workers=clients) as pool:
+        for _ in pool.map(subject.paint, requests):
             pass
     return time.perf_counter() - begin
 
 
 def open_loop(
     subject: Subject, requests: Iterable[GenerationRequest], times: Sequence[float], patience: float
-) -> list[Visit]:
-    """One request at each of ``times`` (seconds from now), whatever has become of the earlier ones.
+) -> list[TimedRequest]:
+    """Send one request at each of ``times`` (seconds from now), whether or not the earlier ones are done.
 
-    A visit is timed from when it should have begun, so that a late start counts. Those who are not served
-    ``patience`` seconds after the last arrival are given up.
+    A request is timed from when it was due, so that a late start counts. Requests that are not served ``patience``
+    seconds after the last arrival are given up.
     """
-    log, threads = Log(), list[threading.Thread]()
+    log, threads = RequestLog(), list[threading.Thread]()
     for due, request in zip(times, requests, strict=False):
         time.sleep(max(0.0, due - log.now()))
-        threads.append(threading.Thread(target=log.visit, args=(subject, request, due), daemon=True))
+        threads.append(threading.Thread(target=log.send, args=(subject, request, due), daemon=True))
         threads[-1].start()
     deadline = log.now() + patience
     while any(thread.is_alive() for thread in threads) and log.now() < deadline:
         time.sleep(0.01)
     _clear(subject, threads)
-    return log.visits()
+    return log.requests()
 
 
 def _clear(subject: Subject, threads: Sequence[threading.Thread]) -> None:
-    """Give up what is under way until every caller has left."""
+    """Give up pictures in progress until every caller has ended."""
     while True:
         subject.give_up()
         for thread in threads:

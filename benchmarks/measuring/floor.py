@@ -1,6 +1,6 @@
-"""How much work a picture is, and how fast the machine could do it at best.
+"""Counts the operations of a picture and computes how fast a machine could make it at best.
 
-Operations of UNet and VAE are counted by torch on networks without weights, the text encoder's by formula; one
+Torch counts the operations of UNet and VAE on networks without weights; a formula gives the text encoder's. One
 multiply-add is two operations.
 """
 
@@ -23,7 +23,7 @@ _TOKENS = 77
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Operations of one picture's parts, and the bytes of weights that a step reads."""
+    """Operations of the parts of one picture, and the number of weights that a step reads."""
 
     step: int
     """One UNet call of two rows: with and without the prompt."""
@@ -33,22 +33,22 @@ class Work:
     unet_parameters: int
 
     def picture(self, steps: float) -> float:
-        """Operations of a picture of so many steps."""
+        """Return the operations of a picture of ``steps`` steps."""
         return self.step * steps + self.decode + self.encode
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ceilings:
-    """What the machine was seen to do at best."""
+    """The best rates that were measured on a machine, or that its data sheet gives."""
 
     matmul: float
-    """Operations a second of a large matrix product in the dtype at hand."""
+    """Operations a second of a large matrix product in one dtype."""
     bandwidth: float
     """Bytes a second that a large copy on the device moves, read and written together."""
 
 
 def count_work(checkpoint: Path, size: int) -> Work:
-    """The work of a ``size`` × ``size`` picture with the networks in ``checkpoint``; no weights are read."""
+    """Count the work of a ``size`` × ``size`` picture with the networks of ``checkpoint``, without reading weights."""
     weights = open_weights(checkpoint, values=False)
     contents: Contents = read_contents(weights.shapes, weights.dtypes)
     cells = size // PIXELS_PER_CELL
@@ -65,7 +65,7 @@ def count_work(checkpoint: Path, size: int) -> Work:
 
 
 def _text_encoder(width: int, layers: int) -> int:
-    """On prompt and negative prompt: queries, keys, values and outputs, an MLP four times as wide, and attention."""
+    """Operations on prompt and negative prompt: four projections, an MLP four times as wide, and attention."""
     per_token = 12 * width**2 + 2 * _TOKENS * width  # multiply-adds in a layer
     return 2 * (2 * _TOKENS) * layers * per_token
 
@@ -77,11 +77,11 @@ def _operations(module: nn.Module, *inputs: Any) -> int:
 
 
 def floor_seconds(work: Work, ceilings: Ceilings, steps: float, itemsize: int) -> float:
-    """The least time for one picture alone: each step either computes or waits for its weights, whichever is longer."""
+    """Return the least seconds of one picture alone, where each step computes or reads weights, whichever is longer."""
     step = max(work.step / ceilings.matmul, work.unet_parameters * itemsize / ceilings.bandwidth)
     return steps * step + (work.decode + work.encode) / ceilings.matmul
 
 
 def floor_rate(work: Work, ceilings: Ceilings, steps: float) -> float:
-    """The most pictures a second, however many are computed together: nothing but the matrix products counts."""
+    """Return the most pictures a second, however many are computed together: only matrix products count."""
     return ceilings.matmul / work.picture(steps)

@@ -1,4 +1,4 @@
-"""The machine at hand: what it is called, which versions run on it, and what it can do at best."""
+"""Describes this machine: its names, the versions that run on it, and its best rates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WARM, _TIMED = 3, 10
 
 
 def describe(device: torch.device, commit: str | None = None) -> dict[str, Any]:
-    """Hardware, driver, versions and commit. ``commit`` is taken in place of the checkout's."""
+    """Give hardware, driver, versions and commit; ``commit`` replaces the one of the checkout."""
     facts: dict[str, Any] = {
         "device": _name(device),
         "system": platform.platform(),
@@ -53,20 +53,21 @@ def describe(device: torch.device, commit: str | None = None) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Peaks:
-    """Every sample of the machine's best rates: operations and bytes a second."""
+    """Samples of the machine's best rates: operations and bytes a second."""
 
     matmul: list[float]
     bandwidth: list[float]
 
     @property
     def ceilings(self) -> Ceilings:
+        """The medians of the samples."""
         return Ceilings(matmul=median(self.matmul), bandwidth=median(self.bandwidth))
 
 
 def measure_peaks(device: torch.device, dtype: torch.dtype, side: int | None = None) -> Peaks:
-    """A large matrix product's and a large copy's steady rate.
+    """Measure the steady rates of a large matrix product and of a large copy.
 
-    On random values: zeros run faster on some devices. ``side`` is the matrix's; by default one that fills the device.
+    Values are random, because zeros are faster on some devices. ``side`` is the matrix's; by default large.
     """
     side = side or (8192 if device.type == "cuda" else 1536)
     one = torch.randn(side, side, device=device).to(dtype)
@@ -80,7 +81,7 @@ def measure_peaks(device: torch.device, dtype: torch.dtype, side: int | None = N
 
 
 def _timed(device: torch.device, work: Callable[[], object]) -> list[float]:
-    """Seconds of each of ``_TIMED`` runs, by the device's own clock where it has one."""
+    """Time ``_TIMED`` runs, in seconds each, by the device's own clock if it has one."""
     for _ in range(_WARM):
         work()
     if device.type != "cuda":
@@ -100,7 +101,7 @@ def _timed(device: torch.device, work: Callable[[], object]) -> list[float]:
 
 
 def memory_bytes(device: torch.device) -> int:
-    """The memory that networks and activations live in, all of it."""
+    """Return the bytes of memory for networks and activations: all of a GPU's, or what is available to a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return int(psutil.virtual_memory().available)

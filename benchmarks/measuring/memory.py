@@ -1,4 +1,4 @@
-"""Measures the memory of the process that runs it, where a subject lies open."""
+"""Measures the memory that a subject takes. Runs in the subject's process."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Memory:
     """Bytes in use in the subject's process."""
 
     process: int
-    """Resident on the CPU."""
+    """Resident in the CPU's memory."""
     device: int | None = None
     """Allocated for tensors on the GPU."""
     reserved: int | None = None
-    """Held by torch on the GPU, its cache included."""
+    """Held by torch on the GPU, including its cache."""
 
 
 def memory_now(_: Subject) -> Memory:
-    """What is in use once everything that can be freed is."""
+    """Return what is in use after everything that can be freed has been."""
     gc.collect()
     resident = psutil.Process().memory_info().rss
     if not _on_cuda():
@@ -39,7 +39,7 @@ def memory_now(_: Subject) -> Memory:
 
 
 def peak_memory(subject: Subject, requests: Iterable[GenerationRequest], clients: int, seconds: float) -> Memory:
-    """The most that was in use while ``clients`` callers were served for ``seconds``, or one each if that is longer."""
+    """Return the most that is in use while ``clients`` callers are served for ``seconds``; one caller asks once."""
     if _on_cuda():
         torch.cuda.reset_peak_memory_stats()
     _reset_resident_peak()
@@ -58,7 +58,7 @@ def _on_cuda() -> bool:
 
 
 def _reset_resident_peak() -> None:
-    with suppress(OSError):  # where it does not work, the peak is that of the process's whole life
+    with suppress(OSError):  # if it cannot be reset, the peak is that of the whole process
         Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -1,6 +1,6 @@
-"""What a list of measured values says: its middle, its tail, its spread, and how far two lists are apart.
+"""Computes statistics of measured values: median, percentiles, and how far two lists are apart.
 
-Plain arithmetic on plain numbers; knows nothing of what was measured.
+Works on plain numbers; knows nothing of what was measured.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 _EXACT_PAIRS = 900
-"""Up to so many pairs the distribution of the rank sum is counted; beyond, the normal curve is as good."""
+"""Up to this many pairs the distribution of the rank sum is counted exactly; above, it is approximated as normal."""
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
-    """The value below which ``share`` (0 … 1) of the samples lie, linear between neighbours. NaN where there are none.
+    """Return the value below which ``share`` (0 … 1) of the samples lie, linear between neighbours; NaN for no samples.
 
-    An order statistic of n samples reaches no further than they do: p99 of 20 is nearly their largest.
+    A percentile never exceeds the samples: p99 of 20 is nearly the largest.
     """
     if not samples:
         return math.nan
@@ -29,13 +29,13 @@ def percentile(samples: Sequence[float], share: float) -> float:
 
 
 def median(samples: Sequence[float]) -> float:
-    """The middle of the samples; NaN where there are none."""
+    """Return the middle of the samples; NaN if there are none."""
     return percentile(samples, 0.5)
 
 
 @dataclass(frozen=True)
 class Factor:
-    """How many times larger one quantity is than another, and the bounds between which the truth lies."""
+    """How many times as large one quantity is as another, with bounds for the true value."""
 
     low: float
     middle: float
@@ -43,16 +43,16 @@ class Factor:
 
     @property
     def bounded(self) -> bool:
-        """Whether there were samples enough for bounds at all."""
+        """Whether there were enough samples for bounds."""
         return self.low > 0 and math.isfinite(self.high)
 
 
 def factor(old: Sequence[float], new: Sequence[float], confidence: float = 0.99) -> Factor:
-    """``new`` over ``old``, for independent lists of positive values.
+    """Estimate ``new`` over ``old`` for independent lists of positive values.
 
-    The median of all pairwise quotients, with the bounds that belong to the rank-sum test (Hodges & Lehmann 1963;
-    Moses 1965). No shape of distribution is assumed, so that a few slow outliers move nothing. The bounds are 0 and ∞
-    where the lists are too short for ``confidence``: 99 % takes at least 5 values on either side.
+    Gives the median of all pairwise quotients with the bounds of the rank-sum test (Hodges & Lehmann 1963; Moses 1965).
+    It assumes no distribution, so that a few slow outliers change nothing. The bounds are 0 and ∞ if the lists are too
+    short for ``confidence``: 99 % takes at least 5 values on each side.
     """
     quotients = sorted(after / before for before in old for after in new)
     if not quotients:
@@ -64,7 +64,7 @@ def factor(old: Sequence[float], new: Sequence[float], confidence: float = 0.99)
 
 
 def _rank_cut(m: int, n: int, tail: float) -> int:
-    """The largest k with P(U < k) ≤ ``tail``, U being the rank-sum statistic of m and n values from one population."""
+    """The largest k with P(U < k) ≤ ``tail``, where U is the rank-sum statistic of m and n values of one population."""
     if m * n > _EXACT_PAIRS:
         deviation = math.sqrt(m * n * (m + n + 1) / 12)
         return max(0, math.floor(m * n / 2 + NormalDist().inv_cdf(tail) * deviation))
@@ -78,7 +78,7 @@ def _rank_cut(m: int, n: int, tail: float) -> int:
 
 
 def _rank_sum_ways(m: int, n: int) -> list[int]:
-    """In how many orders of m and n values U is 0, 1, …, mn: the coefficients of the Gaussian binomial (m+n over m)."""
+    """The number of orders of m and n values in which U is 0, 1, …, mn: the Gaussian binomial's coefficients."""
     ways = [1] + [0] * (m * n)
     for i in range(1, m + 1):
         for u in range(m * n, n + i - 1, -1):  # times (1 − q^(n+i))
@@ -89,5 +89,5 @@ def _rank_sum_ways(m: int, n: int) -> list[int]:
 
 
 def paired(ones: Sequence[float], others: Sequence[float]) -> list[float]:
-    """``others`` over ``ones``, round by round, for values measured in turns: what drifts drifts in both."""
+    """Return ``others`` over ``ones``, round by round, for values measured by turns, so that drift cancels."""
     return [other / one for one, other in zip(ones, others, strict=True)]

@@ -1,6 +1,6 @@
-"""Measures what goes on inside the engine's process: time by stage, idle time of the GPU, memory.
+"""Measures what happens inside the engine: the time of each stage, and idle time of the GPU.
 
-Runs in that process. The engine reports its stages to a ``Watch``, which is its observer for that time.
+Runs in the engine's process. The engine reports its stages to a ``StageTimer``, its observer while this measures.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import torch
 from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.measuring.callers import Visit, closed_loop
+from benchmarks.measuring.callers import TimedRequest, closed_loop
 from benchmarks.subjects.engine import EngineSubject
 from engine import GenerationRequest
 from engine.formats.png import encode_png
 from engine.running.observer import Stage
 
-_PROFILED = 2.0  # seconds: some hundred thousand kernels, which take a while to read
+_PROFILED = 2.0  # seconds: some hundred thousand kernels, which are slow to read
 
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """A stage at work, by the device's clock: seconds since the watch began."""
+    """One run of a stage, in seconds since the timer started, by the device's clock."""
 
     stage: Stage
     begin: float
@@ -37,7 +37,7 @@ class Span:
         return self.end - self.begin
 
 
-class Watch:
+class StageTimer:
     """Notes when each stage of an engine's work begins and ends on the device: an ``Observer``."""
 
     def __init__(self) -> None:
@@ -53,8 +53,8 @@ class Watch:
         self._seen.append((name, begin, self._mark()))
 
     def spans(self) -> list[Span]:
-        """What was seen, in the order of its beginning."""
-        seen = list(self._seen)  # a subject that works on may add marks that the device has yet to reach
+        """Return what was noted, in the order of its start."""
+        seen = list(self._seen)  # a subject at work may add marks that the device has yet to reach
         if self._cuda:
             torch.cuda.synchronize()
         found = [
@@ -75,35 +75,35 @@ class Watch:
 
 @dataclass(frozen=True, kw_only=True)
 class Stages:
-    """One picture's time by stage, in seconds."""
+    """The time of one picture by stage, in seconds."""
 
     encode: float
     sample: float
-    """From the beginning of the first step to the end of the last."""
+    """From the start of the first step to the end of the last."""
     decode: float
     rest: float
-    """Of the whole time to an array on the CPU, what none of the stages takes: queueing, copies, waiting."""
+    """What remains of the time to an array on the CPU: queueing, copies, waiting."""
     png: float
-    """Not part of the whole."""
+    """Encoding the PNG, which is not part of that time."""
     steps: tuple[float, ...]
-    """Each step's work on the device."""
+    """The work of each step on the device."""
 
 
 def observe_stages(subject: EngineSubject, requests: Iterable[GenerationRequest]) -> list[Stages]:
-    """Pictures one by one, each taken apart."""
+    """Make pictures one by one and time the stages of each."""
     found = []
     for request in requests:
-        watch = Watch()
+        timer = StageTimer()
         begin = time.perf_counter()
-        with subject.observers.to(watch):
-            picture = subject.paint(request)
+        with subject.observers.to(timer):
+            delivery = subject.paint(request)
         whole = time.perf_counter() - begin
-        spans = watch.spans()
+        spans = timer.spans()
         steps = [span for span in spans if span.stage == "step"]
         stages = {stage: sum(span.seconds for span in spans if span.stage == stage) for stage in ("encode", "decode")}
         stages["sample"] = steps[-1].end - steps[0].begin if steps else 0.0
         begin = time.perf_counter()
-        encode_png(Image.fromarray(picture.pixels), {})
+        encode_png(Image.fromarray(delivery.pixels), {})
         png = time.perf_counter() - begin
         rest = whole - sum(stages.values())
         found.append(Stages(**stages, rest=rest, png=png, steps=tuple(span.seconds for span in steps)))
@@ -112,31 +112,31 @@ def observe_stages(subject: EngineSubject, requests: Iterable[GenerationRequest]
 
 @dataclass(frozen=True, kw_only=True)
 class Idleness:
-    """How much of the GPU's time passes unused under load, each a share of 1."""
+    """Shares of the GPU's time that are idle under load, from 0 to 1."""
 
     between_steps: float
-    """No step and no decode under way, by events on the GPU; a sampler's own small kernels count as idle here."""
+    """No step and no decode runs, by events on the GPU; a sampler's own small kernels count as idle here."""
     of_kernels: float | None
-    """No kernel and no copy running, as the profiler saw it; None where it saw nothing."""
+    """No kernel and no copy runs, by the profiler; None if it recorded nothing."""
 
 
 def observe_idleness(
     subject: EngineSubject, requests: Iterable[GenerationRequest], clients: int, seconds: float, stagger: float
 ) -> Idleness:
-    """Load the GPU with ``clients`` callers twice: once with events alone, once with the profiler."""
-    watch, source = Watch(), iter(requests)
-    with subject.observers.to(watch):
-        visits = closed_loop(subject, source, clients, seconds, stagger, seed=1)
-    busy = [(span.begin, span.end) for span in watch.spans() if span.stage != "encode"]
+    """Load the GPU with ``clients`` callers twice: with events alone, and with the profiler."""
+    timer, source = StageTimer(), iter(requests)
+    with subject.observers.to(timer):
+        served = closed_loop(subject, source, clients, seconds, stagger, seed=1)
+    busy = [(span.begin, span.end) for span in timer.spans() if span.stage != "encode"]
     return Idleness(
-        between_steps=_idle(busy, *_middle(visits, clients, seconds)),
+        between_steps=_idle(busy, *_middle(served, clients, seconds)),
         of_kernels=_profiled(subject, source, clients, min(seconds, _PROFILED)),
     )
 
 
-def _middle(visits: Sequence[Visit], clients: int, seconds: float) -> tuple[float, float]:
-    """When the load was steady: after the first callers were served, and until no more came."""
-    served = [visit.left for visit in visits if visit.served]
+def _middle(requests: Sequence[TimedRequest], clients: int, seconds: float) -> tuple[float, float]:
+    """The time in which the load was steady: after the first callers were served, until no more came."""
+    served = [request.left for request in requests if request.served]
     return (served[min(clients // 2, len(served) - 1)] if served else 0.0), seconds
 
 
@@ -153,12 +153,12 @@ def _profiled(
     if not busy:
         return None
     first, last = min(begin for begin, _ in busy), max(end for _, end in busy)
-    margin = (last - first) / 4  # while the callers come and go the load is not what it should be
+    margin = (last - first) / 4  # while callers start and stop the load is not steady
     return _idle(busy, first + margin, last - margin)
 
 
 def _idle(busy: Iterable[tuple[float, float]], begin: float, end: float) -> float:
-    """The share of [begin, end] that none of the intervals covers."""
+    """The share of [begin, end] that no interval covers."""
     covered, reached = 0.0, begin
     for start, stop in sorted(busy):
         if min(stop, end) > max(start, reached):

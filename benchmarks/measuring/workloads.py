@@ -1,6 +1,6 @@
-"""What is asked of a subject, and when: seeded, so that every subject gets the same requests at the same times.
+"""Gives the requests and their times, from seeds, so that every subject gets the same requests at the same times.
 
-Knows nothing of who answers them.
+Knows nothing of subjects.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from engine import GenerationRequest
 from engine.batching.trajectory import evaluation_count
 
 SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m")
-"""Those of the mix: one evaluation a step, and every peer has them."""
+"""Samplers of the mix: they take one evaluation a step, and every peer has them."""
 
 _SUBJECTS = ("a glass bottle", "a red boat", "two houses", "a lighthouse", "three trees", "a mountain", "an old mill")
 _PLACES = ("by the sea", "in the hills", "before a forest", "at a lake", "in the desert", "under galaxies", "in snow")
@@ -25,11 +25,12 @@ _NEGATIVES = ("text, watermark", "blurry", "low quality, text", "")
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How large the pictures are, and how many steps they take (in the mix: on average)."""
+    """Size and steps of the pictures."""
 
     size: int
     """Width and height in pixels."""
     steps: int
+    """Steps of a picture; in the mix, of an average one."""
 
     @property
     def mixed_steps(self) -> tuple[int, int]:
@@ -38,14 +39,12 @@ class Scale:
 
     @property
     def mean_steps(self) -> float:
-        """What a picture of the mix takes on average: every number of steps is as likely as the others."""
+        """The average steps of a picture of the mix, where every number is equally likely."""
         return sum(self.mixed_steps) / 2
 
 
 def alone(scale: Scale, number: int) -> GenerationRequest:
-    """The workflow's request as the ``number``-th caller sends it: a prompt and a seed of its own, so that nobody
-    answers from a cache of prompts or pictures.
-    """
+    """Give the standard request with a prompt and a seed of its own, so that no cache answers it."""
     return GenerationRequest(
         prompt=f"beautiful scenery nature glass bottle landscape, purple galaxy bottle, number {number}",
         width=scale.size,
@@ -57,7 +56,7 @@ def alone(scale: Scale, number: int) -> GenerationRequest:
 
 @dataclass(frozen=True)
 class Alone:
-    """``alone`` requests without end, from number ``first`` on."""
+    """Yields ``alone`` requests without end, from number ``first`` on."""
 
     scale: Scale
     first: int = 0
@@ -68,14 +67,14 @@ class Alone:
 
 @dataclass(frozen=True)
 class Mixed:
-    """Requests without end: prompts, negative prompts, steps, samplers, schedulers, guidance and seeds vary."""
+    """Yields requests without end, whose prompts, steps, samplers, schedulers, guidance and seeds vary."""
 
     scale: Scale
     seed: int
 
     @property
     def mean_evaluations(self) -> float:
-        """Evaluations that a picture takes on average, over samplers and steps, which are all equally likely."""
+        """The average evaluations of a picture, over samplers and steps, which are all equally likely."""
         low, high = self.scale.mixed_steps
         return mean(evaluation_count(sampler, steps + 1) for sampler in SAMPLERS for steps in range(low, high + 1))
 
@@ -96,7 +95,7 @@ class Mixed:
 
 
 def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
-    """When requests arrive that know nothing of each other: seconds from 0, a Poisson process of ``rate`` a second."""
+    """Give the arrival times of a Poisson process of ``rate`` a second, in seconds from 0 to ``seconds``."""
     choose = random.Random(seed)
     times, now = [], choose.expovariate(rate)
     while now < seconds:

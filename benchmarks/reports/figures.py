@@ -1,4 +1,4 @@
-"""One measured quantity, with every value that was seen. Knows nothing of how it was measured or is shown."""
+"""Defines a figure: one measured quantity with all its samples. Knows nothing of how it is measured or shown."""
 
 from __future__ import annotations
 
@@ -14,33 +14,36 @@ Condition = str | int | float
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """What was measured, of whom, under which conditions, in which unit."""
+    """A measured quantity: of which subject, under which conditions, in which unit, with which samples."""
 
     section: str
     name: str
     subject: str
-    """Whose figure it is: ``engine``, ``stock diffusers``, …, or ``machine``."""
+    """What was measured: ``engine float16``, ``stock diffusers float16``, …, or ``machine``."""
     unit: str
-    """``s``, ``images/s``, ``GiB``, ``dB``, ``×``, …; shares are plain numbers with the unit ``of 1``."""
+    """``s``, ``images/s``, ``GiB``, ``dB``, ``×``, …; a share is a number with the unit ``of 1``."""
     samples: tuple[float, ...]
     better: Better = "neither"
     conditions: Mapping[str, Condition] = field(default_factory=dict)
-    """What else tells this figure from others of its name: number of clients, arrival rate, rows."""
+    """What distinguishes this figure from others of its name: number of clients, arrival rate, rows."""
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Figures of equal key in two reports measure the same thing."""
+        """Equal in figures of two reports that measure the same thing."""
         return (self.section, self.name, self.subject, *sorted(self.conditions.items()))
 
     @property
     def median(self) -> float:
+        """The middle of the samples."""
         return median(self.samples)
 
     @property
     def p95(self) -> float:
+        """The value that 95 % of the samples do not exceed."""
         return percentile(self.samples, 0.95)
 
     def as_json(self) -> dict[str, Any]:
+        """Give the figure as it stands in a report."""
         return {
             "section": self.section,
             "name": self.name,
@@ -55,6 +58,7 @@ class Figure:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Figure:
+        """Read a figure of a report. Raises ``KeyError`` for an incomplete one."""
         return cls(
             section=entry["section"],
             name=entry["name"],

@@ -1,4 +1,4 @@
-"""A report as one picture of four panels. Needs matplotlib; knows only the report's document."""
+"""Draws a report as a picture of four panels. Needs matplotlib; knows only the report's document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LINES = (":", "--", "-.")
 
 
 def plot(document: Document, path: Path) -> None:
-    """Draw ``document`` to ``path``, a PNG. Raises ``ImportError`` where matplotlib is not installed."""
+    """Draw ``document`` to ``path``, a PNG. Raises ``ImportError`` if matplotlib is not installed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

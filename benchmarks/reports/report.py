@@ -1,5 +1,7 @@
-"""The report of a run: figures, what was not run and why, verdicts. Written anew after each addition, whole or not at
-all, so that a run that is cut off keeps what it had. Knows nothing of tables and plots.
+"""Keeps the report of a run: figures, what was not run and why, verdicts, notes.
+
+Writes the whole file again after each addition, atomically, so that an interrupted run keeps what it had. Knows nothing
+of tables and plots.
 """
 
 from __future__ import annotations
@@ -36,22 +38,22 @@ Outcome = Literal["met", "missed", "not judged"]
 
 
 class BadReport(Exception):
-    """A file that is no report of this suite; the message says why."""
+    """A file is not a report of this suite; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A target beside what was measured."""
+    """A target and whether the figures reach it."""
 
     target: str
     outcome: Outcome
     said: str
-    """The figures in words, or why nothing can be said."""
+    """The figures in words, or why the target cannot be judged."""
 
 
 @dataclass(kw_only=True)
 class Report:
-    """A run's findings, kept in the file ``path``."""
+    """What a run has found out, kept in the file ``path``."""
 
     path: Path
     plan: Mapping[str, Any]
@@ -67,23 +69,23 @@ class Report:
     _start: float = field(default_factory=time.perf_counter)
 
     def add(self, *figures: Figure) -> None:
-        """Keep the figures that have values."""
+        """Add the figures that have samples."""
         self.figures += [figure for figure in figures if figure.samples]
         self.write()
 
     def skip(self, what: str, reason: str) -> None:
-        """Note that ``what`` was not run."""
+        """Record that ``what`` was not run, and why."""
         self.not_run.append({"what": what, "reason": reason})
         self.write()
 
     def note(self, text: str) -> None:
-        """Keep something that a reader of the figures must know."""
+        """Add something that a reader of the figures must know."""
         if text not in self.notes:
             self.notes.append(text)
             self.write()
 
     def find(self, section: str, name: str, subject: str, **conditions: Any) -> Figure | None:
-        """The latest figure of this name that has at least these conditions."""
+        """Return the latest figure of this name that has at least these conditions; None if there is none."""
         for figure in reversed(self.figures):
             same = (figure.section, figure.name, figure.subject) == (section, name, subject)
             if same and all(figure.conditions.get(key) == value for key, value in conditions.items()):
@@ -91,10 +93,11 @@ class Report:
         return None
 
     def of(self, section: str, name: str) -> list[Figure]:
-        """Every figure of this name, in the order in which they were measured."""
+        """Return every figure of this name, in the order of measuring."""
         return [figure for figure in self.figures if (figure.section, figure.name) == (section, name)]
 
     def as_json(self) -> dict[str, Any]:
+        """Give the report's document."""
         return {
             "schema": SCHEMA,
             "began": self.began.isoformat(timespec="seconds"),
@@ -111,6 +114,7 @@ class Report:
         }
 
     def write(self) -> None:
+        """Write the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".partial")
         temporary.write_text(json.dumps(_finite(self.as_json()), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -118,7 +122,7 @@ class Report:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: None stands for them. Floats keep six digits."""
+    """Replace NaN and infinity, which JSON lacks, by None, and round floats to six digits."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -127,21 +131,21 @@ def _finite(value: Any) -> Any:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """The document in ``path``. Raises ``BadReport`` for what is none."""
+    """Read the document in ``path``. Raises ``BadReport`` if it is not a report of this suite."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadReport(f"{path} cannot be read: {error}") from None
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise BadReport(f"{path} is no report of this suite, or one of another schema than {SCHEMA}")
+        raise BadReport(f"{path} is not a report of this suite with schema {SCHEMA}")
     for name, kind in _FIELDS.items():
         if not isinstance(document.get(name), kind):
-            raise BadReport(f"{path}: {name} is missing or no {kind.__name__}")
+            raise BadReport(f"{path}: {name} is missing or not a {kind.__name__}")
     try:
         figures = [Figure.from_json(entry) for entry in document["figures"]]
     except (KeyError, TypeError) as error:
         raise BadReport(f"{path}: a figure is incomplete: {error!r}") from None
     for figure in figures:
         if not figure.samples or not all(isinstance(value, int | float) for value in figure.samples):
-            raise BadReport(f"{path}: the figure {figure.key} has samples that are no numbers")
+            raise BadReport(f"{path}: the figure {figure.key} has samples that are not numbers")
     return document

@@ -1,4 +1,4 @@
-"""A report as one table, for people. Plain text; knows only the report's document."""
+"""Shows a report as a table in plain text. Knows only the report's document."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _RIGHT = {4, 5, 6, 7}
 
 
 def table(document: Mapping[str, Any]) -> str:
-    """The figures of a report, then what was not run, and the verdicts."""
+    """Write the figures of a report, then verdicts, what was not run, notes, and what each subject includes."""
     rows = [_HEAD, *(_row(figure) for figure in document["figures"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines = [_line(row, widths) for row in rows]
@@ -21,7 +21,7 @@ def table(document: Mapping[str, Any]) -> str:
         ("Targets", [f"{entry['outcome']}: {entry['target']}: {entry['said']}" for entry in document["verdicts"]]),
         ("Not run", [f"{entry['what']}: {entry['reason']}" for entry in document["not_run"]]),
         ("Notes", document["notes"]),
-        ("What each covers", [f"{name}: {facts['includes']}" for name, facts in document["subjects"].items()]),
+        ("What each includes", [f"{name}: {facts['includes']}" for name, facts in document["subjects"].items()]),
     ):
         if entries:
             parts.append("\n".join([name, *(f"  {entry}" for entry in entries)]))
@@ -57,7 +57,7 @@ def _row(figure: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _number(value: float | None) -> str:
-    """Three digits; thousands in full."""
+    """Three significant digits; numbers from 1000 on in full."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"

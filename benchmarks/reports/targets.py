@@ -1,6 +1,6 @@
-"""What the project wants to reach, beside what was measured: met, missed, or why nothing can be said.
+"""Judges a report's figures by the project's targets: met, missed, or not judged, and why.
 
-Reads a report's figures; measures nothing.
+Measures nothing.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from benchmarks.reports.report import Outcome, Report, Verdict
 from benchmarks.suite.plan import Plan
 
 USERS_3090 = 2.5
-"""Seconds an image on an RTX 3090 that this project's users started from."""
+"""Seconds an image on an RTX 3090 that users of this project started from."""
 OUR_3090 = 0.65
-"""Seconds an image that this project wants to reach there."""
+"""Seconds an image on an RTX 3090 that this project wants to reach."""
 CEILINGS_3090 = Ceilings(matmul=71e12, bandwidth=936e9)
-"""The card's data sheet: float16 products added up in float32; memory."""
+"""The card's data sheet: float16 products with float32 sums, and memory."""
 
 _FULL_WIDTH = 5e8  # parameters of the UNet; Stable Diffusion 1.5 has 860 million
 _LARGE = ("H100", "H200")
 
 
 def rtx3090(report: Report, plan: Plan, device: str, work: Work, floor: float | None) -> Verdict:
-    """The verdict that ``--target rtx3090`` asks for. ``floor``: this machine's own, in seconds an image."""
+    """Judge ``--target rtx3090``; ``floor`` is this machine's own, in seconds an image, or None if unknown."""
     target = f"RTX 3090: {USERS_3090} s an image, and our own {OUR_3090} s"
     figure = report.find("latency", "a picture", f"engine {plan.dtype}")
     if figure is None:
@@ -48,7 +48,7 @@ def rtx3090(report: Report, plan: Plan, device: str, work: Work, floor: float | 
 
 
 def judge(report: Report, plan: Plan, device: str, work: Work) -> list[Verdict]:
-    """Every target that this machine can be held to, if the networks are of Stable Diffusion 1.5's width."""
+    """Judge every target that applies to this machine, if the networks have Stable Diffusion 1.5's width."""
     if plan.quick or work.unet_parameters < _FULL_WIDTH:
         return []
     return list(_on_a_gpu(report, plan, device) if plan.device == "cuda" else _on_a_cpu(report))
@@ -86,7 +86,7 @@ def _on_a_gpu(report: Report, plan: Plan, device: str) -> Iterator[Verdict]:
 
 
 def _exactness(report: Report) -> Verdict:
-    """Exact batching at most 15 % behind fast, alone and under load, both with one setting."""
+    """Judge that exact batching is at most 15 % behind fast, alone and under load, with one setting for both."""
     target = "exact batching at most 15 % behind fast, alone and under load"
     alone = {_rows(figure): figure.median for figure in report.of("variants", "a picture")}
     load = {_rows(figure): figure.median for figure in report.of("variants", "pictures")}

@@ -1,4 +1,4 @@
-"""The subjects of a run, each in its process: opened when they are first needed, closed when they are not any more."""
+"""Keeps the workers of a run: opens each when it is first needed and closes it when it is no longer needed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from benchmarks.subjects.subject import NotHere, Subject
 from benchmarks.subjects.worker import Worker, WorkerFailed
 from benchmarks.suite.plan import Plan
 
-_FIRST = 1_000_000  # numbers of the warm-up's requests, so that no measured prompt is in a cache
+_FIRST = 1_000_000  # number of the first warm-up request, so that no measured prompt is in a cache
 _WARM_SECONDS = 60.0
 
 
 class Crew:
-    """Open workers by their subjects' names.
+    """Holds the open workers by the names of their subjects.
 
-    ``skip(what, reason)`` is told of those that cannot be opened, ``tell`` hears of the others.
+    Calls ``skip(name, reason)`` for a subject that cannot be opened, and ``tell(text)`` once one is warm.
     """
 
     def __init__(
@@ -33,22 +33,22 @@ class Crew:
         self._skip = skip
         self._tell = tell
         self._start = start
-        self._workers: dict[str, tuple[Worker, float]] = {}  # and when it was started
+        self._workers: dict[str, tuple[Worker, float]] = {}  # with the time of their start
         self._failed: set[str] = set()
         self.alone: dict[str, float] = {}
-        """Seconds that the latest picture of each subject's warm-up took."""
+        """Seconds of the latest picture of each subject's warm-up, by name."""
 
     def start(self, subjects: Iterable[Subject]) -> None:
-        """Begin to open those that are not open, side by side, and do not wait for them."""
+        """Start to open the subjects that are not open, in parallel, without waiting for them."""
         for subject in subjects:
             if subject.name not in self._workers and subject.name not in self._failed:
                 self._workers[subject.name] = self._start(subject), time.monotonic()
 
     def open(self, subjects: Sequence[Subject], timed: bool = True) -> list[Worker]:
-        """Those of the subjects that can be opened; the others are skipped.
+        """Return the workers of the subjects that can be opened; the others are skipped.
 
-        They are opened side by side. If they are to be ``timed``, they are warmed up one by one, once all others that
-        have been started are open too: nothing else is going on then.
+        They are opened in parallel. If they are to be ``timed``, they are warmed up one by one after every worker that
+        was started is open, so that nothing else runs at that time.
         """
         self.start(subjects)
         names = [subject.name for subject in subjects]
@@ -84,20 +84,20 @@ class Crew:
             self.drop(name, str(reason))
 
     def drop(self, name: str, reason: str) -> None:
-        """Close a subject for good, and say why."""
+        """Close a subject for the rest of the run and report the reason."""
         self._failed.add(name)
         self._skip(name, reason)
         self.release([name])
 
     def release(self, names: Iterable[str]) -> None:
-        """Close those of these that are open; they may be opened again."""
+        """Close the workers of these names that are open; they may be opened again."""
         for name in list(names):
             if name in self._workers:
                 self.alone.pop(name, None)
                 self._workers.pop(name)[0].close()
 
     def close(self) -> None:
-        """Close all."""
+        """Close all workers."""
         for worker, _ in self._workers.values():
             worker.ask_to_end()
         self.release(self._workers)

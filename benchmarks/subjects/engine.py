@@ -1,4 +1,4 @@
-"""This project's engine as a subject: called as a Python program calls it."""
+"""This project's engine as a subject."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.subjects.subject import GivenUp, Picture
+from benchmarks.subjects.subject import Delivery, GivenUp
 from engine import Engine, EngineConfig, GenerationRequest, Handle
 from engine.errors import Cancelled
 from engine.running.observer import Observer, Stage, Unobserved
@@ -39,7 +39,7 @@ class ObserverSwitch:
 
 @dataclass(kw_only=True)
 class EngineSubject:
-    """This project's engine, called as a Python program calls it."""
+    """Runs this project's engine in the process that opens it, called as any Python program calls it."""
 
     name: str
     checkpoint: Path
@@ -48,7 +48,8 @@ class EngineSubject:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of ``EngineConfig``."""
     reference: bool = False
-    """Whether float32 is to be float32 everywhere, without the shorter TF32 that torch allows in convolutions."""
+    """Whether convolutions compute in full float32, without the shorter TF32 that torch allows them on a GPU."""
+    concurrent: bool = True
     includes: str = "prompt encoding, sampling, VAE; to an array on the CPU"
 
     def absent(self) -> str | None:
@@ -72,7 +73,7 @@ class EngineSubject:
             observer=self.observers,
         )
 
-    def paint(self, request: GenerationRequest) -> Picture:
+    def paint(self, request: GenerationRequest) -> Delivery:
         handle = self.engine.submit(request)
         with self._door:
             self._under_way.add(handle)
@@ -84,7 +85,7 @@ class EngineSubject:
             with self._door:
                 self._under_way.discard(handle)
         self._record = result.record
-        return Picture(np.asarray(result.images[0]), result.record)
+        return Delivery(np.asarray(result.images[0]), result.record, result.timings.sample)
 
     def give_up(self) -> None:
         with self._door:
@@ -93,7 +94,7 @@ class EngineSubject:
             handle.cancel()
 
     def settled(self) -> bool:
-        """Whether nothing was prepared since this was last asked."""
+        """Say whether nothing was prepared since the last call of this method."""
         before, self._shapes = self._shapes, self.counts().get("shapes", 0)
         return before == self._shapes
 

@@ -1,4 +1,4 @@
-"""How workers' processes start. Knows nothing of what they do, and imports nothing large."""
+"""Chooses how workers' processes start. Imports nothing large itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _NEEDED = [
 
 
 def context(device: str) -> SpawnContext | ForkServerContext:
-    """On a CPU, forked from a process that has imported everything; else bare, since CUDA survives no fork."""
+    """Return how processes start: on a CPU forked from one that has imported everything, on a GPU bare.
+
+    CUDA does not survive a fork.
+    """
     if device != "cpu":
         return multiprocessing.get_context("spawn")
     multiprocessing.set_forkserver_preload(_NEEDED)
@@ -24,6 +27,6 @@ def context(device: str) -> SpawnContext | ForkServerContext:
 
 
 def preload() -> None:
-    """Let the process that workers on a CPU are forked from begin to import, while this one does so too."""
+    """Start the process that workers on a CPU are forked from, so that it imports while this one does."""
     multiprocessing.set_forkserver_preload(_NEEDED)
     forkserver.ensure_running()

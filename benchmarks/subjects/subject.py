@@ -17,29 +17,31 @@ from engine import GenerationRequest
 
 
 class NotHere(Exception):
-    """A subject that cannot run on this machine; the message says why."""
+    """A subject cannot run on this machine; the message says why."""
 
 
 class GivenUp(Exception):
-    """A picture was given up because its measurement ended."""
+    """A picture was abandoned because its measurement ended."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What a subject delivered."""
+class Delivery:
+    """A picture from a subject, with what the subject says of it."""
 
     pixels: NDArray[np.uint8]
     """(height, width, 3)."""
     record: Mapping[str, Any] = field(default_factory=dict)
-    """What the engine says that its bytes depend on."""
+    """What the picture's bytes depend on (versions, device, precision), where the subject says so."""
+    sampling: float | None = None
+    """Seconds from the start of the first step to the end of the last, where the subject reports them."""
 
 
 class Subject(Protocol):
-    """Makes pictures. ``paint`` may be called from many threads at once; who cannot share the device queues them."""
+    """Makes pictures. ``paint`` may be called from many threads at once; a subject that takes turns queues them."""
 
     @property
     def name(self) -> str:
-        """Unique within a run."""
+        """Name in the report, unique within a run."""
 
     @property
     def dtype(self) -> str:
@@ -47,34 +49,40 @@ class Subject(Protocol):
 
     @property
     def includes(self) -> str:
-        """What a call of ``paint`` covers, in words."""
+        """What a call of ``paint`` includes, in words."""
 
     @property
     def device(self) -> str:
         """``cpu`` or ``cuda``."""
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether it advances the pictures of several callers together; otherwise they take turns."""
+
     def absent(self) -> str | None:
-        """Why it cannot run here, as far as that can be told without opening it."""
+        """Say why it cannot run here, as far as that is known before it is opened; None if it can."""
 
     def open(self) -> None:
-        """Load everything. Raises ``NotHere``."""
+        """Load everything that is needed for a picture. Raises ``NotHere``."""
 
-    def paint(self, request: GenerationRequest) -> Picture:
-        """The picture, in this process's own memory. Raises ``GivenUp`` after ``give_up``."""
+    def paint(self, request: GenerationRequest) -> Delivery:
+        """Make the picture and bring it into this process's memory. Raises ``GivenUp`` after ``give_up``."""
 
     def give_up(self) -> None:
-        """Let go of every picture under way, as soon as possible; ``paint`` works again once they have all ended."""
+        """Abandon every picture in progress as soon as possible; ``paint`` works again once all have ended."""
 
     def settled(self) -> bool:
-        """Whether it runs in its final form, as far as can be told: nothing is being compiled, tuned or recorded."""
+        """Say whether it runs in its final form: nothing is being compiled, tuned or recorded, as far as it knows."""
 
     def counts(self) -> Mapping[str, int]:
-        """What it has done since it was opened: ``evaluations`` of one picture each, and ``shapes``, how often
-        something had to be prepared for a shape. Empty for who does not count and makes one picture after another.
+        """Count what it has done since it was opened.
+
+        ``evaluations`` counts evaluations of one picture each; ``shapes`` counts how often something had to be prepared
+        for a shape. Empty for a subject that does not count, which makes one picture after another.
         """
 
     def record(self) -> Mapping[str, Any]:
-        """Versions and settings that the figures depend on."""
+        """Give the versions and settings that its figures depend on."""
 
     def close(self) -> None:
         """Free the device."""

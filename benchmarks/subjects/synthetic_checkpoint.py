@@ -1,6 +1,6 @@
-"""A synthetic Stable Diffusion 1.x checkpoint: the real single-file layout, made-up weights, float16.
+"""Makes a synthetic Stable Diffusion 1.x checkpoint: the real single-file layout with random weights in float16.
 
-Speed does not depend on the weights' values, as long as they are no zeros and drive nothing out of range.
+Speed does not depend on the weights' values as long as they are not zeros and drive nothing out of range.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import torch
 from safetensors.torch import save_file
 
 CACHE = Path(__file__).resolve().parent.parent / "checkpoints"
-"""Where synthetic checkpoints are kept between runs; git ignores it."""
+"""The folder where synthetic checkpoints are kept between runs; git ignores it."""
 
-_POOL = 2**24 - 3  # values that all tensors are cut from; odd, so that no two rows of a matrix are alike
+_POOL = 2**24 - 3  # values that all tensors are cut from; odd, so that no two rows of a matrix are equal
 
 Entry = tuple[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Widths:
-    """The sizes of the networks; the defaults are Stable Diffusion 1.5's."""
+    """Sizes of the networks; the defaults are Stable Diffusion 1.5's."""
 
     unet: int = 320
     unet_levels: tuple[int, ...] = (1, 2, 4, 4)
@@ -48,11 +48,11 @@ NARROW = Widths(
     vae_levels=(1, 1, 1, 1),
     vae_blocks=1,
 )
-"""Small enough for a picture in a fraction of a second on one core."""
+"""Sizes that make a picture in a fraction of a second on one core."""
 
 
 def synthetic_checkpoint(path: Path, widths: Widths = FULL) -> Path:
-    """``path``, written first if it is not there: 2.1 GB in full width. Seeded: the same file wherever it is made."""
+    """Return ``path``, after writing it if it does not exist: 2.1 GB in full width, the same bytes on every machine."""
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def synthetic_checkpoint(path: Path, widths: Widths = FULL) -> Path:
 
 
 def _fill(target: torch.Tensor, source: torch.Tensor, name: str, shape: tuple[int, ...]) -> None:
-    """Scaled so that a layer's output has about the variance of its input."""
+    """Fill ``target`` with values scaled so that a layer's output has about the variance of its input."""
     if "embedding" in name:
         target.copy_(source * 0.05)
     elif len(shape) > 1:
@@ -85,7 +85,7 @@ def _fill(target: torch.Tensor, source: torch.Tensor, name: str, shape: tuple[in
 
 
 def shapes(widths: Widths) -> Iterator[Entry]:
-    """Name and shape of every tensor in the file."""
+    """Give name and shape of every tensor in the file."""
     for prefix, part in (
         ("model.diffusion_model", _unet(widths)),
         ("first_stage_model", _vae(widths)),
@@ -100,14 +100,14 @@ def _under(prefix: str, entries: Iterator[Entry]) -> Iterator[Entry]:
 
 
 def _layer(name: str, *shape: int, bias: bool = True) -> Iterator[Entry]:
-    """A linear layer or convolution with this weight; its first size is the number of outputs."""
+    """A linear layer or convolution whose weight has this shape; the first size is the number of outputs."""
     yield f"{name}.weight", shape
     if bias:
         yield f"{name}.bias", shape[:1]
 
 
 def _residual(layers: dict[str, str], n_in: int, n_out: int, time: int | None = None) -> Iterator[Entry]:
-    """Two normalised 3×3 convolutions, a shift by the time embedding in between, and a 1×1 where the widths differ."""
+    """Two normalised 3×3 convolutions with a time embedding added in between, and a 1×1 where the widths differ."""
     yield from _layer(layers["norm1"], n_in)
     yield from _layer(layers["conv1"], n_out, n_in, 3, 3)
     if time is not None:
@@ -204,7 +204,7 @@ def _vae(widths: Widths) -> Iterator[Entry]:
 
 
 def _vae_end(half: str, middle: int, outputs: int, width: int | None = None) -> Iterator[Entry]:
-    """The middle of one half, ``middle`` channels wide, and what comes last, ``width`` wide."""
+    """The middle of encoder or decoder, ``middle`` channels wide, and its last layers, ``width`` channels wide."""
     for number in (1, 2):
         yield from _under(f"{half}.mid.block_{number}", _residual(_VAE_RESIDUAL, middle, middle))
     yield from _layer(f"{half}.mid.attn_1.norm", middle)

@@ -1,6 +1,6 @@
-"""A subject in a process of its own: it starts bare, crashes alone, can be stopped, and shares no setting with others.
+"""Runs a subject in a process of its own, where it starts bare, crashes alone, can be stopped and shares no settings.
 
-What is measured happens inside that process; only orders and findings travel.
+Measurements run inside that process; only functions to call and their results are sent between the two.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from benchmarks.subjects.processes import context
 from benchmarks.subjects.subject import NotHere, Subject
 
 T = TypeVar("T")
-_LINES = 3  # of a dead worker's last words
+_LINES = 3  # of the log of a worker that died
 
 
 class WorkerFailed(Exception):
-    """A worker could not do what it was told; the message says why."""
+    """A call in a worker failed; the message says why."""
 
 
 class WorkerLost(WorkerFailed):
-    """Its process is gone as well."""
+    """The worker's process is gone as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,42 +41,45 @@ class _Answer:
 
 
 class Worker:
-    """``subject`` in its own process, which is started at once; it opens the subject first."""
+    """Runs ``subject`` in its own process, which is started at once and first opens the subject."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self.open_seconds: float | None = None
-        """How long opening took, once it has."""
+        """Seconds that opening the subject took; None while it is not open."""
         handle, name = tempfile.mkstemp(prefix="benchmark-", suffix=".log")
         os.close(handle)
         self._log = Path(name)
-        nursery = context(subject.device)
-        self._connection, theirs = nursery.Pipe()
-        self._process = nursery.Process(target=_serve, args=(theirs, subject, name))
+        processes = context(subject.device)
+        self._connection, theirs = processes.Pipe()
+        self._process = processes.Process(target=_serve, args=(theirs, subject, name))
         self._process.start()
         theirs.close()
 
     def wait_open(self, seconds: float) -> None:
-        """Wait until the subject is open. Raises ``NotHere`` and ``WorkerFailed``, after which the process is gone."""
+        """Wait until the subject is open. Raises ``NotHere`` or ``WorkerFailed``; the process is gone then."""
         if self.open_seconds is None:
             self.open_seconds = self._receive(seconds, "opening")
 
     def call(self, job: Callable[[Subject], T], seconds: float) -> T:
-        """``job(subject)`` in the process. Raises ``WorkerFailed`` also when it takes longer than ``seconds``."""
+        """Call ``job(subject)`` in the process and return its value.
+
+        Raises ``WorkerFailed`` if it fails, and ``WorkerLost`` if it takes longer than ``seconds`` or the process dies.
+        """
         try:
             self._connection.send(job)
         except OSError:
-            raise WorkerLost(self._last_words("was gone before it was asked")) from None
+            raise WorkerLost(self._last_words("was gone before the call")) from None
         value: T = self._receive(seconds, "the measurement")
         return value
 
     def ask_to_end(self) -> None:
-        """Tell the process to close its subject and end, and do not wait for it."""
+        """Ask the process to close its subject and end, without waiting for it."""
         with suppress(OSError):
             self._connection.send(None)
 
     def close(self) -> None:
-        """End the process, and whatever it started."""
+        """End the process and every process that it started."""
         self.ask_to_end()
         self._process.join(3)
         self._kill()
@@ -104,7 +107,7 @@ class Worker:
         return f"its process {what}"
 
     def _kill(self) -> None:
-        """The process and its children, which are a group of their own."""
+        """Kill the process and its children, which form a process group."""
         pid = self._process.pid
         if pid is not None:
             with suppress(OSError):
@@ -114,7 +117,7 @@ class Worker:
 
 
 def _serve(connection: Connection, subject: Subject, log: str) -> None:
-    """The worker's whole life: open, do what is asked, close."""
+    """Run in the worker's process: open the subject, carry calls out, close it."""
     os.setpgid(0, 0)
     _redirect(log)
     begin = time.perf_counter()
@@ -124,21 +127,21 @@ def _serve(connection: Connection, subject: Subject, log: str) -> None:
         connection.send(_Answer(refused=str(reason)))
         return
     except BaseException as error:
-        connection.send(_Answer(failed=_told(error)))
+        connection.send(_Answer(failed=_described(error)))
         return
     connection.send(_Answer(value=time.perf_counter() - begin))
-    with suppress(EOFError, OSError):  # whoever asked is gone
+    with suppress(EOFError, OSError):  # the other process is gone
         while (job := connection.recv()) is not None:
             try:
                 answer = _Answer(value=job(subject))
             except Exception as error:
-                answer = _Answer(failed=_told(error))
+                answer = _Answer(failed=_described(error))
             connection.send(answer)
     subject.close()
 
 
 def _redirect(log: str) -> None:
-    """What libraries print goes into a file, whose end is told if the process dies."""
+    """Send what libraries print into the file ``log``, whose end is quoted if the process dies."""
     sink = os.open(log, os.O_WRONLY | os.O_APPEND)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -146,7 +149,7 @@ def _redirect(log: str) -> None:
     os.dup2(sink, 2)
 
 
-def _told(error: BaseException) -> str:
+def _described(error: BaseException) -> str:
     traceback.print_exception(error)
     first = str(error).strip().splitlines()
     return f"{type(error).__name__}: {first[0] if first else ''}"

@@ -1,4 +1,4 @@
-"""A run under way: what all sections share. Knows whose speed is measured; each section knows what is measured."""
+"""Holds what the sections of a run share, and says which subjects are measured. Knows nothing of what is measured."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from benchmarks.subjects.crew import Crew
 from benchmarks.subjects.engine import EngineSubject
 from benchmarks.subjects.peers.comfyui import ComfyuiSubject
 from benchmarks.subjects.peers.diffusers import DiffusersSubject
+from benchmarks.subjects.peers.earlier import EarlierEngineSubject
 from benchmarks.subjects.peers.stable_diffusion_cpp import StableDiffusionCppSubject
 from benchmarks.subjects.subject import Subject
 from benchmarks.subjects.worker import Worker, WorkerLost
@@ -27,24 +28,24 @@ from engine.checkpoint import inspect_checkpoint
 
 T = TypeVar("T")
 
-_ROOM = 2**31  # bytes that a subject takes beside its weights, about
-_COPIES = 1.3  # of the weights, with what is made of them
+_BESIDE = 2**31  # bytes that a subject takes beside its weights, estimated
+_COPIES = 1.3  # sizes of the weights that a subject holds, with what it derives from them, estimated
 
 
 class SkipSection(Exception):
-    """A section that makes no sense here, or does not fit into the time; the message says why."""
+    """A section cannot run here or does not fit into the time; the message says why."""
 
 
 @dataclass(kw_only=True)
 class Bench:
-    """What all sections of a run share."""
+    """What all sections of a run share: plan, report, time and open subjects."""
 
     plan: Plan
     report: Report
     budget: Budget
     crew: Crew
     ceilings: dict[str, Ceilings] = field(default_factory=dict)
-    """By dtype; filled by the section ``machine``."""
+    """The machine's best rates by dtype; the section ``machine`` fills them in."""
 
     @property
     def device(self) -> torch.device:
@@ -52,11 +53,11 @@ class Bench:
 
     @cached_property
     def work(self) -> Work:
-        """The operations of a picture of the plan's size."""
+        """The operations that a picture of the plan's size takes."""
         return count_work(self.plan.checkpoint, self.plan.scale.size)
 
     def engine(self, dtype: str | None = None, variant: Variant | None = None) -> EngineSubject:
-        """The engine as it comes, or with other settings."""
+        """Describe the engine with the plan's settings, and with those of ``variant`` on top."""
         dtype = dtype or self.plan.dtype
         settings = dict(self.plan.settings)
         if variant is not None:
@@ -70,20 +71,34 @@ class Bench:
         )
 
     def engines(self) -> list[Subject]:
-        """The engine in each precision of the plan."""
+        """Describe the engine in each precision of the plan."""
         return [self.engine(dtype) for dtype in self.plan.dtypes]
+
+    def earlier(self, dtype: str | None = None) -> list[Subject]:
+        """Describe the engine of the checkout that the plan names, with the same settings; empty if it names none."""
+        if self.plan.earlier is None:
+            return []
+        dtype = dtype or self.plan.dtype
+        return [
+            EarlierEngineSubject(
+                name=f"earlier engine {dtype}",
+                checkpoint=self.plan.checkpoint,
+                device=self.plan.device,
+                dtype=dtype,
+                folder=self.plan.earlier,
+                settings=self.plan.settings,
+            )
+        ]
 
     @cached_property
     def peers(self) -> list[Subject]:
-        """Those of the plan's peers that can run here, in each of its precisions; the others are skipped."""
+        """The plan's peers that can run here, in each of its precisions; the others are skipped."""
         plan, found = self.plan, list[Subject]()
         if "comfyui" in plan.peers and plan.comfyui is None:
             self.report.skip("ComfyUI", "no checkout was named (--comfyui DIR)")
         for dtype in plan.dtypes:
-            for name in plan.peers:
-                if name == "comfyui" and plan.comfyui is None:
-                    continue
-                peer = self._peer(name, dtype)
+            named = [name for name in plan.peers if name != "comfyui" or plan.comfyui is not None]
+            for peer in [*self.earlier(dtype), *(self._peer(name, dtype) for name in named)]:
                 if (reason := peer.absent()) is None:
                     found.append(peer)
                 else:
@@ -115,9 +130,10 @@ class Bench:
             scale=plan.scale,
         )
 
-    def heats(self, *beside: Subject) -> list[list[Subject]]:
-        """Engines, those ``beside`` them, and peers in groups that fit into the memory together: all at once, or all
-        others with each peer.
+    def groups(self, *beside: Subject) -> list[list[Subject]]:
+        """Group engines, subjects ``beside`` them and peers so that each group fits into memory.
+
+        Gives one group of all if they fit together, else a group for each peer.
         """
         engines, peers = [*self.engines(), *beside], self.peers
         if self.fit([*engines, *peers]) or not peers:
@@ -125,13 +141,13 @@ class Bench:
         return [[*engines, peer] for peer in peers]
 
     def fit(self, subjects: Sequence[Subject]) -> bool:
-        """Whether all of these can be open at once, by a guess."""
+        """Estimate whether all of these can be open at the same time."""
         facts = inspect_checkpoint(self.plan.checkpoint)
         sizes = [facts.size_bytes(getattr(torch, one.dtype)) for one in subjects]
-        return sum(_COPIES * size + _ROOM for size in sizes) <= memory_bytes(self.device) * 0.9
+        return sum(_COPIES * size + _BESIDE for size in sizes) <= memory_bytes(self.device) * 0.9
 
     def open(self, subjects: Sequence[Subject], timed: bool = True) -> list[Worker]:
-        """As ``Crew.open``; keeps what a reader must know of each subject."""
+        """Open subjects as ``Crew.open`` does, and record in the report what each one includes."""
         workers = self.crew.open(subjects, timed)
         for worker in workers:
             subject = worker.subject
@@ -139,8 +155,9 @@ class Bench:
         return workers
 
     def call(self, worker: Worker, job: Callable[[Subject], T], expected: float) -> T:
-        """``job`` in the worker, which is expected to take so many seconds and given ten times as long, or as long as
-        is left. Raises ``WorkerFailed``; a worker that is lost is dropped.
+        """Run ``job`` in the worker, for at most ten times the ``expected`` seconds, or what is left of the run.
+
+        Raises ``WorkerFailed``; a worker that is lost is dropped.
         """
         try:
             return worker.call(job, max(30.0, min(60 + 10 * expected, self.budget.left() + 60)))
@@ -149,14 +166,14 @@ class Bench:
             raise
 
     def open_one(self, subject: Subject, timed: bool = True) -> Worker:
-        """The worker of ``subject``. Raises ``SkipSection`` where there is none."""
+        """Open ``subject`` and return its worker. Raises ``SkipSection`` if it cannot be opened."""
         workers = self.open([subject], timed)
         if not workers:
             raise SkipSection(f"{subject.name} could not be opened")
         return workers[0]
 
     def ask_time(self, seconds: float) -> None:
-        """Raise ``SkipSection`` if so many seconds are not left."""
+        """Raise ``SkipSection`` if fewer than ``seconds`` are left of the run."""
         if seconds > self.budget.left():
             left = max(0.0, self.budget.left())
             raise SkipSection(f"it needs about {seconds:.0f} s, and {left:.0f} s of {self.plan.minutes:g} min are left")
@@ -171,7 +188,7 @@ class Bench:
         better: Better = "neither",
         **conditions: Condition,
     ) -> None:
-        """Keep what was measured."""
+        """Add what was measured to the report."""
         self.report.add(
             Figure(
                 section=section,

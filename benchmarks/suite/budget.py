@@ -1,4 +1,4 @@
-"""The time that a run may take, shared out among its sections. Knows nothing of what they do."""
+"""Divides the time that a run may take among its sections. Knows nothing of what they do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 
 class Budget:
-    """``seconds`` from now on; each of the sections in ``weights`` gets its share of what is left when it begins."""
+    """Gives each of the sections in ``weights`` its share of what is left of ``seconds`` when it starts."""
 
     def __init__(
         self, seconds: float, weights: Mapping[str, float], clock: Callable[[], float] = time.monotonic
@@ -18,19 +18,19 @@ class Budget:
 
     @property
     def waiting(self) -> set[str]:
-        """The sections that have not begun."""
+        """The sections that have not started."""
         return set(self._waiting)
 
     def left(self) -> float:
-        """Seconds until the time is up; negative afterwards."""
+        """Return the seconds until the time is up; negative afterwards."""
         return self._end - self._clock()
 
     def begin(self, section: str) -> float:
-        """The seconds that ``section`` may take now; what it leaves unused goes to those after it."""
+        """Start ``section`` and return the seconds that it may take; what it leaves goes to the sections after it."""
         del self._waiting[section]
         return self.share(section)
 
     def share(self, section: str) -> float:
-        """The seconds that ``section``, which has begun, may take from now on."""
+        """Return the seconds that ``section``, which has started, may take from now on."""
         own = self._weights[section]
         return max(0.0, self.left() * own / (own + sum(self._waiting.values())))

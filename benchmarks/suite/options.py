@@ -1,4 +1,4 @@
-"""The command line's wishes → a plan that fits this machine. Imports torch only once they are read."""
+"""Reads the command line into a plan that fits this machine. Imports torch only after the arguments are parsed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import ast
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -16,60 +17,86 @@ from engine import EngineConfig
 from engine.folders import SHIPPED_MODELS
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
-_PATIENCE = 40.0  # seconds a minute of the run, so that one subject does not take the others' time
+_PATIENCE = 40.0  # seconds per minute of the run, so that one subject does not take the time of the others
 _REAL = SHIPPED_MODELS / "AWPainting_v1.3.safetensors"
 
 
 def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``python -m benchmarks``."""
     made = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure the engine beside its peers: one table, one JSON and one plot.",
-        epilog=f"Sections, in their order: {', '.join(SECTIONS)}. Each gets its share of the time; what does not fit "
-        "is named in the report. Exact beside fast batching on a GPU: --only load variants --minutes 4 --peers stock.",
+        description="Measure the engine beside its peers, and write a table, a JSON and a plot.",
+        epilog=f"Sections, in their order: {', '.join(SECTIONS)}. Each gets its share of the time; the report names "
+        "what did not fit. Exact beside fast batching on a GPU: --only load variants --minutes 4 --peers stock. This "
+        "version beside another: "
+        "--earlier DIR --peers --only cold latency load arrivals. Two reports: python -m benchmarks.compare.",
     )
     add = made.add_argument
-    add("--only", nargs="+", metavar="SECTION", choices=list(SECTIONS), help="run these sections alone")
-    add("--minutes", type=float, help="the time that it may take (default: 15; 2 with --quick)")
-    add("--quick", action="store_true", help="the smallest form: shows that the suite works; its times say nothing")
+    add("--only", nargs="+", metavar="SECTION", choices=list(SECTIONS), help="run only these sections")
+    add("--minutes", type=float, help="most minutes of the run (default: 15; 2 with --quick)")
     add(
-        "--target", choices=TARGETS, help="judge against a card's target; exit status 1 where it is missed on that card"
+        "--quick", action="store_true", help="make everything tiny, to see that the suite works; the times mean nothing"
     )
-    add("--checkpoint", type=Path, help="a Stable Diffusion 1.x file (default: AWPainting, else a synthetic one)")
+    add("--target", choices=TARGETS, help="judge a card's target; exit status 1 if this is that card and it misses")
+    add("--checkpoint", type=Path, help="a Stable Diffusion 1.x file (default: AWPainting, else synthetic weights)")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    add("--dtype", nargs="+", choices=["float32", "float16", "bfloat16"], help="precisions; the first leads")
+    add(
+        "--dtype",
+        nargs="+",
+        choices=["float32", "float16", "bfloat16"],
+        help="precisions; the first leads",
+    )
     add("--size", type=int, help="width and height in pixels (default: 512; 256 on a CPU)")
     add("--steps", type=int, help="sampling steps (default: 20; 4 on a CPU)")
-    add("--peers", nargs="*", metavar="PEER", choices=PEERS, default=list(PEERS), help=f"of {', '.join(PEERS)}")
+    add(
+        "--peers",
+        nargs="*",
+        metavar="PEER",
+        choices=PEERS,
+        default=list(PEERS),
+        help=f"peers to measure (default: {' '.join(PEERS)}); without a name: none",
+    )
     add(
         "--compiled",
         choices=get_args(Mode),
         default="max-autotune",
         help="how the best-tuned diffusers pipeline is compiled (default: %(default)s, which takes minutes)",
     )
-    add("--comfyui", type=Path, metavar="DIR", help="a ComfyUI checkout to start and measure")
+    add("--comfyui", type=Path, metavar="DIR", help="a ComfyUI checkout, whose server is started and measured")
     add("--comfyui-python", metavar="PYTHON", help="the interpreter with ComfyUI's requirements (default: this one)")
+    add(
+        "--earlier",
+        type=Path,
+        metavar="DIR",
+        help="another checkout of this project, to measure beside this one",
+    )
     add("--engine", nargs="*", metavar="NAME=VALUE", default=[], help="further settings of EngineConfig")
     add(
         "--variants",
         nargs="+",
         metavar="exact:8",
-        help="engines to try beside each other: exact:N, fast:N, NAME=VALUE,…",
+        help="engines for the section variants: exact:N and fast:N (N rows), or settings NAME=VALUE,…",
     )
     add(
         "--patience",
         type=float,
-        help="seconds that opening one subject may take, compiling it included (default: 600, or 40 a minute of "
-        "--minutes if that is less)",
+        help="most seconds to open one subject, compiling included (default: 600, or 40 for each of --minutes if that "
+        "is less)",
     )
-    add("--clients", type=int, help="callers at once where the load is fixed (default: 16; 4 on a CPU)")
-    add("--levels", type=int, nargs="+", help="callers at once, one load after the other")
-    add("--out", type=Path, help=f"the report (default: {RESULTS.name}/TIME-DEVICE.json); the plot goes beside it")
-    add("--commit", help="what to record in place of the git checkout's")
+    add("--clients", type=int, help="callers in sections with a fixed load (default: 16; 4 on a CPU)")
+    add("--levels", type=int, nargs="+", help="numbers of callers for the section concurrency")
+    add("--rates", type=float, nargs="+", metavar="N", help="arrivals per second for the section arrivals")
+    add(
+        "--out",
+        type=Path,
+        help=f"the report (default: {RESULTS.name}/TIME-DEVICE.json); the plot goes beside it",
+    )
+    add("--commit", help="commit to record instead of the checkout's")
     return made
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
-    """What ``options`` ask for. Raises ``ValueError``, ``OSError`` and ``EngineError`` for what cannot be."""
+    """Make a plan from ``options``. Raises ``ValueError``, ``OSError`` or ``EngineError`` for a bad value."""
     device = _device(options.device)
     settings = dict(map(_setting, options.engine))
     _check(settings)
@@ -85,6 +112,8 @@ def plan_of(options: argparse.Namespace) -> Plan:
             compiled=options.compiled,
             comfyui=options.comfyui,
             comfyui_python=options.comfyui_python,
+            earlier=_earlier(options.earlier),
+            rates=_rates(options.rates or ()),
             settings=settings,
             quick=options.quick,
             target=options.target,
@@ -107,12 +136,25 @@ def _device(wanted: str) -> Device:
 
     there = torch.cuda.is_available()
     if wanted == "cuda" and not there:
-        raise ValueError("--device cuda: there is no CUDA device here")
+        raise ValueError("--device cuda: there is no CUDA device; expected auto or cpu")
     return cast(Device, wanted if wanted != "auto" else "cuda" if there else "cpu")
 
 
+def _earlier(folder: Path | None) -> Path | None:
+    if folder is not None and not (folder / "engine" / "__init__.py").is_file():
+        raise ValueError(f"--earlier {folder}: expected a checkout of this project, with engine/__init__.py")
+    return None if folder is None else folder.resolve()
+
+
+def _rates(rates: Sequence[float]) -> tuple[float, ...]:
+    for rate in rates:
+        if not 0 < rate < 1e6:
+            raise ValueError(f"--rates {rate:g}: expected a number above 0")
+    return tuple(rates)
+
+
 def _checkpoint(options: argparse.Namespace) -> tuple[Path, bool]:
-    """The named checkpoint, else the real one if it is there, else made-up weights; and whether they are that."""
+    """Return the named checkpoint, else AWPainting, else synthetic weights; and whether the weights are synthetic."""
     from benchmarks.subjects.synthetic_checkpoint import CACHE, FULL, NARROW, synthetic_checkpoint
     from engine.checkpoint import inspect_checkpoint
 
@@ -125,12 +167,12 @@ def _checkpoint(options: argparse.Namespace) -> tuple[Path, bool]:
         return _REAL, False
     path = CACHE / "synthetic-sd15.safetensors"
     if not path.exists():
-        print(f"making {path}, 2.1 GB, once", file=sys.stderr, flush=True)
+        print(f"writing {path} (2.1 GB), once", file=sys.stderr, flush=True)
     return synthetic_checkpoint(path, FULL), True
 
 
 def _variant(text: str) -> Variant:
-    """``exact:8`` and ``fast:8`` for that way of batching with so many rows; else settings, as in ``--engine``."""
+    """Read ``exact:8`` or ``fast:8``, a way of batching with so many rows, or settings as in ``--engine``."""
     match = re.fullmatch(r"(exact|fast):([1-9]\d*)", text)
     if match is None:
         variant = Variant(tuple(map(_setting, text.split(","))))
@@ -142,15 +184,15 @@ def _variant(text: str) -> Variant:
 def _check(settings: dict[str, Any]) -> None:
     try:
         EngineConfig(**settings)
-    except TypeError as error:  # a name that it does not have
+    except TypeError as error:  # a name that is not a setting
         raise ValueError(str(error)) from None
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """``NAME=VALUE``; a value that is a Python literal is taken as one."""
+    """Read ``NAME=VALUE``; a value that is a Python literal is read as one."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise ValueError(f"a setting is NAME=VALUE, not {text}")
+        raise ValueError(f"{text!r} is not a setting; expected NAME=VALUE")
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):

@@ -1,6 +1,6 @@
-"""What is going to be measured, how large and for how long: the command line's wishes made fit for the machine.
+"""Says what a run measures, how large and for how long, made to fit the machine.
 
-Frozen; knows nothing of how things are measured.
+Knows nothing of how things are measured.
 """
 
 from __future__ import annotations
@@ -26,46 +26,48 @@ SECTIONS: Mapping[str, float] = {
     "arrivals": 4,
     "soak": 3,
 }
-"""The sections in the order in which they run and each one's share of the time. The most telling come first, but for
-precision, whose figures are no times: what has to be compiled can be so meanwhile."""
+"""The sections in the order in which they run, and the relative time of each.
+
+The most informative come first, except that ``precision``, which takes no times, runs while subjects are compiled."""
 
 PEERS = ("stock", "best", "comfyui", "cpp")
 TARGETS = ("rtx3090",)
 Device = Literal["cpu", "cuda"]
 Mode = Literal["default", "reduce-overhead", "max-autotune"]
-"""``torch.compile``'s."""
+"""Modes of ``torch.compile``."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Settings of ``EngineConfig`` that are tried out beside the default."""
+    """Settings of ``EngineConfig`` that are measured beside the default."""
 
     settings: tuple[tuple[str, Any], ...]
 
     @property
     def name(self) -> str:
+        """Name in the report, such as ``batching fast, unet_rows 16``."""
         return ", ".join(f"{name} {value}" for name, value in self.settings)
 
     @classmethod
     def of(cls, batching: Literal["exact", "fast"], rows: int) -> Variant:
-        """A way of batching, with UNet calls of at most so many rows."""
+        """Describe a way of batching with at most ``rows`` rows in a UNet call."""
         return cls((("batching", batching), ("unet_rows", rows)))
 
 
 FAST = Variant.of("fast", 16)
-"""Calls as large as the load: what exact batching is held against."""
+"""Batching with calls as large as the load fills them, which exact batching is compared with."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One run of the suite."""
+    """What one run of the suite measures."""
 
     device: Device
     dtypes: tuple[str, ...]
-    """The precisions that are measured; the first is the one that the other sections run in."""
+    """Precisions to measure; sections that run in one precision take the first."""
     checkpoint: Path
     synthetic: bool
-    """Whether the checkpoint's weights are made up."""
+    """Whether the checkpoint's weights are random."""
     scale: Scale = field(default_factory=lambda: Scale(size=512, steps=20))
     minutes: float = 15.0
     sections: tuple[str, ...] = tuple(SECTIONS)
@@ -73,28 +75,36 @@ class Plan:
     compiled: Mode = "max-autotune"
     """The mode in which the best-tuned diffusers pipeline is compiled."""
     comfyui: Path | None = None
+    """A ComfyUI checkout to measure; None: none."""
     comfyui_python: str | None = None
+    """The interpreter with ComfyUI's requirements; None: this one."""
+    earlier: Path | None = None
+    """A checkout of another version of this project, whose engine is measured too; None: none."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Further fields of the engine's ``EngineConfig``, for every engine."""
+    """Further fields of ``EngineConfig``, for every engine."""
     quick: bool = False
+    """Whether everything is as small as possible, to show that the suite works."""
     target: str | None = None
+    """The card whose target decides the exit status."""
     patience: float = 600.0
-    """Seconds that opening a subject, or warming it up, may take."""
+    """Most seconds that opening a subject may take, and most that its warm-up may take."""
     rounds: tuple[int, int] = (3, 15)
-    """The fewest and the most pictures that each subject paints alone."""
+    """The fewest and the most pictures that each subject makes alone."""
     window: tuple[float, float] = (6.0, 12.0)
-    """The time for which a load is watched, in seconds: if pictures are slow, a few of them, and in sections that look
-    at more than rates, up to the second number."""
+    """Seconds for which a load is watched: at least the first number, longer if pictures are slow, and in sections that
+    measure more than rates up to the second number."""
     turns: int = 3
-    """How many times each subject is watched under the load that all are compared under, if there is time."""
+    """How many times each subject is watched in the sections that compare subjects under load, if there is time."""
     warm: tuple[float, float] = (2.0, 60.0)
-    """Seconds under load without anything being prepared that make an engine warm, and the most to wait for them."""
+    """Seconds under load without preparing anything that make an engine warm, and most seconds to wait for that."""
     clients: int = 16
-    """Callers at once where the load is fixed."""
+    """Number of callers in sections with a fixed load."""
     levels: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-    """Callers at once, one load after the other."""
+    """Numbers of callers in the section ``concurrency``."""
     arrival_rates: int = 4
-    """How many rates of random arrivals are tried, the highest just below what the engine was seen to serve."""
+    """How many rates of random arrivals are measured, the highest just below what the engine was seen to serve."""
+    rates: tuple[float, ...] = ()
+    """Arrivals per second to measure instead; empty: as ``arrival_rates`` says."""
     variants: tuple[Variant, ...] = (
         Variant.of("exact", 2),
         Variant.of("exact", 8),
@@ -103,19 +113,20 @@ class Plan:
         Variant((("compile", "off"),)),
     )
     soak: int = 1000
-    """Requests after which memory must not have grown."""
+    """Number of requests over which the growth of memory is measured."""
 
     @property
     def dtype(self) -> str:
+        """The precision of sections that run in one."""
         return self.dtypes[0]
 
     @property
     def full_size(self) -> bool:
-        """Whether the figures may be held against the targets, which are for 512×512 and 20 steps."""
+        """Whether the figures may be compared with the targets, which are for 512×512 and 20 steps."""
         return self.scale == Scale(size=512, steps=20) and not self.quick
 
     def as_json(self) -> dict[str, Any]:
-        """What a reader of the report needs to repeat the run."""
+        """Give what a reader of the report needs to repeat the run."""
         return {
             "device": self.device,
             "dtypes": list(self.dtypes),
@@ -131,11 +142,12 @@ class Plan:
             "target": self.target,
             "clients": self.clients,
             "levels": list(self.levels),
+            "rates": list(self.rates),
         }
 
 
 def fit(plan: Plan) -> Plan:
-    """``plan``, made small enough for a CPU, or as small as can be where it is to be quick."""
+    """Make ``plan`` small enough for a CPU, or as small as possible for a quick run."""
     if plan.quick:
         return replace(
             plan,

@@ -1,4 +1,4 @@
-"""Runs a plan's sections one after another, whatever becomes of each, and writes the report as it grows."""
+"""Runs a plan's sections one after another, even if some fail, and writes the report as it grows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from benchmarks.suite.sections import machine as ceilings
 
 _CORES = 8
 _UNDISTURBED = ("machine", "cold")
-"""As long as one of these is to come, nothing else is opened or compiled ahead."""
+"""Sections that nothing may disturb: subjects are not opened ahead while one of these has yet to run."""
 
 RUN: Mapping[str, Callable[[Bench, float], None]] = {
     "machine": ceilings.run,
@@ -56,9 +56,9 @@ RUN: Mapping[str, Callable[[Bench, float], None]] = {
 
 
 def run(plan: Plan, path: Path, commit: str | None = None, tell: Callable[[str], None] = print) -> Report:
-    """Measure what ``plan`` asks for; the report goes to ``path`` (JSON) and, as a picture, beside it (PNG).
+    """Measure what ``plan`` asks for and write the report to ``path`` (JSON) and its plot beside it (PNG).
 
-    ``tell`` hears how far the run is. Raises only for what makes every measurement pointless.
+    ``tell`` is called with lines of progress. A section that fails is named in the report and raises nothing.
     """
     device = torch.device(plan.device)
     report = Report(path=path, plan=plan.as_json(), machine=machine.describe(device, commit))
@@ -85,7 +85,7 @@ def run(plan: Plan, path: Path, commit: str | None = None, tell: Callable[[str],
 
 
 def _start_ahead(bench: Bench) -> None:
-    """Let every subject that is going to be needed be opened while what is slow to open is waited for anyway."""
+    """Start to open every subject that later sections need, so that slow ones open in parallel."""
     if _has_room(bench):
         bench.crew.start(_later(bench))
 
@@ -98,16 +98,16 @@ def _later(bench: Bench) -> list[Subject]:
 
 
 def _has_room(bench: Bench) -> bool:
-    """Whether there are cores to spare, and all subjects fit into a GPU's memory together."""
+    """Say whether there are cores to spare and all subjects fit into a GPU's memory together."""
     return bench.device.type == "cuda" and (os.cpu_count() or 1) >= _CORES and bench.fit(_later(bench))
 
 
 def _finish(bench: Bench) -> None:
-    """Judge and draw what was measured."""
+    """Judge the targets and draw the plot."""
     report = bench.report
     try:
         _judge(bench)
-    except Exception as error:  # a defect in judging must not cost the figures
+    except Exception as error:  # a bug in judging must not lose the figures
         report.note(f"the targets could not be judged: {type(error).__name__}: {error}")
     report.write()
     try:
@@ -119,7 +119,7 @@ def _finish(bench: Bench) -> None:
 def _section(bench: Bench, section: str, tell: Callable[[str], None]) -> None:
     seconds, begin = bench.budget.begin(section), time.monotonic()
     if bench.budget.left() <= 0:
-        bench.report.skip(section, f"the {bench.plan.minutes:g} min were used up before it began")
+        bench.report.skip(section, f"the {bench.plan.minutes:g} min were used up before it started")
         return
     tell(f"{section}: about {seconds:.0f} s of the {bench.budget.left():.0f} s that are left")
     try:
@@ -127,9 +127,9 @@ def _section(bench: Bench, section: str, tell: Callable[[str], None]) -> None:
     except (SkipSection, NotHere, WorkerFailed) as reason:
         bench.report.skip(section, str(reason))
         tell(f"{section}: not run: {reason}")
-    except Exception as error:  # a defect in one section must not cost the others
-        bench.report.skip(section, f"it broke: {type(error).__name__}: {error}")
-        tell(f"{section}: broke: {error!r}")
+    except Exception as error:  # a bug in one section must not lose the others
+        bench.report.skip(section, f"it failed: {type(error).__name__}: {error}")
+        tell(f"{section}: failed: {error!r}")
     tell(f"{section}: took {time.monotonic() - begin:.0f} s")
 
 
@@ -145,12 +145,12 @@ def _judge(bench: Bench) -> None:
 
 
 def _tell_limits(plan: Plan, report: Report) -> None:
-    """What a reader must know before comparing this run with another."""
+    """Note in the report what a reader must know before comparing this run with another."""
     size = f"{plan.scale.size}×{plan.scale.size} and {plan.scale.steps} steps"
     if plan.quick:
-        report.note(f"the smallest form: {size} show that the suite works; its times say nothing")
+        report.note(f"the smallest form: {size} show that the suite works; the times mean nothing")
     elif plan.device == "cpu":
-        report.note(f"on a CPU: {size}, so that it ends; compare ratios, not seconds")
+        report.note(f"on a CPU: {size}, to end in time; compare ratios, not seconds")
     elif not plan.full_size:
         report.note(f"the targets are for 512×512 and 20 steps; this run was {size}")
 

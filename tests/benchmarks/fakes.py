@@ -1,4 +1,4 @@
-"""Subjects without networks, which can be pickled as real ones are."""
+"""Subjects without networks, which can be pickled like real ones."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.subjects.subject import GivenUp, NotHere, Picture
+from benchmarks.subjects.subject import Delivery, GivenUp, NotHere
 from engine import GenerationRequest
 
 
 @dataclass(kw_only=True)
 class FakeSubject:
-    """Paints grey after ``seconds``; as many at once as ``places``."""
+    """Makes grey pictures after ``seconds``, up to ``places`` at the same time."""
 
     name: str = "fake"
     device: str = "cpu"
     dtype: str = "float32"
+    concurrent: bool = False
     includes: str = "nothing"
     seconds: float = 0.001
     places: int = 64
     refuses: bool = False
-    """Whether it is not to be had on this machine."""
+    """Whether it says that it cannot run on this machine."""
     failing: str = ""
-    """Prompts that hold this fail."""
+    """Requests whose prompt contains this fail."""
 
     def absent(self) -> str | None:
         return None
@@ -41,7 +42,7 @@ class FakeSubject:
         self._gone = threading.Event()
         self.inside = self.most_inside = self.painted = 0
 
-    def paint(self, request: GenerationRequest) -> Picture:
+    def paint(self, request: GenerationRequest) -> Delivery:
         if self.failing and self.failing in request.prompt:
             raise RuntimeError("this one fails")
         with self._door:
@@ -58,7 +59,7 @@ class FakeSubject:
             self._door.notify()
         if gone:
             raise GivenUp
-        return Picture(np.full((request.height, request.width, 3), 128, np.uint8))
+        return Delivery(np.full((request.height, request.width, 3), 128, np.uint8))
 
     def give_up(self) -> None:
         self._gone.set()
@@ -77,64 +78,62 @@ class FakeSubject:
 
 
 @dataclass(eq=False)
-class _Wish:
+class _Wanted:
     steps: int
-    """Still to go."""
+    """Steps that remain."""
     gone: bool = False
     done: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(kw_only=True)
 class SteadySubject(FakeSubject):
-    """An engine that never falters: ticks as the real one's, in which every picture under way advances by a step, at a
-    fixed number of ``evaluations`` a second.
-    """
+    """Advances every picture in progress by a step in each tick, at a fixed number of ``evaluations`` a second."""
 
     evaluations: float = 800.0
     hurdles: int = 0
-    """How many times something has to be prepared, ``interval`` seconds after each other."""
+    """How many times something has to be prepared, ``interval`` seconds apart."""
     interval: float = 0.2
 
     def open(self) -> None:
         super().open()
-        self._inbox: queue.SimpleQueue[_Wish] = queue.SimpleQueue()
-        self._wishes: set[_Wish] = set()
+        self._inbox: queue.SimpleQueue[_Wanted] = queue.SimpleQueue()
+        self._wanted_pictures: set[_Wanted] = set()
         self._done = 0
         self._began = time.perf_counter()
         threading.Thread(target=self._work, daemon=True).start()
 
     def _work(self) -> None:
-        flying: list[_Wish] = []
+        flying: list[_Wanted] = []
         due = time.perf_counter()
         while True:
             while len(flying) < self.places and (not self._inbox.empty() or not flying):
-                wish = self._inbox.get()
+                wanted = self._inbox.get()
                 due = due if flying else max(due, time.perf_counter())
-                flying.append(wish)
-            flying = [wish for wish in flying if not wish.gone]
+                flying.append(wanted)
+            flying = [wanted for wanted in flying if not wanted.gone]
             due += len(flying) / self.evaluations
             time.sleep(max(0.0, due - time.perf_counter()))
             self._done += len(flying)
-            for wish in flying:
-                wish.steps -= 1
-                if wish.steps == 0:
-                    wish.done.set()
-            flying = [wish for wish in flying if wish.steps > 0]
+            for wanted in flying:
+                wanted.steps -= 1
+                if wanted.steps == 0:
+                    wanted.done.set()
+            flying = [wanted for wanted in flying if wanted.steps > 0]
 
-    def paint(self, request: GenerationRequest) -> Picture:
-        wish = _Wish(request.steps)
-        self._wishes.add(wish)
-        self._inbox.put(wish)
-        wish.done.wait()
-        self._wishes.discard(wish)
-        if wish.gone:
+    def paint(self, request: GenerationRequest) -> Delivery:
+        wanted = _Wanted(request.steps)
+        self._wanted_pictures.add(wanted)
+        self._inbox.put(wanted)
+        wanted.done.wait()
+        self._wanted_pictures.discard(wanted)
+        if wanted.gone:
             raise GivenUp
-        return Picture(np.full((1, 1, 3), 128, np.uint8))
+        return Delivery(np.full((1, 1, 3), 128, np.uint8))
 
     def give_up(self) -> None:
-        for wish in list(self._wishes):
-            wish.gone = True
-            wish.done.set()
+        for wanted in list(self._wanted_pictures):
+            wanted.gone = True
+            wanted.done.set()
 
     def counts(self) -> Mapping[str, int]:
         over = int((time.perf_counter() - self._began) / self.interval)

@@ -1,4 +1,4 @@
-"""Reports made up for tests."""
+"""Makes reports for tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def figure(name: str, subject: str = "engine float16", section: str = "latency",
 
 
 def around(middle: float, count: int, seed: int, noise: float = 0.02) -> tuple[float, ...]:
-    """Values whose logarithms are normal around that of ``middle``, now and then a slow one, as clocks give them."""
+    """Give values like those of a clock: log-normal around ``middle``, with a slow one now and then."""
     choose = random.Random(seed)
     return tuple(
         middle * choose.lognormvariate(0, noise) * (1.5 if choose.random() < 0.03 else 1.0) for _ in range(count)

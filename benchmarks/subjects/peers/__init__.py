@@ -1,1 +1,1 @@
-"""Other programs that do the same job, driven as their users drive them. Each computes the same picture, or says so."""
+"""Other programs that make the same picture, driven as their users drive them."""

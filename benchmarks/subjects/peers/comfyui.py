@@ -1,6 +1,6 @@
-"""ComfyUI's own server, started from a checkout and driven through its HTTP API.
+"""ComfyUI as a subject: its own server, started from a checkout and driven through its HTTP API.
 
-Its server writes a PNG for every picture and cannot leave that out; so the engine is measured with its PNG beside it.
+It writes a PNG for every picture, which cannot be switched off. So it is compared with an engine that encodes one too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.subjects.subject import GivenUp, NotHere, Picture
+from benchmarks.subjects.subject import Delivery, GivenUp, NotHere
 from engine import GenerationRequest
 from engine.formats.comfyui import api_workflow
 
@@ -33,31 +33,32 @@ _PRECISION = {
     "bfloat16": ("--bf16-unet", "--bf16-vae", "--bf16-text-enc"),
     "float32": ("--force-fp32", "--fp32-vae", "--fp32-text-enc"),
 }
-_POLL = 0.002  # seconds between two looks at whether a picture is done, by all who wait together
+_POLL = 0.002  # seconds between two polls of the history by all waiting callers together
 _LONGEST_LOOK = 10.0
 _LINES = 3
 
 
 @dataclass(kw_only=True)
 class ComfyuiSubject:
-    """ComfyUI's server. It takes one prompt after another from its queue."""
+    """Runs ComfyUI's server, which takes one prompt after another from its queue."""
 
     name: str
     checkpoint: Path
     device: str
     dtype: str
     folder: Path
-    """The checkout, which holds ``main.py``."""
+    """The checkout, whose root holds ``main.py``."""
     python: str = sys.executable
-    """The interpreter that has ComfyUI's requirements."""
+    """The interpreter in which ComfyUI's requirements are installed."""
     patience: float = 180.0
-    """Seconds until it must answer."""
+    """Most seconds until it answers."""
 
+    concurrent: bool = False
     includes: str = "HTTP, prompt encoding, sampling, VAE, PNG written to disk; one request after another"
 
     def absent(self) -> str | None:
         there = (self.folder / "main.py").is_file()
-        return None if there else f"{self.folder} holds no main.py, so it is no ComfyUI checkout"
+        return None if there else f"{self.folder} is not a ComfyUI checkout: it has no main.py"
 
     def open(self) -> None:
         self._given_up = False
@@ -106,11 +107,11 @@ class ComfyuiSubject:
         self.close()
         raise NotHere(f"its server did not answer within {self.patience:.0f} s")
 
-    def paint(self, request: GenerationRequest) -> Picture:
+    def paint(self, request: GenerationRequest) -> Delivery:
         image = self._wait_done(self._submit(request))
         place = {key: image[key] for key in ("filename", "subfolder", "type")}
         with self._request(f"/view?{urllib.parse.urlencode(place)}") as answer:
-            return Picture(np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB")))
+            return Delivery(np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB")))
 
     def _submit(self, request: GenerationRequest) -> str:
         graph = api_workflow(request, checkpoint_file=self.checkpoint.name)
@@ -122,11 +123,11 @@ class ComfyuiSubject:
             raise RuntimeError(f"ComfyUI refuses the workflow: {error.read(500)!r}") from None
 
     def _wait_done(self, number: str) -> Mapping[str, str]:
-        """The first picture of the prompt's outputs, as the history names it."""
+        """Wait for the prompt's first picture and return its entry in the history."""
         self._waiting.add(number)
         try:
             while (entry := self._get(f"/history/{number}").get(number)) is None:
-                time.sleep(_POLL * len(self._waiting))  # its server shares an interpreter with its sampler
+                time.sleep(_POLL * len(self._waiting))  # its server and its sampler share an interpreter
                 if self._given_up:
                     raise GivenUp
         finally:

@@ -1,8 +1,8 @@
-"""diffusers' own ``StableDiffusionPipeline``: as it comes, and with the settings that its documentation recommends.
+"""diffusers' ``StableDiffusionPipeline`` as a subject: as it comes, or tuned as its documentation recommends.
 
-Prompts go in as text and PIL pictures come out, as in its documentation; the pipeline tokenises (with CLIP's vocabulary
-from this project, since its own comes from a hub), encodes, samples and decodes. Only the start noise and, for euler,
-the noise levels are handed in, so that it makes the same picture.
+Prompts go in as text and PIL pictures come out, as in its documentation; the pipeline tokenises (with this project's
+copy of CLIP's vocabulary, since its own comes from a hub), encodes, samples and decodes. Only the start noise and, for
+euler, the sigmas are passed in, so that it makes the same picture.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.measuring.workloads import SAMPLERS, Mixed, Scale
 from benchmarks.subjects.peers.turns import Turns
-from benchmarks.subjects.subject import Picture
+from benchmarks.subjects.subject import Delivery
 from benchmarks.suite.plan import Mode
 from engine import GenerationRequest
 from engine.checkpoint.contents import read_contents
@@ -38,7 +38,7 @@ _TRAINED = {
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
-"""The scheduler settings that come with Stable Diffusion 1.5."""
+"""Scheduler settings that come with Stable Diffusion 1.5."""
 
 _SCHEDULERS = {
     "euler": ("EulerDiscreteScheduler", {}),
@@ -48,7 +48,7 @@ _SCHEDULERS = {
 
 
 class _Tokenizer:
-    """What the pipeline asks of a CLIP tokenizer."""
+    """Has what the pipeline uses of a CLIP tokenizer."""
 
     model_max_length = 77
     added_tokens_encoder: Mapping[str, int] = {}
@@ -63,7 +63,10 @@ class _Tokenizer:
 
 @dataclass(kw_only=True)
 class DiffusersSubject:
-    """The pipeline. ``compiled`` None: as it comes; else the mode in which UNet and VAE decoder are compiled."""
+    """Runs the pipeline.
+
+    ``compiled`` is the mode in which UNet and VAE decoder are compiled; None leaves the pipeline as it comes.
+    """
 
     name: str
     checkpoint: Path
@@ -71,7 +74,8 @@ class DiffusersSubject:
     dtype: str
     compiled: Mode | None = None
     scale: Scale | None = None
-    """What a compiled pipeline is made ready for when it is opened."""
+    """Size and steps that a compiled pipeline is prepared for when it is opened."""
+    concurrent: bool = False
 
     @property
     def includes(self) -> str:
@@ -82,7 +86,7 @@ class DiffusersSubject:
 
     def absent(self) -> str | None:
         if self.compiled is not None and self.device == "cpu":
-            return "compiling is documented for GPUs, and pays there"
+            return "its documentation compiles on GPUs only"
         return None
 
     def open(self) -> None:
@@ -101,13 +105,13 @@ class DiffusersSubject:
             self._compile(self.compiled)
 
     def _compile(self, mode: Mode) -> None:
-        """As diffusers' guide to fast inference does it, and pictures with each sampler to get it over with."""
+        """Compile as diffusers' guide to fast inference does, by making pictures with each sampler."""
         self._pipeline.fuse_qkv_projections()
         for part in (self._pipeline.unet, self._pipeline.vae):
             part.to(memory_format=torch.channels_last)
         self._pipeline.unet = torch.compile(self._pipeline.unet, mode=mode, fullgraph=True)
         self._pipeline.vae.decode = torch.compile(self._pipeline.vae.decode, mode=mode, fullgraph=True)
-        assert self.scale is not None, "a compiled pipeline is made ready for one size"
+        assert self.scale is not None, "a compiled pipeline is prepared for one size"
         first: dict[str, GenerationRequest] = {}
         for request in Mixed(self.scale, seed=0):
             first.setdefault(request.sampler, request)
@@ -118,8 +122,8 @@ class DiffusersSubject:
         for request in [*first.values()] * 2:
             self._paint(request)
 
-    def paint(self, request: GenerationRequest) -> Picture:
-        return Picture(self._turns.run(lambda: self._paint(request)))
+    def paint(self, request: GenerationRequest) -> Delivery:
+        return Delivery(self._turns.run(lambda: self._paint(request)))
 
     def _paint(self, request: GenerationRequest) -> np.ndarray[Any, np.dtype[np.uint8]]:
         assert request.seed is not None
@@ -155,7 +159,7 @@ class DiffusersSubject:
 
 
 def _count_in_float32(scheduler: Any) -> None:
-    """Let a scheduler give its timesteps in float32, as euler's does, since another dtype compiles the UNet again."""
+    """Make a scheduler give its timesteps in float32 as euler's does; another dtype would compile the UNet again."""
     original = scheduler.set_timesteps
 
     @functools.wraps(original)
@@ -167,7 +171,7 @@ def _count_in_float32(scheduler: Any) -> None:
 
 
 def _pipeline(checkpoint: Path, scheduler: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """diffusers' networks with the checkpoint's weights: nothing of the engine's own is in them."""
+    """Build diffusers' own networks with the checkpoint's weights; they hold nothing of the engine's."""
     weights = open_weights(checkpoint)
     contents = read_contents(weights.shapes, weights.dtypes)
     for part in contents.parts:
@@ -191,7 +195,7 @@ def _fill(part: Part, weights: Weights, device: torch.device, dtype: torch.dtype
     for name, parameter in part.module.named_parameters():
         stored = weights.take(part.names[name]).reshape(parameter.shape)
         state[name] = stored.to(device=device, dtype=dtype, copy=True)
-    for name, buffer in part.module.named_buffers():  # the positions, which count up
+    for name, buffer in part.module.named_buffers():  # positions: 0, 1, 2, …
         parent, _, leaf = name.rpartition(".")
         setattr(part.module.get_submodule(parent), leaf, torch.arange(buffer.shape[-1], device=device)[None])
     part.module.load_state_dict(state, strict=False, assign=True)

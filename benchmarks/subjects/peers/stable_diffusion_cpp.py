@@ -1,4 +1,4 @@
-"""stable-diffusion.cpp through its Python package, ``stable-diffusion-cpp-python``, where that is installed."""
+"""stable-diffusion.cpp as a subject, through its Python package ``stable-diffusion-cpp-python`` if it is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.subjects.peers.turns import Turns
-from benchmarks.subjects.subject import Picture
+from benchmarks.subjects.subject import Delivery
 from engine import GenerationRequest
 
 PACKAGE = "stable-diffusion-cpp-python"
@@ -26,13 +26,14 @@ _SCHEDULERS = {"normal": "discrete", "karras": "karras"}
 
 @dataclass(kw_only=True)
 class StableDiffusionCppSubject:
-    """The library in this process. Whether it uses a GPU was decided when it was built; its log says."""
+    """Runs the library in this process. Whether it uses a GPU was decided when it was built; its log says so."""
 
     name: str
     checkpoint: Path
     device: str
     dtype: str
 
+    concurrent: bool = False
     includes: str = "prompt encoding, sampling, VAE; to an array on the CPU; one request after another"
 
     def absent(self) -> str | None:
@@ -56,8 +57,8 @@ class StableDiffusionCppSubject:
         settings = {key: value for key, value in settings.items() if key in known}
         self._model = self._turns.run(lambda: package.StableDiffusion(**settings))
 
-    def paint(self, request: GenerationRequest) -> Picture:
-        return Picture(self._turns.run(lambda: self._paint(request)))
+    def paint(self, request: GenerationRequest) -> Delivery:
+        return Delivery(self._turns.run(lambda: self._paint(request)))
 
     def _paint(self, request: GenerationRequest) -> np.ndarray[Any, np.dtype[np.uint8]]:
         pictures = self._model.generate_image(

@@ -1,4 +1,4 @@
-"""One picture after another: how a subject serves many callers that cannot share the device among them."""
+"""Lets a subject serve many callers one after another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Turns:
-    """Runs jobs one at a time, first come, first served, on one thread, to which CUDA graphs may belong."""
+    """Runs jobs one at a time in the order of arrival, all on one thread, since CUDA graphs may belong to a thread."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1)
@@ -21,7 +21,7 @@ class Turns:
         self._queued: set[Future[Any]] = set()
 
     def run(self, job: Callable[[], T]) -> T:
-        """The job's result, when its turn has come. Raises ``GivenUp`` where ``give_up`` came first."""
+        """Run ``job`` when its turn comes and return its result. Raises ``GivenUp`` if ``give_up`` came first."""
         future = self._thread.submit(job)
         with self._door:
             self._queued.add(future)
@@ -34,7 +34,7 @@ class Turns:
                 self._queued.discard(future)
 
     def give_up(self) -> None:
-        """Drop the jobs whose turn has not come; the one that is running ends by itself."""
+        """Drop the jobs whose turn has not come; the one that is running goes on to its end."""
         with self._door:
             for future in self._queued:
                 future.cancel()

@@ -1,4 +1,4 @@
-"""What is measured: each module's ``run(bench, seconds)`` measures one thing, within about so many seconds.
+"""The sections of a run: each module's ``run(bench, seconds)`` measures one thing within about ``seconds``.
 
-Raises ``SkipSection`` where it makes no sense or does not fit. What it measured before stays in the report.
+It raises ``SkipSection`` if it cannot run here or does not fit into the time; figures that it has added stay.
 """

@@ -1,4 +1,4 @@
-"""Pictures a second against the number of callers: the engine as it comes, and with calls as large as the load."""
+"""Measures pictures a second for several numbers of callers, with default settings and with fast batching."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.suite.sections.load import keep, serve, times
 
 
 def run(bench: Bench, seconds: float) -> None:
-    """Every level of ``plan.levels``; those that do not fit into the time are skipped one by one."""
+    """Measure every number of callers in ``plan.levels``; skip those that do not fit into the time."""
     worker, fast = bench.open_one(bench.engine()), bench.engine(variant=FAST)
     needed = sum(sum(times(bench, worker, clients)) for clients in bench.plan.levels)
     _levels(bench, worker, max(needed, seconds / 2))

@@ -1,4 +1,4 @@
-"""How much of the GPU's time passes unused under load."""
+"""Measures which share of the GPU's time is idle under load."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from benchmarks.suite.sections.load import prime, times
 
 
 def run(bench: Bench, seconds: float) -> None:
-    """The engine as it comes, ``plan.clients`` callers: by events on the GPU, and as the profiler saw it."""
+    """Measure with ``plan.clients`` callers, by events on the GPU and by the profiler."""
     if bench.device.type != "cuda":
-        raise SkipSection("there is no GPU that could be idle")
+        raise SkipSection("there is no GPU")
     subject, clients = bench.engine(), bench.plan.clients
     worker = bench.open_one(subject)
     prime(bench, worker, clients)

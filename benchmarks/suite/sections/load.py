@@ -1,7 +1,7 @@
-"""Many callers at once with mixed requests: engine and peers in turns, the same requests for everyone in a turn.
+"""Measures many callers at once with mixed requests: engine and peers by turns, with the same requests in each turn.
 
-The engine takes part twice: as it comes, and with fast batching. How large the calls of exact batching may be is tried
-out in ``variants``.
+The engine takes part with its default settings and with fast batching. The section ``variants`` measures how large the
+calls of exact batching may be.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from benchmarks.measuring.callers import Visit
+from benchmarks.measuring.callers import TimedRequest
 from benchmarks.measuring.samples import paired
 from benchmarks.measuring.throughput import Window, observe_window
 from benchmarks.measuring.workloads import Mixed
@@ -22,56 +22,58 @@ from benchmarks.subjects.worker import Worker, WorkerFailed, WorkerLost
 from benchmarks.suite.bench import Bench, SkipSection
 from benchmarks.suite.plan import FAST
 
-_OURS, _THEIRS = 3, 6  # pictures one after another that a window is long enough for
-_ROUNDS = 1.3  # the longest picture of the mix beside the average, about
-_PART = 3  # of the time that is left, which getting warm may take
+_TOGETHER, _BY_TURNS = 3, 6  # a window lasts as long as this many pictures one after another
+_LONGEST = 1.3  # the longest picture of the mix over the average one, about
+_PART = 3  # warming up may take this part of the time that is left
 
 Rates = Mapping[int, float]
-"""Pictures a second by turn."""
+"""Pictures a second, by turn."""
 
 
 def run(bench: Bench, seconds: float) -> None:
-    """``plan.clients`` callers for every subject: pictures a second."""
-    heats = _heats(bench)
-    for number, heat in enumerate(heats):
-        workers = bench.open(heat)
+    """Measure pictures a second of every subject with ``plan.clients`` callers."""
+    groups = _groups(bench)
+    for number, group in enumerate(groups):
+        workers = bench.open(group)
         if workers:
-            share = bench.budget.share("load") / (len(heats) - number)  # what opening has left of it
-            found = in_turns(bench, "load", workers, share, bench.plan.turns, png=_writes_png(heat))
+            share = bench.budget.share("load") / (len(groups) - number)  # what is left after opening
+            found = in_turns(bench, "load", workers, share, bench.plan.turns, png=_writes_png(group))
             _report(bench, workers, found, first=number == 0)
-        bench.crew.release(subject.name for subject in heat if not isinstance(subject, EngineSubject))
+        bench.crew.release(subject.name for subject in group if not isinstance(subject, EngineSubject))
 
 
-def _heats(bench: Bench) -> list[list[Subject]]:
-    """As ``Bench.heats``, but ComfyUI, which cannot leave out its PNG, has one of its own: the engine's callers make
-    PNGs in it too."""
+def _groups(bench: Bench) -> list[list[Subject]]:
+    """Group subjects as ``Bench.groups``, but give ComfyUI a group of its own.
+
+    ComfyUI always writes a PNG, so the engine's callers encode PNGs in that group too.
+    """
     found: list[list[Subject]] = []
-    for heat in bench.heats(*fast_engines(bench)):
-        engines = [subject for subject in heat if isinstance(subject, EngineSubject)]
-        writers = [subject for subject in heat if isinstance(subject, ComfyuiSubject)]
-        others = [subject for subject in heat if subject not in writers]
+    for group in bench.groups(*fast_engines(bench)):
+        engines = [subject for subject in group if isinstance(subject, EngineSubject)]
+        writers = [subject for subject in group if isinstance(subject, ComfyuiSubject)]
+        others = [subject for subject in group if subject not in writers]
         if not found or len(others) > len(engines):
             found.append(others)
         found += [[*engines, writer] for writer in writers]
     return found
 
 
-def _writes_png(heat: Sequence[Subject]) -> bool:
-    return any(isinstance(subject, ComfyuiSubject) for subject in heat)
+def _writes_png(group: Sequence[Subject]) -> bool:
+    return any(isinstance(subject, ComfyuiSubject) for subject in group)
 
 
 def fast_engines(bench: Bench) -> list[Subject]:
-    """The engine with fast batching, where larger calls gain something, or nothing is to be learnt anyway."""
+    """Describe the engine with fast batching, on a GPU, where larger calls gain something, and in a quick run."""
     return [bench.engine(variant=FAST)] if bench.device.type == "cuda" or bench.plan.quick else []
 
 
 def in_turns(
     bench: Bench, section: str, workers: Sequence[Worker], seconds: float, turns: int, *, png: bool = False
 ) -> dict[str, dict[int, Window]]:
-    """Up to ``turns`` windows of each subject under ``plan.clients`` callers, by name and turn; with ``png`` the
-    engines' callers make PNGs.
+    """Measure up to ``turns`` windows of each subject under ``plan.clients`` callers; give them by name and turn.
 
-    Everyone has one before anybody has the next, and nobody always follows the same one. What is left out is said.
+    Every subject has its window of a turn before the next turn starts, and none always follows the same one. With
+    ``png`` the engines' callers encode PNGs. The report names windows that are left out.
     """
     clients, begin = bench.plan.clients, time.monotonic()
     found: dict[str, dict[int, Window]] = {worker.subject.name: {} for worker in workers}
@@ -98,19 +100,17 @@ def in_turns(
 
 
 def times(bench: Bench, worker: Worker, clients: int) -> tuple[float, float]:
-    """How long a warm subject is loaded before it is watched, about (as if it served one caller after another), and how
-    long it is watched, in seconds.
-    """
-    alone, ours = bench.crew.alone[worker.subject.name], isinstance(worker.subject, EngineSubject)
-    before = _ROUNDS * alone * (clients if ours else 1)
-    window = max((_OURS if ours else _THEIRS) * alone, bench.plan.window[0])
+    """Estimate how long a warm subject is loaded before it is watched, and how long it is watched, in seconds."""
+    alone, together = bench.crew.alone[worker.subject.name], worker.subject.concurrent
+    before = _LONGEST * alone * (clients if together else 1)
+    window = max((_TOGETHER if together else _BY_TURNS) * alone, bench.plan.window[0])
     return before + _stagger(alone, clients, window), window
 
 
 def serve(bench: Bench, worker: Worker, clients: int, share: float, seed: int, *, png: bool = False) -> Window:
-    """A window of a load by ``clients`` callers; what failed is noted, and what was prepared meanwhile.
+    """Measure one window of a load by ``clients`` callers; note what failed and what was prepared in it.
 
-    Raises ``SkipSection`` where it takes more than three times its share, or longer than is left, or shows nothing.
+    Raises ``SkipSection`` if it takes more than three times its share or longer than is left, or has no pictures.
     """
     plan, name = bench.plan, worker.subject.name
     before, window = times(bench, worker, clients)
@@ -118,29 +118,29 @@ def serve(bench: Bench, worker: Worker, clients: int, share: float, seed: int, *
         raise SkipSection(f"it needs about {before + window:.0f} s, and its share of the time is {share:.0f} s")
     bench.ask_time(before + window)
     found: Window = bench.call(worker, _job(bench, name, clients, before, window, seed, png), before + window)
-    tell_failures(bench, name, found.visits)
+    note_failures(bench, name, found.requests)
     if found.work <= 0 or found.seconds <= 0:
         raise SkipSection(f"fewer than two pictures in {before + window:.0f} s")
-    _tell_preparing(bench, f"{name}, {clients} callers", found)
+    _note_preparing(bench, f"{name}, {clients} callers", found)
     return found
 
 
 def prime(bench: Bench, worker: Worker, clients: int) -> None:
-    """A load until the engine is warm, for figures that are taken otherwise than by ``serve``."""
+    """Load an engine until it is warm, before measurements that do not go through ``serve``."""
     if bench.device.type == "cpu" and not bench.plan.quick:
-        return  # nothing is prepared there for long
+        return  # it prepares hardly anything there
     before, _ = times(bench, worker, clients)
     bench.call(worker, _job(bench, worker.subject.name, clients, before, 0.0, 99), before)
 
 
 def rate(bench: Bench, window: Window) -> float:
-    """Pictures of the plan's mix a second."""
+    """Convert a window's work into pictures of the plan's mix a second."""
     mix = Mixed(bench.plan.scale, 0)
     return window.rate(mix.mean_evaluations if window.counted else mix.scale.mean_steps)
 
 
 def keep(bench: Bench, section: str, name: str, windows: Sequence[Window], **conditions: Condition) -> None:
-    """Report windows of one subject: pictures a second, and where anything had to be prepared, when and how much."""
+    """Report the windows of one subject: pictures a second, and what had to be prepared, if anything."""
     rates = [rate(bench, window) for window in windows]
     bench.figure(section, "pictures", name, rates, "images/s", "higher", **conditions)
     waits, prepared = [window.warm_after for window in windows], [window.prepared for window in windows]
@@ -150,11 +150,11 @@ def keep(bench: Bench, section: str, name: str, windows: Sequence[Window], **con
         bench.figure(section, "prepared while watched", name, prepared, "", "neither", **conditions)
 
 
-def tell_failures(bench: Bench, name: str, visits: Sequence[Visit]) -> None:
-    """Note what went wrong, other than being given up at the end."""
-    wrong = [visit.failure for visit in visits if visit.failure not in (None, "given up")]
+def note_failures(bench: Bench, name: str, requests: Sequence[TimedRequest]) -> None:
+    """Note the requests that failed, except those given up at the end of the load."""
+    wrong = [request.failure for request in requests if request.failure not in (None, "given up")]
     if wrong:
-        bench.report.note(f"{name}: {len(wrong)} of {len(visits)} requests failed under load, the first: {wrong[0]}")
+        bench.report.note(f"{name}: {len(wrong)} of {len(requests)} requests failed under load, the first: {wrong[0]}")
 
 
 def _stagger(alone: float, clients: int, window: float) -> float:
@@ -178,9 +178,9 @@ def _job(
     )
 
 
-def _tell_preparing(bench: Bench, whose: str, window: Window) -> None:
+def _note_preparing(bench: Bench, whose: str, window: Window) -> None:
     if not window.quiet:
-        quiet, said = bench.plan.warm[0], "was watched although it may not have been warm: not every caller was served"
+        quiet, said = bench.plan.warm[0], "may not have been warm when it was watched: some caller was not served"
         bench.report.note(f"{whose}: {said}, or something was prepared less than {quiet:g} s before")
     if window.prepared:
         bench.report.note(f"{whose}: something was prepared {window.prepared} times while it was watched")
@@ -205,6 +205,6 @@ def _report(bench: Bench, workers: Sequence[Worker], found: Mapping[str, Mapping
 
 
 def _quotients(ones: Rates, others: Rates) -> list[float]:
-    """``others`` over ``ones`` in the turns that both had."""
+    """Give ``others`` over ``ones`` in the turns that both took part in."""
     both = sorted(ones.keys() & others.keys())
     return paired([ones[turn] for turn in both], [others[turn] for turn in both])

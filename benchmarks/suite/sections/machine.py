@@ -1,4 +1,4 @@
-"""What the machine can do at best, and how fast a picture could be there."""
+"""Measures what the machine can do at best, and computes how fast a picture could be on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.suite.bench import Bench
 
 
 def run(bench: Bench, seconds: float) -> None:
-    """The rate of a large matrix product and of a large copy in each precision, and the floors that follow."""
+    """Measure a large matrix product and a large copy in each precision, and report the floors that follow."""
     plan = bench.plan
     side = 256 if plan.quick else None
     for name in plan.dtypes:

@@ -1,4 +1,4 @@
-"""How much memory the engine takes at most: for one picture, and under the heaviest load."""
+"""Measures how much memory the engine takes at most, for one picture and under the heaviest load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.suite.bench import Bench
 
 
 def run(bench: Bench, seconds: float) -> None:
-    """In the engine's own process; what else runs on the device is not in it."""
+    """Measure inside the engine's process; other processes on the device are not included."""
     plan, subject = bench.plan, bench.engine()
     worker = bench.open_one(subject)
     alone = bench.crew.alone[subject.name]

@@ -1,11 +1,11 @@
-"""How far half precision is from float32, on a checkpoint whose pictures mean something: the starter."""
+"""Measures how far half precision is from float32, on the starter checkpoint, whose pictures show something."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
 
-from benchmarks.measuring.callers import Timed, paint_timed
+from benchmarks.measuring.callers import TimedPicture, paint_timed
 from benchmarks.measuring.likeness import psnr
 from benchmarks.measuring.workloads import Scale, alone
 from benchmarks.subjects.worker import Worker
@@ -27,9 +27,9 @@ _PROMPTS = (
 
 
 def run(bench: Bench, seconds: float) -> None:
-    """The engine in each precision of the plan beside float32, on the same requests."""
+    """Compare the engine in each precision of the plan with float32 on the same requests."""
     if not STARTER.exists():
-        raise SkipSection(f"{STARTER.name} is not there")
+        raise SkipSection(f"there is no {STARTER.name}")
     plan = bench.plan
     dtypes = [dtype for dtype in plan.dtypes if dtype != "float32"]
     if not dtypes:
@@ -42,7 +42,9 @@ def run(bench: Bench, seconds: float) -> None:
     reference = _pictures(bench, bench.open_one(exact, timed=False), requests)
     for dtype, subject in zip(dtypes, subjects, strict=True):
         pictures = _pictures(bench, bench.open_one(subject, timed=False), requests)
-        alike = [psnr(one.picture.pixels, other.picture.pixels) for one, other in zip(reference, pictures, strict=True)]
+        alike = [
+            psnr(one.delivery.pixels, other.delivery.pixels) for one, other in zip(reference, pictures, strict=True)
+        ]
         bench.figure("precision", "likeness to float32", f"engine {dtype}", alike, "dB", "higher", size=scale.size)
     bench.crew.release(subject.name for subject in [exact, *subjects])
 
@@ -51,5 +53,5 @@ def _requests(scale: Scale, count: int) -> list[GenerationRequest]:
     return [replace(alone(scale, number), prompt=prompt) for number, prompt in enumerate(_PROMPTS[:count])]
 
 
-def _pictures(bench: Bench, worker: Worker, requests: list[GenerationRequest]) -> list[Timed]:
+def _pictures(bench: Bench, worker: Worker, requests: list[GenerationRequest]) -> list[TimedPicture]:
     return [bench.call(worker, partial(paint_timed, request=request), 10) for request in requests]

@@ -1,4 +1,4 @@
-"""Whether memory grows: many mixed requests, and what is in use after a few of them and after all."""
+"""Measures whether memory grows over many mixed requests, from after the first tenth to the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LEAST = 50
 
 
 def run(bench: Bench, seconds: float) -> None:
-    """``plan.soak`` requests of few steps, or as many as fit; the first tenth is for caches to fill."""
+    """Make ``plan.soak`` requests of few steps, or as many as fit; caches fill during the first tenth."""
     plan, subject = bench.plan, bench.engine()
     worker = bench.open_one(subject)
     size = plan.scale.size if bench.device.type == "cuda" else 64

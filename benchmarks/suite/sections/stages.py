@@ -1,4 +1,4 @@
-"""Where one picture's time goes: encode, sample, decode, PNG, and the rest."""
+"""Measures where the time of one picture goes: encode, sample, decode, PNG, and the rest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.suite.bench import Bench
 
 
 def run(bench: Bench, seconds: float) -> None:
-    """Pictures alone, each taken apart by the device's own clock."""
+    """Measure the stages of pictures made one by one, by the device's own clock."""
     subject = bench.engine()
     worker = bench.open_one(subject)
     alone = bench.crew.alone[subject.name]

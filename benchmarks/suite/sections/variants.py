@@ -1,4 +1,4 @@
-"""What a setting of the engine gains or costs, alone and under load: exact and fast batching, compiled or not."""
+"""Measures what settings of the engine gain or cost, alone and under load: exact and fast batching, compiled or not."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from benchmarks.suite.bench import Bench
 from benchmarks.suite.plan import Variant
 from benchmarks.suite.sections.load import in_turns, keep
 
-_ALONE = 5  # part of the time
+_ALONE = 5  # pictures alone take this part of the time
 
 
 def run(bench: Bench, seconds: float) -> None:
-    """Each variant of the plan in an engine of its own, in turns: alone, then under load.
+    """Measure each variant of the plan in an engine of its own, by turns: alone, then under load.
 
-    The ways of batching are loaded first, and settings of another kind once, with what time is left.
+    Ways of batching come first; other settings get one window in the time that is left.
     """
     plan = bench.plan
     subjects = {bench.engine(variant=variant).name: variant for variant in plan.variants}

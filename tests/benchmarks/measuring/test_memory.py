@@ -1,4 +1,4 @@
-"""Memory: the most that was in use is no less than what is in use now."""
+"""The most memory that was in use is measured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def subject(tiny_checkpoint: Path) -> EngineSubject:
 
 
 @pytest.mark.parametrize("clients", [1, 3])
-def test_the_most_memory_is_at_least_what_is_in_use_now(subject: EngineSubject, clients: int) -> None:
+def test_peak_and_present_memory_are_plausible(subject: EngineSubject, clients: int) -> None:
     source = Alone(SCALE, 20) if clients == 1 else Mixed(SCALE, 0)
     most = peak_memory(subject, source, clients, seconds=0.2)
     now = memory_now(subject)

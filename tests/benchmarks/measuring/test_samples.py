@@ -1,4 +1,4 @@
-"""The statistics: what a list says, and when two lists differ by more than chance."""
+"""Statistics of samples, and when two lists differ by more than chance."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_percentile_lies_among_the_samples_and_rises_with_its_share(
 
 
 @given(values)
-def test_the_median_is_the_one_that_python_knows(samples: list[float]) -> None:
+def test_the_median_equals_pythons(samples: list[float]) -> None:
     assert median(samples) == pytest.approx(statistics.median(samples))
 
 
@@ -37,7 +37,7 @@ def test_percentiles_of_a_known_list() -> None:
 
 
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (2, 3), (4, 4), (5, 2)])
-def test_rank_sums_are_counted_as_by_trying_every_order(m: int, n: int) -> None:
+def test_rank_sums_are_counted_as_if_every_order_were_tried(m: int, n: int) -> None:
     counts = [0] * (m * n + 1)
     for places in itertools.combinations(range(m + n), m):
         counts[sum(places) - m * (m - 1) // 2] += 1
@@ -61,7 +61,7 @@ def test_lists_of_one_population_differ_in_one_of_a_hundred_trials(old: int, new
 
 
 @pytest.mark.parametrize("count", [12, 40])
-def test_a_tenth_more_is_seen_through_two_per_cent_of_noise(count: int) -> None:
+def test_a_tenth_more_is_found_in_two_per_cent_of_noise(count: int) -> None:
     seen = [factor(around(1.0, count, seed), around(1.1, count, seed + 500)) for seed in range(50)]
     assert sum(found.low > 1 for found in seen) >= 48
     assert sum(found.low <= 1.1 <= found.high for found in seen) >= 48
@@ -73,7 +73,7 @@ def test_too_short_lists_have_no_bounds() -> None:
     assert not factor([1.0], []).bounded
 
 
-def test_one_wild_value_moves_nothing() -> None:
+def test_one_outlier_changes_nothing() -> None:
     calm = [1.0, 1.01, 0.99, 1.02, 0.98, 1.0, 1.01]
     assert factor(calm, [*calm[:-1], 50.0]).low <= 1
 

@@ -1,4 +1,4 @@
-"""Looking into the engine's process: stages, idle time, memory."""
+"""Stages and idle time, as measured inside the engine's process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measuring.stages import Watch, _idle, observe_stages
+from benchmarks.measuring.stages import StageTimer, _idle, observe_stages
 from benchmarks.measuring.workloads import Alone, Scale, alone
 from benchmarks.subjects.engine import EngineSubject
 
@@ -21,22 +21,22 @@ def subject(tiny_checkpoint: Path) -> EngineSubject:
     return made
 
 
-def test_a_watch_sees_every_stage_in_order(subject: EngineSubject) -> None:
-    watch = Watch()
-    with subject.observers.to(watch):
+def test_a_timer_notes_every_stage_in_order(subject: EngineSubject) -> None:
+    timer = StageTimer()
+    with subject.observers.to(timer):
         subject.paint(alone(SCALE, 1))
-    spans = watch.spans()
+    spans = timer.spans()
     assert [span.stage for span in spans] == ["encode", "step", "step", "step", "decode"]
     assert all(one.end <= other.begin for one, other in itertools.pairwise(spans))
     assert all(span.seconds > 0 for span in spans)
 
 
-def test_a_watch_sees_nothing_when_it_is_over(subject: EngineSubject) -> None:
-    watch = Watch()
-    with subject.observers.to(watch):
+def test_a_timer_notes_nothing_after_its_block(subject: EngineSubject) -> None:
+    timer = StageTimer()
+    with subject.observers.to(timer):
         pass
     subject.paint(alone(SCALE, 2))
-    assert watch.spans() == []
+    assert timer.spans() == []
 
 
 def test_stages_add_up_to_the_whole(subject: EngineSubject) -> None:
@@ -47,7 +47,7 @@ def test_stages_add_up_to_the_whole(subject: EngineSubject) -> None:
         assert min(one.encode, one.decode, one.rest, one.png) > 0
 
 
-def test_the_engine_has_settled_once_nothing_is_prepared_any_more(
+def test_the_engine_has_settled_once_it_prepares_nothing(
     subject: EngineSubject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared = iter([2, 3, 3, 3])
@@ -67,9 +67,9 @@ def test_the_engine_counts_an_evaluation_for_every_step_of_a_picture(subject: En
         ([], 1.0),
         ([(0.0, 10.0)], 0.0),
         ([(1.0, 2.0), (1.5, 3.0), (2.0, 2.5)], 0.8),  # overlapping work counts once
-        ([(-5.0, 1.0), (9.0, 50.0)], 0.8),  # what lies outside does not count
+        ([(-5.0, 1.0), (9.0, 50.0)], 0.8),  # work outside the interval does not count
         ([(6.0, 8.0), (0.0, 4.0)], 0.4),  # in whatever order
     ],
 )
-def test_idle_is_what_nothing_covers(busy: list[tuple[float, float]], idle: float) -> None:
+def test_idle_is_the_time_that_no_interval_covers(busy: list[tuple[float, float]], idle: float) -> None:
     assert _idle(busy, 0.0, 10.0) == pytest.approx(idle)

@@ -1,4 +1,4 @@
-"""The requests and their times: seeded, as varied as they claim, and random in the right way."""
+"""Requests and arrival times are seeded, varied and distributed as they should be."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import statistics
 import pytest
 
 from benchmarks.measuring.workloads import SAMPLERS, Alone, Mixed, Scale, alone, arrivals
-from benchmarks.suite.sections.arrivals import rates_below
 from engine.workflow.needs import needs_of
 
 SCALE = Scale(size=64, steps=20)
 
 
-def test_the_same_seed_gives_the_same_requests_and_another_seed_others() -> None:
+def test_requests_depend_on_the_seed_alone() -> None:
     one, same, other = (list(itertools.islice(Mixed(SCALE, seed), 50)) for seed in (1, 1, 2))
     assert one == same
     assert one != other
@@ -31,7 +30,7 @@ def test_the_mix_is_mixed_and_valid() -> None:
     assert all(list(needs_of(request.workflow()).steps.values()) == [request.steps] for request in requests)
 
 
-def test_callers_of_one_picture_have_prompts_and_seeds_of_their_own() -> None:
+def test_single_requests_have_prompts_and_seeds_of_their_own() -> None:
     requests = list(itertools.islice(Alone(SCALE, 5), 20))
     assert requests[0] == alone(SCALE, 5)
     assert len({request.prompt for request in requests}) == len({request.seed for request in requests}) == 20
@@ -48,14 +47,5 @@ def test_arrivals_are_a_poisson_process() -> None:
     assert times == sorted(times)
     assert 0 < times[0] < times[-1] < 2000
     assert len(times) == pytest.approx(16_000, rel=0.03)
-    assert statistics.stdev(gaps) == pytest.approx(statistics.mean(gaps), rel=0.05)  # as exponential gaps have it
+    assert statistics.stdev(gaps) == pytest.approx(statistics.mean(gaps), rel=0.05)  # as for exponential gaps
     assert statistics.correlation(gaps[:-1], gaps[1:]) == pytest.approx(0, abs=0.03)
-
-
-@pytest.mark.parametrize("most", [0.013, 0.9, 1.0, 7.3, 10.2, 640.0])
-def test_arrival_rates_are_round_and_near_what_is_served(most: float) -> None:
-    chosen = rates_below(most, 4)
-    assert len(chosen) == 4
-    assert chosen == sorted(chosen)
-    assert most / 1.6 < chosen[-1] <= most
-    assert chosen == rates_below(most * 1.0001, 4)

@@ -1,4 +1,4 @@
-"""The guard: a planted regression is found, noise is not, and what cannot be compared is refused."""
+"""A planted regression is found, noise is not, and reports that cannot be compared are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def kinds(old: float, new: float, *, better: Better = "lower", count: int = 12, seed: int = 0, **fields: str) -> str:
-    """What is said of one figure that was around ``old`` and is around ``new``."""
+    """Give the kind of change of one figure that was around ``old`` and is around ``new``."""
     then = figure("a picture", better=better, samples=around(old, count, seed), **fields)
     now = dataclasses.replace(then, samples=around(new, count, seed + 1000))
     (change,) = compare({"figures": [then.as_json()]}, {"figures": [now.as_json()]})
@@ -33,12 +33,12 @@ def test_a_planted_regression_is_found(count: int, least: int) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 5, 6, 12, 40])
-def test_noise_is_none(count: int) -> None:
+def test_noise_is_no_change(count: int) -> None:
     found = [kinds(1.0, 1.0, count=count, seed=seed) for seed in range(100)]
     assert found.count("same") >= 98
 
 
-def test_which_way_is_worse_follows_from_the_figure() -> None:
+def test_the_figure_says_which_direction_is_worse() -> None:
     assert kinds(1.0, 1.3) == "worse"
     assert kinds(1.3, 1.0) == "better"
     assert kinds(1.0, 1.3, better="higher") == "better"
@@ -46,16 +46,16 @@ def test_which_way_is_worse_follows_from_the_figure() -> None:
     assert kinds(1.0, 1.3, better="neither") == "other"
 
 
-def test_a_significant_but_tiny_change_is_none() -> None:
+def test_a_significant_but_tiny_change_does_not_count() -> None:
     assert kinds(1.0, 1.02, count=200) == "same"
 
 
-def test_few_samples_tell_only_large_changes() -> None:
+def test_few_samples_show_only_large_changes() -> None:
     assert kinds(1.0, 1.15, count=2) == "same"
     assert kinds(1.0, 1.5, count=2) == "worse"
 
 
-def test_a_slower_peer_or_machine_is_no_regression_of_ours() -> None:
+def test_a_slower_peer_or_machine_is_not_a_regression() -> None:
     assert kinds(1.0, 1.5, subject="stock diffusers float16") == "other"
 
 
@@ -78,7 +78,7 @@ def test_exit_status_and_words(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main([str(old), str(old)]) == 0
 
 
-def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reports_that_cannot_be_compared_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = report(tmp_path, figure("a picture"), name="old")
     new = report(tmp_path, figure("a picture"), name="new")
     new.machine = MACHINE | {"device": "another device"}

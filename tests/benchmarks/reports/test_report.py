@@ -1,4 +1,4 @@
-"""The report: whole after every addition, readable again, and shown as a table and as a picture."""
+"""The report is complete after every addition, can be read again, and is shown as a table and a plot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEVERAL = (0.2, 0.1, 0.3)
 
 
 def everything() -> list[Figure]:
-    """A figure of every kind that the plot knows."""
+    """Give a figure of every kind that the plot shows."""
     found = [
         figure("a picture", samples=SEVERAL),
         figure("a picture", "stock diffusers float16", samples=SEVERAL),
@@ -79,7 +79,7 @@ def test_figures_are_found_by_name_and_conditions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"schema": 0}', '{"schema": 1}'])
-def test_what_is_no_report_is_refused(tmp_path: Path, damage: str) -> None:
+def test_a_file_that_is_not_a_report_is_refused(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "bad.json"
     path.write_text(damage)
     with pytest.raises(BadReport, match=str(path)):

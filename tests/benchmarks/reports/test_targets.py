@@ -1,4 +1,4 @@
-"""Verdicts: met, missed, or why nothing can be said."""
+"""Targets are met, missed, or not judged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_on_the_card_itself_it_is_pass_or_fail(tmp_path: Path, seconds: float, o
     assert said in found.said
 
 
-def test_on_another_card_it_says_so_and_tells_the_share_of_the_floor(tmp_path: Path) -> None:
+def test_another_card_is_named_with_its_share_of_the_floor(tmp_path: Path) -> None:
     found = verdict(tmp_path, 0.1, "NVIDIA H200")
     assert found.outcome == "not judged"
     assert "another card (NVIDIA H200)" in found.said

@@ -1,4 +1,4 @@
-"""Stands in for ComfyUI's ``main.py``: answers its API, and paints grey with the seed's last digit in it."""
+"""Stands in for ComfyUI's ``main.py``: answers its API with grey pictures that hold the seed's last digit."""
 
 from __future__ import annotations
 

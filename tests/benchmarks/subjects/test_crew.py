@@ -1,8 +1,7 @@
-"""Who is open when: side by side, warmed up before being timed, given up when it takes too long, and never twice."""
+"""The crew opens subjects in parallel, warms them up before they are timed, and opens none twice."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +10,9 @@ import pytest
 from benchmarks.measuring.workloads import Scale
 from benchmarks.subjects.crew import Crew
 from benchmarks.subjects.subject import Subject
-from benchmarks.subjects.worker import WorkerLost
+from tests.benchmarks.benches import InlineWorker
 from tests.benchmarks.fakes import FakeSubject
 from tests.benchmarks.made_reports import plan
-
-
-class InlineWorker:
-    """A worker without a process. What happens to it goes into ``diary``."""
-
-    def __init__(self, subject: FakeSubject, diary: list[str]) -> None:
-        self.subject = subject
-        self.open_seconds: float | None = None
-        self._diary = diary
-        diary.append(f"start {subject.name}")
-
-    def wait_open(self, seconds: float) -> None:
-        if self.open_seconds is None:
-            self._diary.append(f"wait {self.subject.name}")
-            if self.subject.name == "slow":
-                raise WorkerLost("opening took longer than it may")
-            self.subject.open()
-            self.open_seconds = 0.0
-
-    def call(self, job: Callable[[Any], Any], seconds: float) -> Any:
-        self._diary.append(f"call {self.subject.name}")
-        return job(self.subject)
-
-    def ask_to_end(self) -> None:
-        self._diary.append(f"end {self.subject.name}")
-
-    def close(self) -> None:
-        self._diary.append(f"close {self.subject.name}")
 
 
 @pytest.fixture
@@ -64,21 +35,21 @@ def crew(tmp_path: Path, diary: list[str], skipped: dict[str, str]) -> Crew:
     return Crew(small, skipped.__setitem__, tell=lambda text: None, start=start)
 
 
-def test_subjects_are_started_together_and_warmed_up_one_by_one(crew: Crew, diary: list[str]) -> None:
+def test_subjects_start_together_and_warm_up_one_by_one(crew: Crew, diary: list[str]) -> None:
     workers = crew.open([FakeSubject(name="a"), FakeSubject(name="b")])
     assert [worker.subject.name for worker in workers] == ["a", "b"]
     assert diary == ["start a", "start b", "wait a", "wait b", "call a", "call b"]
     assert crew.alone.keys() == {"a", "b"}
 
 
-def test_who_is_open_is_not_opened_again(crew: Crew, diary: list[str]) -> None:
+def test_an_open_subject_is_not_opened_again(crew: Crew, diary: list[str]) -> None:
     crew.open([FakeSubject(name="a")])
     before = list(diary)
     crew.open([FakeSubject(name="a")])
     assert diary == before
 
 
-def test_nobody_is_timed_while_another_is_being_opened(crew: Crew, diary: list[str]) -> None:
+def test_no_subject_is_timed_while_another_is_being_opened(crew: Crew, diary: list[str]) -> None:
     crew.start([FakeSubject(name="other")])
     crew.open([FakeSubject(name="untimed")], timed=False)
     assert diary == ["start other", "start untimed", "wait untimed"]
@@ -87,7 +58,7 @@ def test_nobody_is_timed_while_another_is_being_opened(crew: Crew, diary: list[s
 
 
 @pytest.mark.parametrize("subject", [FakeSubject(name="refusing", refuses=True), FakeSubject(name="slow")])
-def test_who_cannot_be_opened_is_skipped_once_and_not_tried_again(
+def test_a_subject_that_cannot_be_opened_is_skipped_once(
     crew: Crew, diary: list[str], skipped: dict[str, str], subject: FakeSubject
 ) -> None:
     workers = crew.open([subject, FakeSubject(name="a")])
@@ -99,7 +70,7 @@ def test_who_cannot_be_opened_is_skipped_once_and_not_tried_again(
     assert diary == before
 
 
-def test_what_is_released_may_be_opened_again_and_all_are_closed_in_the_end(crew: Crew, diary: list[str]) -> None:
+def test_released_subjects_may_be_opened_again_and_close_closes_all(crew: Crew, diary: list[str]) -> None:
     crew.open([FakeSubject(name="a"), FakeSubject(name="b")])
     crew.release(["a", "never opened"])
     assert diary[-1] == "close a"

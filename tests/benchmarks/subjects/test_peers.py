@@ -1,4 +1,4 @@
-"""The peers compute the same picture, are driven as they want to be driven, and say so where they are not there."""
+"""Peers compute the same picture, are driven by their own interfaces, and say why they cannot run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from benchmarks.subjects.peers.stable_diffusion_cpp import StableDiffusionCppSub
 from benchmarks.subjects.subject import GivenUp, NotHere
 from benchmarks.subjects.synthetic_checkpoint import NARROW, synthetic_checkpoint
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers
 
 SCALE = Scale(size=64, steps=4)
 SERVER = Path(__file__).parent / "comfyui_server.py"
@@ -50,9 +50,9 @@ def ours(narrow: Path) -> Iterator[EngineSubject]:
     subject.close()
 
 
-def test_stock_diffusers_paints_the_engines_picture(stock: DiffusersSubject, ours: EngineSubject) -> None:
+def test_stock_diffusers_makes_the_engines_picture(stock: DiffusersSubject, ours: EngineSubject) -> None:
     one, two = alone(SCALE, 1), alone(SCALE, 2)
-    # 51 dB is what rounding pixels rather than cutting them off makes of equal pictures
+    # equal pictures differ by 51 dB if one rounds its pixels and the other truncates them
     assert psnr(stock.paint(one).pixels, ours.paint(one).pixels) > 49
     assert psnr(stock.paint(one).pixels, ours.paint(two).pixels) < 30
 
@@ -127,10 +127,10 @@ def test_a_comfyui_that_does_not_start_says_why(tmp_path: Path, narrow: Path) ->
     (tmp_path / "main.py").write_text("raise SystemExit('a requirement is missing')")
     with pytest.raises(NotHere, match=r"status 1: .*a requirement is missing"):
         comfyui(tmp_path, narrow).open()
-    assert "no ComfyUI checkout" in str(comfyui(tmp_path / "nowhere", narrow).absent())
+    assert "not a ComfyUI checkout" in str(comfyui(tmp_path / "nowhere", narrow).absent())
 
 
-def test_a_workflow_that_comfyui_refuses_is_told(tmp_path: Path, narrow: Path) -> None:
+def test_a_workflow_that_comfyui_refuses_is_reported(tmp_path: Path, narrow: Path) -> None:
     (tmp_path / "main.py").write_text(SERVER.read_text())
     elsewhere = narrow.with_name("gone.safetensors")
     subject = comfyui(tmp_path, elsewhere)
@@ -143,7 +143,7 @@ def test_a_workflow_that_comfyui_refuses_is_told(tmp_path: Path, narrow: Path) -
 
 
 class _Library:
-    """What is used of the package stable_diffusion_cpp."""
+    """Has what the subject uses of the package stable_diffusion_cpp."""
 
     asked: dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Synthetic checkpoints: the layout that the engine reads, in full size and narrow; and the work that they are."""
+"""Synthetic checkpoints have the layout that the engine reads; their work is counted correctly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.loading import load
 
 
 def hollow(path: Path, widths: Widths) -> Path:
-    """The file without its values: all holes, so that it takes no room."""
+    """Write the file without its values, as a sparse file."""
     header, place = {}, 0
     for name, shape in shapes(widths):
         size = 2 * math.prod(shape)
@@ -37,7 +37,7 @@ def test_the_full_size_is_that_of_stable_diffusion(tmp_path: Path) -> None:
     assert facts.parameters == 1_066_235_307
 
 
-def test_a_narrow_one_can_be_loaded_and_is_the_same_each_time(tmp_path: Path) -> None:
+def test_a_narrow_checkpoint_loads_and_is_the_same_each_time(tmp_path: Path) -> None:
     one, other = (synthetic_checkpoint(tmp_path / f"{name}.safetensors", NARROW) for name in ("one", "other"))
     assert one.read_bytes() == other.read_bytes()
     unet = load(one).unet
@@ -46,7 +46,7 @@ def test_a_narrow_one_can_be_loaded_and_is_the_same_each_time(tmp_path: Path) ->
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_one_that_is_there_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_an_existing_file_is_used_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "there.safetensors"
     path.write_bytes(b"something")
     assert synthetic_checkpoint(path, FULL).read_bytes() == b"something"
@@ -66,9 +66,9 @@ def test_floors_follow_from_work_and_machine(tmp_path: Path) -> None:
     card = Ceilings(matmul=71e12, bandwidth=936e9)
     assert floor_seconds(work, card, 20, 2) == pytest.approx(0.488, abs=0.002)
     assert floor_rate(work, card, 20) == pytest.approx(2.05, abs=0.01)
-    slow_memory = Ceilings(matmul=71e12, bandwidth=1.72e9)  # a second to read the weights
+    slow_memory = Ceilings(matmul=71e12, bandwidth=1.72e9)  # it takes a second to read the weights
     assert floor_seconds(work, slow_memory, 20, 2) == pytest.approx(20, abs=0.2)
 
 
-def test_values_are_halves(tmp_path: Path) -> None:
+def test_values_are_float16(tmp_path: Path) -> None:
     assert load(synthetic_checkpoint(tmp_path / "n.safetensors", NARROW), torch.float16).dtype == torch.float16

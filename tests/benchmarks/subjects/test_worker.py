@@ -1,4 +1,4 @@
-"""A subject in its own process: it answers, it refuses, it fails, it dies, it hangs, and nothing else suffers."""
+"""A subject in its own process answers, refuses, fails, dies or hangs without harm to others."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def hire() -> Iterator[Hire]:
         worker.close()
 
 
-def test_a_worker_paints_in_a_process_of_its_own(hire: Hire) -> None:
+def test_a_worker_makes_pictures_in_its_own_process(hire: Hire) -> None:
     worker = hire(FakeSubject())
     worker.wait_open(PATIENCE)
     assert worker.open_seconds is not None
     assert worker.call(process_number, PATIENCE) != os.getpid()
     timed = worker.call(partial(paint_timed, request=alone(Scale(size=16, steps=1), 0)), PATIENCE)
-    assert timed.picture.pixels.shape == (16, 16, 3)
+    assert timed.delivery.pixels.shape == (16, 16, 3)
 
 
-def test_a_failure_is_told_and_the_worker_goes_on(hire: Hire) -> None:
+def test_a_failed_call_is_reported_and_the_worker_goes_on(hire: Hire) -> None:
     worker = hire(FakeSubject())
     worker.wait_open(PATIENCE)
     with pytest.raises(WorkerFailed, match="ValueError: that was wrong") as caught:
@@ -52,12 +52,12 @@ def test_a_failure_is_told_and_the_worker_goes_on(hire: Hire) -> None:
     assert worker.call(process_number, PATIENCE)
 
 
-def test_a_subject_that_is_not_here_says_why(hire: Hire) -> None:
+def test_a_subject_that_cannot_run_says_why(hire: Hire) -> None:
     with pytest.raises(NotHere, match="not on this machine"):
         hire(FakeSubject(refuses=True)).wait_open(PATIENCE)
 
 
-def test_a_death_is_told_with_the_last_words(hire: Hire) -> None:
+def test_a_death_is_reported_with_the_end_of_the_log(hire: Hire) -> None:
     worker = hire(FakeSubject())
     worker.wait_open(PATIENCE)
     with pytest.raises(WorkerLost, match=r"exit status 3.*these are my last words"):
@@ -66,7 +66,7 @@ def test_a_death_is_told_with_the_last_words(hire: Hire) -> None:
         worker.call(process_number, PATIENCE)
 
 
-def test_who_takes_too_long_is_stopped(hire: Hire) -> None:
+def test_a_call_that_takes_too_long_is_stopped(hire: Hire) -> None:
     worker = hire(FakeSubject())
     worker.wait_open(PATIENCE)
     number = worker.call(process_number, PATIENCE)

@@ -1,4 +1,4 @@
-"""The whole suite in its smallest form, and what becomes of a run whose time is up or that is cut off."""
+"""The whole suite in its smallest form, and runs whose time is up or that are interrupted."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_smallest_form_measures_everything_that_a_cpu_can(tmp_path: Path, ti
     kinds = {e["conditions"].get("batching") for e in document["figures"] if e["section"] == "variants"}
     assert kinds == {"exact", "fast"}
     assert document["verdicts"][0]["outcome"] == "not judged"
-    assert "its times say nothing" in done.stdout
+    assert "the times mean nothing" in done.stdout
     assert "latency" in done.stdout
     with Image.open(out.with_suffix(".png")) as image:
         assert image.format == "PNG"
@@ -61,14 +61,14 @@ def test_a_run_whose_time_is_up_says_what_it_left_out(tmp_path: Path, tiny_check
         tmp_path, device="cpu", dtypes=("float32",), checkpoint=tiny_checkpoint, sections=sections, minutes=0.0
     )
     report = suite.run(small, tmp_path / "late.json", tell=lambda text: None)
-    left_out = [entry for entry in report.not_run if entry["what"] in sections]  # beside peers that are not there
+    left_out = [entry for entry in report.not_run if entry["what"] in sections]  # without the peers that are missing
     assert [entry["what"] for entry in left_out] == list(sections)
     assert all("used up" in entry["reason"] for entry in left_out)
     assert read_report(report.path)["complete"]
 
 
 def run_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, checkpoint: Path, **sections: Any) -> dict[str, Any]:
-    """The document that is left when these functions are run as the sections of a plan."""
+    """Run these functions as the sections of a plan and return the document that is left."""
     monkeypatch.setattr(suite, "RUN", dict(suite.RUN) | sections)
     small = plan(tmp_path, device="cpu", checkpoint=checkpoint, sections=tuple(sections), dtypes=("float32",))
     path = tmp_path / "run.json"
@@ -81,7 +81,7 @@ def measured(bench: Bench, seconds: float) -> None:
     bench.figure("machine", "something", "machine", [seconds], "s")
 
 
-def test_a_section_that_breaks_costs_no_other(
+def test_a_section_that_fails_harms_no_other(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     def breaks(bench: Bench, seconds: float) -> None:
@@ -97,7 +97,7 @@ def test_a_section_that_breaks_costs_no_other(
     assert "ZeroDivisionError: a defect" in reasons["machine"]
 
 
-def test_a_run_that_is_cut_off_keeps_what_it_had(
+def test_an_interrupted_run_keeps_what_it_had(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     def cut_off(bench: Bench, seconds: float) -> None:
@@ -108,11 +108,11 @@ def test_a_run_that_is_cut_off_keeps_what_it_had(
     assert not document["complete"]
 
 
-def test_the_budget_is_shared_by_weight_and_what_is_left_over_goes_on() -> None:
+def test_the_budget_is_shared_by_weight_and_unused_time_is_passed_on() -> None:
     now = 0.0
     budget = Budget(100, {"a": 1, "b": 1, "c": 2}, clock=lambda: now)
     assert budget.begin("a") == 25
-    now = 40.0  # took longer than its share
+    now = 40.0  # it took longer than its share
     assert budget.begin("b") == 20
     now = 41.0
     assert budget.begin("c") == 59
@@ -146,9 +146,11 @@ def test_nothing_is_opened_ahead_while_something_is_to_run_undisturbed(
         (["--engine", "batching=odd"], "batching"),
         (["--engine", "colour=3"], "colour"),
         (["--variants", "exact:0"], "NAME=VALUE"),
+        (["--rates", "0"], "--rates 0"),
+        (["--earlier", "nowhere"], "--earlier nowhere"),
     ],
 )
-def test_a_callers_mistake_is_told_in_one_line(
+def test_a_callers_mistake_is_reported_in_one_line(
     arguments: list[str], said: str, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = arguments if "--checkpoint" in arguments else ["--checkpoint", str(tiny_checkpoint), *arguments]
@@ -158,13 +160,14 @@ def test_a_callers_mistake_is_told_in_one_line(
     assert error.count("\n") == 1
 
 
-def test_wishes_become_a_plan(tiny_checkpoint: Path) -> None:
+def test_options_become_a_plan(tiny_checkpoint: Path) -> None:
     words = "--device cpu --size 128 --steps 3 --minutes 5 --engine batching=fast unet_rows=4 --levels 1 7"
-    words += " --variants exact:2 fast:8 batching=fast,max_in_flight=2 --peers stock --dtype bfloat16"
+    words += " --rates 10 2.5 --variants exact:2 fast:8 batching=fast,max_in_flight=2 --peers stock --dtype bfloat16"
     made = plan_of(parser().parse_args(["--checkpoint", str(tiny_checkpoint), *words.split()]))
     assert made.scale == Scale(size=128, steps=3)
     assert made.settings == {"batching": "fast", "unet_rows": 4}
     assert made.levels == (1, 7)
+    assert made.rates == (10, 2.5)
     assert made.dtypes == ("bfloat16",)
     assert made.peers == ("stock",)
     assert not made.synthetic
@@ -172,7 +175,7 @@ def test_wishes_become_a_plan(tiny_checkpoint: Path) -> None:
     assert made.variants[2].settings == (("batching", "fast"), ("max_in_flight", 2))
 
 
-def test_a_cpu_gets_small_pictures_unless_told_otherwise(tiny_checkpoint: Path) -> None:
+def test_a_cpu_gets_small_pictures_by_default(tiny_checkpoint: Path) -> None:
     made = plan_of(parser().parse_args(["--checkpoint", str(tiny_checkpoint), "--device", "cpu"]))
     assert made.scale.size < 512
     assert made.dtypes == ("float32", "bfloat16")
