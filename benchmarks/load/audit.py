@@ -91,7 +91,7 @@ def audit_files(folder: Path, rows: Iterable[Row]) -> list[str]:
 
 
 def _allowed(visit: Visit) -> set[str]:
-    """The states in which a job may be, given what its caller saw."""
+    """Return the states in which a job may be, given what its caller saw."""
     if visit.end == "succeeded" or visit.end == "cancelled":
         return {visit.end}
     if visit.end == "refused":
@@ -103,7 +103,7 @@ def _allowed(visit: Visit) -> set[str]:
 
 
 def _flaws(visit: Visit, row: Row) -> list[str]:
-    """What is wrong with a job whose state is allowed."""
+    """Say what is wrong with a job whose state is allowed."""
     expected = visit.call.pictures if row.state == "succeeded" else 0
     flaws = []
     if len(row.pictures) != expected:

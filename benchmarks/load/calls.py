@@ -122,7 +122,7 @@ def read_mix(text: str) -> dict[Dialect, float]:
 
 
 def _first(rate: float, jobs: int, seed: int) -> list[float]:
-    """The first ``jobs`` arrivals; a longer load with the same seed begins with the same ones."""
+    """Give the first ``jobs`` arrivals; a longer load with the same seed begins with the same ones."""
     seconds = jobs / rate
     while len(times := arrivals(rate, seconds, seed)) < jobs:
         seconds *= 1.5

@@ -53,6 +53,7 @@ class Caller:
     """Whether it downloads the pictures whose URLs it receives."""
 
     async def ask(self, method: str, path: str, call: Call, **named: Any) -> httpx.Response:
+        """Send one HTTP request of the call. Raises ``Refused`` for an error status."""
         headers = named.pop("headers", {}) | ({"Idempotency-Key": call.key} if call.key else {})
         answer = await self.http.request(method, path, headers=headers, **named)
         if answer.status_code >= 400:
@@ -114,7 +115,7 @@ async def asynchronous(caller: Caller, call: Call, state: CallState) -> None:
 
 
 async def _end(caller: Caller, events_url: str) -> dict[str, Any]:
-    """The job, from the last event of its stream."""
+    """Read the job's events to the last one and return the job that it holds."""
     async with caller.http.stream("GET", events_url) as stream:
         kind = ""
         async for line in stream.aiter_lines():
@@ -229,7 +230,7 @@ async def _done(caller: Caller, path: str, call: Call, done: Callable[[Any], boo
 
 
 def _parameters(call: Call) -> dict[str, Any]:
-    """The parameters that vary, under their native names."""
+    """Return the parameters that vary, under their native names."""
     names = ("prompt", "negative_prompt", "width", "height", "steps", "cfg_scale", "sampler", "scheduler", "seed")
     return {name: getattr(call.request, name) for name in names}
 
@@ -242,7 +243,7 @@ def _check_all(call: Call, encoded: list[str]) -> None:
 
 
 def _kind(text: str) -> str:
-    """The kind of error that an answer's body names, whichever dialect it is in; at most 60 characters."""
+    """Find the kind of error in an answer's body, whichever dialect it is in; at most 60 characters."""
     try:
         body = json.loads(text)
     except ValueError:

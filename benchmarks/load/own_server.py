@@ -47,13 +47,16 @@ class OwnServer:
 
     @property
     def outputs(self) -> Path:
+        """The folder of its pictures."""
         return self.folder / "outputs"
 
     @property
     def log(self) -> str:
+        """Everything that it has printed."""
         return (self.folder / "log").read_text(errors="replace")
 
     def cpu_seconds(self) -> float:
+        """Return the CPU time that it has taken since its start."""
         times = psutil.Process(self.process.pid).cpu_times()
         return times.user + times.system
 

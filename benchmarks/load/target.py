@@ -98,7 +98,7 @@ async def empty_calls(target: Target) -> list[float]:
 
 @contextlib.asynccontextmanager
 async def _callers(target: Target, count: int) -> AsyncIterator[list[Caller]]:
-    """Clients with connections of their own; for a server on this machine each has an IP address of its own too."""
+    """Open clients with connections of their own, and with their own IP addresses if the server is on this machine."""
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(_http(target))
         models = (await http.get("/api/v1/models")).raise_for_status().json()["models"]
@@ -110,7 +110,7 @@ async def _callers(target: Target, count: int) -> AsyncIterator[list[Caller]]:
 
 
 def _http(target: Target, address: str | None = None) -> httpx.AsyncClient:
-    """A client of the target; ``address`` is the IP address that it connects from."""
+    """Make a client of the target; ``address`` is the IP address that it connects from."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEP_ALIVE)
     context = ssl.create_default_context() if target.url.startswith("https:") else False
     return httpx.AsyncClient(

@@ -65,7 +65,7 @@ def count_work(checkpoint: Path, size: int) -> Work:
 
 
 def _text_encoder(width: int, layers: int) -> int:
-    """Operations on prompt and negative prompt: four projections, an MLP four times as wide, and attention."""
+    """Count operations on prompt and negative prompt: four projections, an MLP four times as wide, and attention."""
     per_token = 12 * width**2 + 2 * _TOKENS * width  # multiply-adds in a layer
     return 2 * (2 * _TOKENS) * layers * per_token
 

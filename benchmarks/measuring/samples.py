@@ -64,7 +64,7 @@ def factor(old: Sequence[float], new: Sequence[float], confidence: float = 0.99)
 
 
 def _rank_cut(m: int, n: int, tail: float) -> int:
-    """The largest k with P(U < k) ≤ ``tail``, where U is the rank-sum statistic of m and n values of one population."""
+    """Find the largest k with P(U < k) ≤ ``tail``, for the rank sum U of m and n values of one population."""
     if m * n > _EXACT_PAIRS:
         deviation = math.sqrt(m * n * (m + n + 1) / 12)
         return max(0, math.floor(m * n / 2 + NormalDist().inv_cdf(tail) * deviation))
@@ -78,7 +78,7 @@ def _rank_cut(m: int, n: int, tail: float) -> int:
 
 
 def _rank_sum_ways(m: int, n: int) -> list[int]:
-    """The number of orders of m and n values in which U is 0, 1, …, mn: the Gaussian binomial's coefficients."""
+    """Count the orders of m and n values in which U is 0, 1, …, mn: the Gaussian binomial's coefficients."""
     ways = [1] + [0] * (m * n)
     for i in range(1, m + 1):
         for u in range(m * n, n + i - 1, -1):  # times (1 − q^(n+i))

@@ -135,7 +135,7 @@ def observe_idleness(
 
 
 def _middle(requests: Sequence[TimedRequest], clients: int, seconds: float) -> tuple[float, float]:
-    """The time in which the load was steady: after the first callers were served, until no more came."""
+    """Return the time in which the load was steady: after the first callers were served, until no more came."""
     served = [request.left for request in requests if request.served]
     return (served[min(clients // 2, len(served) - 1)] if served else 0.0), seconds
 
@@ -158,7 +158,7 @@ def _profiled(
 
 
 def _idle(busy: Iterable[tuple[float, float]], begin: float, end: float) -> float:
-    """The share of [begin, end] that no interval covers."""
+    """Return the share of [begin, end] that no interval covers."""
     covered, reached = 0.0, begin
     for start, stop in sorted(busy):
         if min(stop, end) > max(start, reached):

@@ -113,7 +113,7 @@ def _shapes(counts: Mapping[str, int]) -> int:
 
 
 def _between_deliveries(requests: Sequence[TimedRequest]) -> tuple[int, float]:
-    """The steps of the pictures after the first, and the seconds between the first delivery and the last."""
+    """Sum the steps of the pictures after the first; also give the seconds between first and last delivery."""
     served = [request for request in requests if request.served]
     if len(served) < 2:
         return 0, 0.0

@@ -106,7 +106,7 @@ def _exactness(report: Report) -> Verdict:
 
 
 def _rows(figure: Figure) -> tuple[str, int]:
-    """The way of batching and the most rows; of variants of another kind, nothing that counts."""
+    """Return the way of batching and the most rows of a variant; ``("None", 0)`` for one of another kind."""
     return str(figure.conditions.get("batching")), int(figure.conditions.get("unet_rows", 0))
 
 

@@ -100,7 +100,7 @@ def _under(prefix: str, entries: Iterator[Entry]) -> Iterator[Entry]:
 
 
 def _layer(name: str, *shape: int, bias: bool = True) -> Iterator[Entry]:
-    """A linear layer or convolution whose weight has this shape; the first size is the number of outputs."""
+    """Give a linear layer or convolution whose weight has this shape; the first size is the number of outputs."""
     yield f"{name}.weight", shape
     if bias:
         yield f"{name}.bias", shape[:1]
@@ -204,7 +204,7 @@ def _vae(widths: Widths) -> Iterator[Entry]:
 
 
 def _vae_end(half: str, middle: int, outputs: int, width: int | None = None) -> Iterator[Entry]:
-    """The middle of encoder or decoder, ``middle`` channels wide, and its last layers, ``width`` channels wide."""
+    """Give the middle of encoder or decoder, ``middle`` channels wide, and its last layers, ``width`` channels wide."""
     for number in (1, 2):
         yield from _under(f"{half}.mid.block_{number}", _residual(_VAE_RESIDUAL, middle, middle))
     yield from _layer(f"{half}.mid.attn_1.norm", middle)

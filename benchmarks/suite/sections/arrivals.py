@@ -94,7 +94,7 @@ def _report(bench: Bench, name: str, requests: Sequence[TimedRequest], rate: flo
 
 
 def _capacity(bench: Bench, name: str) -> float:
-    """Pictures a second in the best load that was measured, or one after another if there was none."""
+    """Return the pictures a second of the best load that was measured, or of one after another if none was."""
     seen = [*bench.report.of("concurrency", "pictures"), *bench.report.of("load", "pictures")]
     rates = [figure.median for figure in seen if figure.subject == name]
     return max(rates, default=1 / bench.crew.alone[name])
