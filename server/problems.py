@@ -1,4 +1,4 @@
-"""Everything that can be answered instead of what was asked for, mapped to HTTP once; each dialect words it its way."""
+"""``Problem``: every answer other than success, mapped to HTTP once. Each dialect words it in its own way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from server.job import Failure
 
 @dataclass(eq=False, kw_only=True)
 class Problem(Exception):
-    """An answer other than success; raise it anywhere below a route. Worded by the dialect that owns the path."""
+    """An answer other than success. Raise it anywhere below a route; the dialect that owns the path words it."""
 
     status: int
     """The HTTP status, 400 … 599."""
@@ -21,7 +21,7 @@ class Problem(Exception):
     title: str
     """The kind in words, the same each time."""
     detail: str
-    """This case in words: names the field, the value and what is allowed."""
+    """This case in words. It names the field, the value and what is allowed."""
     field: str | None = None
     """The parameter at fault."""
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -31,24 +31,24 @@ class Problem(Exception):
 
 
 def bad_request(field: str, value: object, allowed: str) -> Problem:
-    """400: ``field`` holds ``value``, and only ``allowed`` is accepted there."""
+    """Return a 400: ``field`` holds ``value``, and only ``allowed`` is accepted there."""
     return problem_of(BadRequest(field, value, allowed))
 
 
 def not_found(what: str, name: str) -> Problem:
-    """404: there is no ``what`` called ``name``."""
+    """Return a 404: there is no ``what`` called ``name``."""
     return Problem(status=404, kind="not_found", title="Not found", detail=f"there is no {what} {name!r}")
 
 
 def unsupported(field: str, value: object, instead: str) -> Problem:
-    """400: a known parameter of the dialect, with a value that would change the picture and that this engine lacks."""
+    """Return a 400: ``field`` is known, and ``value`` would change the picture in a way that this engine cannot."""
     problem = bad_request(field, value, f"{instead}; this would change the picture and is not supported")
     problem.kind = "unsupported"
     return problem
 
 
 def problem_of(error: EngineError) -> Problem:
-    """The engine's error as an answer."""
+    """Return the engine's error as an answer."""
     if isinstance(error, UnknownCheckpoint):
         kind, status, title = "unknown_checkpoint", 404, "Unknown checkpoint"
     elif isinstance(error, BadRequest):
@@ -66,13 +66,13 @@ def problem_of(error: EngineError) -> Problem:
 
 
 def failure_of(error: EngineError) -> Failure:
-    """The engine's error as a job keeps it."""
+    """Return the engine's error as a job's row keeps it."""
     problem = problem_of(error)
     return Failure(kind=problem.kind, message=problem.detail, field=problem.field)
 
 
 def problem_of_failure(failure: Failure) -> Problem:
-    """A failed job as an answer to the one who waited for it."""
+    """Return the answer to a call that waited for a job that failed with ``failure``."""
     status = {"bad_request": 400, "unknown_checkpoint": 404, "broken_checkpoint": 422, "out_of_memory": 507}
     return Problem(
         status=status.get(failure.kind, 500),

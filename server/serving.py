@@ -1,4 +1,4 @@
-"""One server process: listens, drains on SIGTERM, and says at the start what it is."""
+"""One server process: it listens, logs a summary at the start, and drains on SIGTERM."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from engine import EngineError
 from engine.command_line import imports_kept_from_collector
 from engine.models import catalog
 from server.app import create_app, drain, running
+from server.dialects.registry import served_dialects
 from server.settings import Settings
 from server.web.services import Services
 
@@ -26,16 +27,16 @@ log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _CLOSING_SECONDS = 5
-"""For answers that are on their way once all jobs have ended."""
+"""Seconds that answers on their way get once all jobs have ended."""
 _KEEP_ALIVE_SECONDS = 75
-"""How long an idle connection stays open: longer than clients and proxies keep theirs, or one of them sends a request
-into a connection that is being closed."""
+"""How long an idle connection stays open. Clients and proxies must give theirs up first: they would otherwise send a
+request into a connection that is being closed."""
 _LONGEST_HEAD = 2**16
-"""Bytes of a request's line and headers, which anybody may send before any key is looked at."""
+"""Bytes of a request's line and headers, which anyone can send before a key is checked."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """uvicorn's, with a limit on how long a request's head may be."""
+    """uvicorn's HTTP protocol with a limit on the length of a request's head."""
 
     _head, _in_head = 0, False
 
@@ -56,13 +57,13 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 class CannotListen(Exception):
-    """The address is taken, or is none of this machine's."""
+    """The address is taken, or does not belong to this machine."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises ``CannotListen``."""
+    """Open a socket that listens on ``host`` and ``port``. Raises ``CannotListen``."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio switches Nagle's algorithm off where the protocol is named; left on, it holds answers back for 40 ms
+    # with the protocol named, asyncio switches Nagle's algorithm off, which would delay answers by 40 ms
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -75,14 +76,14 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises what ``running`` raises, and what kept the backend from starting."""
+    """Serve until SIGTERM or SIGINT. Raises what ``running`` raises, and the error that stopped the backend."""
     with contextlib.closing(listen(settings.host, settings.port)) as listener:
         app = create_app(settings)
         server = Server(app, listener)
         app.state.give_up = server.give_up
         importing = asyncio.ensure_future(asyncio.to_thread(_import_engine, settings))
         async with running(app):
-            tell(app.state.services, listener)
+            log_summary(app.state.services, listener)
             await server.serve(sockets=[listener])
         await importing
         if server.error is not None:
@@ -97,13 +98,13 @@ def _import_engine(settings: Settings) -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which lets jobs end before it closes connections: whoever waits for one gets its answer."""
+    """uvicorn's server, which lets jobs end before it closes connections, so that waiting calls get their answers."""
 
     def __init__(self, app: FastAPI, listener: socket.socket) -> None:
         settings = app.state.services.settings
         config = uvicorn.Config(
             app,
-            lifespan="off",  # ``serve`` runs it, so that its errors arrive as they are
+            lifespan="off",  # ``serve`` runs it, so that its errors keep their types
             log_config=None,
             access_log=False,
             server_header=False,
@@ -118,27 +119,28 @@ class Server(uvicorn.Server):
         self.error: Exception | None = None
 
     def give_up(self, error: Exception) -> None:
-        """Stop, because of ``error``."""
+        """Stop serving because of ``error``, which ``serve`` raises in the end."""
         self.error = error
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A second signal is in a hurry, whichever it is; to uvicorn only a second SIGINT is."""
+        """Stop at once at a second signal of either kind; uvicorn does so at a second SIGINT alone."""
         self.force_exit = self.should_exit
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain the jobs, then shut down as uvicorn does."""
         log.info("shutting down: jobs have %.0f s to end", self._services.settings.drain_seconds)
         draining = asyncio.ensure_future(drain(self._services))
         while not draining.done():
             await asyncio.wait({draining}, timeout=0.1)
-            if self.force_exit:  # asked a second time: what runs goes back into the queue at once
+            if self.force_exit:  # a second signal: running jobs go back into the queue at once
                 self._services.jobs.hurry()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, without raising the signal once more in the end: an orderly end is no failure."""
+        """Handle signals as uvicorn does, but do not raise them again at the end: an orderly end exits with 0."""
         before = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -147,22 +149,22 @@ class Server(uvicorn.Server):
                 signal.signal(each, handler)
 
 
-def tell(services: Services, listener: socket.socket) -> None:
-    """The start-up summary."""
+def log_summary(services: Services, listener: socket.socket) -> None:
+    """Log where the server listens, what it serves and where it keeps jobs and pictures."""
     settings, (host, port) = services.settings, listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     keys = f"API keys needed: {', '.join(settings.api_keys)}" if settings.api_keys else "no API key needed"
     log.info("listening on %s (%s)", settings.public_url or url, keys)
-    log.info("dialects: %s", ", ".join(("native", *settings.dialects)))
+    log.info("dialects: %s", ", ".join(dialect.name for dialect in served_dialects(settings.dialects)))
     log.info("jobs in %s, pictures in %s", settings.database, settings.outputs)
     if settings.backend == "instant":
         log.warning("backend instant: pictures are plain colours")
     elif settings.model is None:
         with contextlib.suppress(EngineError):
-            _tell_model(settings)
+            _log_model(settings)
 
 
-def _tell_model(settings: Settings) -> None:
+def _log_model(settings: Settings) -> None:
     chosen = catalog.default(settings.models_folders).stem
     if chosen != catalog.DEFAULTS[0]:
         note = next((known.note for known in catalog.known_checkpoints() if known.name == chosen), None)

@@ -31,13 +31,13 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def new_key() -> tuple[str, str]:
-    """A fresh API key and the SHA-256 that the settings hold of it."""
+    """Draw an API key. Returns it and its SHA-256, which is what the settings hold."""
     key = f"sd-{secrets.token_urlsafe(32)}"
     return key, hashlib.sha256(key.encode()).hexdigest()
 
 
 class Access:
-    """Whether a connection may go on, and who it is."""
+    """Decides whether a connection may go on, and tells whose it is."""
 
     def __init__(
         self, settings: Settings, public_paths: Collection[str] = (), public_prefixes: Collection[str] = ()
@@ -55,6 +55,7 @@ class Access:
 
     @property
     def keys_required(self) -> bool:
+        """Whether any path needs a key."""
         return bool(self._settings.api_keys)
 
     def is_public(self, path: str) -> bool:
@@ -62,7 +63,10 @@ class Access:
         return path in self._public_paths or path.startswith(self._public_prefixes)
 
     def check(self, connection: HTTPConnection) -> None:
-        """Let it pass, or raise a ``Problem``: 400 or 403 for its Host, 403 for its Origin, 401 for its key."""
+        """Let it pass, or raise a ``Problem``: 400 or 403 for its Host, 403 for its Origin, 401 for its key.
+
+        A connection that passes has the name of its key, or None, as ``state.key_name``.
+        """
         path = connection.scope["path"]
         if path in PROBES:
             return
@@ -74,12 +78,12 @@ class Access:
         connection.state.key_name = name
 
     def client_of(self, connection: HTTPConnection) -> str:
-        """Who asks: the name of the key, else the peer's address."""
+        """Name the caller: by the name of its key, else by its address."""
         name: str | None = getattr(connection.state, "key_name", None)
         return name or (connection.client.host if connection.client else "unknown")
 
     def base_url(self, connection: HTTPConnection) -> str:
-        """Where the caller reaches this server, without a slash at the end."""
+        """Return the URL at which the caller reaches this server, without a slash at the end."""
         if self._settings.public_url:
             return self._settings.public_url
         scheme = connection.scope.get("scheme", "http")
@@ -87,11 +91,12 @@ class Access:
         return f"{scheme}://{connection.headers['host']}"  # checked before any route is reached
 
     def _check_host(self, connection: HTTPConnection) -> None:
-        """A page elsewhere can point its own name at this machine (DNS rebinding); then the name betrays it."""
+        """Refuse unknown names: another site's page can point its own name at this machine (DNS rebinding), but its
+        requests then carry that name."""
         header = connection.headers.get("host", "")
         match = _HOST.fullmatch(header)
         if match is None:
-            raise Problem(status=400, kind="bad_host", title="Bad Host", detail=f"Host: {header!r} is no host name")
+            raise Problem(status=400, kind="bad_host", title="Bad Host", detail=f"Host: {header!r} is not a host name")
         if self.keys_required and not self._settings.loopback:
             return
         host = match[1].lower().strip("[]")
@@ -111,7 +116,7 @@ class Access:
         return address.is_loopback or not self._settings.loopback
 
     def _check_origin(self, connection: HTTPConnection) -> None:
-        """Browsers say which page makes a call; another site's page may not make one that changes anything."""
+        """Refuse calls by other sites' pages that may change something; browsers name the page in Origin."""
         origin = connection.headers.get("origin")
         if origin is None or (connection.scope["type"] == "http" and connection.scope["method"] in _SAFE_METHODS):
             return
@@ -134,7 +139,8 @@ class Access:
         return netloc in own
 
     def _key_name(self, connection: HTTPConnection) -> str | None:
-        """The name of the key that was given, if it is one. Every key is compared, whichever it is."""
+        """Return the name of the given key, None where it is unknown or absent. Every key is compared, so that the time
+        does not tell which one fits."""
         found = None
         for candidate in _candidates(connection):
             digest = hashlib.sha256(candidate.encode("utf-8", "surrogateescape")).hexdigest()
@@ -153,7 +159,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _candidates(connection: HTTPConnection) -> Iterator[str]:
-    """What may be a key, wherever the dialects' clients put it."""
+    """Yield what may be a key, from each place where the dialects' clients put theirs."""
     if "x-api-key" in connection.headers:
         yield connection.headers["x-api-key"]
     scheme, _, value = connection.headers.get("authorization", "").partition(" ")

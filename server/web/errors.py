@@ -1,4 +1,4 @@
-"""Every error → a ``Problem`` → an answer in the words of the dialect that owns the path. Done here alone."""
+"""Every error → a ``Problem`` → an answer in the words of the dialect that owns the path. This is the only place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def answer_with(dialects: Sequence[Dialect]) -> Answer:
-    """How a problem on a path is answered: by the first of ``dialects`` that owns it."""
+    """Return what answers a problem on a path: the first of ``dialects`` that owns the path words it."""
 
     def answer(path: str, problem: Problem) -> Response:
         dialect = next(each for each in dialects if each.owns(path))
@@ -38,7 +38,7 @@ def answer_with(dialects: Sequence[Dialect]) -> Answer:
 
 
 def _writable(problem: Problem) -> Problem:
-    """With half a surrogate pair, which a caller's JSON may hold and no answer can, written as its escape."""
+    """Escape halves of surrogate pairs in ``problem``: a caller's JSON may hold them, an answer cannot."""
     problem.detail = _escaped(problem.detail)
     problem.field = None if problem.field is None else _escaped(problem.field)
     return problem
@@ -49,7 +49,7 @@ def _escaped(text: str) -> str:
 
 
 def add_error_handlers(app: FastAPI, answer: Answer) -> None:
-    """Have ``app`` answer each error that a route raises."""
+    """Make ``app`` answer each error that a route raises."""
 
     async def handle(connection: HTTPConnection, error: Exception) -> Response | None:
         problem = problem_of_error(error)
@@ -66,24 +66,27 @@ def add_error_handlers(app: FastAPI, answer: Answer) -> None:
 
 
 def problem_of_error(error: Exception) -> Problem:
-    """What an error that escaped a route is to the caller."""
+    """Return the problem that the caller gets for an error that a route raised."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, EngineError):
         return problem_of(error)
     if isinstance(error, StoreFailed):
-        return Problem(status=503, kind="database", title="The database fails", detail=str(error))
+        return Problem(status=503, kind="database", title="Database error", detail=str(error))
     if isinstance(error, RequestValidationError):
         return _invalid(error)
     if isinstance(error, HTTPException):
         return _http_problem(error)
     return Problem(
-        status=500, kind="internal", title="Internal error", detail="a defect of the server; its log says more"
+        status=500,
+        kind="internal",
+        title="Internal error",
+        detail="an internal error of the server; its log has the details",
     )
 
 
 def _invalid(error: RequestValidationError) -> Problem:
-    """The first thing that pydantic found, as the engine would word it."""
+    """Word the first error that pydantic found as the engine words its own."""
     first: dict[str, Any] = error.errors()[0]
     place = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
     if first["type"] == "json_invalid":

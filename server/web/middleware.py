@@ -1,6 +1,6 @@
-"""What every connection passes before a route sees it: its right to call, the size of its body, the page's headers.
+"""What every connection passes before a route sees it: access, the limit on bodies, security headers, HEAD.
 
-Plain ASGI, so that websockets and streams pass through unbuffered.
+All of it is plain ASGI, so that websockets and streams pass through unbuffered.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from server.problems import Problem
 from server.web.access import Access
 
 Answer = Callable[[str, Problem], Response]
-"""A problem on a path, in the words of the dialect that owns the path."""
+"""Answers a problem on a path in the words of the dialect that owns the path."""
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "cross-origin",  # pictures are there to be shown on other pages
+    "Cross-Origin-Resource-Policy": "cross-origin",  # other sites' pages may show pictures
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'none'"
@@ -34,7 +34,7 @@ _RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _HEAD
 
 
 class AccessMiddleware:
-    """Lets through what ``Access`` lets through; answers the rest itself."""
+    """Lets through what ``Access`` lets through, and answers the rest itself."""
 
     def __init__(self, app: ASGIApp, access: Access, answer: Answer) -> None:
         self.app, self._access, self._answer = app, access, answer
@@ -73,7 +73,7 @@ class HeadersMiddleware:
 
 
 class HeadMiddleware:
-    """Answers HEAD with the headers of what GET would be answered with, on every route that knows GET."""
+    """Answers HEAD on every route that takes GET, with the headers that GET would get."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -83,7 +83,7 @@ class HeadMiddleware:
             await self.app(scope, receive, send)
             return
         as_get = {**scope, "method": "GET"}
-        with anyio.CancelScope() as answering:  # a stream would go on for as long as its job
+        with anyio.CancelScope() as answering:  # a stream would last as long as its job
 
             async def send_headers(message: Message) -> None:
                 if message["type"] == "http.response.start":
@@ -92,15 +92,19 @@ class HeadMiddleware:
                     answering.cancel()
 
             await self.app(as_get, receive, send_headers)
-        scope.update(as_get, method="HEAD")  # which route it was, and who asked
+        scope.update(as_get, method="HEAD")  # the log reads the route and the caller from it
 
 
 class BodyTooLarge(HTTPException):
-    """Raised while a body is read; FastAPI lets HTTP exceptions pass, and nothing else, from there."""
+    """The body is too large. An HTTPException, because FastAPI lets no other error pass while it reads a body."""
 
 
 class BodyLimitMiddleware:
-    """No request body beyond ``limit`` bytes, whether its length was told or it comes in chunks."""
+    """Refuses bodies of more than ``limit`` bytes, by their Content-Length or as they come.
+
+    Starlette's own limit would not do: it runs the route before it looks at the Content-Length, so that a call that is
+    refused may still have an effect, and it answers in plain text instead of the dialect's words.
+    """
 
     def __init__(self, app: ASGIApp, limit: int, answer: Answer) -> None:
         self.app, self._limit, self._answer = app, limit, answer
@@ -109,8 +113,8 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        told = HTTPConnection(scope).headers.get("content-length", "")
-        if told.isdigit() and int(told) > self._limit:
+        length = HTTPConnection(scope).headers.get("content-length", "")
+        if length.isdigit() and int(length) > self._limit:
             await self._answer(scope["path"], too_large(self._limit))(scope, receive, send)
             return
         read = 0
@@ -127,7 +131,7 @@ class BodyLimitMiddleware:
 
 
 def too_large(limit: int) -> Problem:
-    """413: the body is larger than ``limit`` bytes."""
+    """Return the 413 for a body of more than ``limit`` bytes."""
     return Problem(
         status=413,
         kind="body_too_large",

@@ -1,4 +1,4 @@
-"""How the server is, for machines: alive, ready, and in figures."""
+"""The server's state for machines: whether it is alive, whether it is ready, and its metrics."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from server.web.services import Services
 
 
 def create_router(services: Services, metrics: Metrics) -> APIRouter:
-    """``/healthz``, ``/readyz`` and ``/metrics``."""
+    """Make ``/healthz``, ``/readyz`` and ``/metrics``."""
     router = APIRouter(tags=["Operation"])
 
-    @router.get("/healthz", response_class=PlainTextResponse, summary="Whether the process answers")
+    @router.get("/healthz", response_class=PlainTextResponse, summary="Say whether the process answers")
     async def healthz() -> str:
         return "ok\n"
 
@@ -23,14 +23,15 @@ def create_router(services: Services, metrics: Metrics) -> APIRouter:
         "/readyz",
         responses={200: {"model": dict[str, str]}, 503: {"model": dict[str, str]}},
         response_model=None,
-        summary="Whether a request would begin at once",
+        summary="Say whether the server is ready for requests",
     )
     async def readyz() -> JSONResponse:
-        """503 while the checkpoint loads, while the server shuts down, and where its database or outputs fail."""
+        """Answers 503 while the checkpoint loads, while the server shuts down, and while its database or its outputs
+        folder fails."""
         reason = await _unready(services)
         return JSONResponse({"status": reason or "ready"}, 503 if reason else 200, {"Cache-Control": "no-store"})
 
-    @router.get("/metrics", response_class=PlainTextResponse, summary="Figures for Prometheus")
+    @router.get("/metrics", response_class=PlainTextResponse, summary="Metrics for Prometheus")
     async def page() -> Response:
         ready = services.backend.ready and not services.closing
         counts = (await services.jobs.find(Search(states=("queued", "running"), limit=0))).counts
@@ -47,6 +48,6 @@ async def _unready(services: Services) -> str | None:
         return "loading"
     try:
         await services.jobs.find(Search(states={"queued"}, limit=0))
-    except Exception:  # whatever it is: who asks wants to know whether, and the log says why
+    except Exception:  # of any kind: the caller asks whether the server works, and the log says why not
         return "the database fails"
     return None if await services.outputs.writable() else "the outputs cannot be written"

@@ -1,4 +1,4 @@
-"""What routes work with, put together once by ``server.app``. Passed to each dialect; never found."""
+"""What routes work with. ``server.app`` puts it together once and passes it to each dialect."""
 
 from __future__ import annotations
 
@@ -19,23 +19,28 @@ from server.web.access import Access
 
 @dataclass(eq=False, kw_only=True)
 class Services:
+    """The parts of one running server that routes use."""
+
     settings: Settings
     jobs: Jobs
     backend: Backend
     outputs: Outputs
     access: Access
     closing: bool = field(default=False)
-    """Whether the server is shutting down: a connection that ends now is no cancel."""
+    """Whether the server is shutting down: then a connection that ends cancels no job."""
     drained: asyncio.Future[None] | None = field(default=None)
-    """Done when all jobs have ended or wait again, once the server shuts down."""
+    """Set at shutdown, and done when every job has ended or is back in the queue."""
 
     def client_of(self, http: Request) -> str:
-        """Who asks: the name of the key, else the peer's address."""
+        """Name the caller: by the name of its key, else by its address."""
         return self.access.client_of(http)
 
     async def wait_connected(self, http: Request, job: Job, timeout: float | None = None) -> Job:
-        """The job once it is done, or as it is after ``timeout``. If the caller hangs up, the job is cancelled, unless
-        it has an idempotency key or the server is closing: then it raises ``Problem`` 503."""
+        """Wait for ``job`` and return it once it is done, or as it is after ``timeout`` seconds.
+
+        A caller that closes the connection cancels the job, unless the job has an idempotency key or the server is
+        closing; either way ``ClientDisconnect`` is raised. Raises ``Problem`` 503 where the server closes first.
+        """
         ended = asyncio.ensure_future(self.jobs.wait(job.id, timeout))
         gone = asyncio.ensure_future(_hung_up(http))
         try:
@@ -60,6 +65,6 @@ class Services:
 
 
 async def _hung_up(http: Request) -> None:
-    """Returns when the caller has closed the connection. The body was read before."""
+    """Return when the caller has closed the connection. The body must have been read before."""
     while (await http.receive())["type"] != "http.disconnect":
         pass

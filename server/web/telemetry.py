@@ -1,4 +1,4 @@
-"""What is seen of each HTTP request from outside: a log line, a measurement, an answer even where we are at fault."""
+"""A log line and a measurement for each HTTP request, and an answer where an unexpected error reaches the top."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from server.web.middleware import Answer
 log = logging.getLogger(__name__)
 
 _ID = re.compile(r"[\w.-]{1,64}")
-_HUNG_UP = 499
-"""What the log says of a caller who did not wait for the answer."""
+_CLIENT_CLOSED = 499
+"""The status in the log where the caller did not wait for the answer."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET = PROBES | {"/metrics"}
 
 
 class TelemetryMiddleware:
-    """The outermost of all: sees every request, and whatever went wrong with it."""
+    """The outermost middleware: it sees every request and every error."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, answer: Answer) -> None:
         self.app, self._metrics, self._answer = app, metrics, answer
@@ -38,7 +38,7 @@ class TelemetryMiddleware:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         token = request_id.set(given if _ID.fullmatch(given) else secrets.token_hex(6))
-        begun, status, job = time.perf_counter(), 0, None
+        started, status, job = time.perf_counter(), 0, None
 
         async def seen(message: Message) -> None:
             nonlocal status, job
@@ -52,14 +52,14 @@ class TelemetryMiddleware:
         try:
             await self.app(scope, receive, seen)
         except ClientDisconnect:
-            status = _HUNG_UP
+            status = _CLIENT_CLOSED
         except Exception as error:
-            log.exception("a defect: %s", type(error).__name__, extra={"path": scope["path"]})
+            log.exception("internal error: %s", type(error).__name__, extra={"path": scope["path"]})
             if status:
-                raise  # too late for an answer; the connection breaks
+                raise  # the answer has started: the connection breaks
             await self._answer(scope["path"], problem_of_error(error))(scope, receive, seen)
         finally:
-            self._note(scope, status, time.perf_counter() - begun, job)
+            self._note(scope, status, time.perf_counter() - started, job)
             request_id.reset(token)
 
     def _note(self, scope: Scope, status: int, seconds: float, job: str | None) -> None:
@@ -68,8 +68,8 @@ class TelemetryMiddleware:
         self._metrics.http(method, route, status, seconds)
         level = logging.DEBUG if scope["path"] in _QUIET else logging.INFO
         if log.isEnabledFor(level):
-            told = {"status": status, "seconds": seconds, "client": _client(scope), "job": job}
-            log.log(level, "%s %s", scope["method"], scope["path"], extra=told)
+            details = {"status": status, "seconds": seconds, "client": _client(scope), "job": job}
+            log.log(level, "%s %s", scope["method"], scope["path"], extra=details)
 
 
 def _client(scope: Scope) -> str | None:

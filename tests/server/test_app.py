@@ -22,7 +22,7 @@ from server.store import StoreFailed
 from server.web.pages import PAGE
 from tests.server.conftest import RunningServer
 from tests.server.following import wait_for
-from tests.server.queues import run, until
+from tests.server.queues import until
 
 KEY = "sd-alices-key"
 KEYS = {"alice": hashlib.sha256(KEY.encode()).hexdigest()}
@@ -264,19 +264,19 @@ def test_each_request_and_each_job_is_logged_without_its_prompt(
     )
 
 
-def test_a_backend_that_stops_by_itself_ends_the_server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.anyio
+async def test_a_backend_that_stops_by_itself_ends_the_server(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("server.app._WATCH_SECONDS", 0.0)
     told: list[Exception] = []
 
-    async def scene() -> None:
-        backend = InstantBackend()
-        app = create_app(settings, backend)
-        app.state.give_up = told.append
-        async with running(app):
-            await until(lambda: backend.ready)
-            assert told == []
-            await backend.close()
-            await until(lambda: told)
-
-    run(scene())
+    backend = InstantBackend()
+    app = create_app(settings, backend)
+    app.state.give_up = told.append
+    async with running(app):
+        await until(lambda: backend.ready)
+        assert told == []
+        await backend.close()
+        await until(lambda: told)
     assert isinstance(told[0], EngineClosed)

@@ -96,7 +96,7 @@ def test_it_serves_says_what_it_is_and_stops_in_order(start: Start, tmp_path: Pa
     summary = "".join(server.told)
     assert "no API key needed" in summary
     assert "data/jobs.sqlite" in summary
-    assert "native, comfyui, sdapi, openai, replicate, huggingface" in summary
+    assert "comfyui, sdapi, openai, replicate, huggingface, native" in summary
     assert httpx.post(f"{url}/api/v1/generate", json={"prompt": "a boat"}).status_code == 200
     assert server.stop() == 0
     assert (tmp_path / "data" / "jobs.sqlite").exists()
@@ -141,23 +141,20 @@ def test_an_engine_that_cannot_start_ends_the_process(start: Start, tmp_path: Pa
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-def test_answers_are_sent_at_once(host: str) -> None:
-    async def nodelay() -> int:
-        listener = listen(host, 0)
-        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+@pytest.mark.anyio
+async def test_answers_are_sent_at_once(host: str) -> None:
+    listener = listen(host, 0)
+    nodelay: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-        def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-            writer.close()
+    def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nodelay.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
 
-        async with await asyncio.start_server(connected, sock=listener):
-            _, writer = await asyncio.open_connection(host, listener.getsockname()[1])
-            result = await found
-            writer.close()
-            await writer.wait_closed()
-        return result
-
-    assert asyncio.run(nodelay()) != 0  # Nagle's algorithm would hold each answer back
+    async with await asyncio.start_server(connected, sock=listener):
+        _, writer = await asyncio.open_connection(host, listener.getsockname()[1])
+        assert await nodelay != 0  # Nagle's algorithm would hold each answer back
+        writer.close()
+        await writer.wait_closed()
 
 
 def waiting(url: str, answers: list[httpx.Response], **body: Any) -> threading.Thread:
@@ -224,7 +221,7 @@ def test_streams_end_when_the_server_does(start: Start) -> None:
     job = httpx.post(f"{server.url()}/api/v1/generate", json={"async": True}).json()
     with httpx.stream("GET", job["events_url"], timeout=60) as stream:
         lines = stream.iter_lines()
-        assert next(lines).startswith("id:")
+        assert next(lines).startswith("event:")
         server.process.send_signal(signal.SIGTERM)
         assert "event: finished" not in list(lines)
     assert server.process.wait(60) == 0

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of errors, once for every route."""
+"""This dialect's errors in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from server.dialects.native.answers import ProblemAnswer
 
 _WHEN = {
-    400: "a parameter is not allowed: the answer names it, its value and what is",
+    400: "a parameter is not allowed; the answer names it, its value and what is allowed",
     401: "an API key is needed",
     403: "the Host or the Origin is not allowed",
-    404: "there is no such thing",
-    409: "the idempotency key came with another request before, the id is taken, or the job was cancelled",
+    404: "not found",
+    409: "the idempotency key belongs to another request, the id is taken, or the job was cancelled",
     410: "the pictures are no longer kept",
     413: "the body is larger than the settings allow",
     422: "the checkpoint's file cannot be used",
@@ -23,7 +23,7 @@ _WHEN = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that may answer with these."""
+    """Describe the ``responses`` of a route that may answer with ``statuses``."""
     schema = {"$ref": f"#/components/schemas/{ProblemAnswer.__name__}"}
     return {
         status: {"description": _WHEN[status], "content": {"application/problem+json": {"schema": schema}}}

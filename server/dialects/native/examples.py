@@ -1,4 +1,4 @@
-"""Examples for the OpenAPI document."""
+"""The examples of the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from server.job import parameters
 
 GENERATE: dict[str, Any] = {
     "mission": {
-        "summary": "a picture of one's own",
+        "summary": "one picture",
         "value": {"prompt": "a lighthouse at dawn", "negative_prompt": "", "width": 512, "height": 512},
     },
     "fast": {
@@ -19,7 +19,7 @@ GENERATE: dict[str, Any] = {
         "value": {"prompt": "a red boat", "steps": 15, "sampler": "dpmpp_2m", "scheduler": "karras", "seed": None},
     },
     "several": {
-        "summary": "four pictures, not waited for",
+        "summary": "four pictures, without waiting for them",
         "value": {"prompt": "two houses before a forest", "seed": 7, "count": 4, "async": True},
     },
 }

@@ -1,4 +1,4 @@
-"""Jobs: what became of them, what happens to them, and how to stop them."""
+"""Jobs: listed, followed by their events, and cancelled."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from server.web.services import Services
 _STATES = get_args(State)
 _DIALECTS = ("native", *DIALECTS)
 _UNSHOWN = ("prompt", "extra_data", "input")
-"""What other dialects remember of a job, and may be large."""
+"""What other dialects keep with a job. It may be large, and no answer shows it."""
 
 _JOB: dict[int | str, dict[str, Any]] = {200: {"model": JobAnswer}, **problems(400, 401, 403, 404)}
 _EVENT = {
@@ -60,19 +60,19 @@ def _add_looking(router: APIRouter, services: Services) -> None:
         offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
         order: Annotated[Literal["newest", "oldest"], Query()] = "newest",
     ) -> JSONResponse:
-        """The jobs of everybody who may use this server, by the order in which they were accepted."""
+        """The jobs of all callers in the order of their acceptance."""
         states, dialects = _some("state", state, _STATES), _some("dialect", dialect, _DIALECTS)
         newest = order == "newest"
         search = Search(states=states, dialects=dialects, newest_first=newest, limit=limit, offset=offset)
         found = await services.jobs.find(dataclasses.replace(search, leave_out=_UNSHOWN))
         all_jobs = await services.jobs.find(Search(limit=0))
         places, base_url = await services.jobs.places(found.jobs), services.access.base_url(http)
-        told = [job_json(job, base_url, places[job.id], services.jobs.latest(job.id)) for job in found.jobs]
-        return JSONResponse({"jobs": told, "total": found.total, "counts": all_jobs.counts})
+        listed = [job_json(job, base_url, places[job.id], services.jobs.latest(job.id)) for job in found.jobs]
+        return JSONResponse({"jobs": listed, "total": found.total, "counts": all_jobs.counts})
 
     @router.get("/jobs/{job_id}", responses=_JOB, response_model=None)
     async def get_job(http: Request, job_id: str) -> JSONResponse:
-        """How a job stands: its place in the queue and its progress, its pictures, or why it failed."""
+        """One job: its place in the queue and its progress, its pictures, or why it failed."""
         job = await services.jobs.get(job_id)
         if job is None:
             raise not_found("job", job_id)
@@ -88,7 +88,7 @@ def _add_cancelling(router: APIRouter, services: Services) -> None:
 
     @router.delete("/jobs/{job_id}", responses=_JOB, response_model=None)
     async def delete_job(http: Request, job_id: str) -> JSONResponse:
-        """Cancel it: at once where it waits, within a step where it runs. A job that is done stays as it is."""
+        """Cancel a job: at once while it waits, within a step while it runs. A job that is done stays as it is."""
         return await cancelled(http, job_id)
 
     @router.post("/jobs/{job_id}/cancel", responses=_JOB, response_model=None)
@@ -102,7 +102,7 @@ def _add_following(router: APIRouter, services: Services) -> None:
         "/jobs/{job_id}/events",
         responses={
             200: {"description": "server-sent events", "content": _STREAM},
-            204: {"description": "nothing happened after that event, and nothing will"},
+            204: {"description": "no event followed that one, and none will"},
             **problems(400, 401, 403, 404),
         },
         response_model=None,
@@ -111,10 +111,10 @@ def _add_following(router: APIRouter, services: Services) -> None:
     async def job_events(
         http: Request,
         job_id: str,
-        previews: Annotated[bool, Query(description="with rough pictures on the way, as base64 JPEG")] = False,
+        previews: Annotated[bool, Query(description="send rough pictures on the way too, as base64 JPEG")] = False,
     ) -> Response:
-        """What happens to a job until its end, as `queued`, `started`, `progress`, `preview` and `finished`; first of
-        all how it stands. `finished` carries the whole job. 204 where that has been seen: browsers ask no more then."""
+        """A job's events until its end: `queued`, `started`, `progress`, `preview` and `finished`; the first one tells
+        its present state. `finished` carries the whole job. 204 after `finished`, so that browsers stop asking."""
         after = last_event_id(http)
         job = await services.jobs.get(job_id)
         if job is None:
@@ -132,7 +132,7 @@ async def _answer(services: Services, http: Request, job: Job) -> dict[str, Any]
 
 
 def _some(name: str, text: str | None, known: tuple[str, ...]) -> list[Any] | None:
-    """The parts of a list that commas separate, each once."""
+    """Split a comma-separated list into its different parts. Raises ``BadRequest`` for a part that is not known."""
     if text is None:
         return None
     parts = {part.strip(): None for part in text.split(",")}
@@ -145,17 +145,17 @@ def _some(name: str, text: str | None, known: tuple[str, ...]) -> list[Any] | No
 async def _stream(
     services: Services, base_url: str, events: AsyncIterator[Event], previews: bool
 ) -> AsyncIterator[bytes]:
-    """The events as they go over the wire, with comments while nothing happens."""
+    """Write the events as they are sent, with comments while nothing happens."""
     async for event in with_heartbeats(events):
         if event is None:
             yield KEEPALIVE_COMMENT
         elif event.kind != "preview" or previews:
-            yield await _told(services, base_url, event)
+            yield await _message(services, base_url, event)
 
 
-async def _told(services: Services, base_url: str, event: Event) -> bytes:
+async def _message(services: Services, base_url: str, event: Event) -> bytes:
     job = event.job
-    told: dict[str, Any] = {
+    content: dict[str, Any] = {
         "kind": event.kind,
         "job_id": job.id,
         "state": job.state,
@@ -167,7 +167,7 @@ async def _told(services: Services, base_url: str, event: Event) -> bytes:
     }
     if event.kind in ("queued", "finished"):
         place = None if job.done else await services.jobs.place(job)
-        told |= {"place": job_json(job, base_url, place)["place"], "job": job_json(job, base_url, place)}
+        content |= {"place": job_json(job, base_url, place)["place"], "job": job_json(job, base_url, place)}
     if event.preview is not None:
-        told["preview"] = base64.b64encode(await preview_bytes(event.preview, format="jpeg")).decode()
-    return format_sse_event(event=event.kind, data_str=json.dumps(told), id=str(event.number))
+        content["preview"] = base64.b64encode(await preview_bytes(event.preview, format="jpeg")).decode()
+    return format_sse_event(event=event.kind, data_str=json.dumps(content), id=str(event.number))

@@ -1,4 +1,4 @@
-"""Checkpoints, samplers and schedulers by name, and how the server is."""
+"""The names of checkpoints, samplers and schedulers, and the server's state."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def add_routes(router: APIRouter, services: Services) -> None:
         found = named.get(name)
         if found is None:
             raise not_found("model", name)
-        return JSONResponse(_told(found))
+        return JSONResponse(_described(found))
 
     @router.get("/models", responses={200: {"model": CheckpointsAnswer}, **problems(401, 403)}, response_model=None)
     async def list_models() -> JSONResponse:
         """The checkpoints in the models folder, the default first."""
-        return JSONResponse({"models": [_told(each) for each in services.backend.models()]})
+        return JSONResponse({"models": [_described(each) for each in services.backend.models()]})
 
     @router.post("/models/{name}/load", responses=_MODEL, response_model=None)
     async def load_model(name: str) -> JSONResponse:
-        """Have a checkpoint resident before anybody asks for it. Answers when it is."""
+        """Load a checkpoint before a request needs it. Answers once it is loaded."""
         await services.backend.load(name)
         return model(name)
 
     @router.post("/models/{name}/unload", responses=_MODEL, response_model=None)
     async def unload_model(name: str) -> JSONResponse:
-        """Let a checkpoint go, once no job uses it."""
+        """Unload a checkpoint once no job uses it."""
         await services.backend.unload(name)
         return model(name)
 
@@ -63,7 +63,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
 
     @router.get("/status", responses={200: {"model": StatusAnswer}, **problems(401, 403)}, response_model=None)
     async def status() -> JSONResponse:
-        """How the server is: what it runs on, and how many jobs there are."""
+        """The server's state: what it runs on, and how many jobs there are."""
         return JSONResponse(
             {
                 "version": __version__,
@@ -75,7 +75,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
         )
 
 
-def _told(model: ModelInfo) -> dict[str, Any]:
-    told = dataclasses.asdict(model)
-    del told["path"]  # where files lie is nobody's business but the server's
-    return told
+def _described(model: ModelInfo) -> dict[str, Any]:
+    described = dataclasses.asdict(model)
+    del described["path"]  # the server does not reveal its paths
+    return described

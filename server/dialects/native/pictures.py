@@ -1,4 +1,4 @@
-"""The pictures themselves: as they were written, or converted on the way out."""
+"""The pictures, as they were written or converted to another format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONTENT: dict[str, Any] = {f"image/{kind}": {"schema": {"type": "string", "form
 _CONTENT.pop("image/jpg")
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "the picture", "content": _CONTENT},
-    304: {"description": "it is as the caller has it"},
+    304: {"description": "the caller has it already"},
     **problems(400, 403, 404),
 }
 
@@ -31,10 +31,10 @@ def add_routes(router: APIRouter, services: Services) -> None:
     async def picture(
         http: Request,
         name: str,
-        quality: Annotated[int | None, Query(ge=0, le=100, description="of a JPEG or WebP; 90 unless told")] = None,
+        quality: Annotated[int | None, Query(ge=0, le=100, description="of a JPEG or WebP; 90 by default")] = None,
     ) -> Response:
-        """A picture by its name. Every PNG carries its parameters; the same name with `.jpeg` or `.webp` gives it
-        converted, and carries them as EXIF. Needs no key, and never changes."""
+        """A picture by its name. Every PNG carries its parameters; the same name with `.jpeg` or `.webp` gives the
+        converted picture, which carries them as EXIF. Needs no key, and never changes."""
         stem, _, ending = name.rpartition(".")
         if ending not in _KINDS or not PICTURE_NAME.fullmatch(f"{stem}.png"):
             raise not_found("picture", name[:_SHOWN])

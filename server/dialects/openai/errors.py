@@ -15,10 +15,12 @@ _CODES = {
     "unknown_checkpoint": "model_not_found",
     "queue_full": "rate_limit_exceeded",
 }
-"""Our kinds → OpenAI's codes; the other kinds keep their names."""
+"""The server's kinds of problems → OpenAI's codes. The other kinds keep their names."""
 
 
 class OpenAIErrorBody(BaseModel):
+    """What went wrong."""
+
     message: str
     type: str
     param: str | None
@@ -32,7 +34,7 @@ class OpenAIError(BaseModel):
 
 
 def error_json(problem: Problem) -> dict[str, Any]:
-    """What stands under ``error``."""
+    """Write the value of ``error``."""
     if problem.status >= 500:
         kind = "server_error"
     elif problem.status == 429:
@@ -44,5 +46,5 @@ def error_json(problem: Problem) -> dict[str, Any]:
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that may answer with these."""
+    """Describe the ``responses`` of a route that may answer with ``statuses``."""
     return {status: {"model": OpenAIError} for status in statuses}

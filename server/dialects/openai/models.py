@@ -16,6 +16,8 @@ from server.web.services import Services
 
 
 class OpenAIModel(BaseModel):
+    """A checkpoint."""
+
     id: str
     object: Literal["model"]
     created: int = Field(description="when its file was last changed, in Unix time")
@@ -23,6 +25,8 @@ class OpenAIModel(BaseModel):
 
 
 class OpenAIModels(BaseModel):
+    """All checkpoints."""
+
     object: Literal["list"]
     data: list[OpenAIModel]
 
@@ -33,18 +37,18 @@ def add_routes(router: APIRouter, services: Services) -> None:
     @router.get("/models", responses={200: {"model": OpenAIModels}, **errors(401, 403)}, response_model=None)
     async def list_models() -> JSONResponse:
         """The checkpoints that requests may name, the default first."""
-        return JSONResponse({"object": "list", "data": [_told(info) for info in services.backend.models()]})
+        return JSONResponse({"object": "list", "data": [_model(info) for info in services.backend.models()]})
 
     @router.get("/models/{id}", responses={200: {"model": OpenAIModel}, **errors(401, 403, 404)}, response_model=None)
     async def get_model(id: str) -> JSONResponse:
-        """One of them."""
+        """One checkpoint."""
         known = {info.name: info for info in services.backend.models()}
         if id not in known:
             raise UnknownCheckpoint("model", id, f"one of {', '.join(known)}")
-        return JSONResponse(_told(known[id]))
+        return JSONResponse(_model(known[id]))
 
 
-def _told(info: ModelInfo) -> dict[str, Any]:
+def _model(info: ModelInfo) -> dict[str, Any]:
     try:
         created = int(Path(info.path).stat().st_mtime)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of this dialect's errors."""
+"""This dialect's errors in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pydantic import BaseModel
 
 
 class InvalidField(BaseModel):
+    """A field at fault."""
+
     field: str
     description: str
 
@@ -23,5 +25,5 @@ class ReplicateError(BaseModel):
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that may answer with these."""
+    """Describe the ``responses`` of a route that may answer with ``statuses``."""
     return {status: {"model": ReplicateError} for status in statuses}

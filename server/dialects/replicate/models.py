@@ -1,4 +1,4 @@
-"""The checkpoints as Replicate's models, each with one version; and the account, which clients ask for at the start."""
+"""The checkpoints as Replicate's models, each with one version; and the account, which clients read at their start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from server.web.routing import direct
 from server.web.services import Services
 
 _COG = "0.3.9"
-"""The first version of Replicate's Cog whose schemas say of themselves whether an output comes bit by bit."""
+"""The first version of Replicate's Cog whose schemas state whether an output is streamed."""
 
 
 class VersionAnswer(BaseModel):
@@ -78,7 +78,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
         response_model=None,
     )
     async def list_versions(owner: str, name: str) -> JSONResponse:
-        """Its one version."""
+        """The one version of a checkpoint."""
         return JSONResponse(_page([_version(found(owner, name))]))
 
     @router.get(
@@ -87,7 +87,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
         response_model=None,
     )
     async def get_version(owner: str, name: str, id: str) -> JSONResponse:
-        """The same."""
+        """A version by its id: the checkpoint's name or its SHA-256."""
         info = found(owner, name)
         if id not in (info.name, info.sha256):
             raise not_found(f"version of {owner}/{name}", id)
@@ -95,13 +95,13 @@ def add_routes(router: APIRouter, services: Services) -> None:
 
     @direct(router, "GET", "/account", responses={200: {"model": AccountAnswer}, **errors(401, 403)})
     async def account(http: Request) -> JSONResponse:
-        """Who asks."""
+        """The caller."""
         name = services.client_of(http)
         return JSONResponse({"type": "user", "username": name, "name": name, "github_url": None})
 
 
 def add_list(router: APIRouter, services: Services) -> None:
-    """Add the list of models, which is there under one prefix alone."""
+    """Add the list of models to ``router``. It exists below ``/replicate`` alone: ``/v1/models`` is OpenAI's."""
 
     @direct(router, "GET", "/replicate/v1/models", responses=errors(401, 403))
     async def list_models(http: Request) -> JSONResponse:

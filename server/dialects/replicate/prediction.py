@@ -1,4 +1,4 @@
-"""A job as Replicate tells a prediction. Knows no routes."""
+"""A job in the form of Replicate's prediction. Knows no routes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STATUSES: dict[State, Status] = {
     "cancelled": "canceled",
 }
 _BAR = 20
-"""Characters of a progress bar."""
+"""The width of a progress bar in characters."""
 
 
 class PredictionAnswer(BaseModel):
@@ -29,10 +29,10 @@ class PredictionAnswer(BaseModel):
     model: str
     version: str
     status: Status
-    input: dict[str, Any] = Field(description="as it came")
-    output: list[str] | None = Field(description="the pictures' URLs, once they are there; they need no key")
+    input: dict[str, Any] = Field(description="as the caller sent it")
+    output: list[str] | None = Field(description="the URLs of the finished pictures; they need no key")
     error: str | None
-    logs: str = Field(description="the seed, then a line for each percent that was reached")
+    logs: str = Field(description="the seed, then a line for each percent of progress")
     metrics: dict[str, float] = Field(description="seconds: predict_time, total_time")
     created_at: str
     started_at: str | None
@@ -43,7 +43,7 @@ class PredictionAnswer(BaseModel):
 
 
 def prediction(job: Job, latest: Event | None = None) -> dict[str, Any]:
-    """``PredictionAnswer``. ``latest``: the job's latest event, for one that runs."""
+    """Write a ``PredictionAnswer``. ``latest``: the latest event of a job that runs."""
     url = f"{job.extra['base_url']}/v1/predictions/{job.id}"
     return {
         "id": job.id,
@@ -65,21 +65,21 @@ def prediction(job: Job, latest: Event | None = None) -> dict[str, Any]:
 
 
 def webhook_body(job: Job, moment: str) -> dict[str, Any]:
-    """What a webhook of the form ``replicate`` posts at any moment: the prediction as it is then. Its logs have no
-    progress before the pictures are there, which the job's row does not know."""
+    """Write the body of a webhook: the prediction at that moment. Its logs have no progress before the pictures
+    are there, because the job's row has none."""
     return prediction(job)
 
 
 def output(job: Job) -> list[str]:
-    """The URLs of the job's pictures, in the format asked for."""
+    """List the URLs of the job's pictures, in the format that the caller chose."""
     names = [picture.name.removesuffix(".png") for picture in job.pictures]
     return [f"{job.extra['base_url']}/api/v1/images/{name}{job.extra['ending']}" for name in names]
 
 
 def logs(job: Job, latest: Event | None) -> str:
-    """The seed, then a line for each percent that was reached, as tqdm writes them and Replicate's clients read them.
+    """Write the seed, then a line for each percent of progress, as tqdm writes them and Replicate's clients read them.
 
-    While a job runs, and if it succeeds, what was told before is how the next begins: whoever prints what is new prints
+    The logs only grow while a job runs and when it succeeds, so that a client that prints what has been added prints
     each line once.
     """
     steps = sum(request.steps for request in job.requests)
@@ -94,7 +94,7 @@ def logs(job: Job, latest: Event | None) -> str:
 
 
 def _share(job: Job, latest: Event) -> float:
-    """Of all steps, how much is done. Some schedules have more or fewer steps than the request says."""
+    """Return the share of all steps that is done. Some schedules have more or fewer steps than the request says."""
     if len(job.requests) > 1:
         return latest.progress
     return latest.step / latest.steps if latest.steps else 0.0

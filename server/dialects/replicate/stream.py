@@ -16,25 +16,25 @@ from server.queue.events import Event
 
 
 async def stream(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
-    """From a job's events. Every message has an id, as Replicate's clients drop those that have none."""
-    told = ""
+    """Write a job's events. Every message has an id, because Replicate's clients drop messages without one."""
+    sent = ""
     async for event in with_heartbeats(events):
         if event is None:
             yield KEEPALIVE_COMMENT
             continue
-        for kind, data, known in await _messages(event, told):
-            told = known
+        for kind, data, known in await _messages(event, sent):
+            sent = known
             yield format_sse_event(event=kind, data_str=data, id=str(event.number))
 
 
-async def _messages(event: Event, told: str) -> list[tuple[str, str, str]]:
-    """Kind, data, and the logs that are told by then."""
+async def _messages(event: Event, sent: str) -> list[tuple[str, str, str]]:
+    """List the messages of one event: kind, data, and the logs that are sent by then. ``sent``: those sent before."""
     if event.preview is not None:
         jpeg = base64.b64encode(await preview_bytes(event.preview)).decode()
-        return [("output", f"data:image/jpeg;base64,{jpeg}", told)]
+        return [("output", f"data:image/jpeg;base64,{jpeg}", sent)]
     known = logs(event.job, event)
-    known = known if len(known) > len(told) else told
-    messages = [("logs", known[len(told) :], known)] if known != told else []
+    known = known if len(known) > len(sent) else sent
+    messages = [("logs", known[len(sent) :], known)] if known != sent else []
     if event.kind == "finished":
         messages += [(kind, data, known) for kind, data in _end(event.job)]
     return messages

@@ -1,5 +1,4 @@
-"""A finished job → the answer to ``POST txt2img``: the pictures in base64, the parameters, and ``info``, which is JSON
-as text."""
+"""A finished job → the answer to ``POST txt2img``: pictures in base64, the parameters, and ``info``, a JSON string."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ from server.web.services import Services
 
 
 async def answer_of(job: Job, body: Txt2Img, services: Services) -> dict[str, Any]:
-    """What ``POST txt2img`` answers for a job that succeeded. Raises a ``Problem`` where a picture is gone."""
+    """Write the answer for a job that succeeded. Raises a ``Problem`` where a picture is gone."""
     pictures = [await read_picture(services, picture.name) for picture in job.pictures]
     infotexts = [text_chunks(picture).get("parameters", "") for picture in pictures]
     wanted = body.send_images is not False
@@ -35,12 +34,12 @@ async def answer_of(job: Job, body: Txt2Img, services: Services) -> dict[str, An
 
 
 def _parameters(body: Txt2Img) -> dict[str, Any]:
-    """The fields of the call, with the defaults; without what callers send by mistake, like their passwords."""
+    """Return the call's fields with their defaults. Unknown fields are left out: some callers send their password."""
     return body.model_dump(include=set(Txt2Img.model_fields))
 
 
 def _info(job: Job, body: Txt2Img, infotexts: list[str], model: ModelInfo | None) -> dict[str, Any]:
-    """The prompts are as they came; the infotexts have them as the engine took them."""
+    """Write ``info``. Its prompts are as the caller sent them; those in the infotexts are as the engine reads them."""
     first = job.requests[0]
     prompt, negative_prompt = prompt_as_sent(body, "prompt"), prompt_as_sent(body, "negative_prompt")
     seeds = [picture.seed for picture in job.pictures]

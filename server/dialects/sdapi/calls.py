@@ -1,8 +1,8 @@
-"""The calls of ``txt2img`` that somebody waits for, so that others can be told how they get on, or stop them.
+"""The waiting calls of ``txt2img``, for the routes that report their progress or stop them.
 
-AUTOMATIC1111 works on one job at a time and its API speaks of "the" job. Here many run at once: it is the caller's own,
-the one begun last; another caller's is never shown and never stopped. Whoever has several at once gives each a
-``force_task_id`` and asks by that. Lives on the event loop.
+AUTOMATIC1111 works on one job at a time, and its API speaks of "the" job. Here several run at once, and "the" job is
+the caller's latest; another caller's job is never shown and never stopped. A caller with several jobs gives each a
+``force_task_id`` and names it in its questions. Lives on the event loop.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from server.queue.events import Event
 from server.queue.jobs import Jobs
 
 _REMEMBERED = 1000
-"""Finished task ids."""
+"""How many finished task ids are remembered."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Call:
-    """One call that is under way."""
+    """One call that waits for its job."""
 
     job: Job
-    """As it was accepted."""
+    """The job as it was accepted."""
     task: str
-    """The caller's name for it; without one, the job's id."""
+    """The caller's name for the call; without one, the job's id."""
     preview: Event | None = None
-    """The latest that had a preview."""
+    """The latest event that had a preview."""
 
 
 class Calls:
-    """What is under way, in the order of acceptance; several calls of one job, where an idempotency key came again."""
+    """The waiting calls in the order of acceptance. Calls with the same idempotency key share a job."""
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
@@ -43,7 +43,7 @@ class Calls:
 
     @contextlib.asynccontextmanager
     async def under_way(self, job: Job, task: str | None) -> AsyncIterator[None]:
-        """Have ``job`` known while somebody waits for it."""
+        """Know ``job`` for as long as the block, in which its call waits."""
         call = Call(job=job, task=task or job.id)
         self._finished.pop((job.client, call.task), None)
         self._calls[call] = None
@@ -64,28 +64,28 @@ class Calls:
                 call.preview = event
 
     def of(self, client: str) -> list[Call]:
-        """The client's calls that are queued or running, in the order of acceptance."""
+        """List the client's calls that are queued or running, in the order of acceptance."""
         return [call for call in self._calls if call.job.client == client and self.standing(call) is not None]
 
     def asked_for(self, client: str, task: str | None) -> Call | None:
-        """The client's call of that task id; without one, as ``newest``."""
+        """Find the client's call of that task id; without one, the same as ``newest``."""
         return self.newest(client) if task is None else self.named(client, task)
 
     def newest(self, client: str) -> Call | None:
-        """The client's running call that was accepted last; if none runs, the one that is next."""
+        """Find the client's running call that was accepted last; if none runs, the queued call that comes next."""
         calls = self.of(client)
         running = [call for call in calls if self.running(call)]
         return running[-1] if running else next(iter(calls), None)
 
     def named(self, client: str, task: str) -> Call | None:
-        """The client's call of that task id or job id; of several, the last."""
+        """Find the client's latest call of that task id or job id."""
         return next((call for call in reversed(self.of(client)) if task in (call.task, call.job.id)), None)
 
     def has_finished(self, client: str, task: str) -> bool:
         return (client, task) in self._finished
 
     def standing(self, call: Call) -> Event | None:
-        """Where a call stands; None when it is done."""
+        """Return the latest event of a call; None when it is done."""
         event = self._jobs.latest(call.job.id)
         return None if event is None or event.kind == "finished" else event
 

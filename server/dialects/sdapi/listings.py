@@ -1,5 +1,5 @@
-"""What AUTOMATIC1111's clients ask for at their start: samplers, schedulers, models, memory; and the many lists of what
-is not here, which are empty."""
+"""The lists that AUTOMATIC1111's clients ask for at their start: samplers, schedulers, models, memory; and the lists of
+what this server does not have, which are empty."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MISSING = (
 
 
 def add_listings(router: APIRouter, services: Services) -> None:
-    """The routes that read."""
+    """Add the routes that list."""
 
     @router.get("/sdapi/v1/samplers", summary="The samplers, by AUTOMATIC1111's names")
     async def samplers() -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def add_listings(router: APIRouter, services: Services) -> None:
     async def scripts() -> dict[str, Any]:
         return {"txt2img": [], "img2img": []}
 
-    @router.get("/sdapi/v1/cmd-flags", summary="What little there is to tell")
+    @router.get("/sdapi/v1/cmd-flags", summary="The command-line flags that matter to clients")
     async def cmd_flags() -> dict[str, Any]:
         return {"api": True, "nowebui": True, "api_auth": None}
 
@@ -83,16 +83,16 @@ def add_listings(router: APIRouter, services: Services) -> None:
 
 
 def add_models(router: APIRouter, services: Services, options: Options) -> None:
-    """The routes that load and let go, and those that do what is not here."""
+    """Add the routes that load and unload models, and those that refuse what is not supported."""
 
-    @router.post("/sdapi/v1/unload-checkpoint", summary="Let the current checkpoint go, once nobody uses it")
+    @router.post("/sdapi/v1/unload-checkpoint", summary="Unload the current checkpoint once no job uses it")
     async def unload_checkpoint() -> dict[str, Any]:
         info = options.current_model()
         if info is not None:
             await services.backend.unload(info.name)
         return {}
 
-    @router.post("/sdapi/v1/reload-checkpoint", summary="Have the current checkpoint loaded")
+    @router.post("/sdapi/v1/reload-checkpoint", summary="Load the current checkpoint")
     async def reload_checkpoint() -> dict[str, Any]:
         info = options.current_model()
         if info is not None:
@@ -100,7 +100,7 @@ def add_models(router: APIRouter, services: Services, options: Options) -> None:
         return {}
 
     for name in _REFRESHES:
-        summary = "Nothing to do: the models folder is read anew each time"
+        summary = "Without effect: every request reads the models folder"
         router.add_api_route(f"/sdapi/v1/{name}", _nothing_to_do, methods=["POST"], summary=summary)
     for name in _MISSING:
         router.add_api_route(f"/sdapi/v1/{name}", _missing(name), methods=["POST"], summary="Not supported")

@@ -14,14 +14,15 @@ _HASH = re.compile(r"[0-9a-fA-F]{4,64}")
 
 
 def title(info: ModelInfo) -> str:
-    """What clients show and send back."""
+    """Return the title that clients show and send back."""
     return f"{info.file} [{info.short_hash}]" if info.short_hash else info.file
 
 
 def model_titled(wanted: object, models: Sequence[ModelInfo], place: str) -> ModelInfo:
-    """The one of ``models`` that ``wanted`` means. A title's hash must be the file's, where that is known.
+    """Find the model that ``wanted`` names. A title's hash must be the file's, where that is known.
 
-    Unlike there, part of a name means nothing. Raises ``UnknownCheckpoint`` on ``place`` with those that are there.
+    Unlike AUTOMATIC1111, a part of a name matches nothing. Raises ``UnknownCheckpoint`` on ``place``, with the names
+    that are there.
     """
     if isinstance(wanted, str):
         for info in models:
@@ -52,7 +53,7 @@ def _may_have(info: ModelInfo, digest: str) -> bool:
 
 
 def listed(info: ModelInfo) -> dict[str, Any]:
-    """As ``GET sd-models`` gives it. ``filename`` has no folder: where the server keeps its files is its own affair."""
+    """Write a model as ``GET sd-models`` lists it. ``filename`` has no folder: the server does not reveal its paths."""
     return {
         "title": title(info),
         "model_name": info.name,

@@ -1,4 +1,4 @@
-"""``png-info``: the parameters that a picture carries, as AUTOMATIC1111 takes them apart. Pixels are not read."""
+"""``png-info``: the parameters that a picture carries, parsed as AUTOMATIC1111 parses them. Pixels are not decoded."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class PngInfo(BaseModel):
 
 
 def add_png_info(router: APIRouter) -> None:
-    """The route."""
+    """Add the route."""
 
     described = json_body(PngInfo.model_json_schema())
 
     @direct(router, "POST", "/sdapi/v1/png-info", summary="Read the parameters in a picture", openapi_extra=described)
     async def png_info(http: Request) -> JSONResponse:
         body = await body_as(PngInfo, http)
-        return JSONResponse(await asyncio.to_thread(_told, body.image))
+        return JSONResponse(await asyncio.to_thread(_info, body.image))
 
 
-def _told(image: str) -> dict[str, Any]:
-    """Beside the event loop: a file of a few bytes may hold a text of many."""
+def _info(image: str) -> dict[str, Any]:
+    """Write the answer. It may take its time: a file of a few bytes may hold a text of many megabytes."""
     texts = _texts(image)
     info = texts.pop("parameters", "")
     if len(info) > LONGEST:
@@ -67,7 +67,7 @@ def _texts(image: str) -> dict[str, str]:
 
 
 def _user_comment(file: bytes) -> dict[str, str]:
-    """The EXIF user comment, where AUTOMATIC1111 and this server put the parameters of JPEG and WebP files."""
+    """Read the EXIF user comment, in which AUTOMATIC1111 and this server put the parameters of JPEGs and WebPs."""
     try:
         with Image.open(io.BytesIO(file), formats=("JPEG", "WEBP")) as picture:
             comment = picture.getexif().get_ifd(0x8769).get(0x9286)
@@ -79,7 +79,8 @@ def _user_comment(file: bytes) -> dict[str, str]:
 
 
 def parsed(infotext: str) -> dict[str, str]:
-    """Its prompts and its last line's pairs, values as text; a size also as ``Size-1`` and ``Size-2``."""
+    """Parse an infotext into its prompts and its last line's pairs, with values as text; a size becomes ``Size-1`` and
+    ``Size-2`` too."""
     head, _, line = infotext.rstrip().rpartition("\n")
     pairs = {found[1].strip(): _plain(found[2].strip()) for found in _PAIR.finditer(line)}
     if len(pairs) < 3:  # a prompt may hold a colon
@@ -93,7 +94,7 @@ def parsed(infotext: str) -> dict[str, str]:
 
 
 def _plain(value: str) -> str:
-    """Without the quotes that guard commas."""
+    """Remove the quotes that guard commas."""
     if len(value) >= 2 and value[0] == value[-1] == '"':
         return re.sub(r"\\(.)", r"\1", value[1:-1])
     return value

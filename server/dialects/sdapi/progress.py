@@ -1,6 +1,6 @@
-"""``progress``, ``interrupt``, ``skip`` and ``/internal/progress``: how a call gets on, and how to stop it.
+"""``progress``, ``interrupt``, ``skip`` and ``/internal/progress``: they report the progress of a call, or stop it.
 
-Each may name the call by ``id_task`` (its ``force_task_id``); without one it is the caller's own, begun last.
+Each may name the call by ``id_task`` (its ``force_task_id``); without one, the caller's latest call is meant.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from server.web.routing import direct
 from server.web.services import Services
 
 _STARTED = 0.01
-"""What a running job has at least, as there: 0 means that there is none."""
+"""The least progress of a running job, as in AUTOMATIC1111, where 0 means that no job runs."""
 
 
 class ProgressQuestion(BaseModel):
     """The body of ``POST /internal/progress``."""
 
-    id_task: str | None = Field(None, description="the force_task_id of a call; null: the caller's own, begun last")
-    id_live_preview: int | None = Field(-1, description="the preview that the caller has; it is not sent again")
+    id_task: str | None = Field(None, description="the force_task_id of a call; null: the caller's latest call")
+    id_live_preview: int | None = Field(-1, description="the preview that the caller has already; it is not sent again")
     live_preview: bool | None = Field(True, description="whether a preview is wanted")
 
 
 def add_progress(router: APIRouter, services: Services, calls: Calls) -> None:
-    """The routes that tell."""
+    """Add the routes that report."""
 
-    @router.get("/sdapi/v1/progress", summary="How the caller's job gets on")
+    @router.get("/sdapi/v1/progress", summary="Progress of the caller's job")
     async def progress(http: Request, skip_current_image: bool = False, id_task: str | None = None) -> dict[str, Any]:
         call = calls.asked_for(services.client_of(http), id_task)
         return await _progress(call, calls, with_image=not skip_current_image)
@@ -55,20 +55,20 @@ def add_progress(router: APIRouter, services: Services, calls: Calls) -> None:
         task = question.id_task
         return JSONResponse(_unknown() | {"completed": task is not None and calls.has_finished(client, task)})
 
-    @router.get("/internal/pending-tasks", summary="The caller's jobs that wait")
+    @router.get("/internal/pending-tasks", summary="List the caller's queued jobs")
     async def pending_tasks(http: Request) -> dict[str, Any]:
         tasks = [call.task for call in calls.of(services.client_of(http)) if not calls.running(call)]
         return {"size": len(tasks), "tasks": tasks}
 
-    @router.get("/internal/ping", summary="Whether the server is there")
+    @router.get("/internal/ping", summary="Say that the server is there")
     async def ping() -> dict[str, Any]:
         return {}
 
 
 def add_stopping(router: APIRouter, services: Services, calls: Calls) -> None:
-    """The routes that stop."""
+    """Add the routes that stop a call."""
 
-    @router.post("/sdapi/v1/interrupt", summary="Cancel the caller's job; its call is answered with 409")
+    @router.post("/sdapi/v1/interrupt", summary="Cancel the caller's job; its call gets a 409")
     async def interrupt(http: Request, id_task: str | None = None) -> dict[str, Any]:
         call = calls.asked_for(services.client_of(http), id_task)
         if call is not None:
@@ -84,7 +84,7 @@ def add_stopping(router: APIRouter, services: Services, calls: Calls) -> None:
                 kind="unsupported",
                 title="Not supported",
                 detail=f"skip: the job has {len(call.job.requests)} pictures, which are made at the same time; "
-                "a picture alone cannot be skipped; interrupt cancels them all",
+                "one picture cannot be skipped; interrupt cancels them all",
             )
         if call is not None:
             await services.jobs.cancel(call.job.id)
@@ -114,7 +114,7 @@ async def _internal_progress(call: Call, event: Event, question: ProgressQuestio
 
 
 def _unknown() -> dict[str, Any]:
-    """``/internal/progress`` of a task that nobody knows."""
+    """Return the answer of ``/internal/progress`` for an unknown task."""
     return {
         "active": False,
         "queued": False,
@@ -142,7 +142,7 @@ def _share(event: Event) -> float:
 
 
 def _seconds_left(event: Event) -> float | None:
-    """From the share that is done; None where nothing is done yet."""
+    """Estimate the remaining time from the share that is done; None where nothing is done yet."""
     started = event.job.started
     if started is None or event.progress <= 0:
         return None
@@ -151,7 +151,7 @@ def _seconds_left(event: Event) -> float | None:
 
 
 def _state(event: Event) -> dict[str, Any]:
-    """AUTOMATIC1111's words for where a job stands; its jobs are batches, here they are the pictures."""
+    """Write AUTOMATIC1111's ``state``. It counts batches as jobs; here each picture counts as one."""
     job, count = event.job, len(event.job.requests)
     started = time.strftime("%Y%m%d%H%M%S", time.localtime(job.started or job.created))
     return _idle() | {

@@ -1,12 +1,13 @@
 r"""A prompt in AUTOMATIC1111's syntax → the same words and weights in the engine's.
 
-``(words)`` weigh 1.1 times as much in both. Beyond that, ``(words:1.3)`` *multiplies* there and *sets* here; and
-``[words]``, ``\[``, ``\\``, brackets that are never closed and ``# comments`` are known there alone. A prompt that
-means something else here is written anew, word for word and weight for weight; any other is passed on as it came. For
-``[from:to:when]``, ``[a|b]``, ``AND``, ``BREAK`` and ``<lora:…>`` nothing stands here; they are refused.
+``(words)`` weigh 1.1 times as much in both. Beyond that, ``(words:1.3)`` *multiplies* the weight in AUTOMATIC1111 and
+*sets* it in the engine; and only AUTOMATIC1111 knows ``[words]``, ``\[``, ``\\``, unclosed brackets and ``# comments``.
+A prompt that would mean something else to the engine is rewritten, word for word and weight for weight; any other is
+passed on unchanged. The engine has no equivalent of ``[from:to:when]``, ``[a|b]``, ``AND``, ``BREAK`` and
+``<lora:…>``; they are refused.
 
-What a weight does is the engine's way: it moves a token's features away from those of the empty prompt. AUTOMATIC1111
-scales them and then restores their mean, so that prompts with weights give pictures that differ more than others do.
+A weight has the engine's effect: it moves a token's features away from those of the empty prompt. AUTOMATIC1111 scales
+them and then restores their mean, so that prompts with weights give pictures that differ more than others do.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ _LONGEST_WHEN = 64
 
 
 def translated(prompt: str, field: str) -> str:
-    """``prompt`` for the engine. ``field`` is ``prompt`` or ``negative_prompt``.
+    """Translate ``prompt`` for the engine. ``field`` is ``prompt`` or ``negative_prompt``.
 
-    Raises ``Problem`` for what the engine has no way to do, and for weights that are no finite numbers.
+    Raises ``Problem`` for what the engine cannot do, and for weights that are not finite numbers.
     """
     prompt = _without_comments(prompt)
     _refuse_whole(prompt, field)
@@ -50,12 +51,12 @@ def translated(prompt: str, field: str) -> str:
         if _same(meant, _merged(weighted(prompt, field))):
             return prompt
     except BadRequest:
-        pass  # the engine would stumble over it as it stands
+        pass  # the engine would refuse the prompt as it is
     return _written(meant)
 
 
 def _without_comments(prompt: str) -> str:
-    """``prompt`` without what follows a ``#`` on each line, as AUTOMATIC1111 takes it."""
+    """Remove what follows a ``#`` on each line, as AUTOMATIC1111 does."""
     if "#" not in prompt:
         return prompt
     lines = (line.partition("#") for line in prompt.split("\n"))
@@ -63,7 +64,7 @@ def _without_comments(prompt: str) -> str:
 
 
 def _refuse_whole(prompt: str, field: str) -> None:
-    """Refuse what AUTOMATIC1111 looks for anywhere. ``AND`` and ``<…>`` are plain text in a negative prompt."""
+    """Refuse what AUTOMATIC1111 finds anywhere in a prompt. In a negative prompt ``AND`` and ``<…>`` are plain text."""
     if found := _BREAK.search(prompt):
         raise unsupported(field, found[0], "a prompt without BREAK (write it in small letters to mean the word)")
     if field == "prompt":
@@ -71,14 +72,14 @@ def _refuse_whole(prompt: str, field: str) -> None:
             raise unsupported(field, found[0], "a prompt without AND (write it in small letters to mean the word)")
         if found := _NETWORK.search(
             prompt, 0, prompt.rfind(">") + 1
-        ):  # beyond the last > each < would be tried in vain
+        ):  # after the last > no < can match, and each would be tried
             raise unsupported(field, found[0], "a prompt without <lora:…> and other extra networks")
 
 
 def _pairs(prompt: str, field: str) -> Weighted:
-    """``prompt`` as AUTOMATIC1111 reads it: (text, weight) in reading order.
+    """Read ``prompt`` as AUTOMATIC1111 does: (text, weight) in reading order.
 
-    Round and square brackets are matched apart from each other; one that is never closed reaches to the end.
+    Round and square brackets are matched independently; an unclosed bracket reaches to the end.
     """
     texts: list[str] = []
     weights: list[float] = []
@@ -113,15 +114,15 @@ def _pairs(prompt: str, field: str) -> Weighted:
 
 
 class _Brackets:
-    """Tells ``[from:to:when]`` and ``[a|b]`` from ``[words]``, by what stands directly in the bracket."""
+    """Distinguishes ``[from:to:when]`` and ``[a|b]`` from ``[words]`` by the text directly in the bracket."""
 
     def __init__(self, field: str) -> None:
         self._field = field
         self._open: list[tuple[str, str, bool]] = []
-        """Those that are open: which, the end of what stands directly in it, and whether that has a ``|``."""
+        """The open brackets: which kind, the end of the text directly in it, and whether that text has a ``|``."""
 
     def meet(self, text: str, bracket: str | None) -> None:
-        """The next piece of the prompt, and the bracket that it is or ends with."""
+        """Take the next piece of the prompt, and the bracket that it is or ends with."""
         if bracket in ("(", "["):
             self._open.append((bracket, "", False))
         elif bracket == "]" and self._open and self._open[-1][0] == "[":
@@ -144,7 +145,7 @@ def _number(weight: str, field: str) -> float:
 
 
 def _merged(pairs: Weighted) -> Weighted:
-    """Neighbours of one weight as one; nothing empty."""
+    """Join neighbours of equal weight, and drop empty texts."""
     merged: Weighted = []
     for text, weight in pairs:
         if merged and math.isclose(merged[-1][1], weight, rel_tol=1e-9):
@@ -166,7 +167,7 @@ def _written(pairs: Weighted) -> str:
 
 
 def _groups(pairs: Weighted) -> Iterator[str]:
-    """Each pair in the engine's syntax."""
+    """Write each pair in the engine's syntax."""
     for number, (text, weight) in enumerate(pairs):
         escaped = text.replace("(", r"\(").replace(")", r"\)")
         escapes_next = text.endswith("\\") and number + 1 < len(pairs)  # it would escape the next group's parenthesis

@@ -187,13 +187,11 @@ def test_the_client_raises_what_it_is_told(client: InferenceClient) -> None:
     assert caught.value.response.status_code == 500
 
 
-@pytest.mark.parametrize("name", ["else", "runwayml/stable-diffusion-v1-5", "../other", "%00"])
+@pytest.mark.parametrize("name", ["else", "runwayml/stable-diffusion-v1-5", "%00"])
 def test_an_unknown_model_is_refused_with_those_that_are_there(server: RunningServer, name: str) -> None:
     answer = ask(server, {"inputs": "a"}, f"/hf/models/{name}")
-    assert answer.status_code in (400, 404)
-    assert "error" in answer.json() or name.startswith("..")
-    if name == "else":
-        assert "instant, other" in answer.json()["error"]
+    assert answer.status_code == 404
+    assert "instant, other" in answer.json()["error"]
 
 
 def test_two_models_are_one_too_many(server: RunningServer) -> None:
@@ -221,14 +219,12 @@ def test_a_wrong_key(open_server: Callable[..., RunningServer]) -> None:
     assert InferenceClient(model=f"{server.url}/hf", token="right").text_to_image("a").size == (512, 512)
 
 
-def test_hanging_up_cancels(server: RunningServer) -> None:
+@pytest.mark.anyio
+async def test_hanging_up_cancels(server: RunningServer) -> None:
     server.backend.step_seconds = 3600.0
 
-    async def use() -> None:
-        async with AsyncInferenceClient(model=f"{server.url}/hf") as client:
-            await hang_up_on(server, client.text_to_image("a"))
-
-    asyncio.run(use())
+    async with AsyncInferenceClient(model=f"{server.url}/hf") as client:
+        await hang_up_on(server, client.text_to_image("a"))
     wait_for(lambda: [job.state for job in all_jobs(server)] == ["cancelled"])
 
 
@@ -266,13 +262,11 @@ def test_an_idempotency_key_gives_the_same_picture(server: RunningServer) -> Non
     assert ask(server, {"inputs": "b"}, **{"Idempotency-Key": "k"}).status_code == 409
 
 
-def test_the_async_client(server: RunningServer) -> None:
-    async def use() -> None:
-        async with AsyncInferenceClient(model=f"{server.url}/hf") as client:
-            images = await asyncio.gather(*(client.text_to_image("a", seed=seed) for seed in range(4)))
-            assert len({image.tobytes() for image in images}) == 4
-
-    asyncio.run(use())
+@pytest.mark.anyio
+async def test_the_async_client(server: RunningServer) -> None:
+    async with AsyncInferenceClient(model=f"{server.url}/hf") as client:
+        images = await asyncio.gather(*(client.text_to_image("a", seed=seed) for seed in range(4)))
+        assert len({image.tobytes() for image in images}) == 4
 
 
 def test_whose_paths_they_are() -> None:

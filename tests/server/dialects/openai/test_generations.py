@@ -185,20 +185,18 @@ def test_the_answer_says_which_job_it_was(server: RunningServer, client: OpenAI)
     assert get(raw.headers["location"]).json()["state"] == "succeeded"
 
 
-def test_the_async_client(server: RunningServer) -> None:
-    async def use() -> None:
-        async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any") as client:
-            answers = await asyncio.gather(
-                *(client.images.generate(prompt="a", size="64x64", extra_body={"seed": seed}) for seed in range(8))
-            )
-            pictures = {answer.data[0].b64_json for answer in answers if answer.data}
-            assert len(pictures) == 8
-            stream = await client.images.generate(prompt="a", size="64x64", stream=True, extra_body={"seed": 3})
-            events = [event async for event in stream]
-            assert events[-1].b64_json in pictures
-            assert [model.id async for model in client.models.list()] == ["instant", "other"]
-
-    asyncio.run(use())
+@pytest.mark.anyio
+async def test_the_async_client(server: RunningServer) -> None:
+    async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any") as client:
+        answers = await asyncio.gather(
+            *(client.images.generate(prompt="a", size="64x64", extra_body={"seed": seed}) for seed in range(8))
+        )
+        pictures = {answer.data[0].b64_json for answer in answers if answer.data}
+        assert len(pictures) == 8
+        stream = await client.images.generate(prompt="a", size="64x64", stream=True, extra_body={"seed": 3})
+        events = [event async for event in stream]
+        assert events[-1].b64_json in pictures
+        assert [model.id async for model in client.models.list()] == ["instant", "other"]
 
 
 @pytest.mark.parametrize("setting", [(), ("replicate",)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import openai
@@ -14,23 +13,22 @@ from tests.server.dialects.openai.client import picture
 from tests.server.following import all_jobs, hang_up_on, post, wait_for
 
 
-def hang_up(server: RunningServer, **settings: Any) -> None:
-    async def use() -> None:
-        async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any") as client:
-            await hang_up_on(server, client.images.generate(prompt="a", **settings))
-
-    asyncio.run(use())
+async def hang_up(server: RunningServer, **settings: Any) -> None:
+    async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any") as client:
+        await hang_up_on(server, client.images.generate(prompt="a", **settings))
 
 
-def test_hanging_up_cancels(server: RunningServer) -> None:
+@pytest.mark.anyio
+async def test_hanging_up_cancels(server: RunningServer) -> None:
     server.backend.step_seconds = 3600.0
-    hang_up(server)
+    await hang_up(server)
     wait_for(lambda: [job.state for job in all_jobs(server)] == ["cancelled"])
 
 
-def test_hanging_up_cancels_nothing_that_has_a_key(server: RunningServer) -> None:
+@pytest.mark.anyio
+async def test_hanging_up_cancels_nothing_that_has_a_key(server: RunningServer) -> None:
     server.backend.step_seconds = 0.1
-    hang_up(server, extra_headers={"Idempotency-Key": "k"})
+    await hang_up(server, extra_headers={"Idempotency-Key": "k"})
     wait_for(lambda: all_jobs(server)[0].done)
     assert [job.state for job in all_jobs(server)] == ["succeeded"]
 

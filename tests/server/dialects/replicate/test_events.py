@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.server
 import json
 import threading
@@ -31,15 +30,13 @@ def test_cancel(server: RunningServer, client: Client) -> None:
     assert prediction.status == "canceled"
 
 
-def test_hanging_up_while_waiting_cancels(server: RunningServer, client: Client) -> None:
+@pytest.mark.anyio
+async def test_hanging_up_while_waiting_cancels(server: RunningServer, client: Client) -> None:
     server.backend.step_seconds = 3600.0
 
-    async def use() -> None:
-        given = {"prompt": "a"}
-        await hang_up_on(server, client.predictions.async_create(version="instant", input=given, wait=True))
-        await client._async_client.aclose()
-
-    asyncio.run(use())
+    given = {"prompt": "a"}
+    await hang_up_on(server, client.predictions.async_create(version="instant", input=given, wait=True))
+    await client._async_client.aclose()
     wait_for(lambda: [job.state for job in all_jobs(server)] == ["cancelled"])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 
@@ -197,21 +196,19 @@ def test_an_idempotency_key_gives_the_same_prediction(server: RunningServer) -> 
     assert len(all_jobs(server)) == 1
 
 
-def test_the_async_client(server: RunningServer, open_client: OpenClient) -> None:
-    async def use() -> None:
-        client = open_client(server)
-        urls = await client.async_run("local/instant", input={"prompt": "a"})
-        assert len(urls) == 1
-        prediction = await client.predictions.async_create(version="instant", input={"prompt": "a"})
-        await prediction.async_wait()
-        await prediction.async_reload()
-        assert prediction.status == "succeeded"
-        kinds = [event.event.value async for event in prediction.async_stream()]
-        assert kinds == ["logs", "output", "done"]
-        assert len(await client.predictions.async_list()) == 2
-        await client._async_client.aclose()
-
-    asyncio.run(use())
+@pytest.mark.anyio
+async def test_the_async_client(server: RunningServer, open_client: OpenClient) -> None:
+    client = open_client(server)
+    urls = await client.async_run("local/instant", input={"prompt": "a"})
+    assert len(urls) == 1
+    prediction = await client.predictions.async_create(version="instant", input={"prompt": "a"})
+    await prediction.async_wait()
+    await prediction.async_reload()
+    assert prediction.status == "succeeded"
+    kinds = [event.event.value async for event in prediction.async_stream()]
+    assert kinds == ["logs", "output", "done"]
+    assert len(await client.predictions.async_list()) == 2
+    await client._async_client.aclose()
 
 
 def test_whose_paths_they_are() -> None:
