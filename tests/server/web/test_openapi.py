@@ -7,6 +7,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import Iterator
+from string import ascii_lowercase
 from typing import Any
 
 import httpx
@@ -77,16 +78,19 @@ def test_answers_are_as_described(label: str, mode: GenerationMode, small: Runni
 
 
 HEADER_VALUES = {
-    "Idempotency-Key": ["k", "a key: 1", "k" * 255, "k" * 256, ""],
-    "X-Job-Id": ["0", "A.b_c:d-9", "x" * 128, "x" * 129, "-a", "a b", ""],
+    "Idempotency-Key": ["kkkkkkkk", "kkkk kkkk: 1", "k" * 255, "k" * 256, ""],
+    "X-Job-Id": ["0kkkkkkk", "K.k_k:k-9kkkk", "k" * 128, "k" * 129, "-kkk", "kk kk", ""],
     "Last-Event-ID": ["0", "", "999999999999999999", "9" * 19, "-1", "x"],
     "Prefer": ["wait", "wait=1", "wait=60", "wait=0", "wait=61", "wait=x"],
 }
-"""Values on both sides of what each documented header may hold."""
+"""Values on both sides of what each documented header may hold. Each k stands for a letter that each call draws."""
 
 CALLS: dict[str, dict[str, Any]] = {
     "POST /api/v1/generate": {"json": {"width": 64, "height": 64}},
-    "POST /api/v1/workflow": {"json": WORKFLOW["api"]["value"], "params": {"width": 64, "height": 64}},
+    "POST /api/v1/workflow": {
+        "json": WORKFLOW["api"]["value"],
+        "params": {"width": 64, "height": 64, "model": "instant"},
+    },
     "POST /sdapi/v1/txt2img": {"json": {"prompt": "a boat", "width": 64, "height": 64, "steps": 1}},
     "POST /v1/images/generations": {"json": {"prompt": "a boat", "size": "64x64"}},
     "POST /v1/predictions": {"json": {"version": "instant", "input": {"width": 64, "height": 64}}},
@@ -111,12 +115,12 @@ def test_each_documented_header_takes_what_the_document_says_and_nothing_else(sm
                 validator = jsonschema_rs.Draft202012Validator(header["schema"])
                 for value in HEADER_VALUES[header["name"]]:
                     url = small.url + path.format(**paths)
-                    unique = value + secrets.token_hex(8) if value == "k" else value
+                    unique = "".join(secrets.choice(ascii_lowercase) if each == "k" else each for each in value)
                     answer = httpx.request(method, url, headers={header["name"]: unique}, timeout=60, **CALLS[label])
-                    success = next(status for status in operation["responses"] if status.startswith("2"))
-                    refused = "422" if path.startswith("/sdapi/") else "400"
-                    expected = success if validator.is_valid(value) else refused
-                    assert str(answer.status_code) == expected, (label, header["name"], value, answer.text)
+                    successes = {status for status in operation["responses"] if status.startswith("2")}
+                    refused = {"422" if path.startswith("/sdapi/") else "400"}
+                    expected = successes if validator.is_valid(value) else refused
+                    assert str(answer.status_code) in expected, (label, header["name"], value, answer.text)
     assert with_headers == CALLS.keys()
 
 

@@ -30,7 +30,7 @@ def events(url: str, last: str | None = None) -> Iterator[tuple[int, str, JSON]]
 
 
 def test_events_tell_every_stage_of_a_job(client: httpx.Client, server: RunningServer) -> None:
-    server.backend.step_seconds = 0.02
+    server.backend.step_seconds = 0.1
     job = generate(client, 202, **{"async": True, "steps": 10})
     seen = list(events(job["events_url"] + "?previews=1"))
     numbers, kinds = [number for number, _, _ in seen], [kind for _, kind, _ in seen]
