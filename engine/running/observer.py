@@ -9,8 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, Protocol
 
 Stage = Literal["encode", "step", "decode"]
-"""``encode``: the prompts of one request · ``step``: one step of the pictures that share a UNet call ·
-``decode``: one picture."""
+"""``encode``: one prompt · ``step``: one step of the pictures that share a UNet call · ``decode``: one picture."""
 
 _NOTHING = nullcontext()
 

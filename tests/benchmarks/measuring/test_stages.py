@@ -26,7 +26,7 @@ def test_a_timer_notes_every_stage_in_order(subject: EngineSubject) -> None:
     with subject.observers.to(timer):
         subject.paint(alone(SCALE, 1))
     spans = timer.spans()
-    assert [span.stage for span in spans] == ["encode", "step", "step", "step", "decode"]
+    assert [span.stage for span in spans] == ["encode", "encode", "step", "step", "step", "decode"]
     assert all(one.end <= other.begin for one, other in itertools.pairwise(spans))
     assert all(span.seconds > 0 for span in spans)
 
