@@ -83,7 +83,8 @@ def _arrivals(document: Document, axes: Axes) -> None:
     axes.set_title("latency under random arrivals, s")
     axes.set_xlabel("arrivals a second")
     for part in ("p50", "p95", "p99"):
-        entries = _of(document, "arrivals", f"latency {part}")
+        found = _of(document, "arrivals", f"latency {part}")
+        entries = [entry for entry in found if entry["subject"].startswith("engine")]
         points = sorted((entry["conditions"]["arrivals a second"], entry["median"]) for entry in entries)
         if points:
             axes.plot(*zip(*points, strict=True), marker="o", label=part)
