@@ -9,7 +9,7 @@ import asyncio
 import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from engine import BadRequest, GenerationResult, __version__
 from engine.formats.png import encode_png, picture_metadata
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Format = Literal["png", "jpeg", "webp"]
+"""The formats in which pictures are sent, by the names that media types have for them."""
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+FORMAT_OF_SUFFIX: Mapping[str, Format] = {**{format: format for format in FORMATS}, "jpg": "jpeg"}
+"""What a picture's name may end in → the format."""
+
+PICTURE_CONTENT = {f"image/{format}": {"schema": {"type": "string", "format": "binary"}} for format in FORMATS}
+"""The OpenAPI content of an answer that is a picture in one of the formats."""
 
 _DEFAULT_QUALITY = 90
 _LARGEST_SIDE: dict[Format, int] = {"jpeg": 65500, "webp": 16383}

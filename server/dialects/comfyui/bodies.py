@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from engine.formats.json_text import read_json
+from engine.parameters import Flag
 from server.problems import Problem, bad_request
 
 _LONGEST_ID = 128
@@ -39,9 +40,7 @@ def flag(body: dict[str, Any], name: str) -> bool:
     value = body.get(name)
     if value is None:
         return False
-    if not isinstance(value, bool):
-        raise bad_request(name, value, "true or false")
-    return value
+    return Flag().check(name, value)
 
 
 def id_list(body: dict[str, Any], name: str) -> list[str]:

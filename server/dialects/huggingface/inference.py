@@ -9,7 +9,7 @@ negative prompt included. The dialect has no progress and no previews: a caller 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -24,15 +24,13 @@ from server.dialects.shared.reader import FRESH, Found, Reader, ensure_known, un
 from server.dialects.shared.seeds import in_a_row
 from server.dialects.shared.waiting import ensure_succeeded, read_picture
 from server.job import NewJob
-from server.pictures.formats import converted
+from server.pictures.formats import FORMATS, PICTURE_CONTENT, Format, converted
 from server.problems import Problem
 from server.web.routing import direct
 from server.web.services import Services
 
 READER = Reader(FRESH, words=WORDS)
 
-Format = Literal["png", "jpeg", "webp"]
-_FORMATS: tuple[Format, ...] = ("png", "jpeg", "webp")
 _OPTIONS = ("use_cache", "wait_for_model")
 """What older clients send under ``options``. There is no cache here, and the server always waits for a model."""
 
@@ -45,9 +43,8 @@ class HuggingFaceError(BaseModel):
     error: str
 
 
-_PICTURE = {f"image/{each}": {"schema": {"type": "string", "format": "binary"}} for each in _FORMATS}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "the picture, in the format that Accept prefers", "content": _PICTURE},
+    200: {"description": "the picture, in the format that Accept prefers", "content": PICTURE_CONTENT},
     **{
         status: {"model": HuggingFaceError}
         for status in (400, 401, 403, 404, 406, 409, 410, 413, 422, 429, 500, 503, 507)
@@ -135,10 +132,10 @@ def accepted_format(accept: str) -> Format:
     """Return the format that an Accept header prefers, or else PNG. Raises a ``Problem``, 406, if it allows none."""
     weights: dict[Format, float] = {"png": 1.0}
     if accept.strip():
-        weights = {format: _weight(accept, format) for format in _FORMATS}
+        weights = {format: _weight(accept, format) for format in FORMATS}
     best = max(weights, key=lambda format: weights[format])  # the first of equals
     if weights[best] <= 0:
-        allowed = ", ".join(f"image/{format}" for format in _FORMATS)
+        allowed = ", ".join(f"image/{format}" for format in FORMATS)
         raise Problem(
             status=406,
             kind="not_acceptable",

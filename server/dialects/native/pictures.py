@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from server.dialects.native.describe import problems
 from server.job import PICTURE_NAME
-from server.pictures.formats import converted
+from server.pictures.formats import FORMAT_OF_SUFFIX, PICTURE_CONTENT, converted
 from server.problems import bad_request, not_found
 from server.web.services import Services
 
 _SHOWN = 200
-_KINDS: dict[str, Literal["png", "jpeg", "webp"]] = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
-_CONTENT: dict[str, Any] = {f"image/{kind}": {"schema": {"type": "string", "format": "binary"}} for kind in _KINDS}
-_CONTENT.pop("image/jpg")
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "the picture", "content": _CONTENT},
+    200: {"description": "the picture", "content": PICTURE_CONTENT},
     304: {"description": "the caller has it already"},
     **problems(400, 403, 404),
 }
@@ -36,9 +33,9 @@ def add_routes(router: APIRouter, services: Services) -> None:
         """A picture by its name. Every PNG carries its parameters; the same name with `.jpeg` or `.webp` gives the
         converted picture, which carries them as EXIF. Needs no key, and never changes."""
         stem, _, ending = name.rpartition(".")
-        if ending not in _KINDS or not PICTURE_NAME.fullmatch(f"{stem}.png"):
+        if ending not in FORMAT_OF_SUFFIX or not PICTURE_NAME.fullmatch(f"{stem}.png"):
             raise not_found("picture", name[:_SHOWN])
-        kind = _KINDS[ending]
+        kind = FORMAT_OF_SUFFIX[ending]
         if kind == "png" and quality is not None:
             raise bad_request("quality", quality, "nothing for a PNG, which loses nothing")
         try:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from server.dialects.openai.body import Call
 from server.dialects.shared.waiting import read_picture
 from server.job import Job
-from server.pictures.formats import converted, preview_bytes
+from server.pictures.formats import Format, converted, preview_bytes
 from server.web.services import Services
 
 _PREVIEW_SCALE = 8
@@ -41,7 +41,7 @@ class ImagesAnswer(BaseModel):
     created: int
     data: list[ImageAnswer]
     background: Literal["opaque"]
-    output_format: Literal["png", "jpeg", "webp"]
+    output_format: Format
     quality: None = Field(description="there is one quality")
     size: str
     usage: dict[str, Any] = Field(description="zeros: nothing is counted in tokens")

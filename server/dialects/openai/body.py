@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from engine import BadRequest, GenerationRequest
 from engine.parameters import (
@@ -23,9 +23,8 @@ from engine.parameters import (
 )
 from server.backends.checkpoints import ModelInfo
 from server.dialects.shared.reader import FRESH, Found, Reader, ensure_known, words_of
+from server.pictures.formats import FORMATS, Format
 from server.problems import unsupported
-
-Format = Literal["png", "jpeg", "webp"]
 
 DEFAULT_SIZE = "512x512"
 _SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
@@ -60,7 +59,7 @@ class Controls:
     quality: str = parameter("auto", OneOf(("auto", "standard")), "without effect: there is one quality")
     style: None = parameter(None, Optional(OneOf(())), "not supported")
     response_format: str = parameter("b64_json", OneOf(("b64_json", "url")), "a url works without a key")
-    output_format: Format = parameter("png", OneOf(("png", "jpeg", "webp")), "a PNG carries its parameters")
+    output_format: Format = parameter("png", OneOf(FORMATS), "a PNG carries its parameters")
     output_compression: int = parameter(
         100, WholeNumber(0, 100), "quality of JPEG and WebP, where JPEG's 0 is its 1; 100 for PNG"
     )

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine import BadRequest, GenerationRequest, UnknownCheckpoint
-from engine.parameters import Many, OneOf, Optional, WholeNumber, check_fields, nullable, parameter
+from engine.parameters import Flag, Many, OneOf, Optional, WholeNumber, check_fields, nullable, parameter
 from server.backends.checkpoints import ModelInfo
 from server.dialects.shared.diffusers_names import WORDS, find_named, named_schemas
 from server.dialects.shared.reader import FRESH, Reader, unknown, words_of
@@ -74,8 +74,8 @@ def read_call(body: Mapping[str, Any], model: str | None, known: list[ModelInfo]
     for name in body:
         if name not in _BODY:
             raise unknown(name, _BODY)
-    if not isinstance(body.get("stream", False), bool | None):
-        raise BadRequest("stream", body["stream"], "true or false")
+    if body.get("stream") is not None:
+        Flag().check("stream", body["stream"])
     version = body.get("version")
     if model is None:
         model = model_of_version(version, known)
