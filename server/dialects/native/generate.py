@@ -117,23 +117,23 @@ async def _carry_out(
 
 
 async def _accepted(services: Services, job: Job, base_url: str) -> Response:
-    told = job_json(job, base_url, await services.jobs.place(job), services.jobs.latest(job.id))
-    headers = {"Location": told["url"], "X-Job-Id": job.id, "Preference-Applied": "respond-async"}
-    return JSONResponse(told, 202, headers)
+    answer = job_json(job, base_url, await services.jobs.place(job), services.jobs.latest(job.id))
+    headers = {"Location": answer["url"], "X-Job-Id": job.id, "Preference-Applied": "respond-async"}
+    return JSONResponse(answer, 202, headers)
 
 
 async def _finished(services: Services, job: Job, base_url: str, response_format: str) -> Response:
     ensure_succeeded(job)
-    told, headers = job_json(job, base_url), {"X-Job-Id": job.id}
+    answer, headers = job_json(job, base_url), {"X-Job-Id": job.id}
     if response_format == "png":
-        headers |= {"Content-Location": told["output_url"], "X-Seed": str(told["seed"])}
+        headers |= {"Content-Location": answer["output_url"], "X-Seed": str(answer["seed"])}
         return Response(await read_picture(services, job.pictures[0].name), 200, headers, "image/png")
-    for picture, image in zip(job.pictures, told["images"], strict=True):
+    for picture, image in zip(job.pictures, answer["images"], strict=True):
         if response_format == "base64":
             image["base64"] = base64.b64encode(await read_picture(services, picture.name)).decode()
         elif response_format == "path":
             image["path"] = str(services.outputs.path(picture.name))
-    return JSONResponse(told, 200, headers)
+    return JSONResponse(answer, 200, headers)
 
 
 def _preference(header: str, asynchronous: bool) -> tuple[bool, float | None]:

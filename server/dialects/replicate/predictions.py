@@ -1,4 +1,4 @@
-"""Predictions: created, listed, looked at, cancelled, streamed."""
+"""Predictions: how they are created, listed, read, cancelled and streamed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from server.web.services import Services
 _PAGE = 100
 _LONGEST_WAIT = 60
 _HELD = 0.9
-"""Of the seconds to wait: Replicate's client gives up half a second after them, however busy the server is."""
+"""The share of the seconds to wait after which the server answers: Replicate's client gives up half a second after all
+of them, however busy the server is."""
 _CURSOR = re.compile(r"^([0-9]{1,12})-([0-9]{1,15})$")
 _WAIT = re.compile(r"wait(?:\s*=\s*\"?([^\"]*)\"?)?")
 
@@ -49,7 +50,7 @@ class PredictionsAnswer(BaseModel):
 
 
 def add_routes(router: APIRouter, services: Services) -> None:
-    """Add them to ``router``."""
+    """Add the routes to ``router``."""
     _add_creating(router, services)
     _add_looking(router, services)
     _add_following(router, services)
@@ -65,8 +66,8 @@ def _add_creating(router: APIRouter, services: Services) -> None:
         openapi_extra=_body(with_version=True),
     )
     async def create(http: Request) -> JSONResponse:
-        """Answers at once, or with `Prefer: wait=N` when it is done or about N seconds have passed: then the status is
-        `starting` whatever it is by then, as Replicate's clients expect. Who hangs up meanwhile cancels it."""
+        """Answers at once; with `Prefer: wait=N`, when it is done or about N seconds have passed. A prediction
+        that is not done has the status `starting`, as Replicate's clients expect. Hanging up cancels it."""
         return await _create(services, http, None)
 
     @router.post(
@@ -77,7 +78,7 @@ def _add_creating(router: APIRouter, services: Services) -> None:
         openapi_extra=_body(with_version=False),
     )
     async def create_for_model(http: Request, owner: str, name: str) -> JSONResponse:
-        """The same, the path naming the model."""
+        """The same for the model that the path names."""
         return await _create(services, http, model_of_path(owner, name, services.backend.models()).name)
 
 
@@ -90,12 +91,12 @@ def _add_looking(router: APIRouter, services: Services) -> None:
     async def list_predictions(
         http: Request, cursor: Annotated[str | None, Query(description="from `next`", pattern=_CURSOR.pattern)] = None
     ) -> JSONResponse:
-        """A hundred at a time, the newest first."""
+        """All predictions, a hundred on a page, the newest first."""
         return JSONResponse(await _page(services, http, cursor))
 
     @router.get("/predictions/{id}", responses=_ONE, response_model=None)
     async def get(id: str) -> JSONResponse:
-        """How it stands."""
+        """One prediction."""
         job = await _job(services, id)
         return JSONResponse(prediction(job, services.jobs.latest(id)))
 
@@ -103,7 +104,7 @@ def _add_looking(router: APIRouter, services: Services) -> None:
 def _add_following(router: APIRouter, services: Services) -> None:
     @router.post("/predictions/{id}/cancel", responses=_ONE, response_model=None)
     async def cancel(id: str) -> JSONResponse:
-        """At once where it is `starting`, within a step where it is `processing`, not at all where it is done."""
+        """Cancels at once while `starting`, within a step while `processing`, and has no effect after the end."""
         await _job(services, id)
         job = await services.jobs.cancel(id)
         if job is None:
@@ -117,8 +118,8 @@ def _add_following(router: APIRouter, services: Services) -> None:
         openapi_extra={"parameters": [LAST_EVENT_ID]},
     )
     async def events(http: Request, id: str) -> Response:
-        """`logs` with the progress, `output` with rough pictures on the way (as data URLs) and then the pictures'
-        URLs, `error` where it failed, `done`; 204 where that has been seen. Closing the stream cancels nothing."""
+        """A stream of `logs` with the progress, `output` with rough pictures (as data URLs) and at the end the
+        pictures' URLs, `error` if it failed, and `done`. 204 after `done`. Closing the stream cancels nothing."""
         after = last_event_id(http)
         job = await _job(services, id)
         if nothing_follows(job, after):
@@ -144,14 +145,14 @@ async def _create(services: Services, http: Request, model: str | None) -> JSONR
         job = await services.jobs.accept(new)
     if wait is not None:
         job = await services.wait_connected(http, job, wait)
-    told = prediction(job, services.jobs.latest(job.id))
+    answer = prediction(job, services.jobs.latest(job.id))
     if not job.done:  # their client takes any other status for an end, where it asked to wait
-        told["status"] = "starting"
-    return JSONResponse(told, 201, {"Location": told["urls"]["get"], "X-Job-Id": job.id})
+        answer["status"] = "starting"
+    return JSONResponse(answer, 201, {"Location": answer["urls"]["get"], "X-Job-Id": job.id})
 
 
 def read_preference(header: str) -> float | None:
-    """Seconds to wait, from the Prefer header; None where it does not ask to wait. Other preferences are for others."""
+    """Read the seconds to wait from the Prefer header; None where it asks for none. Other preferences are ignored."""
     for part in header.split(","):
         match = _WAIT.fullmatch(part.strip().lower())
         if match is None:
@@ -171,7 +172,8 @@ async def _job(services: Services, id: str) -> Job:
 
 
 async def _page(services: Services, http: Request, cursor: str | None) -> dict[str, Any]:
-    """A cursor is how many there are before the page, and the last one's sequence: jobs that came since are newer."""
+    """Read one page. A cursor holds how many jobs precede the page, and the sequence of the last of them, so that jobs
+    accepted since then do not shift the pages."""
     offset, before = _read_cursor(cursor)
     jobs: list[Job] = []
     while len(jobs) <= _PAGE:

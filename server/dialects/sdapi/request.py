@@ -1,8 +1,8 @@
 """The body of ``POST txt2img`` → requests, one for each picture; and the refusal of what would change them.
 
-A value is refused where it would change the picture there and nothing here does the same; one that changes nothing
-there (``denoising_strength`` without ``enable_hr``, ``scheduler`` with DDIM) changes nothing here. Fields that
-AUTOMATIC1111 does not know are refused too, but for some that well-known clients send to its relatives.
+A value is refused if it changes AUTOMATIC1111's picture and the engine has no equivalent. A value without effect in
+AUTOMATIC1111 (``denoising_strength`` without ``enable_hr``, ``scheduler`` with DDIM) has none here. Fields that
+AUTOMATIC1111 does not know are refused too, except for some that well-known clients send to its relatives.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from server.dialects.shared.seeds import in_a_row
 from server.problems import bad_request, unsupported
 
 DRAWN_SEEDS = 2**32
-"""Seeds are drawn below this, as there: JavaScript clients read them back without loss."""
+"""Seeds are drawn below this, as in AUTOMATIC1111: JavaScript clients read them back without loss."""
 
 _IGNORED_EXTRAS = {
     "url", "auth",  # SillyTavern sends its own settings along
@@ -38,20 +38,20 @@ _ETA = {
     **{name: float(record.options["eta"]) for name, record in SAMPLERS.items() if record.options.get("eta")},
     **dict.fromkeys(("ddim", "dpm_fast", "dpm_adaptive"), 0.0),
 }
-"""The eta here of the samplers that take one there; the others take no notice of it."""
+"""The engine's eta of each sampler for which AUTOMATIC1111 reads one. It ignores eta for the others."""
 
 _NOTHING: tuple[object, ...] = (None, False, "", [], {})
-"""Values of fields that nobody knows which ask for nothing. 0 is not among them: it may be a scale or a strength."""
+"""Values of unknown fields that ask for nothing. 0 is not among them: it may be a scale or a strength."""
 
 
 def requests_of(
     body: Txt2Img, *, override: tuple[str | None, int | None], defaults: tuple[str | None, int], most: int
 ) -> tuple[GenerationRequest, ...]:
-    """A request for each picture that ``body`` asks for: n_iter × batch_size, at most ``most``.
+    """Make a request for each picture that ``body`` asks for: n_iter × batch_size, at most ``most``.
 
-    ``override``: model and CLIP skip of the override settings, None where they do not say; ``defaults``: both for those
-    who do not say. A seed is drawn where none is given.
-    Raises ``Problem`` or ``BadRequest`` for what cannot be had.
+    ``override``: model and CLIP skip of the override settings, each None where it is absent; ``defaults``: both for
+    calls that name none. A seed is drawn where none is given. Raises ``Problem`` or ``BadRequest`` for what is not
+    supported.
     """
     _refuse(body)
     count = _count(body, most)
@@ -80,7 +80,7 @@ def _defaults() -> GenerationRequest:
 
 
 def _from_infotext(body: Txt2Img) -> GenerationRequest:
-    """What ``infotext`` stands for. Prompts come in the engine's syntax."""
+    """Read the request in ``infotext``, with its prompts in the engine's syntax."""
     text = body.infotext or ""
     request = request_from_infotext(text)
     if request.batch_size > 1:
@@ -95,7 +95,7 @@ def _from_infotext(body: Txt2Img) -> GenerationRequest:
 
 
 def _given(body: Txt2Img) -> dict[str, Any]:
-    """The parameters that ``body`` gives in so many words."""
+    """Return the parameters that ``body`` holds explicitly."""
     names = ("steps", "cfg_scale", "width", "height", "seed")
     given = {name: getattr(body, name) for name in names if name in body.model_fields_set}
     given = {name: value for name, value in given.items() if value is not None}
@@ -106,7 +106,7 @@ def _given(body: Txt2Img) -> dict[str, Any]:
 
 
 def prompt_as_sent(body: Txt2Img, name: str) -> str:
-    """``prompt`` or ``negative_prompt`` before it was translated: the call's own text, else that of its infotext."""
+    """Return ``prompt`` or ``negative_prompt`` untranslated: the call's own text, else that of its infotext."""
     given: str | None = getattr(body, name) if name in body.model_fields_set else None
     if given is None and body.infotext:
         given = getattr(request_from_infotext(body.infotext), name)
@@ -114,7 +114,7 @@ def prompt_as_sent(body: Txt2Img, name: str) -> str:
 
 
 def _schedule(body: Txt2Img, base: GenerationRequest) -> tuple[str, str]:
-    """Sampler and scheduler, both as the labels of AUTOMATIC1111 mean them."""
+    """Return the names of the sampler and the scheduler that AUTOMATIC1111's labels mean."""
     field = "sampler_name" if body.sampler_name else "sampler_index"
     label = body.sampler_name or (body.sampler_index if field in body.model_fields_set else None)
     asked = body.scheduler if (body.scheduler or "automatic").strip().casefold() != "automatic" else None
@@ -133,7 +133,7 @@ def _schedule(body: Txt2Img, base: GenerationRequest) -> tuple[str, str]:
 
 
 def _count(body: Txt2Img, most: int) -> int:
-    """Pictures in all. Looked at before any request is made: a huge number would take the memory."""
+    """Return the number of pictures. It is checked before any request is made: a huge number would exhaust memory."""
     batch_size = 1 if body.batch_size is None else WholeNumber(1, most).read("batch_size", body.batch_size)
     n_iter = 1 if body.n_iter is None else WholeNumber(1, most).read("n_iter", body.n_iter)
     if n_iter * batch_size > most:
@@ -142,13 +142,13 @@ def _count(body: Txt2Img, most: int) -> int:
 
 
 def _extra_clip_skip(body: Txt2Img) -> int | None:
-    """``clip_skip``, which SD.Next knows and SillyTavern sends to all."""
+    """Read ``clip_skip``, a field of SD.Next that SillyTavern sends to every server."""
     value = (body.model_extra or {}).get("clip_skip")
     return None if value in (None, 0) else CLIP_SKIPS.read("clip_skip", value)
 
 
 def _refuse(body: Txt2Img) -> None:
-    """Refuse what would change the picture, by name."""
+    """Refuse by name what would change the picture."""
     if body.enable_hr:
         raise unsupported("enable_hr", True, "false: there is no second pass")
     for name in ("restore_faces", "tiling"):
@@ -173,7 +173,7 @@ def _refuse(body: Txt2Img) -> None:
 
 
 def _refuse_script(script: str, settings: object) -> None:
-    """Refuse a script, unless its arguments switch it off: the first is false, or each is nothing or says so."""
+    """Refuse a script unless its arguments switch it off: the first is false, or each is empty or not enabled."""
     arguments = settings.get("args") if isinstance(settings, dict) else settings
     listed = arguments if isinstance(arguments, list) else [arguments]
     if listed and listed[0] is False:
