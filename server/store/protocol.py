@@ -156,7 +156,7 @@ class Store(Protocol):
         """Take the store over for this process alone. Raises ``StoreUnusable``."""
 
     async def close(self) -> None:
-        """Carry out what was called, then let go of the store."""
+        """Carry out the calls made so far, then release the store."""
 
     async def recover(self, *, max_attempts: int, now: float) -> Recovered:
         """Settle the jobs that dead attempts left running: queue them again; end them as cancelled if that was asked

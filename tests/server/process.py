@@ -1,4 +1,4 @@
-"""A real server process that a test may kill, and clients that put it under load and remember what they were told."""
+"""A real server process that a test may kill, and clients that put it under load and remember the answers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ServerProcess:
             self.kill()
 
     def start(self) -> None:
-        """Returns when it would begin a job at once."""
+        """Start the server; return when it would start a job at once."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=log, stderr=log)
         end = time.monotonic() + PATIENCE
@@ -55,13 +55,13 @@ class ServerProcess:
         raise AssertionError(f"the server did not start: {self._log.read_text()[-3000:]}")
 
     def kill(self) -> None:
-        """As a power cut does."""
+        """Kill the process, as a power cut does."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> int:
-        """As an operator does; its exit status."""
+        """Stop the process as an operator does; return its exit status."""
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(PATIENCE)
@@ -84,7 +84,7 @@ class ServerProcess:
 
 @dataclass
 class Load:
-    """Clients that ask for pictures, one call after the other, whatever becomes of the server."""
+    """Clients that ask for pictures, one call after the other, whatever happens to the server."""
 
     server: ServerProcess
     body: dict[str, Any]
@@ -94,7 +94,7 @@ class Load:
     keys: dict[str, set[str]] = field(default_factory=dict)
     """By idempotency key: the ids of the jobs that it gave."""
     refusals: list[str] = field(default_factory=list)
-    """Answers that nobody should get."""
+    """Answers that no client should get."""
 
     @contextlib.contextmanager
     def going(self, clients: int) -> Iterator[None]:
@@ -119,7 +119,7 @@ class Load:
                 body |= choose.choice([{"async": True}, {"async": True}, {}])
                 key = f"{client}-{number}" if choose.random() < 0.5 else None
                 while not self._call(http, body, key) and key is not None and not stop.is_set():
-                    stop.wait(0.02)  # who has a key asks again until there is an answer
+                    stop.wait(0.02)  # a client with a key asks again until there is an answer
 
     def _call(self, http: httpx.Client, body: dict[str, Any], key: str | None) -> bool:
         try:

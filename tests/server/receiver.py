@@ -1,4 +1,4 @@
-"""Somebody who is told by webhooks: keeps what came, and answers as the test says."""
+"""A receiver of webhooks that keeps what came, and answers as the test says."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def receiving() -> Iterator[Receiver]:
             length = int(self.headers.get("Content-Length", "0"))
             body = self.rfile.read(length)
             if len(body) < length:
-                return  # whoever called was killed meanwhile
+                return  # the caller was killed meanwhile
             named = {name.lower(): value for name, value in self.headers.items()}
             behave = receiver.script.pop(0) if receiver.script else status(204)
             behave(self)

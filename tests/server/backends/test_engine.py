@@ -1,4 +1,4 @@
-"""Jobs on the real engine: its pictures, its progress, its errors and its checkpoints, seen from the event loop."""
+"""The engine backend: its pictures, its progress, its errors and its checkpoints, seen from the event loop."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_names_lead_into_the_models_folder_alone(models_folder: Path, tmp_
                 await own.unload(name)
 
 
-async def test_what_can_be_told_without_a_checkpoint_is_told_at_once(models_folder: Path) -> None:
+async def test_what_can_be_checked_without_a_checkpoint_is_refused_at_once(models_folder: Path) -> None:
     async with backend(models_folder, start=False) as own:
         for field in ("prompt", "negative_prompt"):
             with pytest.raises(BadRequest) as caught:
@@ -147,19 +147,19 @@ async def test_cancelling_frees_the_places(models_folder: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         await until(lambda: own.status()["in_flight"] == 0)
-        told = len(seen)
+        heard = len(seen)
         await own.run(own.check(request()), silent)
-        assert len(seen) == told  # who is cancelled hears nothing more
+        assert len(seen) == heard  # a cancelled request reports nothing more
 
 
-async def test_a_model_beyond_the_budget_is_told(models_folder: Path) -> None:
+async def test_a_model_beyond_the_budget_is_reported(models_folder: Path) -> None:
     async with backend(models_folder, start=False, memory_budget=1000) as own:
         with pytest.raises(OutOfMemory):
             await own.start()
         assert not own.ready
 
 
-async def test_an_engine_that_is_gone_is_told(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_engine_that_is_gone_is_reported(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.backends.engine._LOOK_AFTER_SECONDS", 0.05)
 
     async with backend(models_folder, start=False) as own:

@@ -17,8 +17,8 @@ def record(message: str, **values: object) -> logging.LogRecord:
 
 
 def test_json_lines_hold_the_values_under_their_names() -> None:
-    told = json.loads(JsonFormatter().format(record("job finished", job="a", seconds=1.5, nothing=None)))
-    assert told == {
+    line = json.loads(JsonFormatter().format(record("job finished", job="a", seconds=1.5, nothing=None)))
+    assert line == {
         "time": "1970-01-01T00:00:00.000Z",
         "level": "info",
         "logger": "server.x",
@@ -50,7 +50,7 @@ def test_lines_during_a_request_bear_its_id(form: logging.Formatter) -> None:
 
 
 @pytest.mark.parametrize("form", [JsonFormatter(), TextFormatter()])
-def test_an_exception_is_told_in_full(form: logging.Formatter) -> None:
+def test_an_exception_is_logged_in_full(form: logging.Formatter) -> None:
     try:
         raise ValueError("the cause")
     except ValueError as error:

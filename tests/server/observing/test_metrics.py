@@ -49,7 +49,7 @@ def page(metrics: Metrics, **now: Any) -> str:
     return metrics.page(Now(**now)).decode()
 
 
-def test_steps_are_counted_as_they_are_told_and_never_twice() -> None:
+def test_steps_are_counted_as_they_are_reported_and_never_twice() -> None:
     metrics = Metrics()
     metrics.event(Event(number=1, kind="started", job=JOB))
     for step in (1, 3, 3, 2):
@@ -57,7 +57,7 @@ def test_steps_are_counted_as_they_are_told_and_never_twice() -> None:
     assert figure(page(metrics), "sd_steps_total", **LABELS) == 3
     metrics.event(Event(number=3, kind="progress", job=JOB, request=0, step=5))
     metrics.event(Event(number=4, kind="finished", job=DONE))
-    assert figure(page(metrics), "sd_steps_total", **LABELS) == 5 + 4  # the second request was too quick to be told of
+    assert figure(page(metrics), "sd_steps_total", **LABELS) == 5 + 4  # one request reported no step
 
 
 def test_a_second_attempt_counts_its_own_steps() -> None:
@@ -110,7 +110,7 @@ def test_a_server_tells_what_it_did(server: RunningServer) -> None:
     httpx.post(f"{server.url}/api/v1/generate", json={"steps": 3, "count": 2})
     httpx.post(f"{server.url}/v1/images/generations", json={"prompt": "a boat"})
     httpx.post(f"{server.url}/api/v1/generate", json={"prompt": "fail", "steps": 1})
-    httpx.get(f"{server.url}/api/v1/jobs/nobody")
+    httpx.get(f"{server.url}/api/v1/jobs/unknown")
     httpx.get(f"{server.url}/nothing/{hashlib.sha256(b'').hexdigest()}")
 
     httpx.request("BREW", f"{server.url}/api/v1/generate")
@@ -120,16 +120,16 @@ def test_a_server_tells_what_it_did(server: RunningServer) -> None:
 
     native = {"dialect": "native", "model": "instant"}
     wait_for(lambda: figure(text(), "sd_jobs_total", **native, state="failed") == 1)
-    told = text()
-    assert figure(told, "sd_jobs_total", **native, state="succeeded") == 1
-    assert figure(told, "sd_images_total", **native) == 2
-    assert figure(told, "sd_steps_total", **native) == 3 + 3 + 1
-    assert figure(told, "sd_images_total", dialect="openai", model="instant") == 1
-    assert figure(told, "sd_http_seconds_count", method="POST", route="/api/v1/generate", status="200") == 1
-    assert figure(told, "sd_http_seconds_count", method="GET", route="/api/v1/jobs/{job_id}", status="404") == 1
-    assert "/nothing" not in told  # a path of a caller's own becomes no label
-    assert "BREW" not in told
-    assert figure(told, "sd_ready") == 1
+    text_of_page = text()
+    assert figure(text_of_page, "sd_jobs_total", **native, state="succeeded") == 1
+    assert figure(text_of_page, "sd_images_total", **native) == 2
+    assert figure(text_of_page, "sd_steps_total", **native) == 3 + 3 + 1
+    assert figure(text_of_page, "sd_images_total", dialect="openai", model="instant") == 1
+    assert figure(text_of_page, "sd_http_seconds_count", method="POST", route="/api/v1/generate", status="200") == 1
+    assert figure(text_of_page, "sd_http_seconds_count", method="GET", route="/api/v1/jobs/{job_id}", status="404") == 1
+    assert "/nothing" not in text_of_page  # a path of a caller's own becomes no label
+    assert "BREW" not in text_of_page
+    assert figure(text_of_page, "sd_ready") == 1
 
 
 def test_the_queue_is_seen(open_server: Any) -> None:

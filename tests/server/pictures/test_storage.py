@@ -1,4 +1,4 @@
-"""Where pictures go: whole or not at all, under names that lead nowhere else."""
+"""The storage of pictures: each is whole or not there, and no name leads elsewhere."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_no_name_leads_elsewhere(outputs: Outputs, tmp_path: Path, name: s
         await outputs.write(name, bytes)
 
 
-def test_a_path_is_told_only_for_files(tmp_path: Path) -> None:
+def test_only_files_have_a_path(tmp_path: Path) -> None:
     assert Outputs(str(tmp_path)).path("x.png") == tmp_path / "x.png"
     assert Outputs("memory://bucket").path("x.png") is None
 
@@ -77,7 +77,7 @@ async def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_who_asks_at_once_whether_pictures_can_be_written_is_told_the_same(tmp_path: Path) -> None:
+async def test_callers_that_ask_at_once_whether_pictures_can_be_written_get_one_answer(tmp_path: Path) -> None:
     outputs = Outputs(str(tmp_path))
     assert await asyncio.gather(*(outputs.writable() for _ in range(50))) == [True] * 50
 

@@ -31,7 +31,7 @@ async def test_cancelling(tmp_path: Path) -> None:
         ended = await own.end(running)
         assert (ended.state, ended.pictures, ended.failure) == ("cancelled", (), None)
         assert await own.jobs.cancel(running.id) == ended
-        assert await own.jobs.cancel("nobody") is None
+        assert await own.jobs.cancel("unknown") is None
         backend.step_seconds = 0
         done = await own.finish()
         assert await own.jobs.cancel(done.id) == done

@@ -1,6 +1,6 @@
-"""The promise that counts: whatever was accepted is done, once, and the picture is the one it would have been.
+"""The promise that counts: every accepted job is done, once, and its picture is the one it would have been.
 
-Kills the real server process at random moments, under load over HTTP, and looks at what is left.
+The tests kill the real server process at random moments, under load over HTTP, and look at what is left.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def pixels(server: ServerProcess, job: dict[str, Any]) -> list[bytes]:
 
 
 def killed_often(server: ServerProcess, load: Load, *, times: int, longest: float, clients: int) -> None:
-    """Start it, and kill it so often, each time at another moment; then let it end what is left."""
+    """Start the server, kill it ``times`` times at different moments, then let it finish what is left."""
     choose = random.Random(times)
     server.start()
     with load.going(clients):
@@ -44,7 +44,7 @@ def killed_often(server: ServerProcess, load: Load, *, times: int, longest: floa
 
 
 def check_all_done_once(server: ServerProcess, load: Load, folder: Path) -> list[dict[str, Any]]:
-    """Every accepted job succeeded and has its pictures; there is no other picture. The interrupted ones."""
+    """Check that every accepted job succeeded and that there is no other picture; return the interrupted jobs."""
     assert load.refusals == []
     assert all(len(ids) == 1 for ids in load.keys.values())
     jobs = {id: server.get(f"/api/v1/jobs/{id}") for id in load.accepted}
@@ -64,7 +64,7 @@ def check_all_done_once(server: ServerProcess, load: Load, folder: Path) -> list
 
 
 def check_files(folder: Path) -> None:
-    """On the disk lie the pictures of the jobs that succeeded, and nothing else."""
+    """Check that the folder holds the pictures of the jobs that succeeded, and nothing else."""
     database = sqlite3.connect(folder / "jobs.sqlite")
     kept = {
         name
@@ -79,7 +79,7 @@ def check_files(folder: Path) -> None:
 
 
 def check_pictures(server: ServerProcess, interrupted: list[dict[str, Any]], load: Load) -> None:
-    """Pictures of interrupted jobs are those of a run that nobody interrupts."""
+    """Check that an interrupted job's pictures are those of a run without an interruption."""
     for job in interrupted[:10]:
         body = {name: value for name, value in load.accepted[job["job_id"]].items() if name != "async"}
         answer = httpx.post(f"{server.url}/api/v1/generate", json=body, timeout=120)
@@ -88,8 +88,8 @@ def check_pictures(server: ServerProcess, interrupted: list[dict[str, Any]], loa
         assert pixels(server, job) == pixels(server, again)
 
 
-def check_told_once(load: Load, receiver: Receiver) -> None:
-    """Each end is one event: it may arrive more than once, but under one id."""
+def check_reported_once(load: Load, receiver: Receiver) -> None:
+    """Check that each end is one event: it may arrive more than once, but under one id."""
     ends: dict[str, set[str]] = {}
     for call in receiver.calls:
         ends.setdefault(call.json["job_id"], set()).add(call.headers["webhook-id"])
@@ -108,7 +108,7 @@ def test_kills_under_load(tmp_path: Path, times: int) -> None:
         while time.monotonic() < end and not set(load.accepted) <= {call.json["job_id"] for call in receiver.calls}:
             time.sleep(0.1)
         assert server.stop() == 0
-        check_told_once(load, receiver)
+        check_reported_once(load, receiver)
 
 
 @pytest.mark.slow

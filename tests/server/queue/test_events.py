@@ -1,4 +1,4 @@
-"""What readers of events see: the same end, whenever they come and however slow they are."""
+"""What readers of events see: the same end, whenever they subscribe and however slow they are."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_a_reader_sees_the_whole_way(tmp_path: Path) -> None:
         assert events[-1].job == await own.jobs.get(job.id)
 
 
-async def test_a_reader_who_comes_back_sees_what_is_newer(tmp_path: Path) -> None:
+async def test_a_reader_that_comes_back_sees_what_is_newer(tmp_path: Path) -> None:
     backend = InstantBackend(step_seconds=0.002)
     async with queue(tmp_path, backend=backend) as own:
         job = await own.submit(request(steps=30))
@@ -96,24 +96,24 @@ async def test_the_latest_event_is_there_without_waiting(tmp_path: Path) -> None
         assert (latest.kind, latest.stage, queued.kind) == ("progress", "sampling", "queued")
         await own.jobs.cancel(waiting.id)
         assert own.jobs.latest(waiting.id) is None
-        assert own.jobs.latest("nobody") is None
+        assert own.jobs.latest("unknown") is None
         with pytest.raises(Problem):
-            await seen(own, "nobody")
+            await seen(own, "unknown")
 
 
-async def test_whoever_listens_to_all_sees_every_job_end(tmp_path: Path) -> None:
+async def test_a_reader_of_all_jobs_sees_every_job_end(tmp_path: Path) -> None:
     async with queue(tmp_path) as own:
         events = own.jobs.all_events()  # from now on, not from the first look
         jobs = [await own.submit(request(seed=n)) for n in range(10)]
         for job in jobs:
             await own.end(job)
-        told: dict[str, list[str]] = {"queued": [], "finished": []}
+        by_kind: dict[str, list[str]] = {"queued": [], "finished": []}
         async for event in events:
-            if event.kind in told:
-                told[event.kind].append(event.job.id)
-            if len(told["finished"]) == 10:
+            if event.kind in by_kind:
+                by_kind[event.kind].append(event.job.id)
+            if len(by_kind["finished"]) == 10:
                 break
-        starts, ends = told["queued"], told["finished"]
+        starts, ends = by_kind["queued"], by_kind["finished"]
         assert starts == [job.id for job in jobs]
         assert sorted(ends) == sorted(starts)
 
@@ -128,12 +128,12 @@ async def test_listening_ends_with_the_server(tmp_path: Path) -> None:
         reading = asyncio.gather(seen(own, job.id), listen())
         await until(lambda: own.backend.started)
     one, every = await asyncio.wait_for(reading, 60)
-    assert shape(one)[-1] == "queued"  # put back
+    assert shape(one)[-1] == "queued"  # queued again
     assert every > 0
 
 
 class HubScene:
-    """A hub with jobs that the test moves by hand."""
+    """A hub with jobs whose states the test changes by hand."""
 
     def __init__(self, watch: Callable[[Event], None] | None = None) -> None:
         self.hub = Hub()
@@ -154,7 +154,7 @@ class HubScene:
         self.hub.queued(made)
         return made
 
-    def begun(self, made: Job) -> Job:
+    def started(self, made: Job) -> Job:
         running = dataclasses.replace(made, state="running", attempt=made.attempt + 1)
         self.hub.started(running)
         return running
@@ -168,7 +168,7 @@ async def test_a_slow_reader_misses_steps_and_never_the_end() -> None:
     made = own.accepted("one")
     slow = own.hub.subscribe("one")
     assert slow is not None
-    running = own.begun(made)
+    running = own.started(made)
     for step in range(5000):
         own.hub.progressed(running, step % 2, "sampling", step=step, steps=5000)
     assert slow.pending == 4
@@ -184,11 +184,11 @@ async def test_a_slow_reader_misses_steps_and_never_the_end() -> None:
     assert [event.number for event in events] == sorted(event.number for event in events)
 
 
-async def test_whoever_lets_too_much_gather_is_let_go_of() -> None:
+async def test_a_reader_too_far_behind_is_dropped() -> None:
     own = HubScene()
     stuck, awake = own.hub.subscribe_all(), own.hub.subscribe_all()
     for number in range(MAX_PENDING):
-        own.ended(own.begun(own.accepted(f"job {number}")))
+        own.ended(own.started(own.accepted(f"job {number}")))
         for _ in range(3):
             await anext(awake)
     assert stuck.pending <= MAX_PENDING + 1
@@ -208,13 +208,13 @@ async def test_a_reader_that_is_forgotten_costs_nothing() -> None:
     assert [reader() for reader in forgotten] == [None] * 10
 
 
-async def test_a_job_begun_before_its_acceptance_was_told_is_told_in_order() -> None:
+async def test_a_job_started_before_its_acceptance_was_published_is_published_in_order() -> None:
     own = HubScene()
     reader = own.hub.subscribe_all()
     made = own.accepted("known")
     own.hub.reserve("one")
     other = dataclasses.replace(made, id="one")
-    running = own.begun(other)
+    running = own.started(other)
     own.hub.queued(other)  # late
     own.ended(running)
     own.hub.queued(other)  # later still
@@ -223,7 +223,7 @@ async def test_a_job_begun_before_its_acceptance_was_told_is_told_in_order() -> 
     assert own.hub.latest("one") is None
 
 
-async def test_who_watches_sees_every_event_and_stops_none(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_watcher_sees_every_event_and_stops_none(caplog: pytest.LogCaptureFixture) -> None:
     watched: list[str] = []
 
     def watch(event: Event) -> None:
@@ -232,7 +232,7 @@ async def test_who_watches_sees_every_event_and_stops_none(caplog: pytest.LogCap
 
     own = HubScene(watch)
     reader = own.hub.subscribe_all()
-    running = own.begun(own.accepted("one"))
+    running = own.started(own.accepted("one"))
     own.hub.progressed(running, 0, "sampling", step=1, steps=2)
     own.ended(running)
     assert [(await anext(reader)).kind for _ in range(reader.pending)] == watched

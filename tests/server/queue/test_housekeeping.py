@@ -1,4 +1,4 @@
-"""What is kept for how long, and what goes with it."""
+"""How long jobs are kept, and what is removed with them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_forgetting_takes_the_pictures_along(tmp_path: Path) -> None:
         gone, kept = await own.finish(), await own.finish()
         backend.step_seconds = 3600
         running = await own.submit()
-        assert await own.jobs.forget([gone.id, running.id, "nobody"]) == 1
+        assert await own.jobs.forget([gone.id, running.id, "unknown"]) == 1
         assert await own.jobs.get(gone.id) is None
         assert await own.jobs.get(running.id) is not None
         assert await own.outputs.find("") == [picture.name for picture in kept.pictures]

@@ -1,4 +1,4 @@
-"""The queue's promises to those who ask for jobs: what is accepted, in which order it is begun, how it ends."""
+"""The queue's promises to its callers: what is accepted, what is refused, and how a job ends."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def test_waiting(tmp_path: Path) -> None:
         await own.jobs.cancel(job.id)
         assert {each.state for each in await both} == {"cancelled"}
         with pytest.raises(Problem) as caught:
-            await own.jobs.wait("nobody")
+            await own.jobs.wait("unknown")
         assert caught.value.status == 404
 
 
@@ -186,7 +186,7 @@ async def test_finding_and_counting(tmp_path: Path) -> None:
         ]
         assert [job.id for job in await own.found(dialects=["openai"], limit=1)] == [jobs[5].id]
         assert [job.id for job in await own.found(states=["failed", "queued"])] == [failed.id]
-        assert [job.id for job in await own.found(ids=[jobs[3].id, "nobody"])] == [jobs[3].id]
+        assert [job.id for job in await own.found(ids=[jobs[3].id, "unknown"])] == [jobs[3].id]
         assert await own.found(ids=[]) == await own.found(states=[]) == []
         none = {"queued": 0, "running": 0, "succeeded": 6, "failed": 1, "cancelled": 0}
         assert await own.counts() == none

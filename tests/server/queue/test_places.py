@@ -1,4 +1,4 @@
-"""Places in the queue: the queue is looked through once for all who ask at a time, and nobody is told old news."""
+"""Places in the queue: one look answers all callers that ask at a time, and no caller gets an old answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Looks:
-    """A store that answers when the test says so: with how often it was asked."""
+    """A store that answers when the test says so, with the number of times that it was asked."""
 
     def __init__(self) -> None:
         self.asked: list[set[str]] = []
@@ -49,7 +49,7 @@ async def ahead(places: Places, id: str) -> int:
     return place.ahead
 
 
-async def test_who_asks_while_the_queue_is_looked_through_shares_the_next_look() -> None:
+async def test_callers_that_ask_during_a_look_share_the_next_one() -> None:
     store = Looks()
     places = Places(cast(Any, store), Hub(), Estimate())
     first = asyncio.ensure_future(ahead(places, "a"))
@@ -57,7 +57,7 @@ async def test_who_asks_while_the_queue_is_looked_through_shares_the_next_look()
     later = [asyncio.ensure_future(ahead(places, id)) for id in "bcbcd"]
     for _ in range(10):
         await asyncio.sleep(0)
-    later[4].cancel()  # that caller goes away; the others do not mind
+    later[4].cancel()  # that caller goes away, which does not affect the others
     assert store.asked == [{"a"}]
     store.answers.release()
     assert await first == 1
@@ -68,7 +68,7 @@ async def test_who_asks_while_the_queue_is_looked_through_shares_the_next_look()
     assert await ahead(places, "e") == 3  # not an answer from before it asked
 
 
-async def test_a_look_that_fails_fails_its_askers_alone() -> None:
+async def test_a_look_that_fails_fails_for_its_callers_alone() -> None:
     store = Looks()
     store.failing = True
     places = Places(cast(Any, store), Hub(), Estimate())
@@ -90,9 +90,9 @@ async def test_where_jobs_stand(tmp_path: Path) -> None:
         jobs = [await own.submit(request(steps=9)) for _ in range(4)]
         await until(lambda: len(backend.started) == 2)
         found = [await own.jobs.get(each.id) for each in (done, *jobs)]
-        told = await own.jobs.places([each for each in found if each is not None])
-        assert told[done.id] is None
-        places = [told[each.id] for each in jobs]
+        places_of = await own.jobs.places([each for each in found if each is not None])
+        assert places_of[done.id] is None
+        places = [places_of[each.id] for each in jobs]
         assert [place and place.ahead for place in places] == [0, 0, 1, 2]
         waits = [place.wait for place in places if place is not None and place.wait is not None]
         assert len(waits) == 4

@@ -1,4 +1,4 @@
-"""Jobs over the ends of the server: orderly ones, crashes, and a storage that fails."""
+"""Jobs across restarts of the server: after an orderly end and after a crash."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_what_waited_before_a_restart_is_not_accepted_again(tmp_path: Path
     assert (after.count("queued"), after.count("started"), after.count("finished")) == (0, 3, 3)
 
 
-async def test_closing_puts_what_does_not_end_back_and_counts_no_attempt(tmp_path: Path) -> None:
+async def test_closing_queues_again_what_does_not_end_and_counts_no_attempt(tmp_path: Path) -> None:
     for _ in range(5):  # more often than a job may be attempted
         async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=3600), drain=0) as own:
             if not await own.found():
@@ -108,7 +108,7 @@ async def test_what_was_cancelled_stays_so_over_a_crash(tmp_path: Path) -> None:
 
 
 async def test_a_job_that_brings_the_server_down_is_given_up_and_no_other(tmp_path: Path) -> None:
-    """All that ran beside it died as often; on the last attempt each runs alone, so only the culprit is blamed."""
+    """Jobs that ran beside it died as often; each last attempt runs alone, so that only the culprit fails."""
 
     culprit = request(prompt="boom")
     ids: list[str] = []
@@ -134,7 +134,7 @@ async def test_a_job_that_brings_the_server_down_is_given_up_and_no_other(tmp_pa
         assert (jobs[-1].failure.kind, jobs[-1].attempt) == ("attempts_exhausted", 3)
 
 
-async def test_a_second_process_is_told_to_stay_away(tmp_path: Path) -> None:
+async def test_a_second_process_is_refused(tmp_path: Path) -> None:
     async with queue(tmp_path) as own:
         other = SqliteStore(own.settings.database)
         with pytest.raises(StoreUnusable, match="in use by another server"):

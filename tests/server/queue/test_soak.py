@@ -1,4 +1,4 @@
-"""Many clients at once, in all dialects, some of whom cancel or hang up: nothing is lost and nothing done twice.
+"""Many clients at once, in all dialects, some of which cancel or hang up: nothing is lost and nothing done twice.
 
 ``python -m benchmarks.load`` does the same at full length, and takes the times.
 """
@@ -97,7 +97,7 @@ async def test_a_job_that_is_cancelled_as_it_is_accepted_has_an_end(tmp_path: Pa
         assert own.jobs.latest("mine") is None
 
 
-async def test_who_calls_again_after_the_end_is_answered(tmp_path: Path) -> None:
+async def test_a_client_that_calls_again_after_the_end_is_answered(tmp_path: Path) -> None:
     """The call has the same id and the same key as before, as from a client that hung up."""
 
     async with queue(tmp_path) as own:

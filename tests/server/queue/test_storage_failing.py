@@ -1,4 +1,4 @@
-"""A disk, a database or an engine that fails: what it costs, and that the server goes on."""
+"""What a failing disk, database or engine costs, and that the server goes on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 
 class BrokenOutputs(Outputs):
-    """Writing fails as often as the test says."""
+    """Outputs that fail to write as often as the test says."""
 
     def __init__(self, url: str, failures: int) -> None:
         super().__init__(url)
@@ -103,7 +103,7 @@ class FailingStore(SqliteStore):
 
 
 def failing(stores: list[FailingStore]) -> Callable[[Settings], FailingStore]:
-    """Makes a store, and puts it into ``stores``."""
+    """Return a function that makes a store and puts it into ``stores``."""
 
     def make(settings: Settings) -> FailingStore:
         stores.append(FailingStore(settings.database))
@@ -123,7 +123,7 @@ async def test_a_database_that_fails_for_a_while_costs_no_job(tmp_path: Path, mo
         assert stores[0].failures == 0
 
 
-async def test_a_cancel_is_told_although_the_database_fails_for_a_while(
+async def test_a_cancel_is_settled_although_the_database_fails_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.queue.finishing._PAUSE_SECONDS", 0.0)
@@ -138,7 +138,7 @@ async def test_a_cancel_is_told_although_the_database_fails_for_a_while(
         assert stores[0].failures == 0
 
 
-async def test_jobs_are_begun_whatever_went_wrong_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_jobs_start_whatever_went_wrong_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.queue.dispatcher._PAUSE_SECONDS", 0.0)
 
     class Stumbling(SqliteStore):
@@ -187,7 +187,7 @@ async def test_what_cannot_be_committed_is_not_accepted(tmp_path: Path) -> None:
 
 
 class DyingBackend(InstantBackend):
-    """Its engine stops, as one whose thread has died."""
+    """A backend whose engine stops, as if its thread had died."""
 
     dead = 0
 

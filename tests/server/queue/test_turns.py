@@ -1,4 +1,4 @@
-"""In which order jobs are begun, how many at once, and what is told of the wait."""
+"""The order in which jobs start, how many run at once, and what callers learn of the wait."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def order_of(backend: InstantBackend) -> list[int | None]:
 
 
 async def held(own: Queue) -> None:
-    """Keep the only place until the test has filled the queue."""
+    """Keep the only slot busy until the test has filled the queue."""
     own.backend.step_seconds = 3600
-    begun = len(own.backend.started)
+    started = len(own.backend.started)
     own.first = await own.submit(request(seed=999), client="first")  # type: ignore[attr-defined]
-    await until(lambda: len(own.backend.started) > begun)
+    await until(lambda: len(own.backend.started) > started)
     own.backend.step_seconds = 0
 
 
@@ -61,22 +61,22 @@ async def test_higher_priority_goes_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("pictures", "running"), [(1, 4), (2, 2), (3, 2), (9, 1)])
-async def test_no_more_runs_than_there_are_places(tmp_path: Path, pictures: int, running: int) -> None:
+async def test_no_more_runs_than_there_are_slots(tmp_path: Path, pictures: int, running: int) -> None:
     backend = InstantBackend(capacity=4, step_seconds=3600)
     async with queue(tmp_path, backend=backend, drain=0) as own:
         jobs = [await own.submit(request(seed=seed, batch_size=pictures)) for seed in range(8)]
         await until(lambda: len(backend.started) == running)
-        for _ in range(3):  # each place that becomes free is taken once
+        for _ in range(3):  # each slot that becomes free is taken once
             counts = await own.counts(states=["queued", "running"])
             assert counts == {"queued": len(jobs) - running, "running": running}
-            begun = len(backend.started)
+            started = len(backend.started)
             first = jobs.pop(0)
             await own.jobs.cancel(first.id)
             await own.end(first)
-            await until(lambda begun=begun: len(backend.started) > begun)
+            await until(lambda started=started: len(backend.started) > started)
 
 
-async def test_a_large_job_leaves_places_to_others_as_its_pictures_end(tmp_path: Path) -> None:
+async def test_a_large_job_leaves_slots_to_others_as_its_pictures_end(tmp_path: Path) -> None:
     backend = InstantBackend(capacity=4, step_seconds=0.01)
     async with queue(tmp_path, backend=backend) as own:
         large = [await own.submit(*[request(seed=n) for n in range(64)], client="large") for _ in range(2)]
@@ -90,7 +90,7 @@ async def test_a_large_job_leaves_places_to_others_as_its_pictures_end(tmp_path:
 
 
 @pytest.mark.parametrize("clients", [("a",), ("a", "b")])
-async def test_a_large_job_has_all_places_that_nobody_else_wants(tmp_path: Path, clients: tuple[str, ...]) -> None:
+async def test_a_large_job_has_all_slots_that_no_other_client_wants(tmp_path: Path, clients: tuple[str, ...]) -> None:
     backend = InstantBackend(capacity=4, step_seconds=0.005)
     async with queue(tmp_path, backend=backend) as own:
         requests = [request(seed=n) for n in range(16)]
@@ -99,7 +99,7 @@ async def test_a_large_job_has_all_places_that_nobody_else_wants(tmp_path: Path,
         while not (await own.jobs.get(jobs[-1].id)).done:  # type: ignore[union-attr]
             most = max(most, backend.status()["in_flight"])
             running = await own.found(states=["running"])
-            assert len([job for job in running if job.client == "a"]) <= 2  # one may be keeping its pictures
+            assert len([job for job in running if job.client == "a"]) <= 2  # one may be writing its pictures
             await asyncio.sleep(0)
         assert most == 4
         for job in jobs:
@@ -117,7 +117,7 @@ async def test_a_large_job_ends_while_the_server_drains(tmp_path: Path) -> None:
         assert (ended.state, ended.attempt) == ("succeeded", 1)
 
 
-async def test_a_large_job_that_fails_or_is_cancelled_leaves_no_place_taken(tmp_path: Path) -> None:
+async def test_a_large_job_that_fails_or_is_cancelled_frees_its_slots(tmp_path: Path) -> None:
     backend = InstantBackend(capacity=2)
     async with queue(tmp_path, backend=backend) as own:
         failing = await own.finish(request(), request(), request(prompt="fail"), *[request()] * 20)
@@ -131,7 +131,7 @@ async def test_a_large_job_that_fails_or_is_cancelled_leaves_no_place_taken(tmp_
         assert (await own.finish(*[request()] * 5)).state == "succeeded"
 
 
-async def test_a_model_that_loads_holds_up_nobody_else(tmp_path: Path) -> None:
+async def test_a_model_that_loads_does_not_hold_up_other_models(tmp_path: Path) -> None:
     async with queue(tmp_path, backend=InstantBackend(capacity=2)) as own:
         own.backend.load_seconds = 3600
         slow = [await own.submit(request(model="other", seed=seed)) for seed in range(10)]
@@ -143,7 +143,7 @@ async def test_a_model_that_loads_holds_up_nobody_else(tmp_path: Path) -> None:
             assert (await own.end(job)).state == "cancelled"
 
 
-async def test_a_place_in_the_queue_is_told_with_an_estimate(tmp_path: Path) -> None:
+async def test_a_place_in_the_queue_comes_with_an_estimate(tmp_path: Path) -> None:
     async with queue(tmp_path, backend=InstantBackend(capacity=1)) as own:
         first = await own.submit()
         unknown = await own.jobs.place(first)

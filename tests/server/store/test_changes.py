@@ -38,13 +38,13 @@ async def test_a_row_is_the_job(kept: Kept) -> None:
     async with kept.opened() as store:
         accepted = await add(store, wanted)
         assert accepted == dataclasses.replace(wanted, sequence=1)
-        (begun,) = await claim(store)
-        assert begun == dataclasses.replace(accepted, state="running", attempt=1, started=2.0)
-        await store.finish(begun.id, 1, ending)
+        (started,) = await claim(store)
+        assert started == dataclasses.replace(accepted, state="running", attempt=1, started=2.0)
+        await store.finish(started.id, 1, ending)
     async with kept.opened() as store:
         read = await store.get(wanted.id)
         values = {name: getattr(ending, name) for name in ("state", "finished", "pictures", "timings", "record")}
-        assert read == dataclasses.replace(begun, **values)
+        assert read == dataclasses.replace(started, **values)
 
 
 async def test_only_the_running_attempt_can_end_a_job(store: Store) -> None:
@@ -83,8 +83,8 @@ async def test_cancel_wins_over_an_end_that_comes_later(store: Store) -> None:
 async def test_attempts_are_counted_and_excused(store: Store) -> None:
     one = await add(store)
     for excused in (False, True, True, False):
-        (begun,) = await claim(store)
-        await again(store, begun, excused=excused)
+        (started,) = await claim(store)
+        await again(store, started, excused=excused)
     (last,) = await claim(store)
     assert (last.attempt, last.excused) == (5, 2)
     ended = await again(store, last)

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.anyio
 async def test_a_claimed_job_is_claimed_once(store: Store) -> None:
     await asyncio.gather(*(add(store) for _ in range(30)))
     claims = await asyncio.gather(*(claim(store, 3) for _ in range(20)))
-    begun = [one.id for jobs in claims for one in jobs]
-    assert len(begun) == len(set(begun)) == 30
+    started = [one.id for jobs in claims for one in jobs]
+    assert len(started) == len(set(started)) == 30
     assert all(one.attempt == 1 for jobs in claims for one in jobs)
 
 
@@ -37,9 +37,9 @@ async def test_clients_share_pictures_not_jobs(store: Store) -> None:
         await add(store, job(client="large", requests=(request(),) * 64))
     for _ in range(200):
         await add(store, job(client="small"))
-    begun = [one for _ in range(80) for one in await claim(store)]
-    given = Counter({one.client: 0 for one in begun})
-    for one in begun:
+    started = [one for _ in range(80) for one in await claim(store)]
+    given = Counter({one.client: 0 for one in started})
+    for one in started:
         given[one.client] += one.pictures_asked
         assert abs(given["large"] - given["small"]) <= 64
     assert given["small"] > 70
@@ -67,19 +67,19 @@ async def test_the_order_foretold_is_the_order_of_claims(store: Store, seed: int
         wanted = request(batch_size=choose.randint(1, 4), steps=choose.randint(1, 9))
         await add(store, job(client=choose.choice("abcd"), requests=(wanted,)))
     foretold = await store.jobs_ahead(await ids_of(store))
-    begun = []
+    started = []
     while found := await claim(store):
-        begun += [one.id for one in found]
-    assert sorted(foretold, key=foretold.__getitem__) == begun
-    assert sorted(foretold.values()) == list(range(len(begun)))
-    assert await store.jobs_ahead(begun) == {}
+        started += [one.id for one in found]
+    assert sorted(foretold, key=foretold.__getitem__) == started
+    assert sorted(foretold.values()) == list(range(len(started)))
+    assert await store.jobs_ahead(started) == {}
 
 
 async def test_a_last_attempt_is_started_alone(store: Store) -> None:
     suspect = await add(store)
     for _ in range(2):
-        (begun,) = await claim(store)
-        await again(store, begun)
+        (started,) = await claim(store)
+        await again(store, started)
     other = await add(store, job(client="ben"))
     assert [each.id for each in await claim(store, 9, alone=False)] == [other.id]
     assert await claim(store, 9, alone=False) == []

@@ -1,4 +1,4 @@
-"""Webhooks: what arrives, that it arrives, that it is ours, and that it goes nowhere it must not."""
+"""Webhooks: what arrives, that it arrives, that it is signed, and that it goes only where it may."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ async def emptied(own: Queue) -> None:
         await asyncio.sleep(0.005)
 
 
-async def test_each_moment_is_told_in_its_order(tmp_path: Path, receiver: Receiver) -> None:
+async def test_each_moment_is_reported_in_its_order(tmp_path: Path, receiver: Receiver) -> None:
     async with queue(tmp_path) as own:
         job = await own.finish(request(seed=2**64 - 1), webhook=hook(receiver, "started", "output", "finished"))
         await own.finish(request(prompt="fail"), webhook=hook(receiver))
         await until(lambda: len(receiver.calls) == 4)
         await emptied(own)
-        told = [call.json for call in receiver.calls if call.json["job_id"] == job.id]
-        assert [each["type"] for each in told] == ["job.started", "job.output", "job.finished"]
-        assert [each["status"] for each in told] == ["running", "running", "succeeded"]
-        assert told[1]["images"] == told[2]["images"]
-        assert told[2]["images"][0]["name"] == job.pictures[0].name
-        assert told[2]["parameters"][0]["seed"] == 2**64 - 1
+        bodies = [call.json for call in receiver.calls if call.json["job_id"] == job.id]
+        assert [each["type"] for each in bodies] == ["job.started", "job.output", "job.finished"]
+        assert [each["status"] for each in bodies] == ["running", "running", "succeeded"]
+        assert bodies[1]["images"] == bodies[2]["images"]
+        assert bodies[2]["images"][0]["name"] == job.pictures[0].name
+        assert bodies[2]["parameters"][0]["seed"] == 2**64 - 1
         (failed,) = [call.json for call in receiver.calls if call.json["job_id"] != job.id]
         assert (failed["status"], failed["error"]["kind"]) == ("failed", "generation_failed")
         assert {call.path for call in receiver.calls} == {"/hook?a=1"}
@@ -175,7 +175,7 @@ async def test_nothing_is_lost_over_a_crash(tmp_path: Path, receiver: Receiver) 
     assert sorted(ends) == sorted([job.id for job in jobs] + [running.id])
 
 
-async def test_one_who_does_not_answer_holds_up_nobody_else(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_receiver_that_does_not_answer_does_not_hold_up_others(tmp_path: Path, receiver: Receiver) -> None:
     writers: list[asyncio.StreamWriter] = []
     deaf = await asyncio.start_server(lambda reader, writer: writers.append(writer), "127.0.0.1", 0)
     url = f"http://127.0.0.1:{deaf.sockets[0].getsockname()[1]}/"
@@ -195,7 +195,7 @@ async def test_one_who_does_not_answer_holds_up_nobody_else(tmp_path: Path, rece
     await deaf.wait_closed()
 
 
-async def test_a_dialect_has_words_of_its_own(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_dialect_writes_its_own_bodies(tmp_path: Path, receiver: Receiver) -> None:
     def body(job: Job, moment: str) -> dict[str, Any]:
         if job.extra.get("break"):
             raise KeyError("no such field")
@@ -210,7 +210,7 @@ async def test_a_dialect_has_words_of_its_own(tmp_path: Path, receiver: Receiver
         assert (broken.state, receiver.calls[1].json["job_id"]) == ("succeeded", broken.id)
 
 
-async def test_progress_is_told_now_and_then(
+async def test_progress_is_reported_now_and_then(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with queue(tmp_path, backend=InstantBackend(step_seconds=0.005)) as own:
