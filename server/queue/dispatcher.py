@@ -6,7 +6,6 @@ Knows no dialect and accepts nothing; how an attempt ends is the business of ``f
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from engine import Cancelled, EngineClosed
 from server.backends.protocol import Backend
 from server.job import Job
 from server.queue.attempt import Attempt, next_attempt
+from server.queue.claiming import Claiming
 from server.queue.events import Hub
 from server.queue.finishing import Finishing
 from server.store import Claimed, Store, StoreFailed
@@ -29,48 +29,6 @@ _log = logging.getLogger(__name__)
 
 _NOT_READY_SECONDS = 0.05
 _PAUSE_SECONDS = 1.0
-
-
-class Claiming(enum.Enum):
-    """What the dispatcher knows of the queue. There is at most one claim at a time::
-
-        CLOSED ──start──► QUEUED ◄──a job is queued── EMPTY
-                            │                           ▲
-                            │ slots are free            │ the claim left no job
-                            ▼                           │
-                         CLAIMING ──────────────────────┤
-                            │ slots change              │
-                            ▼                           │
-                         OUTDATED ──────────────────────┘
-                            │ a job is queued (also from CLAIMING)
-                            ▼
-                          MORE
-
-    A claim that left jobs, or failed, leads to QUEUED; from OUTDATED and MORE the next claim follows at once. ``close``
-    leads from every state to CLOSED.
-    """
-
-    CLOSED = enum.auto()
-    """Not started yet, or closed: nothing is claimed."""
-    EMPTY = enum.auto()
-    """No job is known to be queued."""
-    QUEUED = enum.auto()
-    """There are queued jobs, or may be."""
-    CLAIMING = enum.auto()
-    """The store was asked for jobs."""
-    OUTDATED = enum.auto()
-    """The store was asked for jobs, and the slots have changed since."""
-    MORE = enum.auto()
-    """The store was asked for jobs, and more were queued since."""
-
-
-_WHEN_QUEUED = {
-    Claiming.EMPTY: Claiming.QUEUED,
-    Claiming.CLAIMING: Claiming.MORE,
-    Claiming.OUTDATED: Claiming.MORE,
-}
-_WHEN_SLOTS_CHANGE = {Claiming.CLAIMING: Claiming.OUTDATED}
-_UNDER_WAY = {Claiming.CLAIMING, Claiming.OUTDATED, Claiming.MORE}
 
 
 class Dispatcher:
@@ -113,7 +71,7 @@ class Dispatcher:
         May be called right after ``Store.add``, before that is committed: then one transaction accepts and starts it.
         """
         self._waiting.add(client)
-        self._claiming = _WHEN_QUEUED.get(self._claiming, self._claiming)
+        self._claiming = self._claiming.when_queued()
         self._advance()
 
     def cancel(self, job: Job) -> None:
@@ -191,7 +149,7 @@ class Dispatcher:
             return
         claimed = claim.result()
         self._waiting |= claimed.waiting
-        self._claiming = Claiming.QUEUED if claimed.waiting or state is Claiming.MORE else Claiming.EMPTY
+        self._claiming = state.when_claimed(left=bool(claimed.waiting))
         for job in claimed.jobs:
             self._launch(job)
         self._hand_out(to_all=sum(job.pictures_asked for job in claimed.jobs) < slots)
@@ -220,7 +178,7 @@ class Dispatcher:
 
         With ``to_all``, clients with queued jobs do not go first, because none of those jobs can start now.
         """
-        if self._claiming in _UNDER_WAY:
+        if self._claiming.under_way:
             return
         waiting = () if to_all or self._claiming is Claiming.CLOSED or self._one_is_solitary() else self._waiting
         while self._slots() > 0 and (attempt := next_attempt(self._attempts.values(), waiting)) is not None:
@@ -228,7 +186,7 @@ class Dispatcher:
 
     def _slots_changed(self) -> None:
         """React to the end of a request or a job, and to a checkpoint that starts or ends loading."""
-        self._claiming = _WHEN_SLOTS_CHANGE.get(self._claiming, self._claiming)
+        self._claiming = self._claiming.when_slots_change()
         self._advance()
 
     def _one_is_solitary(self) -> bool:

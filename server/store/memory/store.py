@@ -9,11 +9,11 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from server.job import FINISHED, Job
 from server.store.memory.outbox import MemoryOutbox
+from server.store.memory.rows import Row, copy_of, fits, page_of
 from server.store.memory.turns import Turns
 from server.store.protocol import (
     Claimed,
@@ -29,19 +29,9 @@ from server.store.protocol import (
     Search,
     StoreClosed,
 )
-from server.store.rules import STATES, ending_of_dead_attempt
+from server.store.rules import ending_of_dead_attempt
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Row:
-    """A job as it is kept."""
-
-    job: Job
-    fingerprint: str
-    extra: str
-    """The job's ``extra`` as JSON: a copy that later changes of the caller's objects do not reach."""
 
 
 class MemoryStore:
@@ -49,7 +39,7 @@ class MemoryStore:
 
     def __init__(self, *, compose: Compose = lambda job, moment: ()) -> None:
         self._compose = compose
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, Row] = {}
         """All jobs by id, in the order of acceptance."""
         self._sequence = 0
         self._turns = Turns()
@@ -112,10 +102,10 @@ class MemoryStore:
         return await self._do(cancel)
 
     async def get(self, id: str) -> Job | None:
-        return await self._do(lambda: _copy(self._rows[id]) if id in self._rows else None)
+        return await self._do(lambda: copy_of(self._rows[id]) if id in self._rows else None)
 
     async def find(self, search: Search) -> Found:
-        return await self._do(lambda: _found([row for row in self._rows.values() if _fits(row.job, search)], search))
+        return await self._do(lambda: page_of([row for row in self._rows.values() if fits(row.job, search)], search))
 
     async def jobs_ahead(self, ids: Collection[str]) -> dict[str, int]:
         def ahead() -> dict[str, int]:
@@ -198,7 +188,7 @@ class MemoryStore:
             if job.idempotency_key is not None and key == (job.client, job.idempotency_key):
                 if row.fingerprint != fingerprint:
                     raise KeyConflict
-                return _copy(row)
+                return copy_of(row)
         if sum(each.state == "queued" for each in self._jobs()) >= max_queued:
             raise QueueFull
         if job.id in self._rows:
@@ -206,8 +196,8 @@ class MemoryStore:
         extra = json.dumps(dict(job.extra))
         self._sequence += 1
         kept = dataclasses.replace(job, sequence=self._sequence, extra=json.loads(extra))
-        row = self._rows[job.id] = _Row(job=kept, fingerprint=fingerprint, extra=extra)
-        return _copy(row)
+        row = self._rows[job.id] = Row(job=kept, fingerprint=fingerprint, extra=extra)
+        return copy_of(row)
 
     def _keep(self, job: Job, *moments: Moment) -> Job:
         """Replace a job's row, and post what its webhook asked to hear."""
@@ -215,7 +205,7 @@ class MemoryStore:
         for moment in moments:
             if job.webhook is not None and moment in job.webhook.events:
                 self._outbox.post(self._compose(job, moment))
-        return _copy(row)
+        return copy_of(row)
 
     def _finish(self, job: Job | None, ending: Ending) -> Job | None:
         if job is None:
@@ -233,42 +223,3 @@ class MemoryStore:
         ending = ending_of_dead_attempt(job, max_attempts, now)
         ended = None if ending is None else self._finish(job, ending)
         return ended or self._keep(dataclasses.replace(job, state="queued"))
-
-
-def _copy(row: _Row) -> Job:
-    return dataclasses.replace(row.job, extra=json.loads(row.extra))
-
-
-def _fits(job: Job, search: Search) -> bool:
-    return (
-        (search.states is None or job.state in search.states)
-        and (search.dialects is None or job.dialect in search.dialects)
-        and (search.ids is None or job.id in search.ids)
-        and (search.client is None or job.client == search.client)
-        and (search.label is None or job.label == search.label)
-        and (job.started is not None or not search.started)
-    )
-
-
-def _found(rows: list[_Row], search: Search) -> Found:
-    if search.by_duration:
-        rows.sort(key=lambda row: _duration(row.job))
-    if search.newest_first:
-        rows.reverse()
-    counts = {state: 0 for state in STATES if search.states is None or state in search.states}
-    for row in rows:
-        counts[row.job.state] += 1
-    page = rows[search.offset :] if search.limit is None else rows[search.offset : search.offset + search.limit]
-    jobs: list[Job] = []
-    read = 0
-    for row in page if search.most_bytes != 0 else ():
-        extra = {name: value for name, value in json.loads(row.extra).items() if name not in search.leave_out}
-        read += len(json.dumps(extra, separators=(",", ":"), ensure_ascii=False))
-        if jobs and search.most_bytes is not None and read > search.most_bytes:
-            break
-        jobs.append(dataclasses.replace(row.job, extra=extra))
-    return Found(jobs=jobs, ids=[row.job.id for row in page], counts=counts)
-
-
-def _duration(job: Job) -> float:
-    return 0.0 if job.finished is None or job.started is None else job.finished - job.started
