@@ -83,7 +83,14 @@ def running(settings: Settings, backend: Backend) -> Iterator[RunningServer]:
     app = create_app(settings, backend)
     listener = listen("127.0.0.1", 0)
     uvicorn_server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=2, ws="websockets-sansio")
+        uvicorn.Config(
+            app,
+            log_config=None,
+            lifespan="on",
+            timeout_keep_alive=75,  # as the real server's: a slow machine's clients pause for longer than uvicorn's 5 s
+            timeout_graceful_shutdown=2,
+            ws="websockets-sansio",
+        )
     )
     loop = asyncio.new_event_loop()
 
