@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.sampling.noise import StepNoise
-from engine.sampling.samplers.protocol import PairSampling
+from engine.sampling.samplers.protocol import PairSampling, Stage
 from engine.sampling.samplers.steps import ancestral_split, intervals, log_snr, slope
 
 
@@ -53,7 +53,7 @@ def dpmpp_2s_ancestral_cfg_pp(
             h = log_snr(down) - log_snr(sigma)
             middle = sigma * torch.exp(-h / 2)
             middle_x = middle / sigma * (x + denoised - unconditional) - torch.expm1(-h / 2) * denoised
-            middle_denoised, unconditional = yield middle_x, middle
+            middle_denoised, unconditional = yield Stage(middle_x, middle)
             x = down / sigma * (x + denoised - unconditional) - torch.expm1(-h) * middle_denoised
         x = x + noise.white() * s_noise * up
     return x

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.errors import BadRequest, GenerationFailed
 from engine.sampling.noise import StepNoise
-from engine.sampling.samplers.protocol import AdaptiveSampling, Sampling, Scalar
+from engine.sampling.samplers.protocol import AdaptiveSampling, Sampling, Scalar, Stage
 from engine.sampling.samplers.steps import ancestral_split, last_positive, log_snr
 
 
@@ -22,8 +22,8 @@ def _sigma(t: Tensor) -> Tensor:
     return t.neg().exp()
 
 
-def _eps(x: Tensor, t: Tensor) -> Sampling:
-    denoised = yield x, _sigma(t)
+def _eps(x: Tensor, t: Tensor, *, stage: bool = False) -> Sampling:
+    denoised = yield Stage(x, _sigma(t)) if stage else (x, _sigma(t))
     return (x - denoised) / _sigma(t)
 
 
@@ -64,13 +64,13 @@ def dpm_fast(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
 
 def _stage(x: Tensor, eps: Tensor, t: Tensor, h: Tensor, r: float) -> Sampling:
     """eps at t + r·h, reached by a first-order step."""
-    return (yield from _eps(_first_order(x, eps, r * h, t + r * h), t + r * h))
+    return (yield from _eps(_first_order(x, eps, r * h, t + r * h), t + r * h, stage=True))
 
 
 def _second_stage(x: Tensor, eps: Tensor, eps1: Tensor, t: Tensor, h: Tensor) -> Sampling:
     """eps at t + ⅔h of algorithm 2, from ``eps`` at t and ``eps1`` at t + ⅓h."""
     r = 2 / 3
-    return (yield from _eps(_third_order(x, eps, eps1, 1 / 2, r * h, t + r * h), t + r * h))
+    return (yield from _eps(_third_order(x, eps, eps1, 1 / 2, r * h, t + r * h), t + r * h, stage=True))
 
 
 _MOST_REJECTIONS = 100

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.sampling.noise import StepNoise
-from engine.sampling.samplers.protocol import Sampling
+from engine.sampling.samplers.protocol import Sampling, Stage
 from engine.sampling.samplers.steps import ancestral_split, intervals, log_snr
 
 
@@ -37,7 +37,7 @@ def dpmpp_2s_ancestral(
             t, t_next = log_snr(sigma), log_snr(down)
             h = t_next - t
             middle = t + h / 2
-            denoised = yield _first_order(x, denoised, t, middle, h / 2), _sigma(middle)
+            denoised = yield Stage(_first_order(x, denoised, t, middle, h / 2), _sigma(middle))
             x = _first_order(x, denoised, t, t_next, h)
         x = x + noise.white() * s_noise * up
     return x
@@ -59,7 +59,7 @@ def dpmpp_sde(
         middle_x = _ancestral_step(x, denoised, sigma, middle, eta)
         if eta > 0 and s_noise > 0:
             middle_x = middle_x + noise.brownian(sigma, middle) * s_noise * ancestral_split(sigma, middle, eta)[1]
-        denoised = torch.lerp(denoised, (yield middle_x, middle), 1 / (2 * r))
+        denoised = torch.lerp(denoised, (yield Stage(middle_x, middle)), 1 / (2 * r))
         x = _ancestral_step(x, denoised, sigma, sigma_next, eta)
         if eta > 0 and s_noise > 0:
             x = x + noise.brownian(sigma, sigma_next) * s_noise * ancestral_split(sigma, sigma_next, eta)[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from torch import Tensor
 
@@ -18,8 +18,19 @@ class Scalar:
     tensor: Tensor
 
 
+class Stage(NamedTuple):
+    """What a sampler yields to have another point of the same step evaluated.
+
+    The prediction of a step's first evaluation, yielded as a plain pair, is what the step shows as its ``denoised``;
+    those of its stages only serve the sampler.
+    """
+
+    x: Tensor
+    sigma: Tensor
+
+
 Sampling: TypeAlias = Generator[tuple[Tensor, Tensor], Tensor, Tensor]
-"""Yields ``(x, sigma)``, is sent ``denoised`` and returns the final x.
+"""Yields ``(x, sigma)`` once a step, and ``Stage``s after it, is sent ``denoised`` each time and returns the final x.
 
 x, denoised: (B, 4, h, w) float32 on the device. sigma: 0-dim float32 on the CPU, one for the whole batch. It may return
 without having yielded. What was yielded or sent is never changed in place, by neither side, and may be returned.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from engine.sampling.noise import StepNoise
-from engine.sampling.samplers.protocol import Sampling
+from engine.sampling.samplers.protocol import Sampling, Stage
 from engine.sampling.samplers.steps import ancestral_split, intervals, slope, weighted_sum
 
 
@@ -37,7 +37,7 @@ def heun(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
         euler_x = x + first * (sigma_next - sigma)
         if sigma_next == 0:
             return euler_x
-        denoised = yield euler_x, sigma_next
+        denoised = yield Stage(euler_x, sigma_next)
         second = slope(euler_x, sigma_next, denoised)
         x = x + (first + second) / 2 * (sigma_next - sigma)
     return x
@@ -51,9 +51,10 @@ def heunpp2(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
     last = len(sigmas) - 1
     for i in range(last):
         ahead = min(3, last - i)
-        point, slopes = x, []
+        point = x
+        slopes: list[Tensor] = []
         for sigma, sigma_next in intervals(sigmas[i : i + ahead + 1]):
-            denoised = yield point, sigma
+            denoised = yield Stage(point, sigma) if slopes else (point, sigma)
             slopes.append(slope(point, sigma, denoised))
             point = point + slopes[-1] * (sigma_next - sigma)
         weights = sigmas[i : i + ahead] / (ahead * sigmas[0])
@@ -75,7 +76,7 @@ def dpm_2(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
             return x + first * (sigma_next - sigma)
         middle = _log_middle(sigma, sigma_next)
         middle_x = x + first * (middle - sigma)
-        denoised = yield middle_x, middle
+        denoised = yield Stage(middle_x, middle)
         x = x + slope(middle_x, middle, denoised) * (sigma_next - sigma)
     return x
 
@@ -91,6 +92,6 @@ def dpm_2_ancestral(x: Tensor, sigmas: Tensor, noise: StepNoise, *, eta: float =
             continue
         middle = _log_middle(sigma, down)
         middle_x = x + first * (middle - sigma)
-        denoised = yield middle_x, middle
+        denoised = yield Stage(middle_x, middle)
         x = x + slope(middle_x, middle, denoised) * (down - sigma) + noise.white() * s_noise * up
     return x

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.sampling.levels import STABLE_DIFFUSION_1, NoiseLevels
 from engine.sampling.noise import StepNoise
-from engine.sampling.samplers.protocol import Sampling
+from engine.sampling.samplers.protocol import Sampling, Stage
 from engine.sampling.samplers.steps import intervals, log_snr, weighted_sum
 
 
@@ -43,7 +43,7 @@ def sa_solver(
             order = min(corrector_order, len(history), left)
             x = step.run(times[i + 1 - order : i + 1], history[-order:])
             if use_pece:
-                history[-1] = yield x, sigma
+                history[-1] = yield Stage(x, sigma)
         if sigma_next == 0:
             return history[-1]
         tau = eta if low <= float(sigma_next) <= high else 0.0

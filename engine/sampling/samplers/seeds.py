@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.sampling.noise import StepNoise
-from engine.sampling.samplers.protocol import Sampling
+from engine.sampling.samplers.protocol import Sampling, Stage
 from engine.sampling.samplers.steps import intervals, log_snr
 
 
@@ -60,7 +60,7 @@ def seeds_2(
             return denoised
         step = _Step(x, sigma, sigma_next, noise, eta, s_noise)
         middle = step.sigma(r)
-        middle_denoised = yield step.to(r, middle, step.phi_1(r) * denoised), middle
+        middle_denoised = yield Stage(step.to(r, middle, step.phi_1(r) * denoised), middle)
         x = step.to(1.0, sigma_next, step.phi_1(1.0) * torch.lerp(denoised, middle_denoised, 1 / (2 * r)))
     return x
 
@@ -82,9 +82,10 @@ def seeds_3(
             return denoised
         step = _Step(x, sigma, sigma_next, noise, eta, s_noise)
         first, second = step.sigma(r_1), step.sigma(r_2)
-        denoised_1 = yield step.to(r_1, first, step.phi_1(r_1) * denoised), first
+        denoised_1 = yield Stage(step.to(r_1, first, step.phi_1(r_1) * denoised), first)
         a = r_2 / r_1 * step.phi_2(r_2)
-        denoised_2 = yield step.to(r_2, second, (step.phi_1(r_2) - a) * denoised + a * denoised_1), second
+        second_x = step.to(r_2, second, (step.phi_1(r_2) - a) * denoised + a * denoised_1)
+        denoised_2 = yield Stage(second_x, second)
         b = step.phi_2(1.0) / r_2
         x = step.to(1.0, sigma_next, (step.phi_1(1.0) - b) * denoised + b * denoised_2)
     return x
