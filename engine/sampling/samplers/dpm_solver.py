@@ -73,8 +73,14 @@ def _second_stage(x: Tensor, eps: Tensor, eps1: Tensor, t: Tensor, h: Tensor) ->
     return (yield from _eps(_third_order(x, eps, eps1, 1 / 2, r * h, t + r * h), t + r * h, stage=True))
 
 
+_LEAST_STEP = 1e-5
+"""What is left at the end of the schedule, in t, and no longer worth a step."""
+
 _MOST_REJECTIONS = 100
 """The most rejected steps in a row; the default options reject two or three."""
+
+_TINY = 1e-30
+"""Keeps errors and their inverses finite where both tolerances are 0."""
 
 
 def dpm_adaptive(
@@ -104,14 +110,14 @@ def dpm_adaptive(
     t, end, h_next = log_snr(sigmas[0]), log_snr(last_positive(sigmas)), abs(h_init)
     previous, rejected = x, 0
     eps: Tensor | None = None
-    while t < end - 1e-5:
+    while t < end - _LEAST_STEP:
         reached = torch.minimum(end, t + h_next)
-        if reached == t or rejected > _MOST_REJECTIONS:
-            raise GenerationFailed("dpm_adaptive: no step meets rtol and atol; larger ones may do")
+        if h_next < _LEAST_STEP or rejected > _MOST_REJECTIONS:
+            raise GenerationFailed("dpm_adaptive: only steps too short meet rtol and atol (or h_init is one)")
         t_next, up = _down_and_up(t, reached, end, eta)
         eps = (yield from _eps(x, t)) if eps is None else eps  # a rejected step's stays valid
         low, high = yield from _two_solutions(x, eps, t, t_next, order)
-        tolerance = (rtol * torch.maximum(low.abs(), previous.abs())).clamp(min=atol)
+        tolerance = (rtol * torch.maximum(low.abs(), previous.abs())).clamp(min=max(atol, _TINY))
         error: float = yield Scalar(torch.linalg.vector_norm((low - high) / tolerance) / x.numel() ** 0.5)
         if math.isnan(error):  # no step would ever be accepted
             return high
@@ -157,7 +163,7 @@ class _Controller:
 
     def judge(self, error: float) -> tuple[float, bool]:
         """The factor from this step's length to the next one's, and whether this step is accepted."""
-        inverse = 1 / (error + 1e-8)
+        inverse = 1 / (min(error, 1 / _TINY) + 1e-8)
         before = self._accepted or (inverse, inverse)
         product = math.prod(e**b for e, b in zip((inverse, *before), self._exponents, strict=True))
         factor = 1 + math.atan(product - 1)

@@ -34,7 +34,7 @@ def _uni_pc(x: Tensor, sigmas: Tensor, scale: Callable[[Tensor], Tensor]) -> Sam
     alpha, deviation, lam = _frame(sigmas)
     last = len(sigmas) - 1
     z = x / torch.sqrt(1 + sigmas[0] ** 2)
-    if last == 1:  # ComfyUI's loop moves from the second interval on; without one it returns the noise
+    if last <= 1:  # ComfyUI's loop moves from the second interval on; without one it returns the noise
         return z / alpha[-1]
     history = [(yield from _predict(z, sigmas[0], alpha[0], deviation[0]))]  # predictions behind, the latest first
     for i in range(1, last + 1):

@@ -130,3 +130,22 @@ def test_another_process_draws_the_same() -> None:
     program = "from engine.sampling.noise import start_noise; print(start_noise(11, (1, 4, 8, 8)).sum().item())"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert float(printed) == start_noise(11, (1, 4, 8, 8)).sum().item()
+
+
+def test_a_picture_of_a_batch_has_the_noise_that_it_had_there() -> None:
+    batch = start_noise(42, (5, 4, 16, 16))
+    assert torch.equal(start_noise(42, (2, 4, 16, 16), [3, 1]), batch[[3, 1]])
+    assert torch.equal(start_noise(42, (3, 4, 16, 16), [2, 2, 0]), batch[[2, 2, 0]])
+
+
+def test_pictures_are_drawn_one_by_one_where_they_have_indices() -> None:
+    """4 · 3 · 5 numbers are no multiple of 16, in which torch draws normals."""
+    generator = torch.Generator().manual_seed(42)
+    alone = [torch.randn(1, 4, 3, 5, generator=generator) for _ in range(3)]
+    assert torch.equal(start_noise(42, (2, 4, 3, 5), [2, 0]), torch.cat([alone[2], alone[0]]))
+    assert not torch.equal(start_noise(42, (3, 4, 3, 5), [0, 1, 2]), start_noise(42, (3, 4, 3, 5)))
+
+
+def test_brownian_noise_of_rising_sigmas_is_that_of_the_same_path() -> None:
+    source = NoiseSource(3, LEVELS, SHAPE)
+    assert torch.equal(source.brownian(LEVELS[2], LEVELS[1]), -source.brownian(LEVELS[1], LEVELS[2]))
