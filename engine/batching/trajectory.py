@@ -18,7 +18,7 @@ from engine.batching.guidance import Guidance
 from engine.device.transfer import Fetch
 from engine.sampling.levels import STABLE_DIFFUSION_1
 from engine.sampling.noise import StepNoise
-from engine.sampling.samplers.protocol import Sampler, Scalar
+from engine.sampling.samplers.protocol import Sampler, Scalar, Stage
 from engine.sampling.samplers.table import SAMPLERS
 
 
@@ -66,7 +66,7 @@ class Trajectory:
         self.latest = 0
         """Pictures of the latest evaluation that was answered."""
         self.denoised: Tensor | None = None
-        """The latest prediction, float32 (B, 4, h, w) on the device."""
+        """The prediction of the latest step's first evaluation, float32 (B, 4, h, w) on the device."""
         self._sampling = _function(sampler, tuple(options))(x, sigmas, noise)
         self._resume(None)
         first = self.evaluation(wait=True)
@@ -109,10 +109,12 @@ class Trajectory:
         assert self._wanted is not None
         whole = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*self._predicted, strict=True)]
         self._predicted = []
-        self.denoised = self._guidance.denoised(*self._wanted, whole)
+        denoised = self._guidance.denoised(*self._wanted, whole)
+        if not isinstance(self._wanted, Stage):
+            self.denoised = denoised
         self._evaluated += 1
-        pair = (self.denoised, self._guidance.unconditional(*self._wanted, whole)) if self._pair else None
-        self._resume(self.denoised if pair is None else pair)
+        pair = (denoised, self._guidance.unconditional(*self._wanted, whole)) if self._pair else None
+        self._resume(denoised if pair is None else pair)
 
     def close(self) -> None:
         """End the sampler where it stands."""

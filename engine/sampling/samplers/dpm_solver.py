@@ -102,10 +102,12 @@ def dpm_adaptive(
     """DPM-Solver-23, or -12 for ``order`` 2: step lengths follow from the distance to a solution of one order less.
 
     Tolerances and the PID controller are k-diffusion's; ``h_init`` is the first step in t. The one sampler that waits
-    for a number. Raises ``BadRequest`` for another order, ``GenerationFailed`` where no step meets the tolerances.
+    for a number. Raises ``BadRequest`` for another order or no tolerance, ``GenerationFailed`` where no step meets it.
     """
     if order not in (2, 3):
         raise BadRequest("order", order, "2 or 3")
+    if rtol <= 0 and atol <= 0:
+        raise BadRequest("rtol", rtol, "a number above 0 where atol is 0")
     controller = _Controller(coefficients=(pcoeff, icoeff, dcoeff), order=1.5 if eta else order, safety=accept_safety)
     t, end, h_next = log_snr(sigmas[0]), log_snr(last_positive(sigmas)), abs(h_init)
     previous, rejected = x, 0

@@ -95,3 +95,17 @@ def test_dpm_adaptive_is_not_ready_until_its_number_is_there(monkeypatch: pytest
     assert flying.x is None
     arrived = True
     assert flying.evaluation() is not None
+
+
+def test_a_step_shows_the_prediction_of_its_first_evaluation() -> None:
+    flying = trajectory(sampler="heun", steps=2)
+    shown = []
+    for _ in range(3):  # two for the first step, one for the last
+        wanted = flying.evaluation()
+        assert wanted is not None
+        send(flying, wanted.x, wanted.sigma)
+        assert flying.denoised is not None
+        shown.append((wanted.x * 0.5, flying.denoised))
+    torch.testing.assert_close(shown[0][1], shown[0][0])
+    assert shown[1][1] is shown[0][1]
+    torch.testing.assert_close(shown[2][1], shown[2][0])
