@@ -9,7 +9,7 @@ TRITON := $(VENV)/triton
 LOCK := constraints.txt
 ARGUMENTS ?=
 
-.PHONY: image serve test all-tests kernels starter bench lint types check format update clean
+.PHONY: image serve test all-tests kernels exactness starter bench lint types check format update clean
 
 image: $(READY)  ## make the workflow's picture
 	$(RUN) -m engine.generate
@@ -38,6 +38,9 @@ types: $(READY)
 
 kernels: $(TRITON)  ## run the GPU's kernels in Triton's interpreter, on Linux without a GPU
 	PYTHONPATH=$(TRITON) TRITON_INTERPRET=1 $(RUN) -m pytest tests/engine/networks/test_kernels.py
+
+exactness: $(READY)  ## run the engine's tests as processors with fewer instructions would; quickly: ARGUMENTS=--short
+	$(RUN) -m tests.instruction_sets $(ARGUMENTS)
 
 check: lint types all-tests  ## everything that CI checks
 

@@ -7,7 +7,7 @@ import signal
 
 # Before torch is imported. Tiny networks run slower on several threads, which wait for each other by spinning.
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = os.environ.get("TEST_THREADS", "1")
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
