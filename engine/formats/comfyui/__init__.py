@@ -1,17 +1,19 @@
 """ComfyUI's graphs, read and written."""
 
-from engine.formats.comfyui.graphs import (
-    api_workflow,
-    editor_workflow,
-    parse_json,
-    read_workflow,
-    request_from_workflow,
-)
+from engine.formats.comfyui.flat import api_workflow, editor_workflow, request_from_workflow, request_of
+from engine.formats.comfyui.forms import parse_json, read_workflow, workflow_of_file
+from engine.formats.comfyui.editing.layout import editor_of
+from engine.formats.comfyui.writer import place_of, write_workflow
 
 __all__ = [
     "api_workflow",
+    "editor_of",
     "editor_workflow",
     "parse_json",
+    "place_of",
     "read_workflow",
     "request_from_workflow",
+    "request_of",
+    "workflow_of_file",
+    "write_workflow",
 ]

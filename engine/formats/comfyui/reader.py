@@ -1,174 +1,185 @@
-"""A ComfyUI graph in API form → ``GenerationRequest``, read from its output node backwards.
+"""A ComfyUI graph in API form → a workflow, read from its output nodes backwards by the table of classes.
 
-Knows the one wiring that this project replaces: checkpoint, two prompts, an empty latent, one sampler, VAE, picture.
 Knows nothing of the editor form, and no models folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from engine.errors import BadRequest
-from engine.formats.comfyui.nodes import CONTROL, NODE_CLASSES, OUTPUT_CLASSES, node_id, place, shown, slot_index
-from engine.formats.foreign import foreign_value, request_from_places
-from engine.parameters import WholeNumber
-from engine.request import GenerationRequest
-
-LOWEST_CLIP_LAYER = -24
-
-PARAMETER_INPUTS: Mapping[str, tuple[str, str]] = {
-    "prompt": ("positive", "text"),
-    "negative_prompt": ("negative", "text"),
-    "width": ("latent", "width"),
-    "height": ("latent", "height"),
-    "batch_size": ("latent", "batch_size"),
-    "steps": ("sampler", "steps"),
-    "cfg_scale": ("sampler", "cfg"),
-    "sampler": ("sampler", "sampler_name"),
-    "scheduler": ("sampler", "scheduler"),
-    "seed": ("sampler", "seed"),
-    "denoise": ("sampler", "denoise"),
-    "clip_skip": ("layer", "stop_at_clip_layer"),
-    "model": ("loader", "ckpt_name"),
-}
-"""Each parameter → the part that its node plays in the wiring, and its input there."""
-
-_HARMLESS_INPUTS = {CONTROL, "speak_and_recognation"}
-"""Inputs that editors send along and that ComfyUI's server does not read."""
+from engine.formats.comfyui.places import node_id, place, shown, slot_index
+from engine.formats.comfyui.table import ANY, OUTPUT_CLASSES, ROWS, Input, Row
+from engine.parameters import REQUIRED, nearest
+from engine.workflow.node import Node
+from engine.workflow.pictures import Output
+from engine.workflow.workflow import Place, Workflow
 
 
-def request_from_api(graph: Mapping[str, object]) -> GenerationRequest:
-    """The request that a graph in API form stands for. Raises ``BadRequest`` as ``request_from_workflow`` says."""
-    return _Graph(graph).request()
+def workflow_of_api(graph: Mapping[str, object]) -> Workflow:
+    """Return the workflow of a graph in API form. Raises ``BadRequest`` as ``read_workflow`` says."""
+    return _Reader(graph).workflow()
+
+
+class _Made(NamedTuple):
+    """What an output of a node is, with its type."""
+
+    type: str
+    value: Any
+
+
+class _Link(NamedTuple):
+    """A linked input, and the output that it is linked to."""
+
+    input: Input
+    source: str
+    slot: int
 
 
 @dataclass(frozen=True)
-class _Node:
+class _Found:
+    """A node of the graph whose class is known."""
+
     id: str
-    class_type: str
-    inputs: dict[str, object]
+    row: Row
+    inputs: Mapping[str, object]
+    links: dict[str, _Link] = field(default_factory=dict)
 
     def place(self, name: str = "") -> str:
-        return place(self.id, self.class_type, name)
+        return place(self.id, self.row.class_type, name)
 
-    def link(self, name: str) -> tuple[str, int]:
-        """The node and the output that an input is linked to. Raises ``BadRequest`` for anything but a link."""
-        value = self.inputs.get(name)
+    def linked(self) -> Iterator[_Link]:
+        """The links of its inputs. Raises ``BadRequest`` for one that is malformed, or missing."""
+        for name, known in self.row.inputs.items():
+            value = self.inputs.get(name)
+            if known.linked or isinstance(value, list | tuple):
+                if value is None and known.may_be_absent:
+                    continue
+                self.links[name] = self._link(known, value)
+                yield self.links[name]
+
+    def _link(self, known: Input, value: object) -> _Link:
         parts = value if isinstance(value, list | tuple) and len(value) == 2 else (None, None)
-        identity, slot = node_id(parts[0]), slot_index(parts[1])
-        if identity is None or slot is None:
-            wanted = NODE_CLASSES[self.class_type].links[name]
-            raise BadRequest(self.place(name), value, f'a link to a {wanted} output: ["node id", slot]')
-        return identity, slot
+        source, slot = node_id(parts[0]), slot_index(parts[1])
+        if source is None or slot is None:
+            kind = "an" if known.type == ANY else f"a {known.type}"
+            value_too = "" if known.kind is None else f"{known.kind.allowed}, or "
+            raise BadRequest(self.place(known.name), value, f'{value_too}a link to {kind} output: ["node id", slot]')
+        return _Link(known, source, slot)
 
 
-class _Graph:
+class _Reader:
     def __init__(self, graph: Mapping[str, object]) -> None:
+        self._graph = graph
         self._nodes = {identity: node for key, node in graph.items() if (identity := node_id(key)) is not None}
+        self._made: dict[str, tuple[_Made, ...]] = {}
+        self._places: dict[Place, Node] = {}
+        self._outputs: dict[str, Output] = {}
 
-    def request(self) -> GenerationRequest:
-        decode = self._follow(self._output(), "images", "VAEDecode")
-        sampler = self._follow(decode, "samples", "KSampler")
-        loader = self._follow(sampler, "model", "CheckpointLoaderSimple")
-        nodes = {
-            "sampler": sampler,
-            "loader": loader,
-            "latent": self._follow(sampler, "latent_image", "EmptyLatentImage"),
-            "positive": self._follow(sampler, "positive", "CLIPTextEncode"),
-            "negative": self._follow(sampler, "negative", "CLIPTextEncode"),
-        }
-        self._same_checkpoint(loader, decode, "vae", self._follow(decode, "vae", "CheckpointLoaderSimple"))
-        where, layer = self._clip_layer(loader, nodes["positive"])
-        other_where, other_layer = self._clip_layer(loader, nodes["negative"])
-        if layer != other_layer:
-            raise BadRequest(other_where, other_layer, f"{layer}, as in {where}: one layer for both prompts")
-        found = {
-            parameter: (nodes[part].place(name), self._value(nodes[part], name))
-            for parameter, (part, name) in PARAMETER_INPUTS.items()
-            if part in nodes
-        }
-        return request_from_places({**found, "clip_skip": (where, -layer)})
+    def workflow(self) -> Workflow:
+        for found in self._ends():
+            self._make(found)
+        return Workflow(outputs=self._outputs, places=self._places, graph=dict(self._graph))
 
-    def _output(self) -> _Node:
-        """The node that the picture ends in. Several may show one picture; as in ComfyUI, unconnected ones are idle."""
+    def _ends(self) -> list[_Found]:
+        """The output nodes. As in ComfyUI, those with nothing connected are idle."""
         classes = {key: node.get("class_type") for key, node in self._nodes.items() if isinstance(node, dict)}
-        found = [self._node(key, "workflow") for key, name in classes.items() if name in OUTPUT_CLASSES]
-        connected = [node for node in found if "images" in node.inputs] or found[:1]
-        if not connected:
+        ends = [self._found(key, "workflow") for key, name in classes.items() if name in OUTPUT_CLASSES]
+        connected = [end for end in ends if any(end.inputs.get(name) is not None for name in end.row.links)]
+        if not ends:
             there = sorted({shown(name) for name in classes.values() if isinstance(name, str)})
-            raise BadRequest("workflow", ", ".join(there), f"a graph with an active {' or '.join(OUTPUT_CLASSES)} node")
-        for node in connected[1:]:
-            if node.link("images") != connected[0].link("images"):
-                raise BadRequest(node.place("images"), "a second picture", "one picture, or batch, for each graph")
-        return connected[0]
+            allowed = f"a graph with an active output node: {' or '.join(OUTPUT_CLASSES)}"
+            raise BadRequest("workflow", ", ".join(there[:20]), allowed)
+        return connected or ends[:1]
 
-    def _node(self, identity: str, asked_by: str) -> _Node:
+    def _found(self, identity: str, asked_by: str) -> _Found:
         node = self._nodes.get(identity)
         if not isinstance(node, dict):
             raise BadRequest(asked_by, f"node {shown(identity)}", "a node of this graph: {class_type, inputs}")
         class_type, inputs = node.get("class_type"), node.get("inputs", {})
-        if not isinstance(class_type, str) or class_type not in NODE_CLASSES:
+        if not isinstance(class_type, str) or class_type not in ROWS:
             where = place(identity, class_type) if isinstance(class_type, str) else f"workflow node {shown(identity)}"
-            raise BadRequest(where, class_type, f"one of the nodes known here: {', '.join(NODE_CLASSES)}")
+            near = nearest(class_type, ROWS) if isinstance(class_type, str) else ""
+            allowed = f"one of the {len(ROWS)} classes that this engine has{near if '; ' in near else ''}"
+            raise BadRequest(where, class_type, allowed)
         if not isinstance(inputs, dict):
             raise BadRequest(place(identity, class_type, "inputs"), inputs, "an object")
-        known = NODE_CLASSES[class_type].inputs
-        for name in inputs:
-            if name not in known and name not in _HARMLESS_INPUTS:
-                allowed = f"no such input; {class_type} has {', '.join(known)}"
-                raise BadRequest(place(identity, class_type, str(name)), inputs[name], allowed)
-        return _Node(identity, class_type, inputs)
+        return _Found(identity, ROWS[class_type], inputs)
 
-    def _value(self, node: _Node, name: str) -> object:
-        """A plain input. Raises ``BadRequest`` if it is missing or linked to another node."""
-        if name not in node.inputs:
-            raise BadRequest(node.place(name), None, "a value")
-        value = node.inputs[name]
-        if isinstance(value, list | tuple):
-            source = self._nodes.get(node_id(value[0]) or "") if value else None
-            class_type = source.get("class_type") if isinstance(source, dict) else None
-            found = f"a value from {place(str(value[0]), class_type)}" if isinstance(class_type, str) else value
-            raise BadRequest(node.place(name), found, "the value itself; what other nodes compute is not supported")
-        return value
+    def _make(self, end: _Found) -> None:
+        """Make ``end`` and all that it depends on, without recursion: graphs may be thousands of nodes deep."""
+        stack = [(end, end.linked())]
+        entered = {end.id}
+        while stack:
+            found, links = stack[-1]
+            link = next(links, None)
+            if link is None:
+                stack.pop()
+                entered.discard(found.id)
+                self._finish(found)
+            elif link.source in entered:
+                source = self._found(link.source, found.place(link.input.name))
+                raise BadRequest(found.place(link.input.name), source.place(), "links that do not run in a circle")
+            elif link.source not in self._made:
+                source = self._found(link.source, found.place(link.input.name))
+                self._check_output(found, link, source)
+                stack.append((source, source.linked()))
+                entered.add(source.id)
 
-    def _follow(self, node: _Node, name: str, *classes: str) -> _Node:
-        """The node, of one of ``classes``, that an input is linked to by an output of the input's type."""
-        identity, slot = node.link(name)
-        source = self._node(identity, node.place(name))
-        wanted = NODE_CLASSES[node.class_type].links[name]
-        outputs = NODE_CLASSES[source.class_type].outputs
-        kind = outputs[slot] if slot < len(outputs) else "none"
-        if kind != wanted:
-            raise BadRequest(node.place(name), f"output {slot} of {source.place()}: {kind}", f"a {wanted} output")
-        if source.class_type not in classes:
-            raise BadRequest(node.place(name), source.place(), f"{' or '.join(classes)}, which alone can be here")
-        return source
+    def _check_output(self, found: _Found, link: _Link, source: _Found) -> None:
+        """Raise ``BadRequest`` for an output of another type, before anything behind it is looked at."""
+        types = source.row.output_types
+        kind = types[link.slot] if link.slot < len(types) else "none"
+        if kind == "none" or ANY not in (kind, link.input.type) and kind != link.input.type:
+            allowed = f"{'any' if link.input.type == ANY else f'a {link.input.type}'} output"
+            raise BadRequest(found.place(link.input.name), f"output {link.slot} of {source.place()}: {kind}", allowed)
 
-    def _clip_layer(self, loader: _Node, encode: _Node) -> tuple[str, int]:
-        """A prompt's text encoder layer, -1 the last, and where it is set; the setter next to the prompt counts."""
-        setters: dict[str, _Node] = {}
-        node = encode
-        source = self._follow(node, "clip", "CheckpointLoaderSimple", "CLIPSetLastLayer")
-        while source.class_type == "CLIPSetLastLayer":
-            if source.id in setters:
-                raise BadRequest(node.place("clip"), source.place(), "links that do not run in a circle")
-            setters[source.id] = node = source
-            source = self._follow(node, "clip", "CheckpointLoaderSimple", "CLIPSetLastLayer")
-        self._same_checkpoint(loader, node, "clip", source)
-        if not setters:
-            return encode.place("clip"), -1
-        nearest = next(iter(setters.values()))
-        part = PARAMETER_INPUTS["clip_skip"][1]
-        kind, where = WholeNumber(LOWEST_CLIP_LAYER, -1), nearest.place(part)
-        return where, kind.check(where, foreign_value(kind, self._value(nearest, part)))
+    def _finish(self, found: _Found) -> None:
+        inputs: dict[str, Any] = {}
+        passed = ANY
+        for name, known in found.row.inputs.items():
+            if name in found.links:
+                passed, inputs[name] = self._handed(found, found.links[name])
+            elif known.linked:
+                inputs[name] = None
+            else:
+                inputs[name] = self._value(found, known)
+        try:
+            made = tuple(
+                _Made(passed if each.type == ANY else each.type, each.template.make(inputs))
+                for each in found.row.outputs
+            )
+            if found.row.end is not None:
+                self._outputs[found.id] = found.row.end.make(inputs)
+        except BadRequest as error:
+            raise BadRequest(found.place(error.field), error.value, error.allowed) from None
+        self._made[found.id] = made
+        self._places |= {(found.id, slot): value for slot, (_, value) in enumerate(made) if isinstance(value, Node)}
 
-    def _same_checkpoint(self, loader: _Node, node: _Node, name: str, other: _Node) -> None:
-        """Two loaders of one file are one checkpoint; two files are more than a request can name."""
-        part = PARAMETER_INPUTS["model"][1]
-        files = [self._value(each, part) for each in (loader, other)]
-        for each, file in zip((loader, other), files, strict=True):
-            if not isinstance(file, str):
-                raise BadRequest(each.place(part), file, "the name of a checkpoint file")
-        if files[0] != files[1]:
-            raise BadRequest(node.place(name), files[1], f"the model's checkpoint, as in {loader.place()}")
+    def _handed(self, found: _Found, link: _Link) -> _Made:
+        """What a link hands on; a value from another node is checked as one that stands in its place."""
+        source = self._found(link.source, found.place(link.input.name))
+        self._check_output(found, link, source)
+        made = self._made[link.source][link.slot]
+        if ANY not in (made.type, link.input.type) and made.type != link.input.type:
+            given = f"output {link.slot} of {source.place()}: {made.type}"
+            raise BadRequest(found.place(link.input.name), given, f"a {link.input.type} output")
+        if link.input.kind is None:
+            return made
+        return _Made(made.type, link.input.read(found.place(link.input.name), made.value))
+
+    @staticmethod
+    def _value(found: _Found, known: Input) -> Any:
+        """A plain input. Raises ``BadRequest`` if it is missing or not allowed."""
+        assert known.kind is not None
+        where = found.place(known.name)
+        if known.name in found.inputs:
+            value = found.inputs[known.name]
+            if value is None:  # it asks for a default elsewhere; ComfyUI takes no null
+                raise BadRequest(where, value, known.kind.allowed)
+            return known.read(where, value)
+        if not known.may_be_absent or known.default is REQUIRED:
+            raise BadRequest(where, None, f"a value: {known.kind.allowed}")
+        return known.default

@@ -10,7 +10,8 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from engine import BadRequest
-from engine.formats.comfyui.nodes import NODE_CLASSES, place
+from engine.formats.comfyui.places import place
+from engine.formats.comfyui.table import ROWS
 from server.dialects.comfyui.graph import Course, Nodes, output_nodes
 from server.dialects.comfyui.object_info import Offer, input_config
 from server.problems import Problem
@@ -52,7 +53,7 @@ def missing_node(id: str, node: Mapping[str, Any]) -> PromptRefused:
     meta = node.get("_meta")
     title = meta.get("title") if isinstance(meta, dict) else None
     info = {"node_id": id, "class_type": class_type, "node_title": title if isinstance(title, str) else class_type}
-    known = ", ".join(NODE_CLASSES)
+    known = ", ".join(ROWS)
     detail = f"{place(id, class_type)}: there is no such node here; this server carries out graphs of {known}"
     error = _node_error("missing_node_type", "Unknown class of node", detail, {})
     return PromptRefused(
@@ -121,7 +122,7 @@ def _kind_of(node: Mapping[str, Any], name: str, value: object, config: list[Any
         return "custom_validation_failed"
     if name not in inputs:
         return "required_input_missing"
-    if isinstance(inputs[name], list) or name in NODE_CLASSES[node["class_type"]].links:
+    if isinstance(inputs[name], list) or name in ROWS[node["class_type"]].links:
         return "bad_linked_input"
     if isinstance(config[0], list):
         return "value_not_in_list"

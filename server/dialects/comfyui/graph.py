@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from engine.formats.comfyui.nodes import NODE_CLASSES, OUTPUT_CLASSES, node_id
-from engine.formats.comfyui.reader import PARAMETER_INPUTS
+from engine.formats.comfyui.places import node_id
+from engine.formats.comfyui.table import OUTPUT_CLASSES, ROWS
+from engine.formats.comfyui.flat import PARAMETER_INPUTS
 from server.job import Stage
 
 Nodes = Mapping[str, Any]
@@ -98,7 +99,7 @@ class Course:
 
     def _sources(self, id: str) -> Iterator[str]:
         node = self.nodes[id]
-        for name in NODE_CLASSES[node["class_type"]].links:
+        for name in ROWS[node["class_type"]].links:
             link = _inputs(node).get(name)
             source = node_id(link[0]) if isinstance(link, list) and link else None
             if source is not None and source in self.nodes:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.formats.comfyui import request_from_workflow
-from engine.formats.comfyui.nodes import NODE_CLASSES, OUTPUT_CLASSES, place
+from engine.formats.comfyui.places import place
+from engine.formats.comfyui.table import OUTPUT_CLASSES, ROWS
 from server.dialects.comfyui.bodies import flag, id_list
 from server.dialects.comfyui.errors import PromptRefused, invalid_prompt, missing_node
 from server.dialects.comfyui.graph import Nodes, output_nodes, without_outputs
@@ -107,7 +108,7 @@ def _nodes(graph: object) -> dict[str, Any]:
             raise invalid_prompt(f"node {id[:60]!r} has no class_type", node_id=id[:60])
         if not isinstance(node.get("inputs", {}), dict):
             raise invalid_prompt(f"{place(id, node['class_type'])}: inputs must be an object", node_id=id[:60])
-        if node["class_type"] not in NODE_CLASSES:
+        if node["class_type"] not in ROWS:
             raise missing_node(id, node)
     return graph
 

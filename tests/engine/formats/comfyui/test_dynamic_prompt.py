@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadRequest
 from engine.formats.comfyui import request_from_workflow
-from engine.formats.comfyui.dynamic_prompt import escape, expand
+from engine.formats.comfyui.editing.dynamic_prompt import escape, expand
 from engine.request import GenerationRequest
 from tests.graphs import (
     SHIPPED,

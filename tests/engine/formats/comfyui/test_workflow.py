@@ -16,7 +16,7 @@ from hypothesis import given
 
 from engine.errors import BadRequest
 from engine.formats.comfyui import api_workflow, editor_workflow, read_workflow, request_from_workflow
-from engine.formats.comfyui.reader import PARAMETER_INPUTS
+from engine.formats.comfyui.flat import PARAMETER_INPUTS
 from engine.request import MAX_SEED, GenerationRequest
 from tests.graphs import (
     FILE,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.formats.comfyui import request_from_workflow
-from engine.formats.comfyui.reader import PARAMETER_INPUTS
+from engine.formats.comfyui.flat import PARAMETER_INPUTS
 from server.dialects.comfyui.stream import Stream
 from tests.server.dialects.comfyui.client import graph_of
 from tests.server.dialects.comfyui.jobs import course, job_of, picture, progress

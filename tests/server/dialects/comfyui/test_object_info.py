@@ -7,7 +7,7 @@ import pytest
 from engine import BadRequest, GenerationRequest
 from engine.formats.comfyui import request_from_workflow
 from engine.formats.comfyui.nodes import NODE_CLASSES, OUTPUT_CLASSES
-from engine.formats.comfyui.reader import PARAMETER_INPUTS
+from engine.formats.comfyui.flat import PARAMETER_INPUTS
 from server.dialects.comfyui import object_info
 from tests.server.dialects.comfyui.client import graph_of
 

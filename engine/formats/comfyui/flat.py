@@ -1,0 +1,160 @@
+"""Workflows ⇄ ``GenerationRequest``, and the graph of a request: ComfyUI's default workflow with other values.
+
+Knows no forms of graphs, no tensors and no models folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from engine.errors import BadRequest
+from engine.formats.comfyui.forms import read_workflow
+from engine.formats.comfyui.editing.layout import editor_of
+from engine.formats.comfyui.places import place
+from engine.formats.comfyui.writer import place_of, write_workflow
+from engine.request import GenerationRequest
+from engine.workflow.from_request import workflow_of
+from engine.workflow.latents import EmptyLatents
+from engine.workflow.models import LOWEST_LAYER, Checkpoint, LastLayer, Vae
+from engine.workflow.node import Node
+from engine.workflow.pictures import Decode
+from engine.workflow.sampling import CfgGuider, RandomNoise, Sample, ScheduledSigmas
+from engine.workflow.text import EncodeText
+from engine.workflow.workflow import Workflow
+
+PARAMETER_INPUTS: Mapping[str, tuple[str, str]] = {
+    "prompt": ("positive", "text"),
+    "negative_prompt": ("negative", "text"),
+    "width": ("latent", "width"),
+    "height": ("latent", "height"),
+    "batch_size": ("latent", "batch_size"),
+    "steps": ("sampler", "steps"),
+    "cfg_scale": ("sampler", "cfg"),
+    "sampler": ("sampler", "sampler_name"),
+    "scheduler": ("sampler", "scheduler"),
+    "seed": ("sampler", "seed"),
+    "denoise": ("sampler", "denoise"),
+    "clip_skip": ("layer", "stop_at_clip_layer"),
+    "model": ("loader", "ckpt_name"),
+}
+"""Each parameter → the part that its node plays in a request's graph, and its input there."""
+
+_FLAT = "nothing else is a plain request, which is one KSampler from empty latents by one checkpoint"
+
+N = TypeVar("N", bound=Node)
+
+
+def request_from_workflow(graph: object) -> GenerationRequest:
+    """Return the request that a ComfyUI graph stands for: ``request_of(read_workflow(graph))``.
+
+    ``model`` is the loader's ``ckpt_name`` as it stands: a file's name in the models folder.
+    """
+    return request_of(read_workflow(graph))
+
+
+def request_of(workflow: Workflow) -> GenerationRequest:
+    """Return the request that ``workflow`` stands for.
+
+    Raises ``BadRequest``, naming the place, where the workflow is more than a request can say, or has a value that a
+    request does not take.
+    """
+    return _Flat(workflow).request()
+
+
+def api_workflow(request: GenerationRequest, *, checkpoint_file: str) -> dict[str, Any]:
+    """Return the graph in API form that makes ComfyUI compute ``request``: its default workflow, with these values.
+
+    ``checkpoint_file`` is the file's name in the models folder, which a request's ``model`` may leave out or shorten;
+    reading the graph again gives ``request`` with ``model=checkpoint_file``. Raises ``BadRequest`` for a request
+    without a seed, and for a ``clip_skip`` that ComfyUI does not take.
+    """
+    if -request.clip_skip < LOWEST_LAYER:
+        raise BadRequest("clip_skip", request.clip_skip, f"at most {-LOWEST_LAYER}, as in ComfyUI")
+    graph = write_workflow(workflow_of(dataclasses.replace(request, model=checkpoint_file)))
+    return dict(sorted(graph.items(), key=lambda entry: int(entry[0])))
+
+
+def editor_workflow(request: GenerationRequest, *, checkpoint_file: str) -> dict[str, Any]:
+    """Return the same graph in editor form: what opens when a picture is dropped on the ComfyUI editor.
+
+    The editor, being JavaScript, rounds a seed above 2^53; the API form and this engine do not. Raises as
+    ``api_workflow`` does.
+    """
+    return editor_of(api_workflow(request, checkpoint_file=checkpoint_file))
+
+
+class _Flat:
+    """A workflow that is taken for a request, part by part."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        self._workflow = workflow
+
+    def request(self) -> GenerationRequest:
+        decode = self._decode()
+        sample = self._part(decode, "latents", Sample, "KSampler")
+        guider = self._part(sample, "guider", CfgGuider, "CFGGuider")
+        sigmas = self._part(sample, "sigmas", ScheduledSigmas, "KSampler's schedule")
+        noise = self._part(sample, "noise", RandomNoise, "RandomNoise")
+        empty = self._part(sample, "latents", EmptyLatents, "EmptyLatentImage")
+        checkpoint = self._part(guider, "model", Checkpoint, "CheckpointLoaderSimple")
+        prompts = [self._part(guider, name, EncodeText, "CLIPTextEncode") for name in ("positive", "negative")]
+        self._same_checkpoint(checkpoint, decode, "vae", decode.vae)
+        layers = [self._layer(checkpoint, prompt) for prompt in prompts]
+        sampler = sample.sampler
+        if sampler.options:
+            raise BadRequest(self._place(sampler, "options"), sampler.options, f"a sampler without options; {_FLAT}")
+        if (sigmas.sampler, sigmas.model) != (sampler.name, checkpoint):
+            raise BadRequest(self._place(sample, "sigmas"), sigmas.sampler, f"a schedule for {sampler.name}; {_FLAT}")
+        if layers[0] != layers[1]:
+            raise BadRequest(self._layer_place(prompts[1]), layers[1], f"{layers[0]}, the layer of the other prompt; {_FLAT}")
+        nodes = {"sampler": (sampler, "name"), "seed": (noise, "seed"), "model": (checkpoint, "name")}
+        nodes |= {"prompt": (prompts[0], "text"), "negative_prompt": (prompts[1], "text")}
+        nodes |= {name: (empty, name) for name in ("width", "height", "batch_size")}
+        nodes |= {name: (sigmas, name) for name in ("steps", "scheduler", "denoise")}
+        nodes |= {"cfg_scale": (guider, "cfg_scale")}
+        values = {name: getattr(node, field) for name, (node, field) in nodes.items()}
+        try:
+            return GenerationRequest(**values, clip_skip=-layers[0])
+        except BadRequest as error:
+            raise BadRequest(self._place(*nodes[error.field]), error.value, error.allowed) from None
+
+    def _decode(self) -> Decode:
+        ends = list(self._workflow.outputs.values())
+        for end in ends[1:]:
+            if end.pictures != ends[0].pictures:
+                raise BadRequest(self._place(end, "pictures"), "a second picture", f"one picture, or batch; {_FLAT}")
+        return self._part(ends[0], "pictures", Decode, "VAEDecode")
+
+    def _part(self, node: Node, field: str, kind: type[N], wanted: str) -> N:
+        found = getattr(node, field)
+        if not isinstance(found, kind):
+            raise BadRequest(self._place(node, field), self._described(found), f"{wanted}; {_FLAT}")
+        return found
+
+    def _layer(self, checkpoint: Checkpoint, prompt: EncodeText) -> int:
+        """A prompt's text encoder layer, -1 the last; the setter next to the prompt counts."""
+        node: Node = prompt
+        clip = prompt.clip
+        while isinstance(clip, LastLayer):
+            node, clip = clip, clip.clip
+        self._same_checkpoint(checkpoint, node, "clip", clip)
+        return prompt.clip.layer if isinstance(prompt.clip, LastLayer) else -1
+
+    def _layer_place(self, prompt: EncodeText) -> str:
+        is_set = isinstance(prompt.clip, LastLayer)
+        return self._place(prompt.clip, "layer") if is_set else self._place(prompt, "clip")
+
+    def _same_checkpoint(self, checkpoint: Checkpoint, node: Node, field: str, other: Vae | Node) -> None:
+        if other != checkpoint:
+            name = other.name if isinstance(other, Checkpoint) else self._described(other)
+            raise BadRequest(self._place(node, field), name, f"the sampler's checkpoint, {checkpoint.name}; {_FLAT}")
+
+    def _place(self, node: Node, field: str) -> str:
+        return place_of(self._workflow, node, field)
+
+    def _described(self, node: Node) -> str:
+        identity = self._workflow.ids.get(node)
+        entry = (self._workflow.graph or {}).get(identity or "")
+        return place(identity, str(entry["class_type"])) if identity and isinstance(entry, dict) else type(node).__name__
