@@ -240,14 +240,14 @@ class Noise(Node):
 class RandomNoise(Noise):
     """Unit noise drawn from a seed."""
 
-    seed: int = parameter(0, Seed(), "0 to 2^64-1")
+    seed: int = parameter(0, Seed(optional=False), "0 to 2^64-1")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class NoNoise(Noise):
     """No noise at the start. Samplers that draw noise at their steps draw it from the seed."""
 
-    seed: int = parameter(0, Seed(), "0 to 2^64-1")
+    seed: int = parameter(0, Seed(optional=False), "0 to 2^64-1")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -70,7 +70,7 @@ class Workflow:
         """``error``, which is about a node, with the node's place in the graph for its field."""
         if error.node is None or self.graph is None:
             return error
-        from engine.formats.comfyui import place_of  # type: ignore[attr-defined]
+        from engine.formats.comfyui import place_of
 
         return BadRequest(place_of(self, error.node, error.field), error.value, error.allowed, node=error.node)
 
@@ -83,11 +83,11 @@ class Workflow:
         """
         from engine.formats.comfyui import read_workflow
 
-        return read_workflow(graph)  # type: ignore
+        return read_workflow(graph)
 
     def to_comfyui(self) -> dict[str, Any]:
         """The graph in API form: the one it was read from, else one written for it. Seeds are whole numbers."""
-        from engine.formats.comfyui import write_workflow  # type: ignore[attr-defined]
+        from engine.formats.comfyui import write_workflow
 
         return dict(self.graph) if self.graph is not None else write_workflow(self)
 

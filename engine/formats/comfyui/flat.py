@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from engine.errors import BadRequest
-from engine.formats.comfyui.forms import read_workflow
 from engine.formats.comfyui.editing.layout import editor_of
+from engine.formats.comfyui.forms import read_workflow
 from engine.formats.comfyui.places import place
 from engine.formats.comfyui.writer import place_of, write_workflow
 from engine.request import GenerationRequest
@@ -108,7 +108,9 @@ class _Flat:
         if (sigmas.sampler, sigmas.model) != (sampler.name, checkpoint):
             raise BadRequest(self._place(sample, "sigmas"), sigmas.sampler, f"a schedule for {sampler.name}; {_FLAT}")
         if layers[0] != layers[1]:
-            raise BadRequest(self._layer_place(prompts[1]), layers[1], f"{layers[0]}, the layer of the other prompt; {_FLAT}")
+            raise BadRequest(
+                self._layer_place(prompts[1]), layers[1], f"{layers[0]}, the layer of the other prompt; {_FLAT}"
+            )
         nodes = {"sampler": (sampler, "name"), "seed": (noise, "seed"), "model": (checkpoint, "name")}
         nodes |= {"prompt": (prompts[0], "text"), "negative_prompt": (prompts[1], "text")}
         nodes |= {name: (empty, name) for name in ("width", "height", "batch_size")}
@@ -157,4 +159,6 @@ class _Flat:
     def _described(self, node: Node) -> str:
         identity = self._workflow.ids.get(node)
         entry = (self._workflow.graph or {}).get(identity or "")
-        return place(identity, str(entry["class_type"])) if identity and isinstance(entry, dict) else type(node).__name__
+        return (
+            place(identity, str(entry["class_type"])) if identity and isinstance(entry, dict) else type(node).__name__
+        )

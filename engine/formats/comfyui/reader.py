@@ -132,7 +132,7 @@ class _Reader:
         """Raise ``BadRequest`` for an output of another type, before anything behind it is looked at."""
         types = source.row.output_types
         kind = types[link.slot] if link.slot < len(types) else "none"
-        if kind == "none" or ANY not in (kind, link.input.type) and kind != link.input.type:
+        if kind == "none" or (ANY not in (kind, link.input.type) and kind != link.input.type):
             allowed = f"{'any' if link.input.type == ANY else f'a {link.input.type}'} output"
             raise BadRequest(found.place(link.input.name), f"output {link.slot} of {source.place()}: {kind}", allowed)
 

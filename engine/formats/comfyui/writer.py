@@ -1,4 +1,7 @@
-"""A workflow → the ComfyUI graph in API form that makes it, by the table of classes. Knows nothing of the editor form."""
+"""A workflow → the ComfyUI graph in API form that makes it, by the table of classes.
+
+Knows nothing of the editor form.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,16 @@ from typing import Any, NamedTuple
 from engine.errors import BadRequest
 from engine.formats.comfyui.places import place
 from engine.formats.comfyui.table import ROWS, Row
-from engine.formats.comfyui.table.templates import Choice, Made, Template
+from engine.formats.comfyui.table.templates import Made, Template
 from engine.workflow.node import Node
 from engine.workflow.workflow import Workflow
-
 
 _EXACT = 2**53
 """From here on not every whole number is a float."""
 
 
 def write_workflow(workflow: Workflow) -> dict[str, Any]:
-    """Return the graph in API form that ``read_workflow`` reads as ``workflow``, each node behind those it is linked to.
+    """Return the graph in API form that ``read_workflow`` reads as ``workflow``, its nodes in the order they run in.
 
     The ids are those of ``workflow.places`` and ``workflow.outputs`` where they have some. What ComfyUI makes with one
     node is written as one, and whole numbers without a point; seeds are whole numbers.

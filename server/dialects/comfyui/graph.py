@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from engine.formats.comfyui.flat import PARAMETER_INPUTS
 from engine.formats.comfyui.places import node_id
 from engine.formats.comfyui.table import OUTPUT_CLASSES, ROWS
-from engine.formats.comfyui.flat import PARAMETER_INPUTS
 from server.job import Stage
 
 Nodes = Mapping[str, Any]

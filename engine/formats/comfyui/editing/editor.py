@@ -128,7 +128,12 @@ def _widget_values(node: EditorNode) -> dict[str, object]:
     if isinstance(values, dict):
         return {str(name): value for name, value in values.items() if name != CONTROL}
     for known in (names, tuple(name for name in names if name != CONTROL)):
-        missing = known[len(values) :] if isinstance(values, list) and len(values) <= len(known) else None
-        if missing is not None and all(name != CONTROL and ROWS[node.type].inputs[name].may_be_absent for name in missing):
+        if isinstance(values, list) and _fit(node, known, len(values)):
             return {name: value for name, value in zip(known, values, strict=False) if name != CONTROL}
     raise BadRequest(node.place("widgets_values"), values, f"the values of {', '.join(names) or 'no widgets'}")
+
+
+def _fit(node: EditorNode, names: tuple[str, ...], count: int) -> bool:
+    """Whether so many values are those of the widgets ``names``; the last may be left out if a graph may lack them."""
+    known = ROWS[node.type].inputs
+    return count <= len(names) and all(name != CONTROL and known[name].may_be_absent for name in names[count:])

@@ -30,10 +30,9 @@ def expand_group(flat: EditorGraph, node: EditorNode, group: Mapping[str, Any]) 
 
     Raises ``BadRequest`` where the node's values do not fit the nodes inside.
     """
-    inner = _inner(node, group)
+    inner = _with_values(node, _inner(node, group))
     wires = list(_wires(group, len(inner)))
-    inner = _with_inputs(node, _with_wires(flat, node, inner, wires))
-    for each in _with_values(node, inner):
+    for each in _with_inputs(node, _with_wires(flat, node, inner, wires)):
         flat.nodes[each.id] = each
     shown = 0
     outside = {(entry[0], entry[1]) for entry in _lists(group, "external", 2)}
@@ -66,9 +65,7 @@ def _wires(group: Mapping[str, Any], count: int) -> Iterator[_Wire]:
             yield _Wire(*(value or 0 for value in wire))
 
 
-def _with_wires(
-    flat: EditorGraph, node: EditorNode, inner: list[EditorNode], wires: list[_Wire]
-) -> list[EditorNode]:
+def _with_wires(flat: EditorGraph, node: EditorNode, inner: list[EditorNode], wires: list[_Wire]) -> list[EditorNode]:
     """The nodes with the links inside the group, and no others."""
     inputs = [[linked(slot, None) for slot in each.inputs] for each in inner]
     for number, wire in enumerate(wires):
@@ -89,10 +86,8 @@ def _with_inputs(node: EditorNode, inner: list[EditorNode]) -> list[EditorNode]:
     for each in inner:
         inputs = []
         for slot in each.inputs:
-            if slot.link is None and not slot.is_widget:
-                outer = next(plain, None)
-                slot = linked(slot, outer.link if outer is not None else None)
-            inputs.append(slot)
+            outer = next(plain, None) if slot.link is None and not slot.is_widget else None
+            inputs.append(slot if outer is None else linked(slot, outer.link))
         for name in _widgets(each):
             outer_name = f"{each.type} {name}" if name in seen else name
             seen.add(name)
@@ -109,8 +104,8 @@ def _with_values(node: EditorNode, inner: list[EditorNode]) -> list[EditorNode]:
         return inner
     shown = [_shown_widgets(each) for each in inner]
     if sum(map(len, shown)) != len(node.widgets):
-        names = ", ".join(name for each in shown for name in each)
-        raise BadRequest(node.place("widgets_values"), node.widgets, f"the values of {names or 'no widgets'}")
+        all_names = ", ".join(name for each in shown for name in each)
+        raise BadRequest(node.place("widgets_values"), node.widgets, f"the values of {all_names or 'no widgets'}")
     values = iter(node.widgets)
     found = []
     for each, names in zip(inner, shown, strict=True):
@@ -141,4 +136,6 @@ def _shown_widgets(node: EditorNode) -> list[str]:
 def _lists(group: Mapping[str, Any], key: str, least: int) -> list[list[Any]]:
     entries = group.get(key)
     found = [each for each in entries if isinstance(each, list)] if isinstance(entries, list) else []
-    return [each for each in found if len(each) >= least and node_id(each[0]) is not None and node_id(each[1]) is not None]
+    return [
+        each for each in found if len(each) >= least and node_id(each[0]) is not None and node_id(each[1]) is not None
+    ]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.formats.comfyui.editing.dynamic_prompt import escape
-from engine.formats.comfyui.places import node_id
+from engine.formats.comfyui.places import node_id, slot_index
 from engine.formats.comfyui.table import CONTROL, ROWS, Input
 
 _DEFAULT: Mapping[tuple[str, str], tuple[tuple[int, int], tuple[int, int]]] = {
@@ -32,10 +32,10 @@ _WIDTH = 315
 
 
 def editor_of(api: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the editor form of a graph in API form that ``read_workflow`` reads; nodes of unknown classes are left out.
+    """Return the editor form of a graph in API form that ``read_workflow`` reads.
 
-    Prompts are escaped, so that the editor sends them as they are, and the control of each seed is "fixed". Ids that
-    are no numbers are replaced, for the editor knows nodes by numbers.
+    Nodes of unknown classes are left out. Prompts are escaped, so that the editor sends them as they are, and the
+    control of each seed is "fixed". Ids that are no numbers are replaced, for the editor knows nodes by numbers.
     """
     graph = {id: node for id, node in api.items() if isinstance(node, Mapping) and node.get("class_type") in ROWS}
     columns = _columns(graph)
@@ -72,10 +72,12 @@ def _linked(graph: Mapping[str, Any], id: str) -> Iterator[tuple[Input, str, int
     inputs = graph[id].get("inputs", {})
     for name, known in ROWS[graph[id]["class_type"]].inputs.items():
         value = inputs.get(name)
-        if isinstance(value, list | tuple) and len(value) == 2:
-            origin = node_id(value[0])
-            if origin in graph and value[1] < len(ROWS[graph[origin]["class_type"]].outputs):
-                yield known, origin, value[1]
+        origin, output = value if isinstance(value, list | tuple) and len(value) == 2 else (None, None)
+        source, slot = node_id(origin), slot_index(output)
+        if source is None or slot is None or source not in graph:
+            continue
+        if slot < len(ROWS[graph[source]["class_type"]].outputs):
+            yield known, source, slot
 
 
 def _columns(graph: Mapping[str, Any]) -> dict[str, int]:

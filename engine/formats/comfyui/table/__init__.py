@@ -1,6 +1,6 @@
 """The table of ComfyUI's classes: reading, writing, checking and ``/object_info`` are all made from it.
 
-A new node of a workflow is a dataclass in ``engine.workflow``, a function in ``engine.running.functions``, and a row here.
+A new node is a dataclass in ``engine.workflow``, a function in ``engine.running.functions``, and a row here.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Input:
         return self.kind is None
 
     def read(self, place: str, value: object) -> Any:
-        """Return a value of the API form, checked; ``place`` is the field of the ``BadRequest`` for what is not allowed.
+        """Return a value of the API form, checked. Raises ``BadRequest``, with ``place`` as its field.
 
         As in ComfyUI, numbers may be text, and sizes are rounded down to whole steps.
         """
@@ -107,9 +107,8 @@ class Input:
             return number - number % kind.multiple
         return kind.read(place, value)
 
-
     def checked(self, value: object) -> Any:
-        """Return a node or a value that a graph is to be written with. Raises ``BadRequest`` for what ``read`` refuses."""
+        """Return a node or a value to write into a graph. Raises ``BadRequest`` for what ``read`` refuses."""
         return value if self.kind is None else self.read(self.name, value)
 
 
@@ -242,7 +241,7 @@ def _input(other: Other, use: Mapping[str, Any]) -> Input:
     return Input(
         name=other.name,
         type=next(name for kind, name in _VALUE_TYPES.items() if isinstance(declared, kind)),
-        kind=Seed(optional=False) if seed else declared,
+        kind=declared,
         default=use.get("default", REQUIRED) if other.default is None else other.default,
         help=help_text,
         optional=other.optional,

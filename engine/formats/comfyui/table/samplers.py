@@ -51,10 +51,15 @@ class _Never(Flag):
         return False
 
 
-_SIMPLE = Other("simple_order_2", kind=_Never(), default=False, help="another second order, not available", lenient=True)
+_SIMPLE = Other(
+    "simple_order_2", kind=_Never(), default=False, help="another second order, not available", lenient=True
+)
 _SOLVER = OneOf(("midpoint", "heun"))
 _DEVICE = Other(
-    "noise_device", kind=OneOf(("gpu", "cpu")), default="gpu", help="which of the sampler's two names is meant; one noise"
+    "noise_device",
+    kind=OneOf(("gpu", "cpu")),
+    default="gpu",
+    help="which of the sampler's two names is meant; one noise",
 )
 
 _Kinds = dict[str, Number | WholeNumber | OneOf | Flag]
@@ -89,7 +94,7 @@ def _sampler(class_type: str, sampler: str, kinds: _Kinds, *, device: bool = Fal
     )
 
 
-_PID: _Kinds = {name: _AMOUNT for name in ("rtol", "atol", "h_init", "pcoeff", "icoeff", "dcoeff", "accept_safety")}
+_PID: _Kinds = dict.fromkeys(("rtol", "atol", "h_init", "pcoeff", "icoeff", "dcoeff", "accept_safety"), _AMOUNT)
 _SHARE = Number(0, 1)
 _SA_SOLVER: _Kinds = {
     "eta": Number(0, 10),
@@ -132,7 +137,11 @@ ROWS = (
         "SamplerSASolver",
         _CATEGORY,
         "Chooses the sampler sa_solver with options.",
-        inputs=(Other("model", type="MODEL", help="ignored: all models here have the same levels"), *_inputs("sa_solver", _SA_SOLVER), _SIMPLE),
+        inputs=(
+            Other("model", type="MODEL", help="ignored: all models here have the same levels"),
+            *_inputs("sa_solver", _SA_SOLVER),
+            _SIMPLE,
+        ),
         outputs=(
             output("SAMPLER", made(Sampler, name=Always("sa_solver"), options=Options("sa_solver", tuple(_SA_SOLVER)))),
         ),
@@ -145,7 +154,9 @@ ROWS = (
         "Chooses a sampler with options, as JSON.",
         inputs=(
             "sampler_name",
-            Other("options", kind=Text(), default="[]", help='the options that differ from the defaults: [["eta", 0.5]]'),
+            Other(
+                "options", kind=Text(), default="[]", help='the options that differ from the defaults: [["eta", 0.5]]'
+            ),
         ),
         outputs=(output("SAMPLER", made(Sampler, name="sampler_name", options=Pairs("options"))),),
         ours=True,

@@ -29,9 +29,7 @@ def _noise(enabled: object, disabled: object) -> Choice:
 
 
 def _sample(sigmas: Template | str, noise: Template | str, *, sampler: Template | str, guider: Template | str) -> Made:
-    return made(
-        nodes.Sample, guider=guider, sampler=sampler, sigmas=sigmas, noise=noise, latents="latent_image"
-    )
+    return made(nodes.Sample, guider=guider, sampler=sampler, sigmas=sigmas, noise=noise, latents="latent_image")
 
 
 _GUIDER = made(nodes.CfgGuider, model="model", positive="positive", negative="negative", cfg_scale="cfg")
@@ -60,9 +58,7 @@ ROWS = (
         outputs=(
             output(
                 "LATENT",
-                _sample(
-                    _schedule("denoise"), made(nodes.RandomNoise, seed="seed"), sampler=_SAMPLER, guider=_GUIDER
-                ),
+                _sample(_schedule("denoise"), made(nodes.RandomNoise, seed="seed"), sampler=_SAMPLER, guider=_GUIDER),
             ),
         ),
     ),

@@ -41,7 +41,7 @@ class Template(ABC):
         return iter(())
 
     def input_of(self, value: Any, node: Node, field: str) -> str | None:
-        """Return the input that ``field`` of ``node`` came from; ``node`` may be a part of ``value``. None: from none."""
+        """Return the input that ``field`` of ``node``, which may be a part of ``value``, came from; None: from none."""
         return None
 
 
@@ -167,7 +167,7 @@ class Options(Template):
         for name in self.inputs:
             if found.setdefault(name, _ABSENT) is _ABSENT:
                 found[name] = options.get(name, SAMPLERS[self.sampler].options[name])
-        return self.make(found) == value
+        return bool(self.make(found) == value)
 
     def names(self) -> Iterator[str]:
         yield from self.inputs
@@ -202,4 +202,9 @@ def made(node: type[Node], **fields: Template | str) -> Made:
 
 
 def _is_pair(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int | float | str)
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and isinstance(value[1], int | float | str)
+    )

@@ -15,7 +15,9 @@ def _primitive(class_type: str, display_name: str, kind: Kind, type: str, defaul
         "value", kind=kind, default=default, help="the value", hints=hints, control=isinstance(kind, WholeNumber)
     )
     description = f"Hands one {type} to other nodes."
-    return row(class_type, display_name, "utils/primitive", description, inputs=(value,), outputs=(output(type, "value"),))
+    return row(
+        class_type, display_name, "utils/primitive", description, inputs=(value,), outputs=(output(type, "value"),)
+    )
 
 
 ROWS = (

@@ -15,7 +15,13 @@ import pytest
 from hypothesis import given
 
 from engine.errors import BadRequest
-from engine.formats.comfyui import api_workflow, editor_workflow, read_workflow, request_from_workflow
+from engine.formats.comfyui import (
+    api_workflow,
+    editor_workflow,
+    request_from_workflow,
+    request_of,
+    workflow_of_file,
+)
 from engine.formats.comfyui.flat import PARAMETER_INPUTS
 from engine.request import MAX_SEED, GenerationRequest
 from tests.graphs import (
@@ -35,7 +41,7 @@ from tests.graphs import (
 @pytest.mark.parametrize("name", ["awpainting_api.json", "awpainting_ui.json"])
 def test_the_shipped_files_are_the_default_request(name: str) -> None:
     assert request_from_workflow(shipped(name)) == SHIPPED
-    assert read_workflow(FOLDER / name) == SHIPPED
+    assert request_of(workflow_of_file(FOLDER / name)) == SHIPPED
 
 
 def test_the_default_request_is_written_as_the_shipped_files() -> None:
@@ -98,6 +104,11 @@ def test_a_workflow_needs_no_torch() -> None:
         ("3", "seed", str(MAX_SEED), "seed", MAX_SEED),
         ("3", "cfg", "7.5", "cfg_scale", 7.5),
         ("5", "width", "768", "width", 768),
+        ("5", "width", 775, "width", 768),
+        ("3", "denoise", "1", "denoise", 1.0),
+        ("3", "eta", 0.5, "steps", 20),
+        ("3", "preview_method", ["404", 1], "steps", 20),
+        ("3", "sampler_name", "dpmpp_2m_sde_gpu", "sampler", "dpmpp_2m_sde_gpu"),
         ("3", "seed", 0, "seed", 0),
         ("6", "text", "", "prompt", ""),
         ("4", "ckpt_name", "folder/other.ckpt", "model", "folder/other.ckpt"),
@@ -189,16 +200,15 @@ def put(node: str, value: object) -> Callable[[Any], None]:
         (change("3", "seed", None), f"{K} seed", "from 0"),
         (change("3", "seed", MAX_SEED + 1), f"{K} seed", str(MAX_SEED)),
         (change("3", "denoise", 0), f"{K} denoise", "above 0"),
-        (change("3", "sampler_name", "dpmpp_2m_sde_gpu"), f"{K} sampler_name", "nearest: dpmpp_2m_sde"),
+        (change("3", "sampler_name", "dpmpp_2m_sdx"), f"{K} sampler_name", "nearest: dpmpp_2m_sde"),
         (change("3", "scheduler", 7), f"{K} scheduler", "karras"),
-        (change("3", "eta", 0.5), f"{K} eta", "no such input"),
-        (change("3", "seed", ["12", 0]), f"{K} seed", "other nodes"),
-        (change("6", "text", ["12", 0]), "workflow node 6 (CLIPTextEncode) text", "other nodes"),
-        (change("6", "text", []), "workflow node 6 (CLIPTextEncode) text", "other nodes"),
+        (change("3", "seed", ["12", 0]), f"{K} seed", "node 12"),
+        (change("6", "text", ["12", 0]), "workflow node 6 (CLIPTextEncode) text", "node 12"),
+        (change("6", "text", []), "workflow node 6 (CLIPTextEncode) text", "a link to a STRING output"),
         (change("6", "text", ["5", 0]), "workflow node 6 (CLIPTextEncode) text", "node 5 (EmptyLatentImage)"),
         (change("6", "text", 5), "workflow node 6 (CLIPTextEncode) text", "text"),
         (change("6", "text", "\ud800"), "workflow node 6 (CLIPTextEncode) text", "surrogate"),
-        (change("5", "width", 513), "workflow node 5 (EmptyLatentImage) width", "multiple of 8"),
+        (change("5", "width", 15), "workflow node 5 (EmptyLatentImage) width", "from 16 to 16384"),
         (change("4", "ckpt_name", None), "workflow node 4 (CheckpointLoaderSimple) ckpt_name", "name"),
         (change("3", "positive", ["4", 0]), f"{K} positive", "MODEL"),
         (change("3", "model", ["4", 1]), f"{K} model", "CLIP"),
@@ -208,7 +218,7 @@ def put(node: str, value: object) -> Callable[[Any], None]:
         (change("3", "model", "4"), f"{K} model", "a link to a MODEL output"),
         (change("3", "model", [["4"], 0]), f"{K} model", "a link to a MODEL output"),
         (change("3", "model", ["404", 0]), f"{K} model", "node 404"),
-        (change("3", "latent_image", ["3", 0]), f"{K} latent_image", "EmptyLatentImage"),
+        (change("3", "latent_image", ["3", 0]), f"{K} latent_image", "circle"),
         (change("8", "samples", ["5", 0]), "workflow node 8 (VAEDecode) samples", "KSampler"),
         (drop("3", "inputs", "model"), f"{K} model", "a link to a MODEL output"),
         (drop("3", "inputs", "steps"), f"{K} steps", "a value"),
@@ -216,8 +226,8 @@ def put(node: str, value: object) -> Callable[[Any], None]:
         (drop("9", "inputs", "images"), "workflow node 9 (SaveImage) images", "IMAGE"),
         (drop("3"), "workflow node 8 (VAEDecode) samples", "node 3"),
         (drop("9"), "workflow", "SaveImage or PreviewImage"),
-        (put("5", {"class_type": "VAEEncode", "inputs": {}}), "workflow node 5 (VAEEncode)", "CheckpointLoaderSimple"),
-        (put("5", {"class_type": 5}), "workflow node 5", "CheckpointLoaderSimple"),
+        (put("5", {"class_type": "VAEEncod", "inputs": {}}), "workflow node 5 (VAEEncod)", "nearest: VAEDecode"),
+        (put("5", {"class_type": 5}), "workflow node 5", "classes"),
         (
             put("5", {"class_type": "EmptyLatentImage", "inputs": 5}),
             "workflow node 5 (EmptyLatentImage) inputs",
@@ -227,7 +237,7 @@ def put(node: str, value: object) -> Callable[[Any], None]:
         (
             put("12", {"class_type": "PreviewImage", "inputs": {"images": ["13", 0]}}),
             "workflow node 12 (PreviewImage) images",
-            "one picture",
+            "node 13",
         ),
     ],
 )
@@ -261,6 +271,10 @@ def test_two_pictures_are_refused() -> None:
     graph = api()
     graph["18"], graph["19"] = copy.deepcopy(graph["8"]), copy.deepcopy(graph["9"])
     graph["19"]["inputs"]["images"] = ["18", 0]
+    assert request_from_workflow(graph) == SHIPPED  # the same picture, twice
+    graph["17"] = copy.deepcopy(graph["3"])
+    graph["17"]["inputs"]["seed"] = 5
+    graph["18"]["inputs"]["samples"] = ["17", 0]
     refused(graph, "workflow node 19 (SaveImage) images", "one picture")
 
 
@@ -305,5 +319,5 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     for path in (tmp_path / "none.json", tmp_path, tmp_path / "broken.json", "a\0b"):
         with pytest.raises(BadRequest) as caught:
-            read_workflow(path)
+            workflow_of_file(path)
         assert caught.value.field == "workflow"

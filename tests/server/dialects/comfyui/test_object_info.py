@@ -1,17 +1,11 @@
-"""Node signatures: what the engine's nodes take, within the server's limits."""
+"""Node signatures: what the engine's table has, within the server's limits and with its files."""
 
 from __future__ import annotations
 
-import pytest
-
-from engine import BadRequest, GenerationRequest
-from engine.formats.comfyui import request_from_workflow
-from engine.formats.comfyui.nodes import NODE_CLASSES, OUTPUT_CLASSES
-from engine.formats.comfyui.flat import PARAMETER_INPUTS
+from engine.formats.comfyui.table import ROWS
 from server.dialects.comfyui import object_info
-from tests.server.dialects.comfyui.client import graph_of
 
-OFFER = object_info.Offer(models=["m"], most={"steps": 30, "width": 10**6})
+OFFER = object_info.Offer(files={"checkpoints": ["m"]}, most={"steps": 30, "width": 10**6})
 
 
 def test_the_ranges_end_where_the_servers_limits_do() -> None:
@@ -21,34 +15,26 @@ def test_the_ranges_end_where_the_servers_limits_do() -> None:
         return int(config[1]["max"])
 
     assert (most("KSampler", "steps"), most("EmptyLatentImage", "width")) == (30, 16384)
+    assert object_info.input_config("KSampler", "nope", OFFER) is None
+    assert object_info.input_config("Nope", "steps", OFFER) is None
 
 
 def test_the_signatures_are_those_of_the_engines_nodes() -> None:
-    for name, known in NODE_CLASSES.items():
+    for name, row in ROWS.items():
         info = object_info.node(name, OFFER)
+        if row.is_virtual:
+            assert info is None
+            continue
         assert info is not None
         required = info["input"]["required"]
-        assert sorted(required) == sorted(known.inputs) == sorted(info["input_order"]["required"])
-        assert tuple(info["output"]) == known.outputs
-        assert info["output_node"] == (name in OUTPUT_CLASSES)
-        assert {each: required[each][0] for each in known.links} == dict(known.links)
+        assert list(required) == list(row.inputs) == info["input_order"]["required"]
+        assert tuple(info["output"]) == row.output_types
+        assert info["output_node"] == row.is_output
+        assert {each: required[each][0] for each in row.links} == dict(row.links)
     assert object_info.node("Nope", OFFER) is None
 
 
-@pytest.mark.parametrize(("parameter", "input"), [(name, at[1]) for name, at in PARAMETER_INPUTS.items()])
-def test_the_ranges_are_those_of_the_engine(parameter: str, input: str) -> None:
-    if input in ("sampler_name", "scheduler", "ckpt_name", "text"):
-        return
-    limits = object_info.RANGES[input][1]
-    step = limits.get("step", 1)
-    for value in {limits["min"], limits["max"], limits["default"]}:
-        GenerationRequest(**{parameter: -value if parameter == "clip_skip" else value})
-    for value in (limits["min"] - step, limits["max"] + step):
-        if parameter == "clip_skip":
-            graph = graph_of(clip_skip=2)
-            graph["10"]["inputs"][input] = value
-            with pytest.raises(BadRequest):
-                request_from_workflow(graph)
-        elif (parameter, value) != ("seed", -1):  # in a request it asks for a fresh one; in a graph it is refused
-            with pytest.raises(BadRequest):
-                GenerationRequest(**{parameter: value})
+def test_loaders_that_are_not_carried_out_have_nothing_to_choose_from() -> None:
+    every = object_info.all_nodes(OFFER)
+    assert every["VAELoader"]["input"]["required"]["vae_name"] == [[], {}]
+    assert every["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"][0] == ["m"]
