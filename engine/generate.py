@@ -27,7 +27,7 @@ from engine.command_line import (
 from engine.config import EngineConfig
 from engine.errors import BadRequest, EngineError
 from engine.folders import cache_folder
-from engine.formats.comfyui import read_workflow
+from engine.formats.comfyui import request_of, workflow_of_file
 from engine.formats.png import (
     encode_png,
     picture_metadata,
@@ -143,7 +143,7 @@ def _request(options: argparse.Namespace) -> GenerationRequest:
             with within(name):
                 given[name] = each.kind.from_text(getattr(options, name))
     if options.workflow is not None:
-        base = read_workflow(options.workflow)
+        base = request_of(workflow_of_file(options.workflow))
     elif options.from_image is not None:
         base = request_from_png(options.from_image)
     else:

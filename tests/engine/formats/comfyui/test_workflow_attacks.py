@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import BadRequest
-from engine.formats.comfyui import api_workflow, editor_workflow, request_from_workflow
+from engine.formats.comfyui import (
+    api_workflow,
+    editor_of,
+    editor_workflow,
+    read_workflow,
+    request_from_workflow,
+    write_workflow,
+)
+from engine.formats.comfyui.table import OUTPUT_CLASSES, ROWS
+from engine.parameters import REQUIRED
 from engine.request import GenerationRequest
 from tests.graphs import (
     FILE,
@@ -141,3 +150,38 @@ def test_long_chains_are_no_attack() -> None:
         entry = {"id": number, "type": "SaveImage", "widgets_values": ["x"]}
         reroutes["nodes"].append({**entry, "inputs": [{"name": "images", "type": "IMAGE", "link": 1000}]})
     read_or_refuse(reroutes)
+
+
+@st.composite
+def graphs_of_the_table(draw: st.DrawFn) -> dict[str, Any]:
+    """A graph of any classes with links, often wrong ones, and values of all kinds."""
+    ids = [str(number) for number in range(draw(st.integers(1, 8)))]
+    graph: dict[str, Any] = {}
+    for id in ids:
+        row = ROWS[draw(st.sampled_from(list(ROWS)))]
+        inputs: dict[str, Any] = {}
+        for name, known in row.inputs.items():
+            links = st.tuples(st.sampled_from([*ids, "404"]), st.integers(0, 2)).map(list)
+            if known.linked:
+                value = draw(links)
+            else:
+                default = "a" if known.default in (REQUIRED, None) else known.default
+                value = draw(st.just(default) | st.just(default) | links | json_values)
+            if draw(st.integers(0, 9)):
+                inputs[name] = value
+        graph[id] = {"class_type": row.class_type, "inputs": inputs}
+    graph["end"] = {"class_type": draw(st.sampled_from(OUTPUT_CLASSES)), "inputs": {"images": ["0", 0]}}
+    return graph
+
+
+@given(graphs_of_the_table())
+@settings(max_examples=400)
+def test_any_graph_of_known_classes_is_read_or_refused(graph: dict[str, Any]) -> None:
+    read_or_refuse(graph)
+    try:
+        workflow = read_workflow(graph)
+    except BadRequest as error:
+        assert re.match(r"workflow\b", error.field)
+        return
+    assert read_workflow(write_workflow(workflow)) == workflow
+    read_or_refuse(editor_of(graph))
