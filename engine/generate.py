@@ -33,6 +33,7 @@ from engine.formats.png import (
     picture_metadata,
     record_from_png,
     request_from_png,
+    workflow_metadata,
     writable_folder,
     write_png,
 )
@@ -40,6 +41,8 @@ from engine.models import catalog
 from engine.models.hashes import recorded_hash, short_hash
 from engine.parameters import parameters_of, to_json, within
 from engine.request import GenerationRequest
+from engine.workflow.needs import needs_of
+from engine.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
     from engine.handle import GenerationResult, Handle
@@ -77,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         help_text = (each.help + default).replace("%", "%%")
         parser.add_argument(flag, help=help_text, default=argparse.SUPPRESS, **options)
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--workflow", metavar="FILE", type=Path, help="take the parameters of a ComfyUI workflow file")
+    source.add_argument(
+        "--workflow", metavar="FILE", type=Path, help="run a ComfyUI workflow file, in API or editor form"
+    )
     source.add_argument("--from-image", metavar="PNG", type=Path, help="repeat a picture from the parameters inside it")
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("output"), help="where the PNG goes (default: output)"
@@ -93,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     """Check everything that can be checked before torch is imported, which takes long, then make the pictures."""
-    request = _request(options)
+    wanted = _wanted(options)
     config = EngineConfig(
         models_folders=chosen_folders(options),
         device=options.device,
@@ -101,7 +106,8 @@ def _run(options: argparse.Namespace) -> None:
         batching=options.batching,
         cache_folder=cache_folder(),
     )
-    checkpoint = catalog.file_of(request.model, config.models_folders)
+    names = needs_of(wanted).checkpoints if isinstance(wanted, Workflow) else (wanted.model,)
+    checkpoints = [catalog.file_of(name, config.models_folders) for name in names]
     folder = writable_folder(options.out)
     if options.save_latents is not None:
         _check_latents_file(options.save_latents)
@@ -111,14 +117,19 @@ def _run(options: argparse.Namespace) -> None:
         from engine import Engine
     engine = Engine(config)
     try:
-        if request.model is None:
-            _print_model(checkpoint, config.models_folders)
-        result = _watched(engine.submit(request))
+        if None in names:
+            _print_model(checkpoints[names.index(None)], config.models_folders)
+        result = _watched(engine.submit(wanted))
     except Exception:
         engine.close()
         raise
     engine.close()
-    _write(result, checkpoint, folder, options)
+    if options.save_latents is not None:
+        _write_latents(options.save_latents, result)
+    if result.request is not None:
+        _write(result, result.request, checkpoints[0], folder, options)
+    else:
+        _write_outputs(result, folder, options)
     if earlier and not any(hasattr(options, name) for name in _PARAMETERS):
         _compare(earlier, result.record)
 
@@ -135,15 +146,26 @@ def _check_latents_file(file: Path) -> None:
         raise BadRequest("save-latents", str(file), "a file in a folder that exists and is writable")
 
 
-def _request(options: argparse.Namespace) -> GenerationRequest:
-    """Return the request: the parameters of the workflow or picture that is named, with the flags' values over them."""
+def _wanted(options: argparse.Namespace) -> GenerationRequest | Workflow:
+    """Return what is to be made: the workflow or picture that is named, with the flags' values over its parameters.
+
+    Raises ``BadRequest`` for flags beside a workflow that is more than a request: a parameter has no one place in it.
+    """
     given: dict[str, Any] = {}
     for name, each in _PARAMETERS.items():
         if hasattr(options, name):
             with within(name):
                 given[name] = each.kind.from_text(getattr(options, name))
     if options.workflow is not None:
-        base = request_of(workflow_of_file(options.workflow))
+        workflow = workflow_of_file(options.workflow)
+        try:
+            base = request_of(workflow)
+        except BadRequest as error:
+            if given:
+                name, value = next(iter(given.items()))
+                allowed = f"no parameters beside a workflow that is more than a plain request ({error.field})"
+                raise BadRequest(name, value, allowed) from None
+            return workflow
     elif options.from_image is not None:
         base = request_from_png(options.from_image)
     else:
@@ -164,10 +186,11 @@ def _watched(handle: Handle) -> GenerationResult:
         return handle.result()
 
 
-def _write(result: GenerationResult, checkpoint: Path, folder: Path, options: argparse.Namespace) -> None:
+def _write(
+    result: GenerationResult, request: GenerationRequest, checkpoint: Path, folder: Path, options: argparse.Namespace
+) -> None:
     """Write all files before anything is printed: the reader of the output may have exited."""
-    request, sha256 = result.request, recorded_hash(checkpoint)
-    assert request is not None
+    sha256 = recorded_hash(checkpoint)
     paths = []
     for index, image in enumerate(result.images):
         metadata = picture_metadata(
@@ -180,12 +203,28 @@ def _write(result: GenerationResult, checkpoint: Path, folder: Path, options: ar
             version=__version__,
         )
         paths.append(write_png(folder, f"{checkpoint.stem}-{result.seed}", encode_png(image, metadata)))
-    if options.save_latents is not None:
-        _write_latents(options.save_latents, result)
     for index, path in enumerate(paths):
         line: dict[str, Any] = {"path": str(path), "index": index, "request": _request_json(request)}
         line |= {"timings": dataclasses.asdict(result.timings), "record": result.record}
         print(json.dumps(line) if options.json else path, flush=True)
+
+
+def _write_outputs(result: GenerationResult, folder: Path, options: argparse.Namespace) -> None:
+    """Write the pictures of every output node of a workflow, then print their paths."""
+    lines = []
+    for node, images in result.outputs.items():
+        for index, image in enumerate(images):
+            metadata = workflow_metadata(result.workflow, record=result.record, index=index)
+            path = write_png(folder, f"{options.workflow.stem}-{_plain_name(node)}", encode_png(image, metadata))
+            line = {"path": str(path), "node": node, "index": index}
+            lines.append(line | {"timings": dataclasses.asdict(result.timings), "record": result.record})
+    for line in lines:
+        print(json.dumps(line) if options.json else line["path"], flush=True)
+
+
+def _plain_name(node: str) -> str:
+    """A node's id as a part of a file's name: editors use colons, and a file any characters."""
+    return "".join(each if each.isalnum() else "_" for each in node)[:40]
 
 
 def _request_json(request: GenerationRequest) -> dict[str, Any]:

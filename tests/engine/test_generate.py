@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pty
@@ -95,6 +96,28 @@ def test_a_workflow_is_run_and_flags_win(run: Any, tmp_path: Path, form: Any) ->
     assert status == 0
     told = json.loads(out)["request"]
     assert (told["prompt"], told["seed"], told["steps"], told["model"]) == ("from the file", 9, 2, "tiny")
+
+
+def test_any_workflow_is_run_and_its_pictures_carry_it(run: Any, tmp_path: Path) -> None:
+    request = GenerationRequest(width=64, height=64, steps=2, seed=9)
+    graph = api_workflow(request, checkpoint_file="tiny.safetensors")
+    graph["20"] = copy.deepcopy(graph["3"])
+    graph["20"]["inputs"] |= {"latent_image": ["3", 0], "denoise": 0.5}
+    graph["21"] = {"class_type": "VAEDecode", "inputs": {"samples": ["20", 0], "vae": ["4", 2]}}
+    graph["22"] = {"class_type": "PreviewImage", "inputs": {"images": ["21", 0]}}
+    file = tmp_path / "two passes.json"
+    file.write_text(json.dumps(graph))
+    status, out, _ = run("--workflow", str(file), "--json", model=None)
+    assert status == 0
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["node"] for line in lines] == ["9", "22"]
+    first, second = (Image.open(line["path"]) for line in lines)
+    assert first.tobytes() != second.tobytes()
+    assert json.loads(first.info["prompt"]) == graph
+    status, _, complaint = run("--workflow", str(file), "--steps", "3", model=None)
+    assert status == 2
+    assert complaint.startswith("error: steps: ")
+    assert "workflow node" in complaint
 
 
 def test_a_picture_is_repeated_from_what_it_carries(run: Any) -> None:

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadRequest
-from engine.formats.comfyui import api_workflow, editor_workflow, parse_json, request_from_workflow
+from engine.formats.comfyui import api_workflow, editor_of, editor_workflow, parse_json, request_from_workflow
 from engine.formats.infotext import infotext, request_from_infotext
 from engine.formats.png.chunks import FIELD, name_of, text_chunks
 from engine.request import GenerationRequest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from engine.workflow.workflow import Workflow
 
 
 def picture_metadata(
@@ -52,6 +54,13 @@ def picture_metadata(
         "parameters": infotext(request, model_name=model_name, model_hash=model_hash, version=version, position=index),
         "engine": json.dumps(own),
     }
+
+
+def workflow_metadata(workflow: Workflow, *, record: Mapping[str, Any], index: int) -> dict[str, str]:
+    """Return the texts of picture ``index`` of a workflow's output: its graph in both forms, and the record."""
+    graph = workflow.to_comfyui()
+    own = {"record": dict(record), "index": index}
+    return {"prompt": json.dumps(graph), "workflow": json.dumps(editor_of(graph)), "engine": json.dumps(own)}
 
 
 def encode_png(image: Image, metadata: Mapping[str, str]) -> bytes:
