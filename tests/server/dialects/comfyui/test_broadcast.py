@@ -11,7 +11,7 @@ import pytest
 
 from server.dialects.comfyui.broadcast import Broadcast
 from server.dialects.comfyui.sockets import Socket, Sockets
-from server.job import Job, State
+from server.job import State
 from server.queue.events import Hub
 from tests.server.dialects.comfyui.jobs import job_of, picture
 
@@ -97,8 +97,8 @@ class _Jobs:
         self.hub = Hub()
         self.all_events = self.hub.subscribe_all
 
-    async def find(self, **_: object) -> list[Job]:
-        return []
+    async def find(self, search: object) -> Any:
+        return SimpleNamespace(jobs=[], total=0)
 
     async def count(self, **_: object) -> dict[State, int]:
         return {}
