@@ -134,6 +134,6 @@ def _widget_values(node: EditorNode) -> dict[str, object]:
 
 
 def _fit(node: EditorNode, names: tuple[str, ...], count: int) -> bool:
-    """Whether so many values are those of the widgets ``names``; the last may be left out if a graph may lack them."""
+    """Whether ``count`` values suit the widgets ``names``; the last may be missing where a graph may leave them out."""
     known = ROWS[node.type].inputs
     return count <= len(names) and all(name != CONTROL and known[name].may_be_absent for name in names[count:])
