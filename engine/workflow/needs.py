@@ -99,7 +99,7 @@ def steps_of(sigmas: sampling.Sigmas) -> int:
         case sampling.SplitSigmasDenoise(sigmas=whole, denoise=denoise, part=part):
             last = round(steps_of(whole) * denoise)
             return last if part == "low" else steps_of(whole) - last
-        case sampling.FlipSigmas(sigmas=whole):
+        case sampling.FlipSigmas(sigmas=whole) | sampling.FirstSigma(sigmas=whole):
             return steps_of(whole)
         case sampling.CutSigmas(sigmas=whole, start=start, end=end):
             return max(0, min(end, steps_of(whole)) - start)

@@ -223,6 +223,14 @@ class FlipSigmas(Sigmas):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FirstSigma(Sigmas):
+    """A schedule whose first level is another, for a sampling that starts from more or less noise than it would."""
+
+    sigmas: Sigmas = link(Sigmas)
+    sigma: float = parameter(136.0, Number(0, 20_000, above_low=True), "the first level, above 0")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CutSigmas(Sigmas):
     """The steps from ``start`` to ``end`` of a schedule, as KSamplerAdvanced runs them."""
 

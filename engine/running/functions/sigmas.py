@@ -71,6 +71,11 @@ def flip(node: nodes.FlipSigmas, bench: Bench) -> Tensor:
     return schedules.flip(bench[node.sigmas])
 
 
+@carries_out(nodes.FirstSigma)
+def first(node: nodes.FirstSigma, bench: Bench) -> Tensor:
+    return schedules.with_first(bench[node.sigmas], sigma=node.sigma)
+
+
 @carries_out(nodes.CutSigmas)
 def cut(node: nodes.CutSigmas, bench: Bench) -> Tensor:
     return schedules.cut(bench[node.sigmas], start=node.start, end=node.end, leftover=node.leftover_noise)

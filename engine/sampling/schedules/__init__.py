@@ -11,7 +11,7 @@ from engine.sampling.schedules.custom import (
     sd_turbo,
     vp,
 )
-from engine.sampling.schedules.edits import flip, split, split_denoise
+from engine.sampling.schedules.edits import flip, split, split_denoise, with_first
 from engine.sampling.schedules.rules import MAX_SCHEDULE, basic, cut, sigmas, stands_still
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "split_denoise",
     "stands_still",
     "vp",
+    "with_first",
 ]

@@ -1,7 +1,8 @@
-"""Schedules from schedules: split in two, or turned around. They leave the given sigmas as they are."""
+"""Makes schedules from schedules: split in two, turned around, or with another first level. None changes its input."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from engine.errors import BadRequest
@@ -23,6 +24,18 @@ def split_denoise(sigmas: Tensor, *, denoise: float) -> tuple[Tensor, Tensor]:
         raise BadRequest("denoise", denoise, "a number from 0 to 1")
     count = round(max(len(sigmas) - 1, 0) * denoise)
     return sigmas[: -count or 0], sigmas[-(count + 1) :]
+
+
+def with_first(sigmas: Tensor, *, sigma: float) -> Tensor:
+    """The sigmas with ``sigma`` (above 0) in place of the first: SetFirstSigma's rule.
+
+    Raises ``BadRequest`` where there is no first sigma, or ``sigma`` is not above 0.
+    """
+    if not sigma > 0:
+        raise BadRequest("sigma", sigma, "a number above 0")
+    if len(sigmas) == 0:
+        raise BadRequest("sigmas", "no levels", "a schedule of at least one level")
+    return torch.cat([torch.tensor([sigma], dtype=sigmas.dtype), sigmas[1:]])
 
 
 def flip(sigmas: Tensor) -> Tensor:

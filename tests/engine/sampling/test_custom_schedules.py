@@ -132,6 +132,21 @@ def test_split_meets_at_a_sigma() -> None:
     assert [len(part) for part in schedules.split_denoise(LADDER, denoise=1.0)] == [1, 6]
 
 
+def test_another_first_level_leaves_the_others_and_the_given_schedule() -> None:
+    before = LADDER.tolist()
+    changed = schedules.with_first(LADDER, sigma=12.5)
+    assert changed.dtype == torch.float32
+    assert changed.tolist() == [12.5, *before[1:]]
+    assert LADDER.tolist() == before
+
+
+@pytest.mark.parametrize(("levels", "sigma", "field"), [(LADDER, 0.0, "sigma"), (LADDER[:0], 1.0, "sigmas")])
+def test_another_first_level_is_above_zero_and_replaces_one(levels: Tensor, sigma: float, field: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        schedules.with_first(levels, sigma=sigma)
+    assert refused.value.field == field
+
+
 def test_flip_starts_above_zero() -> None:
     before = LADDER.clone()
     assert schedules.flip(LADDER).tolist() == pytest.approx([0.0001, 0.5, 1, 2, 5, 10])

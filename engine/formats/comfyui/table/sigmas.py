@@ -124,6 +124,14 @@ ROWS = (
         outputs=(output("SIGMAS", made(nodes.FlipSigmas, sigmas="sigmas")),),
     ),
     row(
+        "SetFirstSigma",
+        "SetFirstSigma",
+        _SIGMAS,
+        "Replaces the first level of a schedule.",
+        inputs=("sigmas", Other("sigma", hints={"step": 0.001, "round": False})),
+        outputs=(output("SIGMAS", made(nodes.FirstSigma, sigmas="sigmas", sigma="sigma")),),
+    ),
+    row(
         "KSamplerScheduler",
         "KSamplerScheduler",
         _SCHEDULERS,
