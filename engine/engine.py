@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import weakref
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -81,13 +81,15 @@ class Engine:
         listen: Listener | None = None,
         owner: Hashable = None,
         keep: Sequence[Place] = (),
+        files: Mapping[str, Path] | None = None,
     ) -> Handle:
         """Accept a request or a workflow and return at once; workflows in flight share the device's work.
 
         A request's seed of None is drawn now. With ``previews``, every step's ``Progress`` shows a small picture.
         ``owner`` is whom it belongs to: owners take turns at the device, however many workflows each has in flight.
         ``listen`` is called for each progress, and for the end, on the thread that brings the news. ``keep`` names
-        nodes, as (id, output), whose values the result has beside the pictures.
+        nodes, as (id, output), whose values the result has beside the pictures. ``files`` are those of checkpoints that
+        a workflow names otherwise than the models folders do.
 
         Raises ``BadRequest`` for what can be told without the checkpoints (sizes, prompts' syntax, schedules),
         ``UnknownCheckpoint``, and ``EngineClosed``.
@@ -95,15 +97,16 @@ class Engine:
         request, workflow = self._checked(wanted)
         for place in keep:
             workflow.at(place)
-        files = {name: self.checkpoint_file(name) for name in check(workflow).checkpoints}
-        paths = list(dict.fromkeys(files.values()))
+        known = files or {}
+        paths_of = {name: known.get(name or "") or self.checkpoint_file(name) for name in check(workflow).checkpoints}
+        paths = list(dict.fromkeys(paths_of.values()))
         lease = self._pool.acquire(*paths)
         handle = Handle(request, self._cancel, listen)
         execution = Execution(
             handle=handle,
             workflow=workflow,
             lease=lease,
-            names={name: paths.index(path) for name, path in files.items()},
+            names={name: paths.index(path) for name, path in paths_of.items()},
             device=self.device,
             observer=self._observer,
             previews=previews,

@@ -33,6 +33,8 @@ class Progress:
     """Steps done of the sampling at hand."""
     steps: int | None = None
     """Its steps in all; None where the sampler decides as it goes (dpm_adaptive), or not known yet."""
+    done: float = 0.0
+    """The share of the workflow's sampling steps that are done, 0 … 1; the last decode counts as one more step."""
     node: str | None = None
     """The id of the workflow's node that is being carried out, where it has one."""
     preview: Image.Image | None = None

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engine import GenerationRequest
+from engine import GenerationRequest, Workflow
 from engine.parameters import to_json
+from engine.workflow.from_request import PICTURES
+from server.task import Task
 
 PICTURE_NAME = re.compile(r"([0-9a-f]{32})-\d+-\d+\.png")
 """The name of a picture's file: its job's token, the attempt, and its number within the job."""
@@ -37,11 +39,13 @@ class Picture:
     width: int
     height: int
     seed: int
-    """The seed of the request that the picture belongs to."""
+    """The seed of the noise that it was made from."""
     request: int
-    """The number of that request within the job, from 0."""
+    """The number of the job's task that made it, from 0."""
     index: int
-    """The picture's place in the request's batch, from 0."""
+    """The picture's place in its output's batch, from 0."""
+    node: str = PICTURES
+    """The id of the output node that it is from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +75,8 @@ class Webhook:
 class NewJob:
     """What a dialect asks for; ``Jobs.accept`` turns it into a job."""
 
-    requests: tuple[GenerationRequest, ...]
-    """At least one request; they run in parallel. A seed of None is drawn when the job is accepted."""
+    wanted: tuple[GenerationRequest | Workflow, ...]
+    """At least one; they run in parallel. A request's seed of None is drawn when the job is accepted."""
     dialect: str
     """``native``, ``openai``, ``sdapi``, ``comfyui``, ``replicate``, ``huggingface``."""
     client: str
@@ -101,8 +105,8 @@ class Job:
     sequence: int
     """The job's number in the order of acceptance, which no other job ever gets."""
     state: State
-    requests: tuple[GenerationRequest, ...]
-    """The requests, with fixed seeds and named models."""
+    tasks: tuple[Task, ...]
+    """What is carried out, with fixed seeds and named models."""
     dialect: str
     client: str
     priority: int
@@ -116,12 +120,12 @@ class Job:
     """The number of attempts so far; each claim raises it."""
     cancel_requested: bool = False
     pictures: tuple[Picture, ...] = ()
-    """The pictures in the order of requests, then of their batches; empty until the job has succeeded."""
+    """The pictures in the order of tasks, outputs and batches; empty until the job has succeeded."""
     failure: Failure | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
-    """Seconds by stage: ``queued``, those of ``engine.Timings`` (the longest of all requests), ``encode_png``."""
+    """Seconds by stage: ``queued``, those of ``engine.Timings`` (the longest of all tasks), ``encode_png``."""
     record: Mapping[str, Any] = field(default_factory=dict)
-    """What the pictures' bytes depend on besides the requests."""
+    """What the pictures' bytes depend on besides the tasks."""
     idempotency_key: str | None = None
     label: str | None = None
     webhook: Webhook | None = None
@@ -137,16 +141,31 @@ class Job:
         return self.state in FINISHED
 
     @property
+    def requests(self) -> tuple[GenerationRequest, ...]:
+        """The requests of the tasks that have one."""
+        return tuple(task.request for task in self.tasks if task.request is not None)
+
+    @property
+    def request(self) -> GenerationRequest:
+        """The first task's request. Only for jobs whose dialect speaks of requests."""
+        request = self.tasks[0].request
+        assert request is not None, f"job {self.id} is a graph that no request says"
+        return request
+
+    @property
     def pictures_asked(self) -> int:
-        """The number of pictures that the job is to make."""
-        return sum(request.batch_size for request in self.requests)
+        """The number of pictures that the job could have in progress at the same time."""
+        return sum(task.pictures for task in self.tasks)
+
+    @property
+    def work(self) -> float:
+        """The cost of the job in sampling steps of a 512 × 512 picture."""
+        return sum(task.work for task in self.tasks)
 
     @property
     def model(self) -> str:
-        """The name of the checkpoint that its first request runs on."""
-        name = self.requests[0].model
-        assert name is not None  # accept names it
-        return name
+        """The name of the checkpoint that its first task runs on."""
+        return self.tasks[0].model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,9 +26,9 @@ from engine.running.model import Model
 from engine.running.observer import Observer
 from engine.running.pool import Lease
 from engine.workflow.from_request import field_of
-from engine.workflow.node import Node
+from engine.workflow.needs import needs_of
+from engine.workflow.node import Node, in_order
 from engine.workflow.pictures import Decode
-from engine.workflow.sampling import Sample
 from engine.workflow.workflow import Place, Workflow
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ class Execution:
     _at: Node | None = None
 
     def __post_init__(self) -> None:
-        self._samplings_left = sum(isinstance(node, Sample) for node in self.workflow.nodes)
+        self._steps_before = 0  # of the samplings that are done
+        self._steps_to_come = [steps for steps in needs_of(self.workflow).steps.values() if steps > 0]
 
     @property
     def models(self) -> dict[str | None, Model]:
@@ -73,7 +74,7 @@ class Execution:
     @property
     def last_sampling(self) -> bool:
         """Whether no further sampling comes after the one at hand."""
-        return self._samplings_left == 0
+        return len(self._steps_to_come) <= 1
 
     @property
     def node(self) -> str | None:
@@ -85,6 +86,8 @@ class Execution:
         function raises."""
         if self._course is None:
             self._course = self._carried_out()
+        if self.trajectory is not None:
+            self._steps_before += self._steps_to_come.pop(0) if self._steps_to_come else 0
         self.trajectory = None
         try:
             wish = self._course.send(answer)
@@ -95,7 +98,6 @@ class Execution:
             raise self.located(error) from None
         if isinstance(wish, Trajectory):
             self.trajectory = wish
-            self._samplings_left -= 1
         return wish
 
     def located(self, error: BadRequest) -> BadRequest:
@@ -117,6 +119,11 @@ class Execution:
             self._course.close()
         self._course = self.trajectory = self._preview = None
         self.lease.release()
+
+    def done(self, trajectory: Trajectory) -> float:
+        """The share of all sampling steps that are done while ``trajectory`` is under way."""
+        total = self._steps_before + sum(self._steps_to_come) + 1  # the pictures' decoding is the last step
+        return 0.0 if trajectory.steps is None else (self._steps_before + trajectory.step) / max(total, 1)
 
     def preview(self) -> Image.Image | None:
         """The latest preview that is on the CPU. One that fails costs this workflow its previews, and nothing else."""
@@ -142,9 +149,10 @@ class Execution:
         kept = {place: workflow.at(place) for place in self.keep}
         latents = _last_latents(workflow)
         bench = Bench(self.device, self.models, {}, self.observer, self.owner)
-        uses = Counter(source for node in workflow.nodes for source in node.sources())
+        nodes = in_order(*workflow.outputs.values(), *kept.values()) if kept else workflow.nodes
+        uses = Counter(source for node in nodes for source in node.sources())
         uses.update([*workflow.outputs.values(), *kept.values(), latents])
-        for node in workflow.nodes:
+        for node in nodes:
             self._at = node
             made = function_of(node)(node, bench)
             bench.values[node] = (yield from made) if isinstance(made, Generator) else made

@@ -5,6 +5,7 @@ While nothing is asked of it, it does chores. Knows no files and no nodes; execu
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import queue
@@ -243,8 +244,9 @@ class Loop:
             execution = self._flying.pop(trajectory)
             execution.mark("sample")
             if execution.last_sampling:
-                progress = Progress(stage="decoding", step=trajectory.step, steps=trajectory.steps, node=execution.node)
-                execution.handle.report(progress)
+                execution.handle.report(
+                    dataclasses.replace(_sampling(execution, trajectory, step=trajectory.step), stage="decoding")
+                )
             self._working.append((execution, trajectory.x))
 
     def _evaluate(self, trajectories: Sequence[Trajectory]) -> list[tuple[Tensor, ...]]:
@@ -265,7 +267,10 @@ class Loop:
 
 
 def _sampling(execution: Execution, trajectory: Trajectory, *, step: int, preview: Image | None = None) -> Progress:
-    return Progress(stage="sampling", step=step, steps=trajectory.steps, preview=preview, node=execution.node)
+    done = execution.done(trajectory)
+    return Progress(
+        stage="sampling", step=step, steps=trajectory.steps, done=done, preview=preview, node=execution.node
+    )
 
 
 def as_ours(error: BaseException) -> EngineError:

@@ -57,12 +57,12 @@ class Workflow:
         return found
 
     def at(self, place: Place) -> Node:
-        """The node at a place, to be kept. Raises ``BadRequest`` where an output depends on no such node."""
+        """The node at a place, to be kept. Raises ``BadRequest`` where the outputs depend on no node of that id."""
         node = self.places.get(place)
-        if node is None or node not in self.nodes:
+        if node is None:
             known = ", ".join(f"{id}:{slot}" for id, slot in self.places) or "none"
             raise BadRequest(
-                "keep", f"{place[0]}:{place[1]}", f"a node and its output that the pictures depend on: {known}"
+                "keep", f"{place[0]}:{place[1]}", f"a node that the pictures depend on, and an output: {known}"
             )
         return node
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from engine import EngineClosed, GenerationRequest, GenerationResult, Progress
+from engine import BadRequest, EngineClosed, GenerationRequest, GenerationResult, Progress, UnknownCheckpoint, Workflow
+from engine.workflow.models import Checkpoint
+from engine.workflow.needs import needs_of
 from server.backends.checkpoints import Checkpoints, ModelInfo
 from server.backends.protocol import Listener
 from server.settings import Settings
@@ -56,22 +58,42 @@ class EngineBackend:
     def ready(self) -> bool:
         return self._started and not self._closed and self._engine is not None and self._engine.running
 
-    def check(self, request: GenerationRequest) -> GenerationRequest:
-        from engine.running.checking import check_request  # needs torch, but no library that loads checkpoints
+    def check(self, wanted: GenerationRequest | Workflow) -> GenerationRequest | Workflow:
+        from engine.running.checking import check, check_request  # needs torch, but no library that loads checkpoints
 
-        check_request(request.with_seed())
-        return dataclasses.replace(request, model=self._checkpoints.name_of(request.model))
+        if isinstance(wanted, GenerationRequest):
+            named = dataclasses.replace(wanted, model=self._checkpoints.name_of(wanted.model))
+            check_request(named.with_seed())
+            return named
+        try:
+            for node in wanted.nodes:
+                if isinstance(node, Checkpoint):
+                    self._find(node)
+            check(wanted)
+        except BadRequest as error:
+            raise wanted.located(error) from None
+        return wanted
 
-    async def run(self, request: GenerationRequest, listen: Listener, client: str | None = None) -> GenerationResult:
+    def name_of(self, model: str) -> str:
+        return self._checkpoints.name_of(model)
+
+    async def run(self, workflow: Workflow, listen: Listener, client: str | None = None) -> GenerationResult:
         engine = self._running_engine()
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        named = dataclasses.replace(request, model=str(self._checkpoints.file_of(request.model)))
-        handle = engine.submit(named, previews=True, listen=_bridge(listen, end), owner=client)
+        files = {name: self._checkpoints.file_of(name) for name in needs_of(workflow).checkpoints if name is not None}
+        handle = engine.submit(workflow, files=files, previews=True, listen=_bridge(listen, end), owner=client)
         try:
             await _ended(engine, end)
-            return dataclasses.replace(handle.result(timeout=0), request=request)
+            return handle.result(timeout=0)
         finally:
             handle.cancel()
+
+    def _find(self, node: Checkpoint) -> None:
+        """Raise ``UnknownCheckpoint``, with ``node`` at fault, where the models folders do not have its file."""
+        try:
+            self._checkpoints.name_of(node.name)
+        except UnknownCheckpoint as error:
+            raise UnknownCheckpoint("name", node.name, error.allowed, node=node) from None
 
     def models(self) -> list[ModelInfo]:
         engine = self._engine

@@ -1,6 +1,6 @@
-"""The backend that makes plain pictures at once: to try out clients, to test and to measure the server itself.
+"""A backend that makes plain pictures at once: for trying out clients, for tests, for measuring the server itself.
 
-It imports no torch. A picture depends on its request alone, as with a real engine.
+Imports no torch. What a picture shows depends on its request alone, as with a real engine.
 """
 
 from __future__ import annotations
@@ -9,28 +9,27 @@ import asyncio
 import dataclasses
 import functools
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from PIL import Image
 
-from engine import BadRequest, GenerationFailed, GenerationRequest, UnknownCheckpoint
+from engine import BadRequest, GenerationFailed, GenerationRequest, UnknownCheckpoint, Workflow
+from engine.formats.comfyui import request_of
 from engine.handle import GenerationResult, Progress, Timings
-from engine.workflow.from_request import PICTURES
+from engine.workflow.models import Checkpoint
+from engine.workflow.needs import needs_of
+from engine.workflow.pictures import Output
+from engine.workflow.text import EncodeText
 from server.backends.checkpoints import ModelInfo
 from server.backends.protocol import Listener
-from server.job import parameters
 
 _SIZE = 1_000_000
 
 
 class InstantBackend:
-    """A ``Backend`` whose pictures have one colour.
-
-    The prompt ``fail`` fails, and one with more than 100 nested brackets is refused.
-    """
+    """Pictures of one colour. The prompt ``fail`` fails; one with more than 100 brackets at a time is refused."""
 
     def __init__(
         self,
@@ -42,13 +41,13 @@ class InstantBackend:
     ) -> None:
         self.capacity = capacity
         self.step_seconds = step_seconds
-        """The seconds that a step takes; may be changed at any time."""
+        """Seconds that each step takes; may be changed at any time."""
         self.load_seconds = load_seconds
-        """The seconds that loading a model takes; may be changed at any time."""
+        """Seconds that loading a model takes; may be changed at any time."""
         self.names = tuple(names)
-        """The names of its models, the default first."""
-        self.started: list[GenerationRequest] = []
-        """The latest thousand requests in the order in which they started."""
+        """Its models, the default first."""
+        self.started: list[Workflow] = []
+        """The latest thousand workflows that were started, in that order."""
         self._ready = False
         self._resident: set[str] = set()
         self._loads: dict[str, asyncio.Task[None]] = {}
@@ -68,48 +67,78 @@ class InstantBackend:
     def ready(self) -> bool:
         return self._ready
 
-    def check(self, request: GenerationRequest) -> GenerationRequest:
-        name = self._find(request.model if request.model is not None else self.names[0])
-        if "(" * 101 in request.prompt:
-            raise BadRequest("prompt", request.prompt, "at most 100 nested brackets")
-        return dataclasses.replace(request, model=name)
+    @property
+    def requests(self) -> list[GenerationRequest]:
+        """The latest workflows that were started, as the requests that they come from."""
+        return [request_of(workflow) for workflow in self.started]
 
-    async def run(self, request: GenerationRequest, listen: Listener, client: str | None = None) -> GenerationResult:
-        assert request.model is not None
+    def check(self, wanted: GenerationRequest | Workflow) -> GenerationRequest | Workflow:
+        if isinstance(wanted, GenerationRequest):
+            wanted = dataclasses.replace(wanted, model=self._find(wanted.model or self.names[0]))
+            if "(" * 101 in wanted.prompt:
+                raise BadRequest("prompt", wanted.prompt, "at most 100 nested brackets")
+            return wanted
+        for node in wanted.nodes:
+            if isinstance(node, EncodeText) and "(" * 101 in node.text:
+                fault = BadRequest("text", node.text, "at most 100 nested brackets", node=node)
+                raise wanted.located(fault)
+            if isinstance(node, Checkpoint):
+                try:
+                    self._find(node.name or self.names[0])
+                except UnknownCheckpoint as error:
+                    located = wanted.located(BadRequest("name", node.name, error.allowed, node=node))
+                    raise UnknownCheckpoint(located.field, node.name, error.allowed) from None
+        return wanted
+
+    def name_of(self, model: str) -> str:
+        return self._find(model)
+
+    async def run(self, workflow: Workflow, listen: Listener, client: str | None = None) -> GenerationResult:
         clock = asyncio.get_running_loop().time
+        names = [self._find(name or self.names[0]) for name in needs_of(workflow).checkpoints]
         start = clock()
-        if request.model not in self._resident:
-            listen(Progress(stage="loading"))
-            await self.load(request.model)
+        for name in names:
+            if name not in self._resident:
+                listen(Progress(stage="loading"))
+                await self.load(name)
         loaded = clock()
-        self.started[:] = [*self.started[-999:], request]
+        self.started[:] = [*self.started[-999:], workflow]
         self._in_flight += 1
         try:
-            listen(Progress(stage="waiting", steps=request.steps))
-            colours = [_colour(request, index) for index in range(request.batch_size)]
-            shown = Image.new("RGB", (request.width // 8, request.height // 8), colours[0])
-            for step in range(request.steps + 1):
-                if step:
-                    await asyncio.sleep(self.step_seconds)
-                    self._steps += 1
-                preview = shown if step else None
-                listen(Progress(stage="sampling", step=step, steps=request.steps, preview=preview))
-            if request.prompt == "fail":
+            outputs = {id: _pictures(workflow, output) for id, output in workflow.outputs.items()}
+            await self._sample(workflow, listen, next(iter(outputs.values()))[0])
+            if any(isinstance(node, EncodeText) and node.text == "fail" for node in workflow.nodes):
                 raise GenerationFailed("the prompt asked for a failure")
-            listen(Progress(stage="decoding", step=request.steps, steps=request.steps))
         finally:
             self._in_flight -= 1
         sampled = clock()
         return GenerationResult(
-            outputs={PICTURES: [Image.new("RGB", (request.width, request.height), colour) for colour in colours]},
-            workflow=request.workflow(),
-            latents=cast(Any, None),  # a tensor needs torch, and the server does not use it
-            request=request,
+            outputs=outputs,
+            latents=cast(Any, None),  # a tensor needs torch, and the server never looks at it
+            request=None,
+            workflow=workflow,
             timings=Timings(
                 load=loaded - start, encode=0.0, wait=0.0, sample=sampled - loaded, decode=0.0, total=sampled - start
             ),
-            record={"checkpoint": f"{request.model}.safetensors", "device": "none", "backend": "instant"},
+            record={"checkpoint": f"{names[0]}.safetensors", "device": "none", "backend": "instant"},
         )
+
+    async def _sample(self, workflow: Workflow, listen: Listener, image: Image.Image) -> None:
+        """Report every sampling's steps as an engine does, each in its time."""
+        samplings = needs_of(workflow).steps
+        total, done = sum(samplings.values()) + 1, 0
+        preview = image.resize((image.width // 8, image.height // 8))
+        for sample, steps in samplings.items():
+            node = workflow.ids.get(sample)
+            listen(Progress(stage="waiting", steps=steps, node=node))
+            for step in range(steps + 1):
+                if step:
+                    await asyncio.sleep(self.step_seconds)
+                    self._steps += 1
+                share, shown = (done + step) / total, preview if step else None
+                listen(Progress(stage="sampling", step=step, steps=steps, done=share, preview=shown, node=node))
+            done += steps
+        listen(Progress(stage="decoding", step=steps, steps=steps, done=done / total, node=node))
 
     def models(self) -> list[ModelInfo]:
         return [self._info(name) for name in self.names]
@@ -176,8 +205,8 @@ def _digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _colour(request: GenerationRequest, index: int) -> tuple[int, int, int]:
-    """Return a colour that depends on the request and the place in its batch."""
-    text = json.dumps([parameters(request), index], sort_keys=True)
-    red, green, blue = hashlib.sha256(text.encode()).digest()[:3]
-    return red, green, blue
+def _pictures(workflow: Workflow, output: Output) -> list[Image.Image]:
+    """Return pictures of one colour each, by what they are made from and their place in the batch."""
+    size = needs_of(workflow).pictures(output)
+    colours = [hashlib.sha256(output.pictures.digest + bytes([index % 256])).digest() for index in range(size.pictures)]
+    return [Image.new("RGB", size.pixels, (colour[0], colour[1], colour[2])) for colour in colours]

@@ -28,7 +28,7 @@ def log_event(event: Event) -> None:
     named: dict[str, Any] = {"job": job.id, "dialect": job.dialect, "client": job.client, "model": job.model}
     if event.kind == "queued":
         message = "job accepted" if job.attempt == 0 else "job queued again"
-        log.info(message, extra=named | {"requests": len(job.requests), "priority": job.priority})
+        log.info(message, extra=named | {"requests": len(job.tasks), "priority": job.priority})
     elif event.kind == "started":
         log.info("job started", extra=named | {"attempt": job.attempt})
     elif event.kind == "finished":

@@ -67,7 +67,7 @@ class Metrics:
             "sd_http_seconds", "HTTP requests", ["method", "route", "status"], buckets=_SECONDS, registry=registry
         )
         self._children: dict[tuple[str, ...], Any] = {}
-        self._done: dict[str, dict[int, int]] = {}
+        self._done: dict[str, dict[tuple[int, str | None], int]] = {}
 
     def _of(self, metric: M, *labels: str) -> M:
         """Return the counter of these labels, which is looked up once, since that takes longer than counting."""
@@ -87,8 +87,9 @@ class Metrics:
         labels = (job.dialect, job.model)
         if event.kind in ("progress", "preview"):
             done = self._done.setdefault(job.id, {})
-            self._of(self._steps, *labels).inc(max(0, event.step - done.get(event.request, 0)))
-            done[event.request] = max(event.step, done.get(event.request, 0))
+            sampling = event.request, event.node
+            self._of(self._steps, *labels).inc(max(0, event.step - done.get(sampling, 0)))
+            done[sampling] = max(event.step, done.get(sampling, 0))
         elif event.kind in ("queued", "started"):
             self._done.pop(job.id, None)  # a second attempt starts from zero
         elif event.kind == "finished":
@@ -104,7 +105,8 @@ class Metrics:
         self._of(self._jobs, *labels, job.state).inc()
         if job.state == "succeeded":
             self._of(self._images, *labels).inc(len(job.pictures))
-            uncounted = [request.steps for number, request in enumerate(job.requests) if number not in done]
+            counted = {number for number, _ in done}
+            uncounted = [task.steps for number, task in enumerate(job.tasks) if number not in counted]
             self._of(self._steps, *labels).inc(sum(uncounted))  # they were too quick to report their steps
         for stage, seconds in job.timings.items():
             if stage == "queued":

@@ -35,12 +35,12 @@ export function add(job) {
 
 export function open(job, number) {
   const made = job.images[number];
-  opened = { ...job.parameters, seed: made.seed, width: made.width, height: made.height };
+  opened = { ...(job.parameters ?? {}), seed: made.seed, width: made.width, height: made.height };
   delete opened.count;
   const address = api.address(made);
   const picture = document.getElementById("viewer-picture");
   picture.src = address;
-  picture.alt = job.parameters.prompt;
+  picture.alt = job.parameters?.prompt;
   document.getElementById("viewer-link").href = address;
   const save = document.getElementById("viewer-save");
   save.href = address;
@@ -69,7 +69,7 @@ function tiles(job) {
   return job.images.map((made, number) => {
     const item = document.createElement("li");
     const button = Object.assign(document.createElement("button"), { type: "button" });
-    const image = Object.assign(document.createElement("img"), { src: api.address(made), alt: job.parameters.prompt, loading: "lazy" });
+    const image = Object.assign(document.createElement("img"), { src: api.address(made), alt: job.parameters?.prompt, loading: "lazy" });
     button.append(image);
     button.addEventListener("click", () => open(job, number));
     item.append(button);

@@ -42,7 +42,7 @@ function row(job) {
   const item = document.createElement("li");
   item.dataset.id = job.id;
   const words = Object.assign(document.createElement("button"), { type: "button", className: "words" });
-  words.textContent = job.parameters.prompt || "(no prompt)";
+  words.textContent = job.parameters?.prompt || "(no prompt)";
   words.title = "Watch this one";
   words.dataset.role = "watch";
   words.addEventListener("click", () => follow(job.id));

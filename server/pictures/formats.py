@@ -9,10 +9,11 @@ import asyncio
 import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from engine import BadRequest, GenerationResult, __version__
-from engine.formats.png import encode_png, picture_metadata
+from engine.formats.png import encode_png, picture_metadata, workflow_metadata
+from server.task import Task
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,15 +36,22 @@ _MOST_EXIF = 65_000
 
 
 def encoders(
-    results: Sequence[GenerationResult], short_hashes: dict[str, str], posted: Mapping[str, str] | None = None
+    tasks: Sequence[Task],
+    results: Sequence[GenerationResult],
+    short_hashes: dict[str, str],
+    posted: Mapping[str, str] | None = None,
 ) -> list[Callable[[], bytes]]:
-    """Return functions that encode the pictures of ``results`` as PNGs, in their order.
+    """Return functions that encode the pictures of each task's result as PNGs, in their order.
 
     Each takes milliseconds, so call it off the event loop. ``short_hashes`` are the known ones, by checkpoint file;
     ``posted`` are texts that a dialect puts in place of the server's own.
     """
-    pictures = [(result, index) for result in results for index in range(len(result.images))]
-    return [partial(_png, result, index, short_hashes, posted) for result, index in pictures]
+    return [
+        partial(_png, task, result.record, index, image, short_hashes, posted)
+        for task, result in zip(tasks, results, strict=True)
+        for images in result.outputs.values()
+        for index, image in enumerate(images)
+    ]
 
 
 async def converted(png: bytes, format: Format, quality: int | None = None) -> bytes:
@@ -60,20 +68,29 @@ async def preview_bytes(image: Image, format: Literal["png", "jpeg"] = "jpeg", s
     return await asyncio.to_thread(_preview, image, format, scale)
 
 
-def _png(result: GenerationResult, index: int, short_hashes: dict[str, str], posted: Mapping[str, str] | None) -> bytes:
-    file = str(result.record["checkpoint"])
-    assert result.request is not None
+def _png(
+    task: Task,
+    record: Mapping[str, Any],
+    index: int,
+    image: Image,
+    short_hashes: dict[str, str],
+    posted: Mapping[str, str] | None,
+) -> bytes:
+    if task.request is None:
+        metadata = workflow_metadata(task.workflow, record=record, index=index) | dict(posted or {})
+        return encode_png(image, metadata)
+    file = str(record["checkpoint"])
     metadata = picture_metadata(
-        result.request,
+        task.request,
         checkpoint_file=file,
         model_name=file.rpartition(".")[0] or file,
         model_hash=short_hashes.get(file),
-        record=result.record,
+        record=record,
         index=index,
         version=__version__,
         posted=posted,
     )
-    return encode_png(result.images[index], metadata)
+    return encode_png(image, metadata)
 
 
 def _converted(png: bytes, format: Format, quality: int | None) -> bytes:

@@ -12,12 +12,16 @@ import secrets
 import time
 from typing import get_args
 
-from engine import GenerationRequest
+from engine import BadRequest, GenerationRequest, Workflow
+from engine.workflow.needs import needs_of
+from engine.workflow.node import Node
+from engine.workflow.text import EncodeText
 from server.backends.protocol import Backend
-from server.job import JOB_ID, JOB_ID_RULE, Job, NewJob, parameters
+from server.job import JOB_ID, JOB_ID_RULE, Job, NewJob
 from server.problems import Problem, bad_request
 from server.settings import Settings
 from server.store import Moment
+from server.task import Task
 from server.webhooks.targets import check_url
 
 _MOST_REQUESTS = 4096
@@ -31,7 +35,7 @@ def job_for(new: NewJob, settings: Settings, backend: Backend) -> Job:
         id=new.id if new.id is not None else secrets.token_hex(12),
         sequence=0,  # the store gives it
         state="queued",
-        requests=tuple(backend.check(_within(request, settings)).with_seed() for request in new.requests),
+        tasks=tuple(Task.of(backend.check(_within(wanted, settings)), backend.name_of) for wanted in new.wanted),
         dialect=new.dialect,
         client=new.client,
         priority=new.priority,
@@ -46,13 +50,13 @@ def job_for(new: NewJob, settings: Settings, backend: Backend) -> Job:
 
 def fingerprint(new: NewJob) -> str:
     """Return a digest of what must be the same if an idempotency key comes again."""
-    asked = new.asked if new.asked is not None else [parameters(request) for request in new.requests]
+    asked = new.asked if new.asked is not None else [Task.of(wanted).to_json() for wanted in new.wanted]
     text = json.dumps([new.dialect, asked], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _check(new: NewJob, settings: Settings) -> None:
-    if not new.requests:
+    if not new.wanted:
         raise bad_request("requests", [], "at least one")
     if not -10 <= new.priority <= 10:
         raise bad_request("priority", new.priority, "a whole number from -10 to 10")
@@ -60,8 +64,8 @@ def _check(new: NewJob, settings: Settings) -> None:
         raise bad_request("id", new.id, JOB_ID_RULE)
     if new.idempotency_key is not None and not 1 <= len(new.idempotency_key) <= 255:
         raise bad_request("idempotency_key", new.idempotency_key, "1 to 255 characters")
-    pictures = sum(request.batch_size for request in new.requests)
-    if pictures > settings.max_pictures or len(new.requests) > _MOST_REQUESTS:
+    pictures = sum(map(_pictures, new.wanted))
+    if pictures > settings.max_pictures or len(new.wanted) > _MOST_REQUESTS:
         raise _too_large("batch_size", pictures, f"at most {settings.max_pictures} pictures in one job")
     if new.webhook is not None:
         for moment in new.webhook.events:
@@ -70,18 +74,51 @@ def _check(new: NewJob, settings: Settings) -> None:
         check_url(new.webhook.url, private=settings.webhook_private_addresses)
 
 
-def _within(request: GenerationRequest, settings: Settings) -> GenerationRequest:
-    pixels = request.width * request.height
-    if pixels > settings.max_pixels:
-        size = f"{request.width}×{request.height}"
-        raise _too_large("width", size, f"width × height of at most {settings.max_pixels} pixels")
-    if request.steps > settings.max_steps:
-        raise _too_large("steps", request.steps, f"at most {settings.max_steps}")
-    for name in ("prompt", "negative_prompt"):
-        length = len(getattr(request, name))
-        if length > settings.max_prompt:
-            raise _too_large(name, f"{length} characters", f"at most {settings.max_prompt}")
-    return request
+def _pictures(wanted: GenerationRequest | Workflow) -> int:
+    """Return the number of pictures that come of it, or that it has in progress at a time if those are more."""
+    if isinstance(wanted, GenerationRequest):
+        return wanted.batch_size
+    needs = needs_of(wanted)
+    made = sum(needs.pictures(output).pictures for output in wanted.outputs.values())
+    return max(made, *(size.pictures for size in needs.sizes.values()))
+
+
+def _within(wanted: GenerationRequest | Workflow, settings: Settings) -> GenerationRequest | Workflow:
+    """Return ``wanted`` with its seed, having compared it with the settings' limits."""
+    if isinstance(wanted, GenerationRequest):
+        _check_size("width", wanted.width, wanted.height, settings)
+        _check_steps("steps", wanted.steps, settings)
+        for name in ("prompt", "negative_prompt"):
+            _check_text(name, getattr(wanted, name), settings)
+        return wanted.with_seed()
+    needs = needs_of(wanted)
+    for node, size in needs.sizes.items():
+        _check_size(_place(wanted, node, "width"), *size.pixels, settings)
+    for sample, steps in needs.steps.items():
+        _check_steps(_place(wanted, sample, "steps"), steps, settings)
+    for node in wanted.nodes:
+        if isinstance(node, EncodeText):
+            _check_text(_place(wanted, node, "text"), node.text, settings)
+    return wanted
+
+
+def _place(workflow: Workflow, node: Node, field: str) -> str:
+    return workflow.located(BadRequest(field, None, "", node=node)).field
+
+
+def _check_size(field: str, width: int, height: int, settings: Settings) -> None:
+    if width * height > settings.max_pixels:
+        raise _too_large(field, f"{width}×{height}", f"width × height of at most {settings.max_pixels} pixels")
+
+
+def _check_steps(field: str, steps: int, settings: Settings) -> None:
+    if steps > settings.max_steps:
+        raise _too_large(field, steps, f"at most {settings.max_steps}")
+
+
+def _check_text(field: str, text: str, settings: Settings) -> None:
+    if len(text) > settings.max_prompt:
+        raise _too_large(field, f"{len(text)} characters", f"at most {settings.max_prompt}")
 
 
 def _too_large(field: str, value: object, allowed: str) -> Problem:

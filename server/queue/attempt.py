@@ -1,4 +1,4 @@
-"""One attempt at a job: it gives the job's requests to the backend, one after the other, as slots become free.
+"""One attempt at a job: it gives the job's tasks to the backend, one after the other, as slots become free.
 
 Knows no store and no events.
 """
@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from engine.parameters import check_fields
 from server.backends.protocol import Backend
 from server.job import Job
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from engine import GenerationResult, Progress
 
     Listener = Callable[[int, Progress], None]
-    """A function that is called with a request's number and where it stands."""
+    """A function that is called with a task's number and where it stands."""
 
 
 class Attempt:
@@ -29,45 +28,45 @@ class Attempt:
         self.job = job
         self._slots_at_end = slots_at_end
         self.loading: set[int] = set()
-        """The numbers of the requests that wait for their checkpoint; they hold no slot."""
+        """The numbers of the tasks that wait for their checkpoint; they hold no slot."""
         self.work: asyncio.Task[list[GenerationResult]] | None = None
-        """The task that carries out the requests."""
+        """The coroutine's task that carries out the job's tasks."""
         self.task: asyncio.Task[None] | None = None
         """The task that sees the attempt through to the job's row."""
-        self._left = deque(range(len(job.requests)))
+        self._left = deque(range(len(job.tasks)))
         self._given: set[int] = set()
-        self._doors = [asyncio.Event() for _ in job.requests]
+        self._doors = [asyncio.Event() for _ in job.tasks]
 
     @property
     def slots(self) -> int:
         """The number of slots that the attempt holds."""
         if not self._left and not self._given:
             return min(self.job.pictures_asked, self._slots_at_end)
-        return sum(self.job.requests[number].batch_size for number in self._given - self.loading)
+        return sum(self.job.tasks[number].pictures for number in self._given - self.loading)
 
     @property
     def wants_slots(self) -> bool:
-        """Whether there is a request that could be given to the backend."""
+        """Whether there is a task that could be given to the backend."""
         return bool(self._left) and not self.loading
 
     def start_next(self) -> None:
-        """Let the next request start."""
+        """Let the next task start."""
         number = self._left.popleft()
         self._given.add(number)
         self._doors[number].set()
 
     def cancel(self) -> None:
-        """Stop the requests, as far as there are any."""
+        """Stop the tasks, as far as there are any."""
         if self.work is not None:
             self.work.cancel()
 
     async def carry_out(self, backend: Backend, listen: Listener, ended: Callable[[], None]) -> list[GenerationResult]:
-        """Return the results of all requests, each of which starts when ``start_next`` says so.
+        """Return the results of all tasks, each of which starts when ``start_next`` says so.
 
-        ``ended`` is called at the end of each one. Raises what the first request that failed raised, after cancelling
+        ``ended`` is called at the end of each one. Raises what the first task that failed raised, after cancelling
         the others.
         """
-        numbers = range(len(self.job.requests))
+        numbers = range(len(self.job.tasks))
         tasks = [asyncio.create_task(self._carry_out(number, backend, listen, ended)) for number in numbers]
         try:
             return await asyncio.gather(*tasks)
@@ -80,9 +79,8 @@ class Attempt:
     ) -> GenerationResult:
         await self._doors[number].wait()
         try:
-            request = self.job.requests[number]
-            check_fields(request)  # an older version may have accepted what this one refuses
-            return await backend.run(request, lambda progress: listen(number, progress), self.job.client)
+            workflow = self.job.tasks[number].workflow  # an older version may have accepted what this one refuses
+            return await backend.run(workflow, lambda progress: listen(number, progress), self.job.client)
         finally:
             self._given.discard(number)
             self.loading.discard(number)
@@ -90,7 +88,7 @@ class Attempt:
 
 
 def next_attempt(attempts: Collection[Attempt], waiting: Collection[str]) -> Attempt | None:
-    """Return the attempt whose next request gets a free slot: the client that holds the fewest slots goes first.
+    """Return the attempt whose next task gets a free slot: the client that holds the fewest slots goes first.
 
     None if no attempt wants a slot, or if one of the clients ``waiting`` with a queued job holds fewer.
     """

@@ -217,9 +217,7 @@ class Dispatcher:
         elif number in attempt.loading:
             attempt.loading.discard(number)
             self._slots_changed()
-        self._hub.progressed(
-            attempt.job, number, progress.stage, step=progress.step, steps=progress.steps, preview=progress.preview
-        )
+        self._hub.progressed(attempt.job, number, progress)
         self._webhooks.progressed(attempt.job)
 
     async def _see_through(self, attempt: Attempt) -> None:

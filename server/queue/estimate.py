@@ -9,14 +9,6 @@ from server.job import Job
 _LATEST = 50
 
 
-def work_of(job: Job) -> float:
-    """Return the cost of a job in steps of a 512×512 picture; decoding counts as one step."""
-    return sum(
-        (request.steps * request.denoise + 1) * request.batch_size * request.width * request.height / 512**2
-        for request in job.requests
-    )
-
-
 class Estimate:
     """What recent jobs say about the seconds that work takes, and about how many jobs share the device."""
 
@@ -27,12 +19,12 @@ class Estimate:
         """Learn from ``job``, which succeeded while ``together`` jobs ran, itself included."""
         if job.started is not None and job.finished is not None:
             loading = job.timings.get("load", 0.0)
-            self._ended.append((work_of(job), max(0.0, job.finished - job.started - loading), together))
+            self._ended.append((job.work, max(0.0, job.finished - job.started - loading), together))
 
     def seconds(self, job: Job) -> float | None:
         """Return how many seconds ``job`` will run, None if nothing is known yet."""
         work = sum(each[0] for each in self._ended)
-        return work_of(job) * sum(each[1] for each in self._ended) / work if work else None
+        return job.work * sum(each[1] for each in self._ended) / work if work else None
 
     def between(self) -> float | None:
         """Return the seconds from one job's end to the next one's while there is work, None if nothing is known yet."""

@@ -18,6 +18,8 @@ from server.job import Job, Stage
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from engine import Progress
+
 _log = logging.getLogger(__name__)
 
 Kind = Literal["queued", "started", "progress", "preview", "finished"]
@@ -40,12 +42,14 @@ class Event:
     job: Job
     """The job as it was at that moment."""
     request: int = 0
-    """The number of the job's request that this is about."""
+    """The number of the job's task that this is about."""
     stage: Stage | None = None
     step: int = 0
-    """The steps that the request has done."""
+    """The steps that are done of the sampling at hand."""
     steps: int | None = None
-    """The request's steps in all; None if not known."""
+    """Its steps in all; None if not known."""
+    node: str | None = None
+    """The id of the workflow's node that is being carried out, where it has one."""
     progress: float = 0.0
     """The fraction of the whole job that is done, 0 … 1."""
     preview: Image | None = None
@@ -149,24 +153,22 @@ class Hub:
         self,
         job: Job,
         request: int,
-        stage: Stage,
-        *,
-        step: int = 0,
-        steps: int | None = None,
-        preview: Image | None = None,
+        progress: Progress,
     ) -> Event | None:
-        """Publish the progress of one of a running job's requests; return the event, or None if the attempt is over."""
+        """Publish the progress of one of a running job's tasks; return the event, or None if the attempt is over."""
         channel = self._channels.get(job.id)
         if channel is None or channel.job is None or channel.job.attempt != job.attempt:
             return None
-        channel.shares[request] = step / (steps + 1) if steps else 0.0  # the pictures' decoding is the last step
-        share = sum(channel.shares.values()) / len(job.requests)
-        shared: dict[str, Any] = {"job": channel.job, "request": request, "stage": stage, "step": step, "steps": steps}
+        channel.shares[request] = progress.done
+        share = sum(channel.shares.values()) / len(job.tasks)
+        shared: dict[str, Any] = {"job": channel.job, "request": request, "stage": progress.stage}
+        shared |= {"step": progress.step, "steps": progress.steps, "node": progress.node}
         event = Event(number=self._number(channel), kind="progress", progress=share, **shared)
         self._publish(channel, event)
-        if preview is not None:
+        if progress.preview is not None:
             number = self._number(channel)
-            self._publish(channel, Event(number=number, kind="preview", progress=share, preview=preview, **shared))
+            event_of_preview = Event(number=number, kind="preview", progress=share, preview=progress.preview, **shared)
+            self._publish(channel, event_of_preview)
         return event
 
     def changed(self, job: Job) -> None:

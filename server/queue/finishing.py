@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ class Finishing:
         names = [picture.name for picture in pictures]
         spent: list[float] = []
         texts = self._png_texts[job.dialect](job) if job.dialect in self._png_texts else None
-        timed = [partial(_timed, encoder, spent) for encoder in encoders(results, known, texts)]
+        timed = [partial(_timed, encoder, spent) for encoder in encoders(job.tasks, results, known, texts)]
         try:
             await self._write(dict(zip(names, timed, strict=True)))
         except Exception as error:
@@ -170,19 +170,25 @@ class Finishing:
 
 
 def _pictures(job: Job, results: Sequence[GenerationResult]) -> tuple[Picture, ...]:
+    """Return the pictures of all outputs. Outputs of the same pictures have the same files."""
     pictures: list[Picture] = []
+    names: dict[Hashable, str] = {}
     for number, result in enumerate(results):
-        for index, image in enumerate(result.images):
-            pictures.append(
-                Picture(
-                    name=f"{job.token}-{job.attempt}-{len(pictures)}.png",
-                    width=image.width,
-                    height=image.height,
-                    seed=result.seed,
-                    request=number,
-                    index=index,
+        for node, images in result.outputs.items():
+            for index, image in enumerate(images):
+                key = number, result.workflow.outputs[node].pictures, index
+                name = names.setdefault(key, f"{job.token}-{job.attempt}-{len(names)}.png")
+                pictures.append(
+                    Picture(
+                        name=name,
+                        width=image.width,
+                        height=image.height,
+                        seed=job.tasks[number].seed(node),
+                        request=number,
+                        index=index,
+                        node=node,
+                    )
                 )
-            )
     return tuple(pictures)
 
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from typing import Any, TypeVar
 
+from engine import GenerationRequest, Workflow
+from engine.workflow.text import EncodeText
 from server.backends.protocol import Backend
 from server.job import Job, NewJob, Place
 from server.pictures.storage import Outputs
@@ -117,8 +119,7 @@ class Jobs:
         """
         if self._closed:
             raise shutting_down()
-        longest = max(len(each.prompt) + len(each.negative_prompt) for each in new.requests) if new.requests else 0
-        slow = not self._backend.ready or longest > _LONG
+        slow = not self._backend.ready or any(_is_long(wanted) for wanted in new.wanted)
         arguments = (new, self._settings, self._backend)
         job = await asyncio.to_thread(job_for, *arguments) if slow else job_for(*arguments)
         print_ = fingerprint(new) if new.idempotency_key is not None else ""
@@ -231,6 +232,13 @@ class Jobs:
         if job is None:
             raise not_found("job", id)
         return job
+
+
+def _is_long(wanted: GenerationRequest | Workflow) -> bool:
+    """Whether it takes a while to look through the prompts."""
+    if isinstance(wanted, GenerationRequest):
+        return len(wanted.prompt) + len(wanted.negative_prompt) > _LONG
+    return sum(len(node.text) for node in wanted.nodes if isinstance(node, EncodeText)) > _LONG
 
 
 async def _whole(operation: Coroutine[Any, Any, T]) -> T:

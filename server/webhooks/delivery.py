@@ -263,7 +263,7 @@ def native_body(job: Job, moment: str) -> dict[str, Any]:
         "status": job.state,
         "model": job.model,
         "images": [vars(picture) for picture in job.pictures],
-        "parameters": [parameters(request) for request in job.requests],
+        "parameters": [None if task.request is None else parameters(task.request) for task in job.tasks],
         "error": None if job.failure is None else vars(job.failure),
         "timings": dict(job.timings),
     }

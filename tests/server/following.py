@@ -37,7 +37,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 async def hang_up_on(server: RunningServer, call: Awaitable[object]) -> None:
     """Make a call of an asynchronous client, and close its connection once its job runs."""
     calling = asyncio.ensure_future(call)
-    while not server.backend.started:
+    while not server.backend.requests:
         assert not calling.done(), "it was answered"
         await asyncio.sleep(0.01)
     calling.cancel()

@@ -68,7 +68,7 @@ def request(**parameters: Any) -> GenerationRequest:
 
 
 def new(*requests: GenerationRequest, **named: Any) -> NewJob:
-    return NewJob(**({"requests": requests or (request(),), "dialect": "native", "client": "ann"} | named))
+    return NewJob(**({"wanted": requests or (request(),), "dialect": "native", "client": "ann"} | named))
 
 
 def settings_in(folder: Path, **values: Any) -> Settings:

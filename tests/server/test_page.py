@@ -61,7 +61,7 @@ def test_generates_a_picture_and_puts_it_into_the_gallery(server: RunningServer,
     expect(page.locator("#picture.whole")).to_be_visible()
     expect(page.locator("#status")).to_contain_text("Done")
     expect(page.locator("#gallery img")).to_have_count(1)
-    request = server.backend.started[-1]
+    request = server.backend.requests[-1]
     assert (request.prompt, request.seed, request.steps) == ("a red boat", 2**64 - 1, 20)
     shown: Any = page.evaluate("document.getElementById('picture').naturalWidth")
     assert shown == 512
@@ -176,7 +176,7 @@ def test_the_model_is_switched_and_loaded(server: RunningServer, page: Page) -> 
     expect(page.locator("#load-model")).to_be_hidden()
     page.click("#generate")
     expect(page.locator("#picture.whole")).to_be_visible()
-    assert server.backend.started[-1].model == "other"
+    assert server.backend.requests[-1].model == "other"
 
 
 def test_asks_for_the_key(open_server: Callable[..., RunningServer], page: Page) -> None:

@@ -5,25 +5,26 @@ Knows nothing of what the nodes mean for the picture; ``engine.formats.comfyui``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from engine.formats.comfyui.flat import PARAMETER_INPUTS
 from engine.formats.comfyui.places import node_id
-from engine.formats.comfyui.table import OUTPUT_CLASSES, ROWS
+from engine.formats.comfyui.table import OUTPUT_CLASSES, ROWS, Row
 from server.job import Stage
+from server.queue.events import Event
 
 Nodes = Mapping[str, Any]
 """Node id → ``{class_type, inputs}``."""
 
-_LAST_OF_STAGE: Mapping[Stage, str] = {
-    "loading": "CheckpointLoaderSimple",
-    "sampling": "KSampler",
-    "decoding": "VAEDecode",
+_OF_STAGE: Mapping[Stage, Callable[[Row], bool]] = {
+    "loading": lambda row: row.class_type == "CheckpointLoaderSimple",
+    "sampling": lambda row: "sampling" in row.category and any(output.type == "LATENT" for output in row.outputs),
+    "decoding": lambda row: row.class_type == "VAEDecode",
 }
-"""The class of the node that a job is at in each stage; while it is ``waiting`` it is at the one before the sampler."""
+"""Which nodes a job is at in a stage, where the engine names none; while it waits it is before the first sampler."""
 
 
 def output_nodes(nodes: Nodes) -> list[str]:
@@ -68,9 +69,17 @@ class Course:
         """The place in ``order`` of the node that a job is at in ``stage``."""
         if stage == "waiting":
             return max(self.place("sampling") - 1, 0)
-        classes = [self.class_of(id) for id in self.order]
-        wanted = _LAST_OF_STAGE.get(stage) if stage else None
-        return classes.index(wanted) if wanted in classes else 0
+        fits = _OF_STAGE.get(stage) if stage else None
+        places = (place for place, id in enumerate(self.order) if fits is not None and fits(ROWS[self.class_of(id)]))
+        return next(places, 0)
+
+    def place_of(self, event: Event) -> int:
+        """The place in ``order`` of the node that an event is about."""
+        return self.order.index(event.node) if event.node in self.order else self.place(event.stage)
+
+    def samples(self, id: str) -> bool:
+        """Whether a node is a sampler, whose steps are its progress."""
+        return _OF_STAGE["sampling"](ROWS[self.class_of(id)])
 
     def node_of(self, parameter: str) -> tuple[str, str] | None:
         """The node and its input that hold a parameter of ``GenerationRequest``; None where no node does."""

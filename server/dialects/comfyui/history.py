@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.dialects.comfyui.graph import Course
-from server.job import Failure, Job, State
+from server.job import Failure, Job, Picture, State
 
 DIALECT = frozenset({"comfyui"})
 """Whose jobs are prompts."""
@@ -81,15 +81,27 @@ def history_item(job: Job) -> dict[str, Any]:
 
 
 def outputs(job: Job) -> dict[str, Any]:
-    """Output node → its pictures. Every output node shows the same; a ``PreviewImage`` calls them temporary."""
+    """Output node → its pictures; a ``PreviewImage`` calls them temporary. ``SaveImageWebsocket`` has none to show."""
     if job.state != "succeeded":
         return {}
     course = course_of(job)
-    kinds = {id: "temp" if course.class_of(id) == "PreviewImage" else "output" for id in course.outputs}
+    kinds = {"SaveImage": "output", "PreviewImage": "temp"}
     return {
-        id: {"images": [{"filename": each.name, "subfolder": "", "type": kind} for each in job.pictures]}
-        for id, kind in kinds.items()
+        id: {"images": [_image(picture, kind) for picture in pictures_of(job, id)]}
+        for id in course.outputs
+        if (kind := kinds.get(course.class_of(id))) is not None
     }
+
+
+def pictures_of(job: Job, node: str) -> list[Picture]:
+    """The pictures of an output node. Those of older jobs do not say whose they are: every output shows them."""
+    own = [picture for picture in job.pictures if picture.node == node]
+    known = set(job.extra["outputs"])
+    return own if own or any(picture.node in known for picture in job.pictures) else list(job.pictures)
+
+
+def _image(picture: Picture, kind: str) -> dict[str, str]:
+    return {"filename": picture.name, "subfolder": "", "type": kind}
 
 
 def messages(job: Job, course: Course) -> list[Message]:

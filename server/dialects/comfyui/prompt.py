@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.formats.comfyui import request_from_workflow
+from engine import Workflow
 from engine.formats.comfyui.places import place
 from engine.formats.comfyui.table import OUTPUT_CLASSES, ROWS
 from server.dialects.comfyui.bodies import flag, id_list
@@ -54,10 +54,10 @@ class Prompt:
 
         Raises ``BadRequest``, which names node, class and input, for what the engine cannot do.
         """
-        request = request_from_workflow(without_outputs(self.nodes, self.outputs))
+        workflow = Workflow.from_comfyui(without_outputs(self.nodes, self.outputs))
         ahead = self.front or (self.number is not None and first_waiting is not None and self.number < first_waiting)
         return NewJob(
-            requests=(request,),
+            wanted=(workflow,),
             dialect="comfyui",
             client=client,
             id=self.id,

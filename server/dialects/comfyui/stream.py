@@ -91,7 +91,7 @@ class Stream:
         return 0 if self._place is None else self._place + 1
 
     def _advance(self, event: Event) -> Iterator[Message]:
-        for node in self._course.order[self._next() : self._course.place(event.stage) + 1]:
+        for node in self._course.order[self._next() : self._course.place_of(event) + 1]:
             yield from self._enter(node)
         if event.stage == "sampling":
             yield from self._step(event)
@@ -99,19 +99,23 @@ class Stream:
     def _enter(self, node: str) -> Iterator[Message]:
         """The next node begins. The sampler is not left before its last step is told, which many wait for to draw a
         full bar: events of the last steps may have been left out."""
-        if self._place is not None and self._at_sampler() and not self._sampled:
-            yield from self._progress(self._steps(), self._steps())
-        self._place = self._next()
+        if self._at_sampler() and not self._sampled and (steps := self._steps()):
+            yield from self._progress(steps, steps)
+        self._place, self._sampled = self._next(), False
         yield self._executing(node)
 
     def _at_sampler(self) -> bool:
-        return self._place == self._course.place("sampling")
+        return self._place is not None and self._course.samples(self._course.order[self._place])
 
     def _steps(self) -> int:
-        """All that the sampler does: as events tell, which may know none (dpm_adaptive), or as was asked for."""
-        latest = self._latest
-        told = 0 if latest is None else latest.steps or latest.step
-        return told or self.job.requests[0].steps
+        """The steps of the sampler at hand: as events say, which may not know (dpm_adaptive), or as was asked for."""
+        assert self._place is not None
+        latest, node = self._latest, self._course.order[self._place]
+        if latest is not None and latest.node in (node, None) and (latest.steps or latest.step):
+            return latest.steps or latest.step
+        task = self.job.tasks[0]
+        sample = task.workflow.places.get((node, 0))
+        return next((steps for each, steps in task.needs.steps.items() if each == sample), 0)
 
     def _executing(self, node: str) -> Message:
         return "executing", {"node": node, "display_node": node, "prompt_id": self.job.id}

@@ -80,7 +80,7 @@ async def _carry_out(services: Services, http: Request, model: str | None) -> Re
     if request.batch_size != 1:
         raise BadRequest("parameters.batch_size", request.batch_size, "1: the answer is one picture")
     new = NewJob(
-        requests=in_a_row(request, 1),
+        wanted=in_a_row(request, 1),
         dialect="huggingface",
         client=services.client_of(http),
         id=chosen_job_id(http),

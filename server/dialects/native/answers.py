@@ -73,7 +73,7 @@ class JobAnswer(BaseModel):
     events_url: str
     output_url: str | None = Field(description="of the first picture, once it is there")
     images: list[PictureAnswer]
-    parameters: Parameters  # of the first request
+    parameters: Parameters | None = Field(description="of the first request; null for a graph that no request says")
     seed: int = Field(description="of the first request")
     count: int = Field(description="how many requests it has; number i has the seed + i")
     model: str
@@ -148,7 +148,7 @@ class ProblemAnswer(BaseModel):
 def job_json(job: Job, base_url: str, place: Place | None = None, latest: Event | None = None) -> dict[str, Any]:
     """Return the JSON of a ``JobAnswer``, with absolute URLs under ``base_url``."""
     images = [_image(job, number, base_url) for number in range(len(job.pictures))]
-    url, failure = f"{base_url}/api/v1/jobs/{job.id}", job.failure
+    url, failure, request = f"{base_url}/api/v1/jobs/{job.id}", job.failure, job.tasks[0].request
     return {
         "id": job.id,
         "job_id": job.id,
@@ -157,9 +157,9 @@ def job_json(job: Job, base_url: str, place: Place | None = None, latest: Event 
         "events_url": f"{url}/events",
         "output_url": images[0]["url"] if images else None,
         "images": images,
-        "parameters": parameters(job.requests[0]),
-        "seed": job.requests[0].seed,
-        "count": len(job.requests),
+        "parameters": None if request is None else parameters(request),
+        "seed": job.tasks[0].seed(),
+        "count": len(job.tasks),
         "model": job.model,
         "dialect": job.dialect,
         "priority": job.priority,

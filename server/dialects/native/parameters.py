@@ -96,7 +96,7 @@ class Call:
         """Return the job for the call. A fresh seed is drawn here, so that the other requests can count on from it."""
         count, priority, webhook = self.controls.count, self.controls.priority, self.controls.webhook
         return NewJob(
-            requests=in_a_row(self.request, count),
+            wanted=in_a_row(self.request, count),
             dialect="native",
             client=client,
             id=id,

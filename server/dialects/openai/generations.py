@@ -79,7 +79,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
 
 def _new_job(services: Services, http: Request, call: Call, body: dict[str, Any]) -> NewJob:
     return NewJob(
-        requests=in_a_row(call.request, call.controls.n),
+        wanted=in_a_row(call.request, call.controls.n),
         dialect="openai",
         client=services.client_of(http),
         id=chosen_job_id(http),

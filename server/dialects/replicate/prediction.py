@@ -82,20 +82,20 @@ def logs(job: Job, latest: Event | None) -> str:
     The logs only grow while a job runs and when it succeeds, so that a client that prints what has been added prints
     each line once.
     """
-    steps = sum(request.steps for request in job.requests)
+    steps = sum(task.steps for task in job.tasks)
     done = 0
     if job.pictures:
         done = steps
     elif latest is not None and not job.done:
         done = min(round(_share(job, latest) * steps), steps)
-    lines = [f"Using seed: {job.requests[0].seed}"]
+    lines = [f"Using seed: {job.request.seed}"]
     lines += [_bar(step, steps) for step in range(1, done + 1) if step * 100 // steps > (step - 1) * 100 // steps]
     return "\n".join(lines) + "\n"
 
 
 def _share(job: Job, latest: Event) -> float:
     """Return the share of all steps that is done. Some schedules have more or fewer steps than the request says."""
-    if len(job.requests) > 1:
+    if len(job.tasks) > 1:
         return latest.progress
     return latest.step / latest.steps if latest.steps else 0.0
 

@@ -132,7 +132,7 @@ async def _create(services: Services, http: Request, model: str | None) -> JSONR
     call = read_call(body, model, services.backend.models())
     wait = read_preference(http.headers.get("prefer", ""))
     new = NewJob(
-        requests=in_a_row(call.request, call.controls.num_outputs),
+        wanted=in_a_row(call.request, call.controls.num_outputs),
         dialect="replicate",
         client=services.client_of(http),
         id=chosen_job_id(http),

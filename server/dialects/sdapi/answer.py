@@ -40,7 +40,7 @@ def _parameters(body: Txt2Img) -> dict[str, Any]:
 
 def _info(job: Job, body: Txt2Img, infotexts: list[str], model: ModelInfo | None) -> dict[str, Any]:
     """Write ``info``. Its prompts are as the caller sent them; those in the infotexts are as the engine reads them."""
-    first = job.requests[0]
+    first = job.request
     prompt, negative_prompt = prompt_as_sent(body, "prompt"), prompt_as_sent(body, "negative_prompt")
     seeds = [picture.seed for picture in job.pictures]
     subseed = -1 if body.subseed is None else body.subseed

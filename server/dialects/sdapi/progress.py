@@ -78,12 +78,12 @@ def add_stopping(router: APIRouter, services: Services, calls: Calls) -> None:
     @router.post("/sdapi/v1/skip", summary="As interrupt, for a job of one picture")
     async def skip(http: Request, id_task: str | None = None) -> None:
         call = calls.asked_for(services.client_of(http), id_task)
-        if call is not None and len(call.job.requests) > 1:
+        if call is not None and len(call.job.tasks) > 1:
             raise Problem(
                 status=409,
                 kind="unsupported",
                 title="Not supported",
-                detail=f"skip: the job has {len(call.job.requests)} pictures, which are made at the same time; "
+                detail=f"skip: the job has {len(call.job.tasks)} pictures, which are made at the same time; "
                 "one picture cannot be skipped; interrupt cancels them all",
             )
         if call is not None:
@@ -152,7 +152,7 @@ def _seconds_left(event: Event) -> float | None:
 
 def _state(event: Event) -> dict[str, Any]:
     """Write AUTOMATIC1111's ``state``. It counts batches as jobs; here each picture counts as one."""
-    job, count = event.job, len(event.job.requests)
+    job, count = event.job, len(event.job.tasks)
     started = time.strftime("%Y%m%d%H%M%S", time.localtime(job.started or job.created))
     return _idle() | {
         "interrupted": job.cancel_requested,
@@ -161,7 +161,7 @@ def _state(event: Event) -> dict[str, Any]:
         "job_timestamp": started,
         "job_no": min(int(event.progress * count), count - 1),
         "sampling_step": event.step,
-        "sampling_steps": event.steps or job.requests[event.request].steps,
+        "sampling_steps": event.steps or job.tasks[event.request].steps,
     }
 
 

@@ -61,7 +61,7 @@ async def _new_job(
     )
     extra = {"id_task": body.force_task_id} if body.force_task_id else {}
     return NewJob(
-        requests=requests,
+        wanted=requests,
         dialect="sdapi",
         client=services.client_of(http),
         id=id,

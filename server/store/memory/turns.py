@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from itertools import groupby
 
 from server.job import Job
-from server.queue.estimate import work_of
 from server.store.rules import under_suspicion
 
 
@@ -31,7 +30,7 @@ class Turns:
             if suspect and (chosen or not alone):
                 break  # the others end first, then it is started alone
             start = self._turn(job.client)
-            self._turns[job.client] = start, start + work_of(job)
+            self._turns[job.client] = start, start + job.work
             chosen.append(job)
             left.remove(job)
             room = 0 if suspect else room - job.pictures_asked
@@ -45,7 +44,7 @@ class Turns:
             start = self._turn(client)
             for job in jobs:
                 starts[job.id] = start
-                start += work_of(job)
+                start += job.work
         return sorted(queued, key=lambda job: (-job.priority, starts[job.id], job.sequence))
 
     def forget_all_but(self, clients: Collection[str]) -> None:

@@ -8,11 +8,10 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from engine import BadRequest, GenerationRequest
-from engine.parameters import Seed, from_json, restored, to_json
+from engine.parameters import Seed
 from server.job import Failure, Job, Picture, Webhook
-from server.queue.estimate import work_of
 from server.store import Message
+from server.task import Task
 
 _SEED = Seed(optional=False)
 
@@ -26,7 +25,7 @@ def columns_of(job: Job, fingerprint: str) -> dict[str, Any]:
         "dialect": job.dialect,
         "model": job.model,
         "pictures_asked": job.pictures_asked,
-        "work": work_of(job),
+        "work": job.work,
         "priority": job.priority,
         "created": job.created,
         "started": job.started,
@@ -38,7 +37,7 @@ def columns_of(job: Job, fingerprint: str) -> dict[str, Any]:
         "idempotency_key": job.idempotency_key,
         "fingerprint": fingerprint,
         "label": job.label,
-        "requests": _json([to_json(request) for request in job.requests]),
+        "tasks": _json([task.to_json() for task in job.tasks]),
         "webhook": None if job.webhook is None else _json(dataclasses.asdict(job.webhook)),
         "extra": _json(job.extra),
         "pictures": pictures_json(job.pictures),
@@ -56,7 +55,7 @@ def job_of(row: sqlite3.Row, *, extra: str = "extra") -> Job:
         id=row["id"],
         sequence=row["sequence"],
         state=row["state"],
-        requests=tuple(_request_of(each) for each in json.loads(row["requests"])),
+        tasks=tuple(Task.from_json(each) for each in json.loads(row["tasks"])),
         dialect=row["dialect"],
         client=row["client"],
         priority=row["priority"],
@@ -76,14 +75,6 @@ def job_of(row: sqlite3.Row, *, extra: str = "extra") -> Job:
         extra=json.loads(row[extra]),
         token=row["token"],
     )
-
-
-def _request_of(kept: dict[str, Any]) -> GenerationRequest:
-    """Return the request; one that an older version accepted and this one refuses can be read, but not carried out."""
-    try:
-        return from_json(GenerationRequest, kept)
-    except BadRequest:
-        return restored(GenerationRequest, kept)
 
 
 def _picture_of(kept: dict[str, Any]) -> Picture:

@@ -97,6 +97,11 @@ _VERSIONS = (
     DROP INDEX workflows;
     CREATE INDEX labels ON jobs (label, sequence) WHERE label IS NOT NULL;
     """,
+    """
+    ALTER TABLE jobs RENAME COLUMN requests TO tasks;  -- each a request, a graph, or both
+    UPDATE jobs SET tasks = (SELECT json_group_array(json_object('request', json(value))) FROM json_each(tasks))
+    WHERE json_valid(tasks);
+    """,
 )
 """The scripts that lead from each version to the next, the first one from an empty file. A script that was released
 never changes."""

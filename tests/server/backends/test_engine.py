@@ -14,7 +14,16 @@ import httpx
 import pytest
 from PIL import Image
 
-from engine import BadRequest, Engine, EngineClosed, GenerationRequest, OutOfMemory, Progress, UnknownCheckpoint
+from engine import (
+    BadRequest,
+    Engine,
+    EngineClosed,
+    GenerationRequest,
+    OutOfMemory,
+    Progress,
+    UnknownCheckpoint,
+    Workflow,
+)
 from server.backends.checkpoints import Checkpoints
 from server.backends.engine import EngineBackend
 from tests.server.conftest import RunningServer
@@ -39,14 +48,21 @@ def silent(progress: Progress) -> None:
     """Ignore the progress."""
 
 
+def checked(own: EngineBackend, wanted: GenerationRequest) -> Workflow:
+    """The workflow of a request that the backend has checked, and given the name of its model."""
+    named = own.check(wanted)
+    assert isinstance(named, GenerationRequest)
+    return named.workflow()
+
+
 async def test_the_picture_is_the_engines_own(models_folder: Path, engine: Engine) -> None:
     async with backend(models_folder, unet_rows=4) as own:
         asked = ((1, None), (2, "other"), (2**64 - 1, None))
         wanted = [own.check(request(seed=seed, model=model)) for seed, model in asked]
         heard: list[list[Progress]] = [[] for _ in wanted]
-        running = (own.run(each, progress.append) for each, progress in zip(wanted, heard, strict=True))
+        running = (own.run(each.workflow(), progress.append) for each, progress in zip(wanted, heard, strict=True))
         for number, result in enumerate(await asyncio.gather(*running)):
-            assert result.request == wanted[number]
+            assert result.workflow == wanted[number].workflow()
             reference = engine.generate(wanted[number])
             assert result.images[0].tobytes() == reference.images[0].tobytes()
             steps = [progress.step for progress in heard[number] if progress.stage == "sampling"]
@@ -89,8 +105,8 @@ async def test_a_default_elsewhere_is_known_by_its_files_name(models_folder: Pat
         assert [info.name for info in own.models()] == ["mine.safetensors", "other", "tiny"]
         wanted = own.check(request())
         assert wanted.model == "mine.safetensors"
-        result = await own.run(wanted, silent)
-        assert result.request.model == "mine.safetensors"
+        result = await own.run(wanted.workflow(), silent)
+        assert result.record["checkpoint"] == "mine.safetensors"
 
 
 async def test_checkpoints_come_and_go(models_folder: Path) -> None:
@@ -105,16 +121,16 @@ async def test_checkpoints_come_and_go(models_folder: Path) -> None:
         assert not await own.unload("tiny")
         assert [info.resident for info in own.models()] == [False, True]
         assert own.ready
-        result = await own.run(own.check(request()), silent)
+        result = await own.run(checked(own, request()), silent)
         assert len(result.images) == 1
         assert all(info.resident for info in own.models())
 
 
 async def test_one_failure_leaves_the_others_alone(models_folder: Path) -> None:
     async with backend(models_folder) as own:
-        good = asyncio.create_task(own.run(own.check(request(steps=50)), silent))
+        good = asyncio.create_task(own.run(checked(own, request(steps=50)), silent))
         with pytest.raises(BadRequest):
-            await own.run(own.check(request(width=16384, height=16384)), silent)
+            await own.run(checked(own, request(width=16384, height=16384)), silent)
         assert len((await good).images) == 1
         assert own.status()["in_flight"] == 0
 
@@ -127,10 +143,12 @@ async def test_a_client_is_not_the_slower_for_how_much_another_asks_for(models_f
         def counting(number: int) -> Callable[[Progress], None]:
             return lambda progress: steps.update({number: progress.step})
 
-        crowd = asyncio.gather(*(own.run(each, counting(number), "many") for number, each in enumerate(wanted)))
+        crowd = asyncio.gather(
+            *(own.run(each.workflow(), counting(number), "many") for number, each in enumerate(wanted))
+        )
         await until(lambda: len(steps) == 8 and min(steps.values()) >= 1)
         before = sum(steps.values())
-        await own.run(own.check(request(steps=20)), silent, "one")
+        await own.run(checked(own, request(steps=20)), silent, "one")
         assert sum(steps.values()) - before <= 60  # in turn with each of the eight it would be 160
         crowd.cancel()
         await asyncio.gather(crowd, return_exceptions=True)
@@ -140,7 +158,9 @@ async def test_cancelling_frees_the_places(models_folder: Path) -> None:
     async with backend(models_folder) as own:
         seen: list[int] = []
         long = own.check(request(steps=900))
-        task = asyncio.gather(*(own.run(long, lambda progress: seen.append(progress.step)) for _ in range(2)))
+        task = asyncio.gather(
+            *(own.run(long.workflow(), lambda progress: seen.append(progress.step)) for _ in range(2))
+        )
         await until(lambda: max(seen, default=0) >= 2)
         assert own.status()["in_flight"] == 2
         task.cancel()
@@ -148,7 +168,7 @@ async def test_cancelling_frees_the_places(models_folder: Path) -> None:
             await task
         await until(lambda: own.status()["in_flight"] == 0)
         heard = len(seen)
-        await own.run(own.check(request()), silent)
+        await own.run(checked(own, request()), silent)
         assert len(seen) == heard  # a cancelled request reports nothing more
 
 
@@ -165,11 +185,11 @@ async def test_an_engine_that_is_gone_is_reported(models_folder: Path, monkeypat
     async with backend(models_folder, start=False) as own:
         assert not own.ready
         with pytest.raises(EngineClosed):
-            await own.run(own.check(request()), silent)
+            await own.run(checked(own, request()), silent)
         await own.start()
         assert own.ready
         assert own._engine is not None
-        task = asyncio.create_task(own.run(own.check(request(steps=900)), silent))
+        task = asyncio.create_task(own.run(checked(own, request(steps=900)), silent))
         await until(lambda: own.status()["in_flight"])
         monkeypatch.setattr(type(own._engine), "running", False)
         with pytest.raises(EngineClosed):
@@ -181,7 +201,7 @@ async def test_status_tells_what_it_runs_on(models_folder: Path) -> None:
     async with backend(models_folder, start=False) as own:
         assert own.status()["device"] == "cpu"
         await own.start()
-        await own.run(own.check(request(batch_size=2, steps=3)), silent)
+        await own.run(checked(own, request(batch_size=2, steps=3)), silent)
         status = own.status()
         assert status["device"].startswith("cpu (")
         assert (status["dtype"], status["resident"], status["evaluations"]) == ("float32", ["tiny"], 6)

@@ -14,6 +14,7 @@ from server.backends.instant import InstantBackend
 from server.job import Job, Picture
 from server.observing.metrics import Metrics, Now
 from server.queue.events import Event
+from server.task import Task
 from tests.server.conftest import RunningServer
 from tests.server.following import wait_for
 
@@ -22,7 +23,15 @@ JOB = Job(
     id="a",
     sequence=1,
     state="running",
-    requests=(GenerationRequest(model="tiny", steps=5), GenerationRequest(model="tiny", steps=4)),
+    tasks=tuple(
+        map(
+            Task.of,
+            (
+                GenerationRequest(model="tiny", steps=5),
+                GenerationRequest(model="tiny", steps=4),
+            ),
+        )
+    ),
     dialect="native",
     client="alice",
     priority=0,

@@ -21,7 +21,7 @@ async def test_cancelling(tmp_path: Path) -> None:
     backend = InstantBackend(capacity=1, step_seconds=3600)
     async with queue(tmp_path, backend=backend) as own:
         running, waiting = await own.submit(), await own.submit()
-        await until(lambda: backend.started)
+        await until(lambda: backend.requests)
         cancelled = await own.jobs.cancel(waiting.id)
         assert cancelled is not None
         assert (cancelled.state, cancelled.attempt) == ("cancelled", 0)

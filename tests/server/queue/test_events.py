@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from engine import Progress
 from server.backends.instant import InstantBackend
 from server.job import Job
 from server.problems import Problem
 from server.queue.events import MAX_PENDING, Event, Hub
+from server.task import Task
 from tests.server.queues import Queue, queue, request, until
 
 pytestmark = pytest.mark.anyio
@@ -89,7 +91,7 @@ async def test_the_latest_event_is_there_without_waiting(tmp_path: Path) -> None
     backend = InstantBackend(capacity=1, step_seconds=3600)
     async with queue(tmp_path, backend=backend, drain=0) as own:
         running, waiting = await own.submit(), await own.submit()
-        await until(lambda: backend.started)
+        await until(lambda: backend.requests)
         latest, queued = own.jobs.latest(running.id), own.jobs.latest(waiting.id)
         assert latest is not None
         assert queued is not None
@@ -126,7 +128,7 @@ async def test_listening_ends_with_the_server(tmp_path: Path) -> None:
             return len([event async for event in own.jobs.all_events()])
 
         reading = asyncio.gather(seen(own, job.id), listen())
-        await until(lambda: own.backend.started)
+        await until(lambda: own.backend.requests)
     one, every = await asyncio.wait_for(reading, 60)
     assert shape(one)[-1] == "queued"  # queued again
     assert every > 0
@@ -144,7 +146,15 @@ class HubScene:
             id=id,
             sequence=1,
             state="queued",
-            requests=(request(), request()),
+            tasks=tuple(
+                map(
+                    Task.of,
+                    (
+                        request(),
+                        request(),
+                    ),
+                )
+            ),
             dialect="native",
             client="ann",
             priority=0,
@@ -170,7 +180,7 @@ async def test_a_slow_reader_misses_steps_and_never_the_end() -> None:
     assert slow is not None
     running = own.started(made)
     for step in range(5000):
-        own.hub.progressed(running, step % 2, "sampling", step=step, steps=5000)
+        own.hub.progressed(running, step % 2, Progress(stage="sampling", step=step, steps=5000))
     assert slow.pending == 4
     own.ended(running)
     events = [event async for event in slow]
@@ -233,7 +243,7 @@ async def test_a_watcher_sees_every_event_and_stops_none(caplog: pytest.LogCaptu
     own = HubScene(watch)
     reader = own.hub.subscribe_all()
     running = own.started(own.accepted("one"))
-    own.hub.progressed(running, 0, "sampling", step=1, steps=2)
+    own.hub.progressed(running, 0, Progress(stage="sampling", step=1, steps=2))
     own.ended(running)
     assert [(await anext(reader)).kind for _ in range(reader.pending)] == watched
     assert watched == ["queued", "started", "progress", "finished"]

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 async def test_files_of_dead_attempts_go_and_others_stay(tmp_path: Path) -> None:
     async with queue(tmp_path, backend=InstantBackend(step_seconds=3600)) as own:
         job = await own.submit()
-        await until(lambda: own.backend.started)
+        await until(lambda: own.backend.requests)
         await own.crash()
     folder = tmp_path / "outputs"
     folder.mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ async def test_finished_jobs_are_kept_for_a_while(tmp_path: Path, keep: dict[str
     backend = InstantBackend(step_seconds=3600)
     async with queue(tmp_path, backend=backend, drain=0, **keep) as own:
         running = await own.submit()
-        await until(lambda: backend.started)
+        await until(lambda: backend.requests)
         await asyncio.sleep(0.01)
         await own.jobs.tidy()
         left = await own.found(newest_first=False)

@@ -124,7 +124,7 @@ async def test_the_queue_is_bounded(tmp_path: Path) -> None:
     backend = InstantBackend(capacity=1, step_seconds=3600)
     async with queue(tmp_path, backend=backend, max_queued=3, drain=0) as own:
         await own.submit()
-        await until(lambda: len(backend.started) == 1)
+        await until(lambda: len(backend.requests) == 1)
         waiting = [await own.submit() for _ in range(3)]
         problem = await refused(own)
         assert (problem.status, problem.kind) == (429, "queue_full")

@@ -16,6 +16,7 @@ from server.queue.estimate import Estimate
 from server.queue.events import Hub
 from server.queue.places import Places
 from server.store import StoreFailed
+from server.task import Task
 from tests.server.queues import queue, request, until
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +41,7 @@ class Looks:
 
 def queued(id: str) -> Job:
     common: dict[str, Any] = {"dialect": "native", "client": "ann", "priority": 0, "created": 0.0}
-    return Job(id=id, sequence=1, state="queued", requests=(request(),), **common)
+    return Job(id=id, sequence=1, state="queued", tasks=tuple(map(Task.of, (request(),))), **common)
 
 
 async def ahead(places: Places, id: str) -> int:
@@ -88,7 +89,7 @@ async def test_where_jobs_stand(tmp_path: Path) -> None:
         done = await own.finish(request(steps=9))
         backend.step_seconds = 3600
         jobs = [await own.submit(request(steps=9)) for _ in range(4)]
-        await until(lambda: len(backend.started) == 2)
+        await until(lambda: len(backend.requests) == 2)
         found = [await own.jobs.get(each.id) for each in (done, *jobs)]
         places_of = await own.jobs.places([each for each in found if each is not None])
         assert places_of[done.id] is None

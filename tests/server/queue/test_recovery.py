@@ -32,7 +32,7 @@ async def pixels(own: Queue, job: Job) -> list[bytes]:
 async def test_closing_lets_running_jobs_end(tmp_path: Path) -> None:
     async with queue(tmp_path, backend=InstantBackend(step_seconds=0.01)) as own:
         jobs = [await own.submit() for _ in range(5)]
-        await until(lambda: len(own.backend.started) == 5)
+        await until(lambda: len(own.backend.requests) == 5)
     async with queue(tmp_path) as own:
         assert {(await own.end(job)).state for job in jobs} == {"succeeded"}
         assert {(await own.end(job)).attempt for job in jobs} == {1}
@@ -41,11 +41,11 @@ async def test_closing_lets_running_jobs_end(tmp_path: Path) -> None:
 async def test_a_request_that_an_older_version_accepted_can_be_read_and_fails_alone(tmp_path: Path) -> None:
     async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=3600), drain=0) as own:
         await own.submit()
-        await until(lambda: own.backend.started)
+        await until(lambda: own.backend.requests)
         old, valid = await own.submit(request(seed=2**64 - 1)), await own.submit()
     with contextlib.closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database, database:
-        changed = "json_set(requests, '$[0].steps', 99999, '$[0].gone', 1)"
-        database.execute(f"UPDATE jobs SET requests = {changed} WHERE id = ?", [old.id])
+        changed = "json_set(tasks, '$[0].request.steps', 99999, '$[0].request.gone', 1)"
+        database.execute(f"UPDATE jobs SET tasks = {changed} WHERE id = ?", [old.id])
     async with queue(tmp_path) as own:
         ended = await own.end(old)
         assert (ended.requests[0].steps, ended.requests[0].seed) == (99999, 2**64 - 1)
@@ -59,7 +59,7 @@ async def test_what_waited_before_a_restart_is_not_accepted_again(tmp_path: Path
     before: list[str] = []
     async with queue(tmp_path, backend=backend, drain=0, watch=lambda event: before.append(event.kind)) as own:
         jobs = [await own.submit() for _ in range(3)]
-        await until(lambda: len(backend.started) == 1)
+        await until(lambda: len(backend.requests) == 1)
     assert before.count("queued") >= 3
     after: list[str] = []
     async with queue(tmp_path, watch=lambda event: after.append(event.kind)) as own:
@@ -74,7 +74,7 @@ async def test_closing_queues_again_what_does_not_end_and_counts_no_attempt(tmp_
             if not await own.found():
                 job = await own.submit(request(seed=None))
                 waiting = asyncio.ensure_future(own.jobs.wait(job.id))
-            await until(lambda own=own: own.backend.started)
+            await until(lambda own=own: own.backend.requests)
     assert (await waiting).state == "queued"
     async with queue(tmp_path) as own:
         ended = await own.end(job)
@@ -85,7 +85,7 @@ async def test_closing_queues_again_what_does_not_end_and_counts_no_attempt(tmp_
 async def test_a_crash_loses_no_job_and_changes_no_picture(tmp_path: Path) -> None:
     async with queue(tmp_path, backend=InstantBackend(capacity=3, step_seconds=3600)) as own:
         jobs = [await own.submit(request(seed=None, batch_size=2)) for _ in range(6)]
-        await until(lambda: len(own.backend.started) >= 2)
+        await until(lambda: len(own.backend.requests) >= 2)
         await own.crash()
     async with queue(tmp_path) as own:
         assert [job.id for job in await own.found(newest_first=False)] == [job.id for job in jobs]
@@ -99,7 +99,7 @@ async def test_a_crash_loses_no_job_and_changes_no_picture(tmp_path: Path) -> No
 async def test_what_was_cancelled_stays_so_over_a_crash(tmp_path: Path) -> None:
     async with queue(tmp_path, backend=InstantBackend(step_seconds=3600)) as own:
         job = await own.submit()
-        await until(lambda: own.backend.started)
+        await until(lambda: own.backend.requests)
         await own.store.cancel(job.id, 1.0)  # and the process ends before the backend hears of it
         await own.crash()
     async with queue(tmp_path) as own:
@@ -123,7 +123,9 @@ async def test_a_job_that_brings_the_server_down_is_given_up_and_no_other(tmp_pa
             def done(own: Queue = own) -> bool:
                 return not any(own.jobs.latest(id) for id in ids)
 
-            await until(lambda done=done, own=own: any(each.prompt == "boom" for each in own.backend.started) or done())
+            await until(
+                lambda done=done, own=own: any(each.prompt == "boom" for each in own.backend.requests) or done()
+            )
             if done():
                 break
             await own.crash()
@@ -152,7 +154,7 @@ async def test_a_queue_from_before_is_carried_on_in_its_order(tmp_path: Path) ->
     async with queue(tmp_path, backend=InstantBackend(capacity=1)) as own:
         for job in await own.found():
             await own.end(job)
-        assert [each.seed for each in own.backend.started] == list(range(10))
+        assert [each.seed for each in own.backend.requests] == list(range(10))
 
 
 async def test_a_job_that_is_claimed_while_the_server_stops_is_queued_again(tmp_path: Path) -> None:
@@ -162,7 +164,7 @@ async def test_a_job_that_is_claimed_while_the_server_stops_is_queued_again(tmp_
         closing = asyncio.ensure_future(own.jobs.close(0))
         job = await accepting
         await closing
-        assert own.backend.started == []
+        assert own.backend.requests == []
     async with queue(tmp_path) as own:
         job = await own.end(job)
         assert (job.state, job.attempt, job.excused) == ("succeeded", 2, 1)

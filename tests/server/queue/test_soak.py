@@ -81,7 +81,7 @@ async def test_a_job_that_is_cancelled_as_it_is_accepted_has_an_end(tmp_path: Pa
 
     async with queue(tmp_path, backend=InstantBackend(capacity=1, step_seconds=3600), drain=0) as own:
         await own.submit()  # takes the only slot, so that the next one waits
-        await until(lambda: own.backend.started)
+        await until(lambda: own.backend.requests)
         hold = threading.Event()
         held = asyncio.ensure_future(in_database(own.store, lambda _: hold.wait(PATIENCE)))
         submitting = asyncio.ensure_future(own.submit(id="mine"))

@@ -131,7 +131,7 @@ async def test_a_cancel_is_settled_although_the_database_fails_for_a_while(
     stores: list[FailingStore] = []
     async with queue(tmp_path, store=failing(stores), backend=InstantBackend(step_seconds=3600.0)) as own:
         job = await own.submit()
-        await until(lambda: own.backend.started)
+        await until(lambda: own.backend.requests)
         stores[0].failures = 3
         await own.jobs.cancel(job.id)
         assert (await own.end(job)).state == "cancelled"
@@ -159,9 +159,7 @@ async def test_a_job_that_would_not_be_accepted_any_more_fails_alone(tmp_path: P
         await own.submit(request(steps=50))
         old, later = await own.submit(), await own.submit()
         with sqlite3.connect(own.settings.database) as database:
-            database.execute(
-                "UPDATE jobs SET requests = replace(requests, '\"euler\"', '\"gone\"') WHERE id = ?", (old.id,)
-            )
+            database.execute("UPDATE jobs SET tasks = replace(tasks, '\"euler\"', '\"gone\"') WHERE id = ?", (old.id,))
         database.close()
         assert (await own.end(later)).state == "succeeded"
         (found,) = await own.found(ids=[old.id])

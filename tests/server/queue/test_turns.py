@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 def order_of(backend: InstantBackend) -> list[int | None]:
-    return [each.seed for each in backend.started]
+    return [each.seed for each in backend.requests]
 
 
 async def held(own: Queue) -> None:

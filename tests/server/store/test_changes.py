@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_row_is_the_job(kept: Kept) -> None:
     wanted = job(
-        requests=(request(seed=2**64 - 1, prompt="naïve \U0001f600", denoise=0.3), request(seed=0)),
+        wanted=(request(seed=2**64 - 1, prompt="naïve \U0001f600", denoise=0.3), request(seed=0)),
         priority=-3,
         idempotency_key="k",
         label="mine",

@@ -34,7 +34,7 @@ async def test_clients_take_turns_also_within_one_claim(store: Store) -> None:
 
 async def test_clients_share_pictures_not_jobs(store: Store) -> None:
     for _ in range(3):
-        await add(store, job(client="large", requests=(request(),) * 64))
+        await add(store, job(client="large", wanted=(request(),) * 64))
     for _ in range(200):
         await add(store, job(client="small"))
     started = [one for _ in range(80) for one in await claim(store)]
@@ -65,7 +65,7 @@ async def test_the_order_foretold_is_the_order_of_claims(store: Store, seed: int
         await store.cancel(choose.choice(await ids_of(store)), 1.0)
     for _ in range(30):
         wanted = request(batch_size=choose.randint(1, 4), steps=choose.randint(1, 9))
-        await add(store, job(client=choose.choice("abcd"), requests=(wanted,)))
+        await add(store, job(client=choose.choice("abcd"), wanted=(wanted,)))
     foretold = await store.jobs_ahead(await ids_of(store))
     started = []
     while found := await claim(store):
@@ -88,7 +88,7 @@ async def test_a_last_attempt_is_started_alone(store: Store) -> None:
 
 
 async def test_models_are_passed_over(store: Store) -> None:
-    await add(store, job(requests=(request(model="other"),)))
+    await add(store, job(wanted=(request(model="other"),)))
     instant = await add(store)
     assert [each.id for each in await claim(store, 9, not_models=["other"])] == [instant.id]
     assert await claim(store, 9, not_models=["other", "instant"]) == []

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from server.queue.estimate import work_of
 from server.store import StoreFailed, StoreUnusable
 from server.store.sqlite.store import SqliteStore
 from server.store.sqlite.thread import DatabaseThread
@@ -42,7 +41,7 @@ async def test_a_database_of_the_first_version_is_taken_over(tmp_path: Path) -> 
         recovered = await store.recover(max_attempts=9, now=2.0)
         assert [each.id for each in recovered.queued] == ["queued", "running"]
         works = values_in(tmp_path, "SELECT work FROM jobs ORDER BY sequence")
-        assert works == [work_of(recovered.queued[0])] * 2 + [0]
+        assert works == [recovered.queued[0].work] * 2 + [0]
         hosts = values_in(tmp_path, "SELECT host FROM outbox ORDER BY due")
         messages = await posted(store)
         assert hosts == [each.host for each in messages] == ["a.example:81", "b.example", "[::1]"]
@@ -79,8 +78,8 @@ async def test_a_link_to_a_database_is_that_database(tmp_path: Path) -> None:
 async def test_seeds_are_kept_as_text(tmp_path: Path) -> None:
     """Other programs that look into the file must not round them."""
     async with opened(tmp_path) as store:
-        await add(store, job(requests=(request(seed=2**64 - 1),)))
-    assert values_in(tmp_path, "SELECT json_extract(requests, '$[0].seed') FROM jobs") == [str(2**64 - 1)]
+        await add(store, job(wanted=(request(seed=2**64 - 1),)))
+    assert values_in(tmp_path, "SELECT json_extract(tasks, '$[0].request.seed') FROM jobs") == [str(2**64 - 1)]
 
 
 async def test_jobs_are_found_by_label_without_reading_all(tmp_path: Path) -> None:

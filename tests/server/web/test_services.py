@@ -24,7 +24,7 @@ def call_and_hang_up(server: RunningServer, headers: str = "", until: Callable[[
     with socket.create_connection((host, int(port))) as connection:
         head = f"POST /api/v1/generate HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
         connection.sendall(f"{head}{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        wait(until or (lambda: server.backend.started))
+        wait(until or (lambda: server.backend.requests))
 
 
 def wait(condition: Callable[[], object], seconds: float = 60) -> None:
@@ -56,7 +56,7 @@ def test_who_has_a_key_does_not(server: RunningServer) -> None:
 def test_who_hangs_up_while_it_waits_in_the_queue_cancels(open_server: Callable[..., RunningServer]) -> None:
     server = open_server(InstantBackend(capacity=1, step_seconds=3600), drain_seconds=0.0)
     first = httpx.post(f"{server.url}/api/v1/generate", json=BODY | {"async": True}).json()["job_id"]
-    wait(lambda: server.backend.started)
+    wait(lambda: server.backend.requests)
     call_and_hang_up(server, until=lambda: len(httpx.get(f"{server.url}/api/v1/jobs").json()["jobs"]) == 2)
 
     def states() -> dict[str, str]:
@@ -78,7 +78,7 @@ def test_a_shutdown_cancels_nobody(open_server: Callable[..., RunningServer]) ->
         target=lambda: answers.append(httpx.post(f"{server.url}/api/v1/generate", json=BODY, timeout=60))
     )
     calling.start()
-    wait(lambda: server.backend.started)
+    wait(lambda: server.backend.requests)
     jobs = server.services.jobs
     asyncio.run_coroutine_threadsafe(drain(server.services), server.loop).result(60)
     calling.join()

@@ -163,7 +163,7 @@ async def test_nothing_is_lost_over_a_crash(tmp_path: Path, receiver: Receiver) 
         backend = own.backend
         backend.step_seconds = 3600
         running = await own.submit(webhook=hook(receiver))
-        await until(lambda: len(backend.started) == 4)
+        await until(lambda: len(backend.requests) == 4)
         await own.crash()
     receiver.script.clear()
     receiver.calls.clear()

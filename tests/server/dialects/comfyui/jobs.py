@@ -8,6 +8,7 @@ from engine import GenerationRequest
 from server.dialects.comfyui.graph import Course, output_nodes
 from server.job import Job, Picture, State
 from server.queue.events import Event
+from server.task import Task
 from tests.server.dialects.comfyui.client import graph_of
 
 
@@ -29,7 +30,7 @@ def job_of(state: State = "running", **values: Any) -> Job:
         "id": "j",
         "sequence": 4,
         "state": state,
-        "requests": (GenerationRequest(model="m"),),
+        "tasks": (Task(request=GenerationRequest(model="m"), graph=graph, model="m"),),
         "dialect": "comfyui",
         "client": "127.0.0.1",
         "priority": 0,

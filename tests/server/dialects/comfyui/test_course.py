@@ -116,14 +116,14 @@ def test_a_sampler_that_does_not_know_its_steps() -> None:
 @pytest.mark.parametrize(
     ("events", "last"),
     [
-        ([], 20),
-        ([("loading", 0, None)], 20),
+        ([], 4),
+        ([("loading", 0, None)], 4),
         ([("sampling", 3, 4)], 4),
         ([("sampling", 3, 4), ("decoding", 4, 4)], 4),
         ([("sampling", 4, 4), ("decoding", 4, 4)], 4),
         ([("sampling", 1, 1)], 1),
         ([("sampling", 7, None)], 7),
-        ([("decoding", 0, None)], 20),
+        ([("decoding", 0, None)], 4),
     ],
 )
 @pytest.mark.parametrize("held_back", [False, True])

@@ -48,7 +48,7 @@ def test_the_queue_in_its_order(narrow: RunningServer) -> None:
     narrow.backend.step_seconds = 0.0
     comfy.send("/interrupt", prompt_id=first)
     wait_until_done(comfy, *expected)
-    assert [request.seed for request in narrow.backend.started] == [1, 3, 4, 1, 2, 5]
+    assert [request.seed for request in narrow.backend.requests] == [1, 3, 4, 1, 2, 5]
 
 
 def test_prompts_can_be_taken_out_of_the_queue(narrow: RunningServer) -> None:

@@ -61,7 +61,7 @@ def test_every_parameter_of_the_client(server: RunningServer) -> None:
         extra_body={"clip_skip": 2},
     )
     assert image.size == (128, 64)
-    assert server.backend.started == [
+    assert server.backend.requests == [
         GenerationRequest(
             prompt="a",
             negative_prompt="fog",
@@ -81,7 +81,7 @@ def test_every_parameter_of_the_client(server: RunningServer) -> None:
 def test_a_whole_number_may_be_written_with_a_point(server: RunningServer) -> None:
     named = {"num_inference_steps": 2.0, "width": 64.0, "seed": 5.0}
     assert ask(server, {"inputs": "a", "parameters": named}).headers["x-seed"] == "5"
-    assert (server.backend.started[0].steps, server.backend.started[0].width) == (2, 64)
+    assert (server.backend.requests[0].steps, server.backend.requests[0].width) == (2, 64)
     for name, value in (("num_inference_steps", 2.5), ("seed", 2.0**60)):
         answer = ask(server, {"inputs": "a", "parameters": {**named, name: value}})
         assert (answer.status_code, f"parameters.{name}: " in answer.json()["error"]) == (400, True)
@@ -103,7 +103,7 @@ def test_a_seed_repeats_the_picture_and_another_does_not(client: InferenceClient
 
 def test_the_model_can_be_named_in_the_parameters(server: RunningServer, client: InferenceClient) -> None:
     client.text_to_image("a", extra_body={"model": "other"})
-    assert server.backend.started[0].model == "other"
+    assert server.backend.requests[0].model == "other"
 
 
 def ask(server: RunningServer, body: Any, path: str = "/hf", **headers: str) -> httpx.Response:
@@ -208,7 +208,7 @@ def test_a_guidance_of_up_to_one_is_none_as_in_diffusers(server: RunningServer, 
     for scale in (0, 0.5, 1, 1.5):
         client.text_to_image("a", guidance_scale=scale)
     client.text_to_image("a", extra_body={"cfg_scale": 0.5})
-    assert [request.cfg_scale for request in server.backend.started] == [1.0, 1.0, 1.0, 1.5, 0.5]
+    assert [request.cfg_scale for request in server.backend.requests] == [1.0, 1.0, 1.0, 1.5, 0.5]
 
 
 def test_a_wrong_key(open_server: Callable[..., RunningServer]) -> None:

@@ -34,7 +34,7 @@ def test_a_prompt_alone_gets_a_png_with_the_defaults_and_a_fresh_seed(server: Ru
     assert first.usage.total_tokens == 0
     seeds = [request.seed for job in all_jobs(server) for request in job.requests]
     assert len(set(seeds)) == 2
-    assert server.backend.started[0] == GenerationRequest(prompt="a bottle", model="instant", seed=seeds[0])
+    assert server.backend.requests[0] == GenerationRequest(prompt="a bottle", model="instant", seed=seeds[0])
     assert first.data[0].seed == seeds[0]  # type: ignore[attr-defined]  # ours, beside OpenAI's fields
 
 
@@ -54,15 +54,15 @@ def test_every_parameter_goes_by_its_own_name(server: RunningServer, client: Ope
     assert answer.data is not None
     assert len(answer.data) == 4
     expected = GenerationRequest(prompt="a", model="other", width=64, height=128, **own)  # type: ignore[arg-type]
-    assert set(map(str, server.backend.started)) == {str(expected), str(expected).replace(str(2**64 - 1), "0")}
+    assert set(map(str, server.backend.requests)) == {str(expected), str(expected).replace(str(2**64 - 1), "0")}
     wide = client.images.generate(prompt="a", extra_body={"width": 96, "height": 64, "seed": "5"})
-    assert (wide.size, server.backend.started[-1].seed) == ("96x64", 5)
+    assert (wide.size, server.backend.requests[-1].seed) == ("96x64", 5)
 
 
 def test_a_whole_number_may_be_written_with_a_point(server: RunningServer) -> None:
     body = {"prompt": "a", "n": 2.0, "steps": 2.0, "seed": 5.0, "output_format": "webp", "output_compression": 40.0}
     assert len(post(f"{server.url}/v1/images/generations", json=body).json()["data"]) == 2
-    assert {(request.steps, request.seed) for request in server.backend.started} == {(2, 5), (2, 6)}
+    assert {(request.steps, request.seed) for request in server.backend.requests} == {(2, 5), (2, 6)}
     for name, value in (("n", 2.5), ("steps", 2.5), ("seed", 2.0**64), ("partial_images", 0.5)):
         answer = post(f"{server.url}/v1/images/generations", json={**body, name: value})
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
@@ -141,7 +141,7 @@ def test_what_has_no_effect_is_taken(client: OpenAI) -> None:
 
 def test_a_models_file_name_is_its_name_too(server: RunningServer, client: OpenAI) -> None:
     client.images.generate(prompt="a", model="other.safetensors")
-    assert server.backend.started[0].model == "other"
+    assert server.backend.requests[0].model == "other"
 
 
 def test_models(client: OpenAI) -> None:
@@ -166,7 +166,7 @@ def test_the_job_can_be_followed_and_cancelled_under_an_id_of_the_callers_choice
     server.backend.step_seconds = 3600.0
 
     def cancel() -> None:
-        wait_for(lambda: bool(server.backend.started))
+        wait_for(lambda: bool(server.backend.requests))
         assert get(f"{server.url}/api/v1/jobs/mine").json()["state"] == "running"
         post(f"{server.url}/api/v1/jobs/mine/cancel")
 

@@ -122,7 +122,7 @@ def test_a_full_queue_is_tried_again_when_it_says(
     server.backend.step_seconds = 3600.0
     keep_busy = {"prompt": "a", "async": True}
     while post(f"{server.url}/api/v1/generate", json=keep_busy).status_code == 202:
-        wait_for(lambda: bool(server.backend.started))
+        wait_for(lambda: bool(server.backend.requests))
     with client_of(server) as client, pytest.raises(openai.RateLimitError) as caught:
         client.images.generate(prompt="b")
     assert (caught.value.code, caught.value.type) == ("rate_limit_exceeded", "rate_limit_error")
