@@ -57,17 +57,27 @@ def _server(flags: list[str], models: str) -> int:
 def _check_flags(module: str, flags: list[str]) -> int:
     """Look up each flag in the command's help, and whether the named subcommand exists."""
     subcommand = [flags[0]] if flags and module == "engine.models" else []
-    shown = io.StringIO()
-    sys.argv = [module, *subcommand, "--help"]
-    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
-        runpy.run_module(module, run_name="__main__")
-    words = shown.getvalue().replace("[", " ").replace("]", " ").replace(",", " ").split()
+    words = _help(module, subcommand).replace("[", " ").replace("]", " ").replace(",", " ").split()
     ours = flags[: flags.index("--")] if "--" in flags else flags  # what follows goes to another program
     unknown = [flag for flag in ours if flag.startswith("--") and flag.split("=")[0] not in words]
     if not words or unknown:
         print(f"python -m {module}: {unknown or 'no help'}", file=sys.stderr)
         return 2
     return 0
+
+
+def _help(module: str, subcommand: list[str]) -> str:
+    """What the command prints for ``--help``, kept beside the models: a block often runs one command several times."""
+    kept = Path(os.environ["README_MODELS"]).parent / f"{module}.help"
+    if not subcommand and kept.exists():
+        return kept.read_text()
+    shown = io.StringIO()
+    sys.argv = [module, *subcommand, "--help"]
+    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+        runpy.run_module(module, run_name="__main__")
+    if not subcommand:
+        kept.write_text(shown.getvalue())
+    return shown.getvalue()
 
 
 if __name__ == "__main__":
