@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 
 from starlette.websockets import WebSocket
 
-from server.dialects.comfyui.history import Message, client_id_of
+from server.dialects.comfyui.history import Message, client_id_of, course_of, pictures_of
 from server.dialects.comfyui.sockets import Socket, Sockets, worded
 from server.dialects.comfyui.stream import Stream
 from server.job import Job
@@ -139,6 +139,7 @@ class Broadcast:
                 self._put_back(event.job)
                 self._queue_changed.set()
             else:
+                await self._read_what_is_sent(event.job)
                 self._finish(event.job)
                 self._queue_changed.set()
         except Exception:
@@ -181,6 +182,15 @@ class Broadcast:
         for socket in sockets:
             socket.put(stream.preview(picture, with_metadata=socket.with_metadata), may_be_missed=True)
 
+    async def _read_what_is_sent(self, job: Job) -> None:
+        """Read the pictures that the job's ``SaveImageWebsocket`` nodes send to its client, if that is connected."""
+        stream, course = self._stream(job), course_of(job)
+        nodes = [node for node in course.outputs if course.class_of(node) == "SaveImageWebsocket"]
+        if stream is None or not nodes or not self._sockets.connected(client_id_of(job)):
+            return
+        outputs = self._services.outputs
+        stream.sent = {node: [await outputs.read(picture.name) for picture in pictures_of(job, node)] for node in nodes}
+
     def _finish(self, job: Job) -> None:
         client_id, stream = client_id_of(job), self._stream(job)
         if client_id is None:
@@ -214,9 +224,13 @@ class Broadcast:
     def _stream(self, job: Job) -> Stream | None:
         return self._streams.get(client_id_of(job) or "", {}).get(job.id)
 
-    def _send(self, client_id: str, messages: Iterable[Message], *, keep: bool = False) -> None:
-        for kind, data in messages:  # also where nobody is there: a stream goes on by being told
-            self._sockets.send(client_id, kind, data, keep=keep)
+    def _send(self, client_id: str, messages: Iterable[Message | bytes], *, keep: bool = False) -> None:
+        for message in messages:  # also without a client: a stream advances by being read
+            if isinstance(message, bytes):
+                for socket in self._sockets.connected(client_id):
+                    socket.put(message)
+            else:
+                self._sockets.send(client_id, *message, keep=keep)
 
     async def _tell_status(self) -> None:
         while True:

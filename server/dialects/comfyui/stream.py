@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from server.dialects.comfyui.history import Message, beginning, course_of, ending, outputs
@@ -14,6 +14,7 @@ from server.queue.events import Event
 _PREVIEW = 1
 _PREVIEW_WITH_METADATA = 4
 _JPEG = 1
+_PNG = 2
 
 
 class Stream:
@@ -32,6 +33,8 @@ class Stream:
         self._sampled = False
         """Whether it has been told that all steps are done."""
         self._latest: Event | None = None
+        self.sent: Mapping[str, Sequence[bytes]] = {}
+        """The PNGs of each ``SaveImageWebsocket`` node, to be sent when the job is done."""
 
     def begin(self) -> Iterator[Message]:
         """It runs."""
@@ -58,12 +61,14 @@ class Stream:
             if self._latest is not None and self._latest.stage == "sampling":
                 yield from self._step(self._latest)
 
-    def finish(self) -> Iterator[Message]:
-        """It is done: ``job`` is in its end state."""
+    def finish(self) -> Iterator[Message | bytes]:
+        """It is done: ``job`` is in its end state. Pictures that are sent are binary messages under their node."""
         if self.job.state == "succeeded":
             shown = outputs(self.job)
             for node in self._course.order[self._next() :]:
                 yield from self._enter(node)
+                for png in self.sent.get(node, ()):
+                    yield struct.pack(">II", _PREVIEW, _PNG) + png
                 if node in shown:
                     told = {"node": node, "display_node": node, "output": shown[node], "prompt_id": self.job.id}
                     yield "executed", told

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import struct
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from engine import GenerationRequest
 from tests.server.conftest import RunningServer
@@ -104,3 +107,46 @@ def test_a_body_without_a_content_type_is_json(server: RunningServer, comfy: Com
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     body = json.dumps({"prompt": graph_of()}).encode()
     assert httpx.post(f"{server.url}/prompt", content=body, headers=headers).status_code == 200
+
+
+def hires(**outputs: str) -> dict[str, Any]:
+    """A graph of two samplings, the second twice as large, with an output node of a class for the pictures of each."""
+    graph = graph_of()
+    second = dict(graph["3"]["inputs"], latent_image=["11", 0], denoise=0.5, seed=2)
+    graph["11"] = {
+        "class_type": "LatentUpscaleBy",
+        "inputs": {"samples": ["3", 0], "upscale_method": "bislerp", "scale_by": 2},
+    }
+    graph["12"] = {"class_type": "KSampler", "inputs": second}
+    graph["13"] = {"class_type": "VAEDecode", "inputs": {"samples": ["12", 0], "vae": ["4", 2]}}
+    prefix = {"filename_prefix": "large"}
+    graph["14"] = {"class_type": outputs.get("second", "SaveImage"), "inputs": {"images": ["13", 0], **prefix}}
+    return graph
+
+
+def test_each_output_node_has_the_pictures_of_its_own_sampling(comfy: Comfy) -> None:
+    id = comfy.queue(hires())
+    wait_until_done(comfy, id)
+    pictures = comfy.pictures(id)
+    assert {node: image.size for node, (image,) in pictures.items()} == {"9": (64, 64), "14": (128, 128)}
+    stored = json.loads(pictures["14"][0].text["prompt"])  # type: ignore[attr-defined]
+    assert stored["12"]["class_type"] == "KSampler"
+
+
+def test_both_samplers_report_their_steps_under_their_own_node(comfy: Comfy) -> None:
+    comfy.connect()
+    id = comfy.queue(hires())
+    messages = [each for each in comfy.until_done(id) if not isinstance(each, bytes)]
+    last = {each["data"]["node"]: each["data"]["value"] for each in messages if each["type"] == "progress"}
+    assert last == {"3": 3, "12": 3}
+    entered = [each["data"]["node"] for each in messages if each["type"] == "executing"]
+    assert entered.index("3") < entered.index("11") < entered.index("12") < entered.index("14")
+
+
+def test_a_picture_for_the_websocket_is_a_binary_message(comfy: Comfy) -> None:
+    comfy.connect()
+    id = comfy.queue(hires(second="SaveImageWebsocket"))
+    frames = [each for each in comfy.until_done(id) if isinstance(each, bytes)]
+    pngs = [frame[8:] for frame in frames if frame[:8] == struct.pack(">II", 1, 2)]
+    assert [Image.open(io.BytesIO(png)).size for png in pngs] == [(128, 128)]
+    assert set(comfy.history(id)["outputs"]) == {"9"}
