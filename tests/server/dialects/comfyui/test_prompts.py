@@ -137,6 +137,7 @@ def test_both_samplers_report_their_steps_under_their_own_node(comfy: Comfy) -> 
     comfy.connect()
     id = comfy.queue(hires())
     messages = [each for each in comfy.until_done(id) if not isinstance(each, bytes)]
+    comfy.disconnect()
     last = {each["data"]["node"]: each["data"]["value"] for each in messages if each["type"] == "progress"}
     assert last == {"3": 3, "12": 3}
     entered = [each["data"]["node"] for each in messages if each["type"] == "executing"]
@@ -147,6 +148,7 @@ def test_a_picture_for_the_websocket_is_a_binary_message(comfy: Comfy) -> None:
     comfy.connect()
     id = comfy.queue(hires(second="SaveImageWebsocket"))
     frames = [each for each in comfy.until_done(id) if isinstance(each, bytes)]
+    comfy.disconnect()
     pngs = [frame[8:] for frame in frames if frame[:8] == struct.pack(">II", 1, 2)]
     assert [Image.open(io.BytesIO(png)).size for png in pngs] == [(128, 128)]
     assert set(comfy.history(id)["outputs"]) == {"9"}
