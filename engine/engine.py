@@ -91,7 +91,7 @@ class Engine:
         nodes, as (id, output), whose values the result has beside the pictures. ``files`` are those of checkpoints that
         a workflow names otherwise than the models folders do.
 
-        Raises ``BadRequest`` for what can be told without the checkpoints (sizes, prompts' syntax, schedules),
+        Raises ``BadRequest`` for what can be checked without the checkpoints (sizes, prompts' syntax, schedules),
         ``UnknownCheckpoint``, and ``EngineClosed``.
         """
         request, workflow = self._checked(wanted)
@@ -176,7 +176,7 @@ class Engine:
         return self._loop.counts | {"shapes": self._loader.tally.count}
 
     def close(self) -> None:
-        """Stop after the UNet call that is running. Whoever is not done fails with ``EngineClosed``.
+        """Stop after the UNet call that is running. Requests that are not done fail with ``EngineClosed``.
 
         Closing twice does nothing. An engine that is forgotten, or still open when the program ends, closes itself.
         """

@@ -93,7 +93,7 @@ class GenerationResult:
 _log = logging.getLogger(__name__)
 
 Listener = Callable[[Progress | None], None]
-"""Told each progress as it comes, and None once the request is done, in whatever way. Called on the thread that brings
+"""A function that is called with each progress, and with None once the request is done, on the thread that brings
 the news, mostly the device's: it must return at once. What it raises is logged."""
 
 

@@ -55,7 +55,7 @@ def _make_key(words: Sequence[str]) -> int:
     except ValueError as error:
         return say(error, CALLERS_MISTAKE)
     key, digest = new_key()
-    print(f"{key}\n\nThe key is shown only now. The server is told its hash:\n\n    {PREFIX}API_KEYS={name}:{digest}")
+    print(f"{key}\n\nThe key is shown only now. Give the server its hash:\n\n    {PREFIX}API_KEYS={name}:{digest}")
     return 0
 
 

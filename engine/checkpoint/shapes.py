@@ -45,7 +45,7 @@ def vote(shapes: Shapes, what: str, axes: Iterable[tuple[str, int]]) -> int:
     """The size that most of the ``(tensor, axis)`` agree on, so that one wrong tensor is found to be the wrong one."""
     sizes = [(shapes[name][axis], name) for name, axis in axes if name in shapes and axis < len(shapes[name])]
     if not sizes:
-        raise LayoutError(f"{what} cannot be told: the tensors that would tell are missing")
+        raise LayoutError(f"{what} is unknown: the tensors that would show it are missing")
     return Counter(size for size, _ in sizes).most_common(1)[0][0]
 
 

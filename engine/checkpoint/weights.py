@@ -46,7 +46,7 @@ class Weights:
 
 
 def open_weights(path: Path, *, values: bool = True) -> Weights:
-    """The tensors in ``path``; what the file is, is told by its content.
+    """The tensors in ``path``; its content says what kind of file it is.
 
     Without ``values`` only shapes and dtypes are of use, and nothing else is read where the format allows.
     Raises ``UnknownCheckpoint`` if there is no such file, ``BrokenCheckpoint`` if it is not a weights file.
@@ -121,7 +121,7 @@ def _open_pickle(path: Path, head: bytes, values: bool) -> Weights:
     if archive:
         _check_archive(path)
     if path.suffix.lower() not in PICKLE_SUFFIXES:
-        # whoever is handed a .safetensors file may count on it that no pickle is even parsed
+        # a .safetensors file is never even parsed as a pickle
         raise BrokenCheckpoint(
             path, f"it is a PyTorch pickle; those are read only when named {', '.join(PICKLE_SUFFIXES)}"
         )

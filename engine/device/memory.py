@@ -1,4 +1,4 @@
-"""How much memory a device has, and what its errors mean for whoever used it. Knows no networks."""
+"""How much memory a device has free, and what its errors mean. Knows no networks."""
 
 from __future__ import annotations
 

@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor``, which is on the CPU, on ``device``; nobody waits for what the device has still to do before."""
+    """``tensor``, which is on the CPU, on ``device``, without waiting for earlier work on the device."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 class Lead:
     """Keeps the host one piece of work ahead of the device, so that neither waits for long.
 
-    Without it, whoever launches faster than the device works would queue up seconds of it, and newcomers would wait.
+    Without it, the host would queue up seconds of work, and new requests would wait behind it.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -1,6 +1,6 @@
 """What earlier processes found out about a network on this machine, in a file: hints, never facts.
 
-Whoever takes a hint looks whether it holds, so that a wrong one costs time and nothing else. Knows no network.
+A hint is checked before it is used, so that a wrong one costs time and nothing else. Knows no network.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Hints:
             self.save_aside()
 
     def save_aside(self) -> None:
-        """Save on a thread of its own: nobody is to wait for the disk."""
+        """Save on a thread of its own, so that no request waits for the disk."""
         if self._file is None or not self._changed:
             return
         if threading.main_thread().is_alive():
@@ -112,11 +112,11 @@ class Hints:
 
 def _read(file: Path) -> tuple[dict[str, int], list[Shape]]:
     try:
-        told = json.loads(file.read_bytes())
-        if told["key"] != file.stem:
+        kept = json.loads(file.read_bytes())
+        if kept["key"] != file.stem:
             raise ValueError("it is for something else")
-        pieces = {json.dumps(case): _number(size) for *case, size in told["pieces"]}
-        shapes = [_shape(*shape) for shape in told["shapes"]]
+        pieces = {json.dumps(case): _number(size) for *case, size in kept["pieces"]}
+        shapes = [_shape(*shape) for shape in kept["shapes"]]
     except FileNotFoundError:
         return {}, []
     except Exception as error:
@@ -143,7 +143,7 @@ def _number(value: Any, *, most: int = 1 << 20) -> int:
 
 def _write(file: Path, pieces: Mapping[str, int], shapes: Sequence[Shape]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    told = {
+    kept = {
         "key": file.stem,
         "pieces": [[*json.loads(case), size] for case, size in list(pieces.items())[-_MOST_PIECES:]],
         "shapes": shapes[-_MOST_SHAPES:],
@@ -151,7 +151,7 @@ def _write(file: Path, pieces: Mapping[str, int], shapes: Sequence[Shape]) -> No
     descriptor, name = tempfile.mkstemp(prefix=f".{file.stem[:8]}.", suffix=".part", dir=file.parent)
     try:
         with open(descriptor, "w") as part:
-            json.dump(told, part)
+            json.dump(kept, part)
             part.flush()
             os.fsync(part.fileno())
         os.replace(name, file)

@@ -1,4 +1,4 @@
-"""What can be told of a workflow without its checkpoints: sizes, prompts' syntax, schedules.
+"""What can be checked of a workflow without its checkpoints: sizes, prompts' syntax, schedules.
 
 Needs torch, but none of the libraries that load checkpoints.
 """

@@ -1,4 +1,4 @@
-"""What a model does while nobody waits, so that the first requests find it prepared: one bounded piece of work a chore.
+"""What a model does in idle time, so that the first requests find it prepared: each chore is one bounded piece of work.
 
 Chores record graphs and try larger calls out; no result depends on whether they ran. Knows no requests and no loop.
 """

@@ -104,10 +104,10 @@ class Loader:
         )
 
     def _compile_ahead(self, unet: Unet, decoder: VaeDecoder, width: int) -> None:
-        """Have the kernels for pictures of 512 × 512 compiled, lest the first request waits for one after another.
+        """Compile the kernels for pictures of 512 × 512, so that the first request does not wait for each in turn.
 
-        For the first checkpoint alone, while nobody else is at work. Where that fails, for want of memory say, they are
-        compiled when they are used.
+        This is done for the first checkpoint only, while nothing else is at work. If it fails, for want of memory say,
+        the kernels are compiled when they are used.
         """
         rows, zeros = self._sizes[0], functools.partial(torch.zeros, device=self._device, dtype=self._dtype)
         try:

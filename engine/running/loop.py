@@ -74,12 +74,13 @@ class Loop:
         self._inbox.put(lambda: self._drop(handle))
 
     def warm_up(self, model: Model, chores: Sequence[Chore]) -> None:
-        """Do ``chores`` while nobody waits, as long as ``model`` is resident. From any thread."""
+        """Do ``chores`` in idle time, as long as ``model`` is resident. From any thread."""
         reference = weakref.ref(model)
         self._inbox.put(functools.partial(self._chores.extend, [(reference, chore) for chore in chores]))
 
     def close(self, timeout: float | None = None) -> None:
-        """Stop after the tick that is running; whoever is not done fails with ``EngineClosed``. From any thread."""
+        """Stop after the tick that is running. Requests that are not done fail with ``EngineClosed``. Any thread may
+        call this."""
         with self._door:
             self._closing = True
         self._inbox.put(lambda: None)  # wakes the thread

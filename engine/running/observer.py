@@ -1,4 +1,4 @@
-"""What an engine reports of its own work to whoever measures it: when a stage begins and when it ends.
+"""What an engine reports of its own work to a program that measures it: when a stage begins and when it ends.
 
 Knows no requests and no pictures. An engine without an observer uses ``Unobserved``, which does nothing.
 """

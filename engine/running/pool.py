@@ -1,6 +1,6 @@
 """The checkpoints that are resident: loaded on demand, within a memory budget, least recently used out first.
 
-Knows nothing of what a checkpoint is for: whoever makes it says how a file is loaded and how large it becomes.
+Knows nothing of what a checkpoint is for: its maker says how a file is loaded and how large it becomes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Group(Generic[R]):
 
 
 class Pool(Generic[R]):
-    """Resident checkpoints. Thread-safe; loads one at a time, on a thread of its own, so that nobody else waits.
+    """Resident checkpoints. Thread-safe; loads one at a time, on a thread of its own, so that no other request waits.
 
     The thread ends when there is nothing left to load. OpenMP keeps threads for each thread that ever computed on
     several processors, and once all of them are more than there are processors, each that waits for its part of an
@@ -121,8 +121,10 @@ class Pool(Generic[R]):
             return [place.path for place in places if not place.resident.done()]
 
     def let_go(self, path: Path) -> bool:
-        """Let the checkpoint in ``path`` go: at once where nobody uses it, else once nobody does; who comes later has
-        it loaded again. False where it is not resident."""
+        """Drop the checkpoint in ``path``, at once if no request uses it, else after the last one that does.
+
+        Later requests load it again. False if it is not resident.
+        """
         file = path.resolve()
         with self._changed:
             keys = [key for key, place in self._places.items() if key[0] == file and place.resident.done()]

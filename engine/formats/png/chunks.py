@@ -13,7 +13,7 @@ from typing import BinaryIO
 from engine.errors import BadRequest
 
 FIELD = "from-image"
-"""What errors call a file that they are not told another name of: the command line's word."""
+"""The field of errors about a file, unless the caller names another: the command line's word."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 _LARGEST_TEXT = 8 * 2**20

@@ -1,8 +1,8 @@
-"""What happens to jobs → who is told. Lives on the event loop.
+"""What happens to jobs → messages to their clients. Lives on the event loop.
 
 ComfyUI runs one prompt at a time, and its clients take that for granted: some end *every* prompt that they wait for at
 the first ``execution_success``, and a preview does not say whose it is. Here prompts run side by side, so a client's
-prompts are told of one after the other, in the order in which they began; the queue and the history are never behind.
+prompts are reported one after the other, in the order in which they began; the queue and the history are never behind.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _log = logging.getLogger(__name__)
 LONGEST_CLIENT_ID = 200
 _GRACE = 0.05
 """Seconds between the answer to a posted prompt and the first message about it: no client knows its prompt's id sooner,
-and some miss for good what they are told before."""
+and some miss for good what they are sent before."""
 _STATUS_PAUSE = 0.05
-"""Seconds in which changes of the queue are told of together."""
+"""The seconds in which changes of the queue are reported together."""
 _AGAIN = 1.0
 """Seconds until what failed is tried again."""
 _MOST_RUNNING = 10_000
@@ -45,7 +45,7 @@ class Broadcast:
         self._services = services
         self._sockets = Sockets()
         self._streams: dict[str, dict[str, Stream]] = {}
-        """Client → its running prompts by id, in the order in which they began; the first is being told of."""
+        """Client → its running prompts by id, in the order in which they began; the first is being reported."""
         self._held: set[str] = set()
         """Prompts whose callers have not been answered yet."""
         self._queue_changed = asyncio.Event()
@@ -58,7 +58,7 @@ class Broadcast:
 
     @contextlib.contextmanager
     def answering(self, id: str, client_id: str | None) -> Iterator[None]:
-        """While the prompt ``id`` is being accepted: its client is told of it only when it has had its answer."""
+        """While the prompt ``id`` is being accepted: its client hears of it only after it has had its answer."""
         if client_id is None:
             yield
             return
@@ -143,7 +143,7 @@ class Broadcast:
                 self._finish(event.job)
                 self._queue_changed.set()
         except Exception:
-            _log.exception("a message could not be told", extra={"job": event.job.id})
+            _log.exception("a message could not be sent", extra={"job": event.job.id})
 
     def _start(self, job: Job) -> None:
         client_id = client_id_of(job)
@@ -166,7 +166,7 @@ class Broadcast:
         stream, client_id = self._stream(event.job), client_id_of(event.job)
         if stream is None or client_id is None:
             return
-        if stream.begun:
+        if stream.started:
             self._send(client_id, stream.advance(event))
         else:
             stream.note(event)
@@ -174,7 +174,7 @@ class Broadcast:
     async def _show(self, event: Event) -> None:
         stream = self._stream(event.job)
         sockets = self._sockets.connected(client_id_of(event.job))
-        if not sockets or stream is None or not stream.begun or event.preview is None:
+        if not sockets or stream is None or not stream.started or event.preview is None:
             return
         if not event.job.extra["previews"]:
             return
@@ -213,7 +213,7 @@ class Broadcast:
             id, stream = next(iter(streams.items()))
             if id in self._held:
                 return
-            if not stream.begun:
+            if not stream.started:
                 self._send(client_id, stream.begin(), keep=stream.job.done)
             if not stream.job.done:
                 return

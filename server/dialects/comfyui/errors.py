@@ -22,7 +22,7 @@ _LARGEST_VALUE = 1000
 
 @dataclass(eq=False, kw_only=True)
 class PromptRefused(Problem):
-    """A graph that this server does not carry out, told as ComfyUI tells it."""
+    """A graph that this server does not carry out, in ComfyUI's words."""
 
     extra_info: Mapping[str, Any] = field(default_factory=dict)
     node_errors: Mapping[str, Any] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def missing_node(id: str, node: Mapping[str, Any]) -> PromptRefused:
 
 
 def refused(nodes: Nodes, error: BadRequest | Problem, offer: Offer) -> Problem:
-    """Why a graph is not carried out, with the node at fault where that can be told.
+    """Why a graph is not carried out, with the node at fault where that is known.
 
     ``error`` names a place in the graph (``workflow node 3 (KSampler) steps``) or a parameter (``width``).
     """

@@ -119,24 +119,24 @@ def beginning(job: Job) -> list[Message]:
 
 def ending(job: Job, course: Course, place: int | None = None) -> Message:
     """The message that a job ends with. ``place``: where in the course it was, if that is known."""
-    told: dict[str, Any] = {"prompt_id": job.id, "timestamp": milliseconds(job.finished or job.created)}
+    data: dict[str, Any] = {"prompt_id": job.id, "timestamp": milliseconds(job.finished or job.created)}
     if job.state == "succeeded":
-        return "execution_success", told
+        return "execution_success", data
     if place is None:
         place = course.place(_stage_of(job.failure))
     node = course.order[place]
-    told |= {"node_id": node, "node_type": course.class_of(node), "executed": list(course.order[:place])}
+    data |= {"node_id": node, "node_type": course.class_of(node), "executed": list(course.order[:place])}
     if job.state == "cancelled":
-        return "execution_interrupted", told
+        return "execution_interrupted", data
     assert job.failure is not None  # what failed says why
-    told |= {
+    data |= {
         "exception_type": job.failure.kind,
         "exception_message": job.failure.message,
         "traceback": [],
         "current_inputs": {},
         "current_outputs": [],
     }
-    return "execution_error", told
+    return "execution_error", data
 
 
 def job_item(job: Job, *, detailed: bool = False) -> dict[str, Any]:

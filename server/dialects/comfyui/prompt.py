@@ -23,7 +23,7 @@ _LARGEST = 128 * 2**10
 """Bytes of graph and ``extra_data`` together, which are kept with the job and sent with every look at the queue."""
 
 _MOST_NODES = 1000
-"""All are told of with each step."""
+"""All are reported with each step."""
 
 _SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
 """Credentials for comfy.org that its editor sends along; never kept."""

@@ -32,7 +32,11 @@ _SCHEMA: dict[str, Any] = {
     "required": ["prompt"],
     "properties": {
         "prompt": {"type": "object", "description": "a graph in API form: node id → {class_type, inputs}"},
-        "client_id": {"type": "string", "maxLength": 200, "description": "the `clientId` of the websocket to be told"},
+        "client_id": {
+            "type": "string",
+            "maxLength": 200,
+            "description": "the `clientId` of the websocket that gets the messages",
+        },
         "prompt_id": {"type": "string", "description": "an id of the caller's choice; drawn if absent"},
         "front": {"type": "boolean", "description": "before the prompts that wait"},
         "number": {"type": "number", "description": "below the waiting prompts' numbers: before them"},

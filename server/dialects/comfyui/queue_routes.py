@@ -21,7 +21,7 @@ from server.web.services import Services
 MOST = 10_000
 """Prompts in one answer: as many as ComfyUI remembers."""
 _HISTORY = 200
-"""Prompts in a history that nobody limited: some clients ask for the whole of it ten times a second."""
+"""Prompts in a history without a limit: some clients ask for the whole of it ten times a second."""
 _FORGOTTEN_TOGETHER = 50
 
 _Items = Annotated[int, Query(ge=0, le=MOST, description="at most so many prompts")]
@@ -80,8 +80,8 @@ def _add_history(router: APIRouter, services: Services) -> None:
             most_bytes=MOST_BYTES,
         )
         found = await services.jobs.find(search)
-        told = {job.id: history_item(job) for job in (reversed(found.jobs) if newest else found.jobs)}
-        return JSONResponse(told, headers={"X-Total-Count": str(found.total)})
+        items = {job.id: history_item(job) for job in (reversed(found.jobs) if newest else found.jobs)}
+        return JSONResponse(items, headers={"X-Total-Count": str(found.total)})
 
     @router.get("/history/{prompt_id}")
     async def get_history_of(prompt_id: str) -> JSONResponse:

@@ -90,12 +90,12 @@ class Socket:
 
 
 class Missed:
-    """What clients were to be told while they were away, for ten minutes."""
+    """Messages to clients that were away, kept for ten minutes."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._clients: OrderedDict[str, deque[tuple[float, str]]] = OrderedDict()
-        """The one that was told something last comes last."""
+        """The client with the latest message comes last."""
         self._together = 0
 
     def keep(self, client_id: str, text: str) -> None:
@@ -111,7 +111,7 @@ class Missed:
             self._together -= len(forgotten)
 
     def take(self, client_id: str) -> list[str]:
-        """Told once."""
+        """Return each message once."""
         kept = self._clients.pop(client_id, deque())
         self._together -= len(kept)
         now = self._clock()
@@ -156,7 +156,7 @@ class Sockets:
                 socket.put(text)
 
     def missed(self, client_id: str) -> list[str]:
-        """What a client missed while it was away; told once."""
+        """What a client missed while it was away; each message once."""
         return self._missed.take(client_id)
 
 

@@ -18,33 +18,33 @@ _PNG = 2
 
 
 class Stream:
-    """What a client has been told of one job, and what is to be told next.
+    """What a client has heard of one job, and what it hears next.
 
-    A graph's nodes are told of one by one, in the order in which ComfyUI would run them, whatever the events leave
+    A graph's nodes are reported one by one, in the order in which ComfyUI would run them, whatever the events leave
     out; the sampler's steps are its progress.
     """
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.begun = False
-        """Whether its client has been told that it runs."""
+        self.started = False
+        """Whether its client has heard that it runs."""
         self._course = course_of(job)
         self._place: int | None = None
         self._sampled = False
-        """Whether it has been told that all steps are done."""
+        """Whether the client has heard that all steps are done."""
         self._latest: Event | None = None
         self.sent: Mapping[str, Sequence[bytes]] = {}
         """The PNGs of each ``SaveImageWebsocket`` node, to be sent when the job is done."""
 
     def begin(self) -> Iterator[Message]:
         """It runs."""
-        self.begun = True
+        self.started = True
         yield from beginning(self.job)
         if self._latest is not None:
             yield from self._advance(self._latest)
 
     def note(self, event: Event) -> None:
-        """Something happened, and nobody is to be told yet."""
+        """Note an event without sending anything yet."""
         self.job = event.job
         if event.kind == "progress":
             self._latest = event
@@ -70,8 +70,8 @@ class Stream:
                 for png in self.sent.get(node, ()):
                     yield struct.pack(">II", _PREVIEW, _PNG) + png
                 if node in shown:
-                    told = {"node": node, "display_node": node, "output": shown[node], "prompt_id": self.job.id}
-                    yield "executed", told
+                    data = {"node": node, "display_node": node, "output": shown[node], "prompt_id": self.job.id}
+                    yield "executed", data
         failed_at = None if self.job.state == "failed" else self._place or 0
         yield ending(self.job, self._course, failed_at)
         yield "executing", {"node": None, "display_node": None, "prompt_id": self.job.id}
@@ -81,7 +81,7 @@ class Stream:
         if not with_metadata:
             return struct.pack(">II", _PREVIEW, _JPEG) + picture
         node = self._course.order[self._place or 0]
-        told = {
+        data = {
             "node_id": node,
             "display_node_id": node,
             "real_node_id": node,
@@ -89,7 +89,7 @@ class Stream:
             "prompt_id": self.job.id,
             "image_type": "image/jpeg",
         }
-        text = json.dumps(told).encode()
+        text = json.dumps(data).encode()
         return struct.pack(">II", _PREVIEW_WITH_METADATA, len(text)) + text + picture
 
     def _next(self) -> int:
@@ -102,8 +102,8 @@ class Stream:
             yield from self._step(event)
 
     def _enter(self, node: str) -> Iterator[Message]:
-        """The next node begins. The sampler is not left before its last step is told, which many wait for to draw a
-        full bar: events of the last steps may have been left out."""
+        """Begin the next node. A sampler's last step is always sent before the sampler is left, even if its event was
+        left out: many clients wait for it to draw a full bar."""
         if self._at_sampler() and not self._sampled and (steps := self._steps()):
             yield from self._progress(steps, steps)
         self._place, self._sampled = self._next(), False
@@ -126,7 +126,7 @@ class Stream:
         return "executing", {"node": node, "display_node": node, "prompt_id": self.job.id}
 
     def _step(self, event: Event) -> Iterator[Message]:
-        """``max`` is one step more than are done where nobody knows how many there will be (dpm_adaptive)."""
+        """``max`` is one step more than are done where the number is not known (dpm_adaptive)."""
         yield from self._progress(event.step, event.step + 1 if event.steps is None else event.steps)
 
     def _progress(self, value: int, most: int) -> Iterator[Message]:

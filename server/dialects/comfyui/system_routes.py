@@ -65,7 +65,7 @@ def _add_models(router: APIRouter, services: Services) -> None:
 
     @router.get("/experiment/models")
     async def get_experimental_folders() -> JSONResponse:
-        """The same folders, for clients of the newer form. Where they lie is told to nobody."""
+        """The same folders, for clients of the newer form. Their places are never shown."""
         return JSONResponse([{"name": folder, "folders": []} for folder in _FOLDERS])
 
     @router.get("/experiment/models/{folder}")

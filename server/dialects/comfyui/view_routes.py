@@ -1,4 +1,4 @@
-"""Pictures. Anyone who knows a picture's name may see it; nobody can guess one. No upload is taken."""
+"""Pictures. Anyone who knows a picture's name may see it; names cannot be guessed. No upload is taken."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_a_stream_that_was_held_back_catches_up() -> None:
     stream.note(progress(job, "sampling", 1))
     stream.note(progress(job, "sampling", 3))
     messages = list(stream.begin())
-    assert stream.begun
+    assert stream.started
     assert [kind for kind, _ in messages][:2] == ["execution_start", "execution_cached"]
     assert [data["value"] for kind, data in messages if kind == "progress"] == [3]
 
