@@ -18,9 +18,9 @@ from engine.workflow.workflow import Place
 from tests.pack import CASES, CHECKPOINT, Case
 
 PACK = Path(__file__).parent.parent / "parity"
-PROBES = 2e-5
-"""The relative error of what is recorded on the way. ``custom_flip`` samples backwards, which magnifies rounding: the
-recorded ComfyUI itself moves by 1.3e-5 there."""
+PROBES = 1e-5
+"""The relative error of what is recorded on the way, or the case's ``floor`` where that is more: ``custom_flip``
+samples backwards, which magnifies rounding, and the recorded ComfyUI itself moves by 1.3e-5 there."""
 
 _EACH = 5
 """Of so many cases one is run by ``make test``; CI runs all."""
@@ -61,4 +61,4 @@ def test_every_recorded_value_is_met(engine: Engine, case: Case) -> None:
             bound = case.tolerance if kind == "latents" else 1e-5
             assert relative_error(kept[place], case.record(kind)) <= bound, kind
     for label, place in case.probes.items():
-        assert relative_error(kept[place], case.probe(label)) <= PROBES, label
+        assert relative_error(kept[place], case.probe(label)) <= max(PROBES, case.floor), label
