@@ -57,11 +57,11 @@ class Execution:
     _course: Generator[Wish, Any, GenerationResult] | None = None
     _spent: Counter[str] = field(default_factory=Counter)  # seconds, by stage
     _submitted: float = field(default_factory=time.perf_counter)
-    _latest: float = field(default_factory=time.perf_counter)
     _preview: Fetch | None = None
     _at: Node | None = None
 
     def __post_init__(self) -> None:
+        self._latest = self._submitted  # one reading of the clock, so that the stages add up to the total
         self._steps_before = 0  # of the samplings that are done
         self._steps_to_come = [steps for steps in needs_of(self.workflow).steps.values() if steps > 0]
 
