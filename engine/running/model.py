@@ -1,9 +1,11 @@
-"""A resident checkpoint: its networks, and what works with them. Knows no request."""
+"""A resident checkpoint, and what the nodes for models, text encoders and VAEs stand for. Knows no request."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from engine.sampling.parametrization import EPS, Parametrization
 
 if TYPE_CHECKING:  # the libraries that load checkpoints take their time to be imported
     from engine.batching.denoiser import Denoiser
@@ -25,9 +27,33 @@ class Model:
 
 
 @dataclass(frozen=True, eq=False)
-class Networks:
-    """What a workflow's node for a model, text encoder or VAE stands for."""
+class Network:
+    """What a node for a model stands for: a network that predicts, and how its predictions are read."""
 
-    model: Model
+    denoiser: Denoiser
+    parametrization: Parametrization = EPS
+
+
+@dataclass(frozen=True, eq=False)
+class TextEncoder:
+    """What a node for a text encoder stands for."""
+
+    conditioner: Conditioner
     clip_skip: int = 1
-    """The text encoder's layer that is taken: 1 is the last."""
+    """The layer that is taken: 1 is the last."""
+
+
+@dataclass(frozen=True, eq=False)
+class Autoencoder:
+    """What a node for a VAE stands for."""
+
+    decoder: Decoder
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """What a checkpoint's node, which is all three, stands for."""
+
+    network: Network
+    text_encoder: TextEncoder
+    autoencoder: Autoencoder

@@ -12,7 +12,6 @@ from engine.device.transfer import Fetch
 from engine.errors import GenerationFailed
 from engine.pictures.decoder import Decoder
 from engine.running.functions.registry import Bench, LatentBatch, Pause, Until, Wish, carries_out
-from engine.running.model import Networks
 from engine.workflow.pictures import Decode, Output, SavePictures, SendPictures, ShowPictures
 
 
@@ -21,8 +20,7 @@ def decode(node: Decode, bench: Bench) -> Generator[Wish, None, list[Image.Image
     """The pictures, one after another. Raises ``GenerationFailed`` where latents or pixels are not finite; pixels that
     are not in half precision are decoded again in float32 first."""
     batch: LatentBatch = bench[node.latents]
-    networks: Networks = bench[node.vae]
-    decoder, latents = networks.model.decoder, batch.samples
+    decoder, latents = bench.autoencoder(node.vae).decoder, batch.samples
     sound = Fetch(isfinite(latents).all())
     fetched: list[tuple[Fetch, Fetch]] = []
     for one in latents.split(1):

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from engine.batching.trajectory import Trajectory
 from engine.device.transfer import Fetch
-from engine.running.model import Model
+from engine.running.model import Autoencoder, Model, Network, Networks, TextEncoder
 from engine.running.observer import Observer
+from engine.workflow import models as nodes
 from engine.workflow.node import Node
 
 N = TypeVar("N", bound=Node)
@@ -70,8 +71,23 @@ class Bench:
     """Who the workflow belongs to; owners take turns at the device."""
 
     def __getitem__(self, node: Node) -> Any:
-        """What ``node`` stands for."""
+        """Return what ``node`` stands for."""
         return self.values[node]
+
+    def network(self, node: nodes.Model) -> Network:
+        """Return the network that ``node`` stands for."""
+        value: Network | Networks = self.values[node]
+        return value.network if isinstance(value, Networks) else value
+
+    def text_encoder(self, node: nodes.Clip) -> TextEncoder:
+        """Return the text encoder that ``node`` stands for."""
+        value: TextEncoder | Networks = self.values[node]
+        return value.text_encoder if isinstance(value, Networks) else value
+
+    def autoencoder(self, node: nodes.Vae) -> Autoencoder:
+        """Return the VAE that ``node`` stands for."""
+        value: Autoencoder | Networks = self.values[node]
+        return value.autoencoder if isinstance(value, Networks) else value
 
 
 _FUNCTIONS: dict[type[Node], Callable[[Any, Bench], Any]] = {}

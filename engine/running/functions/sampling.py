@@ -15,7 +15,7 @@ from engine.device.transfer import to_device
 from engine.errors import BadRequest
 from engine.pictures.decoder import SCALE, latents_of
 from engine.running.functions.registry import Bench, LatentBatch, Wish, carries_out
-from engine.running.model import Networks
+from engine.running.model import Network
 from engine.sampling.beginning import first_x
 from engine.sampling.noise import NoiseSource, start_noise
 from engine.sampling.samplers.table import SAMPLERS
@@ -62,13 +62,13 @@ def sampler(node: nodes.Sampler, bench: Bench) -> nodes.Sampler:
 
 @carries_out(nodes.BasicGuider)
 def basic_guider(node: nodes.BasicGuider, bench: Bench) -> Guided:
-    return _guided(bench[node.model], Unguided(positive=bench[node.positive]))
+    return _guided(bench.network(node.model), Unguided(positive=bench[node.positive]))
 
 
 @carries_out(nodes.CfgGuider)
 def cfg_guider(node: nodes.CfgGuider, bench: Bench) -> Guided:
     guidance = ClassifierFree(positive=bench[node.positive], negative=bench[node.negative], scale=node.cfg_scale)
-    return _guided(bench[node.model], guidance)
+    return _guided(bench.network(node.model), guidance)
 
 
 @carries_out(nodes.DualCfgGuider)
@@ -81,7 +81,7 @@ def dual_cfg_guider(node: nodes.DualCfgGuider, bench: Bench) -> Guided:
         middle_scale=node.middle_scale,
         nested=node.style == "nested",
     )
-    return _guided(bench[node.model], guidance)
+    return _guided(bench.network(node.model), guidance)
 
 
 @carries_out(nodes.PerpNegGuider)
@@ -93,7 +93,7 @@ def perp_neg_guider(node: nodes.PerpNegGuider, bench: Bench) -> Guided:
         scale=node.cfg_scale,
         negative_scale=node.negative_scale,
     )
-    return _guided(bench[node.model], guidance)
+    return _guided(bench.network(node.model), guidance)
 
 
 @carries_out(nodes.Sample)
@@ -130,8 +130,8 @@ def last_denoised(node: nodes.LastDenoised, bench: Bench) -> LatentBatch:
     return LatentBatch(sampled.denoised, sampled.indices)
 
 
-def _guided(networks: Networks, guidance: Guidance) -> Guided:
-    return Guided(networks.model.denoiser, guidance)
+def _guided(network: Network, guidance: Guidance) -> Guided:
+    return Guided(network.denoiser, guidance)
 
 
 def _needed(guidance: Guidance, sampler: str) -> Guidance:

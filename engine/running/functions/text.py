@@ -8,28 +8,29 @@ from torch import Tensor
 
 from engine.errors import BadRequest
 from engine.running.functions.registry import Bench, carries_out
-from engine.running.model import Networks
+from engine.running.model import Autoencoder, Network, Networks, TextEncoder
 from engine.workflow.models import Checkpoint, LastLayer
 from engine.workflow.text import EncodeText
 
 
 @carries_out(Checkpoint)
 def checkpoint(node: Checkpoint, bench: Bench) -> Networks:
-    return Networks(bench.models[node.name])
+    model = bench.models[node.name]
+    return Networks(Network(model.denoiser), TextEncoder(model.conditioner), Autoencoder(model.decoder))
 
 
 @carries_out(LastLayer)
-def last_layer(node: LastLayer, bench: Bench) -> Networks:
-    networks: Networks = bench[node.clip]
-    layers = networks.model.conditioner.layers
+def last_layer(node: LastLayer, bench: Bench) -> TextEncoder:
+    encoder = bench.text_encoder(node.clip)
+    layers = encoder.conditioner.layers
     if -node.layer > layers:
         raise BadRequest("layer", node.layer, f"a whole number from {-layers} to -1: the encoder has {layers} layers")
-    return dataclasses.replace(networks, clip_skip=-node.layer)
+    return dataclasses.replace(encoder, clip_skip=-node.layer)
 
 
 @carries_out(EncodeText)
 def encode_text(node: EncodeText, bench: Bench) -> Tensor:
-    """(1, 77·chunks, width) float32 on the device."""
-    networks: Networks = bench[node.clip]
+    """Return (1, 77·chunks, width) float32 on the device."""
+    encoder = bench.text_encoder(node.clip)
     with bench.observer.stage("encode"):
-        return networks.model.conditioner.encode(node.text, networks.clip_skip, "text")
+        return encoder.conditioner.encode(node.text, encoder.clip_skip, "text")
