@@ -6,7 +6,8 @@ status codes once.
 
     EngineError
     ├── BadRequest              the caller asked for something that is not allowed
-    │   ├── UnknownCheckpoint   … for a model that is not there
+    │   ├── UnknownFile         … for a file that is not in the models folders
+    │   │   └── UnknownCheckpoint   … for a checkpoint
     │   └── AlreadyThere        … for a name in the models folder that is taken (engine.models)
     ├── BrokenCheckpoint        a file that is not a usable Stable Diffusion 1.x checkpoint
     ├── GenerationFailed        this request could not be computed (NaN latents, a sampler that raised)
@@ -51,7 +52,11 @@ class BadRequest(EngineError):
         self.node = node
 
 
-class UnknownCheckpoint(BadRequest):
+class UnknownFile(BadRequest):
+    """No file of the wanted kind has this name in the models folders."""
+
+
+class UnknownCheckpoint(UnknownFile):
     """The named model is neither a known name nor a file that is there."""
 
 

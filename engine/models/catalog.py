@@ -6,21 +6,21 @@ order: of two checkpoints with one name, the one in the earlier folder counts.
 
 from __future__ import annotations
 
-import difflib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UnknownCheckpoint
 from engine.folders import SHIPPED_MODELS
+from engine.models.folders import SUFFIXES, Folders
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-SUFFIXES = (".safetensors", ".ckpt")
 DEFAULTS = ("AWPainting_v1.3", "starter")
 """Names tried in this order for a request that names no model."""
 
@@ -49,42 +49,27 @@ def known_checkpoints() -> tuple[CatalogEntry, ...]:
 
 
 def installed(folders: Sequence[Path]) -> dict[str, Path]:
-    """Return name → file for every checkpoint directly in ``folders``; a name is a file's without its suffix.
+    """Return name → file for every checkpoint in ``folders``; a name is a file's without its suffix, below its folder.
 
-    Of two files with one name in one folder, the safetensors file counts.
+    Of two files with one name, that in the earlier folder counts, and in one folder the safetensors file.
     """
     found: dict[str, Path] = {}
-    for folder in folders:
-        found |= {file.stem: file for file in _files(folder) if file.stem not in found}
+    for name, path in Folders(folders).files("checkpoints").items():
+        found.setdefault(name.removesuffix(path.suffix), path)
     return found
 
 
 def find(name: str, folders: Sequence[Path]) -> Path:
-    """Return the file of the checkpoint called ``name``, with or without its suffix, in ``folders`` and nowhere else.
+    """Return the file of the checkpoint called ``name`` in ``folders`` and nowhere else: see ``Folders.find``.
 
     Raises ``UnknownCheckpoint`` with the nearest names that are there.
     """
-    names = installed(folders)
-    files = {file.name: file for folder in reversed(folders) for file in _files(folder)} | names
-    if name in files:
-        return files[name]
-    nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or list(names)[:5]
-    where = _listed(folders)
-    there = f"one of those in {where}: {', '.join(nearest)}" if names else f"a file; there is no checkpoint in {where}"
-    hint = next((f"; get {known.file} from {known.source}" for known in known_checkpoints() if known.name == name), "")
-    raise UnknownCheckpoint("model", name, f"the name or path of a checkpoint, {there}{hint}")
-
-
-def _listed(folders: Sequence[Path]) -> str:
-    """The folders in words; says which do not exist, since a mistyped one holds nothing."""
-    return " and ".join(str(folder) if folder.is_dir() else f"{folder} (no such folder)" for folder in folders)
-
-
-def _files(folder: Path) -> list[Path]:
     try:
-        return sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
-    except OSError:  # no such folder, or no permission to read it
-        return []
+        return Folders(folders).find("checkpoints", name, field="model")
+    except UnknownCheckpoint as error:
+        known = next((known for known in known_checkpoints() if known.name == name), None)
+        hint = f"; get {known.file} from {known.source}" if known is not None else ""
+        raise UnknownCheckpoint("model", name, f"a path, or {error.allowed}{hint}") from None
 
 
 def resolve(name_or_path: str | Path, folders: Sequence[Path]) -> Path:
@@ -105,14 +90,19 @@ def file_of(name_or_path: str | Path | None, folders: Sequence[Path]) -> Path:
 
 
 def name_of(file: Path, folders: Sequence[Path]) -> str:
-    """Return the shortest text that ``resolve`` finds ``file`` by: its name without suffix, with it, or its path."""
-    for name in (file.stem, file.name):
-        try:
-            if find(name, folders).samefile(file):
-                return name
-        except (UnknownCheckpoint, OSError):
-            continue
+    """Return the shortest text that ``resolve`` finds ``file`` by: a name, with suffix or subfolder if need be, or its
+    path."""
+    for name in _names_of(file, folders):
+        found = Folders(folders).get("checkpoints", name)
+        if found is not None and os.path.samefile(found, file):
+            return name
     return str(file.absolute())
+
+
+def _names_of(file: Path, folders: Sequence[Path]) -> Iterator[str]:
+    yield from (file.stem, file.name)
+    below = (name for name, path in Folders(folders).files("checkpoints").items() if path == file)
+    yield from (name for whole in below for name in (whole.removesuffix(file.suffix), whole))
 
 
 def default(folders: Sequence[Path]) -> Path:
@@ -120,10 +110,10 @@ def default(folders: Sequence[Path]) -> Path:
 
     Raises ``UnknownCheckpoint``, which says where to get one and where to put it.
     """
-    files = installed(folders)
     for name in DEFAULTS:
-        if name in files:
-            return files[name]
+        found = Folders(folders).get("checkpoints", name)
+        if found is not None:
+            return found
     raise UnknownCheckpoint(
         "model",
         "none",

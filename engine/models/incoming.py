@@ -19,7 +19,7 @@ from pathlib import Path
 
 from engine.errors import BadRequest
 from engine.files import rename_to_free, sync_folder
-from engine.models.catalog import SUFFIXES
+from engine.models.folders import SUFFIXES
 
 Note = Callable[[str], None]
 """Called with a line that a person may want to read meanwhile."""

@@ -1,0 +1,350 @@
+"""A pickle's bytes → the containers, text, numbers and tensors in it, without running anything.
+
+Python's own unpickler calls what a pickle names. This one interprets the opcodes itself: it rebuilds dictionaries,
+lists and torch's tensors, the latter as descriptions, and puts an ``Inert`` wherever a pickle would have had something
+called: callbacks, numpy scalars and optimizers, on which no weight depends. Knows no file and no torch.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+_MOST_OPERATIONS = 3_000_000
+"""Ten times what the largest training checkpoints take; a hostile pickle is not to keep us busy."""
+
+_MOST_AXES = 16
+
+_STORAGE_DTYPES: Mapping[str, str] = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "UntypedStorage": "uint8",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+}
+
+
+class PickleError(Exception):
+    """The bytes are no pickle that can be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class Global:
+    """Something that a pickle names by its module, such as a class."""
+
+    module: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Inert:
+    """What a pickle would have made by calling ``what``."""
+
+    what: Global | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """A run of values outside the pickle, by its key."""
+
+    dtype: str
+    key: str
+    size: int
+    """In values of ``dtype``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTensor:
+    """A view of a storage; ``offset`` and ``stride`` count values of ``dtype``."""
+
+    storage: Storage
+    dtype: str
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pickled:
+    """What a pickle holds."""
+
+    content: Any
+    storages: Mapping[str, Storage]
+    """All that it names, by key: those of tensors that are kept, and others."""
+
+
+def read_pickle(file: BinaryIO) -> Pickled:
+    """Return what the pickle at ``file``'s position holds, and leave ``file`` behind it.
+
+    Dictionaries have text for keys: whole numbers are written out, and entries with other keys left out. Raises
+    ``PickleError`` for what is no pickle, or takes too many operations.
+    """
+    return _Machine().run(file)
+
+
+class _Machine:
+    """The stack, the marks on it and the memo of one pickle."""
+
+    def __init__(self) -> None:
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+        self._storages: dict[str, Storage] = {}
+        self._operations = 0
+
+    def run(self, file: BinaryIO) -> Pickled:
+        try:
+            for opcode, argument, _ in pickletools.genops(file):
+                self._count(1)
+                if opcode.name == "STOP":
+                    return Pickled(content=self._stack.pop(), storages=self._storages)
+                self._step(opcode.name, argument)
+        except PickleError:
+            raise
+        except Exception as error:  # the bytes lead the reader to whatever they like
+            raise PickleError(f"{type(error).__name__}: {error}"[:200]) from None
+        raise PickleError("it has no end")
+
+    def _count(self, operations: int) -> None:
+        self._operations += operations
+        if self._operations > _MOST_OPERATIONS:
+            raise PickleError(f"it takes more than {_MOST_OPERATIONS:,} operations")
+
+    def _step(self, name: str, argument: Any) -> None:
+        if name in _PUSHED:
+            self._stack.append(argument)
+        elif name in _CONSTANTS:
+            self._stack.append(_CONSTANTS[name]())
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            self._memo[argument] = self._stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            self._stack.append(self._memo[argument])
+        elif name not in ("PROTO", "FRAME"):
+            _STEPS[name](self, argument)
+
+    def _popped(self) -> list[Any]:
+        """Take what lies above the last mark."""
+        mark = self._marks.pop()
+        items = self._stack[mark:]
+        del self._stack[mark:]
+        return items
+
+    def _mark(self, _: Any) -> None:
+        self._marks.append(len(self._stack))
+
+    def _memoize(self, _: Any) -> None:
+        self._memo[len(self._memo)] = self._stack[-1]
+
+    def _tuple(self, size: int) -> None:
+        items = tuple(self._stack[len(self._stack) - size :])
+        del self._stack[len(self._stack) - size :]
+        self._stack.append(items)
+
+    def _add(self, items: list[Any]) -> None:
+        if isinstance(self._stack[-1], list):
+            self._stack[-1].extend(items)
+
+    def _set(self, items: list[Any]) -> None:
+        if isinstance(self._stack[-1], dict):
+            self._stack[-1].update(_entries(zip(items[::2], items[1::2], strict=True)))
+
+    def _dict(self, _: Any) -> None:
+        items = self._popped()
+        self._stack.append(_entries(zip(items[::2], items[1::2], strict=True)))
+
+    def _append(self, _: Any) -> None:
+        item = self._stack.pop()
+        self._add([item])
+
+    def _setitem(self, _: Any) -> None:
+        value, key = self._stack.pop(), self._stack.pop()
+        self._set([key, value])
+
+    def _pop(self, _: Any) -> None:
+        if self._marks and self._marks[-1] == len(self._stack):
+            self._marks.pop()
+        else:
+            self._stack.pop()
+
+    def _frozenset(self, _: Any) -> None:
+        self._popped()
+        self._stack.append(Inert(None))
+
+    def _global(self, argument: Any) -> None:
+        if argument is None:
+            name, module = self._stack.pop(), self._stack.pop()
+            if not (isinstance(name, str) and isinstance(module, str)):
+                raise PickleError("it names something otherwise than by text")
+        else:
+            module, _, name = argument.partition(" ")
+        self._stack.append(Global(module, name))
+
+    def _object(self, _: Any) -> None:
+        what, *arguments = self._popped()
+        self._stack.append(self._called(what, arguments))
+
+    def _instance(self, argument: str) -> None:
+        self._popped()
+        self._stack.append(Inert(Global(*argument.split(" ", 1))))
+
+    def _reduce(self, _: Any) -> None:
+        arguments, what = self._stack.pop(), self._stack.pop()
+        self._stack.append(self._called(what, arguments))
+
+    def _new(self, _: Any) -> None:
+        self._stack.pop()
+        self._reduce(None)
+
+    def _called(self, what: Any, arguments: Any) -> Any:
+        """What a pickle gets for calling ``what``: one of the few things known here, else ``Inert``."""
+        if not isinstance(what, Global) or not isinstance(arguments, list | tuple):
+            return Inert(None)
+        made = _MAKERS.get((what.module, what.name))
+        if made is None:
+            return Inert(what)
+        # what is copied counts, however short the pickle that says so
+        self._count(len(arguments) + sum(len(each) for each in arguments if isinstance(each, list | tuple | dict)))
+        return made(*arguments)
+
+    def _persistent(self, argument: Any) -> None:
+        identity = self._stack.pop() if argument is None else argument
+        storage = _storage(identity)
+        if isinstance(storage, Storage):
+            self._storages[storage.key] = storage
+        self._stack.append(storage)
+
+
+def _entries(pairs: Any) -> dict[str, Any]:
+    """A dictionary with text for keys: other keys than text and numbers may take for ever to be hashed."""
+    return {
+        str(key): value for key, value in pairs if isinstance(key, str) or (type(key) is int and abs(key) < 1 << 63)
+    }
+
+
+def _storage(identity: Any) -> Any:
+    match identity:
+        case ("storage", Global(name=name), str(key), str(), int(size), *view) if (
+            name in _STORAGE_DTYPES and size >= 0 and view in ([], [None])
+        ):
+            return Storage(dtype=_STORAGE_DTYPES[name], key=key, size=size)
+        case ("storage", Global() as kind, *_):
+            return Inert(kind)
+    return Inert(None)
+
+
+def _ordered(items: Any = (), *_: Any) -> dict[str, Any]:
+    """An OrderedDict, or a defaultdict, whose first argument makes its values."""
+    if isinstance(items, dict):
+        return dict(items)
+    pairs = [item for item in items if isinstance(item, list | tuple) and len(item) == 2]
+    return _entries(pairs)
+
+
+def _defaulting(_: Any = None, items: Any = ()) -> dict[str, Any]:
+    return _ordered(items)
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any, dtype: str | None = None) -> Any:
+    numbers = (shape, stride)
+    sizes = all(isinstance(axes, tuple | list) and len(axes) <= _MOST_AXES for axes in numbers)
+    if not isinstance(storage, Storage) or not sizes or len(shape) != len(stride):
+        return Inert(storage.what if isinstance(storage, Inert) else None)
+    if any(type(number) is not int or not 0 <= number < 1 << 62 for number in (offset, *shape, *stride)):
+        raise PickleError("a tensor has sizes that are no sizes")
+    return StoredTensor(
+        storage=storage, dtype=dtype or storage.dtype, offset=offset, shape=tuple(shape), stride=tuple(stride)
+    )
+
+
+def _typed_tensor(
+    storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
+) -> Any:
+    """A tensor of a type that came after storages had types of their own, such as float8."""
+    if not isinstance(dtype, Global):
+        return Inert(None)
+    return _tensor(storage, offset, shape, stride, dtype=dtype.name)
+
+
+def _parameter(tensor: Any, *_: Any) -> Any:
+    return tensor
+
+
+def _subclassed(rebuild: Any, _: Any, arguments: Any, *__: Any) -> Any:
+    """A tensor with attributes of its own: the plain one that it is made of."""
+    if not isinstance(rebuild, Global) or not isinstance(arguments, tuple):
+        return Inert(None)
+    made = _MAKERS.get((rebuild.module, rebuild.name))
+    return made(*arguments) if made in (_tensor, _typed_tensor) else Inert(rebuild)
+
+
+_MAKERS: Mapping[tuple[str, str], Callable[..., Any]] = {
+    ("collections", "OrderedDict"): _ordered,
+    ("collections", "defaultdict"): _defaulting,
+    ("builtins", "dict"): _ordered,
+    ("__builtin__", "dict"): _ordered,
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v3"): _typed_tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _subclassed,
+}
+"""All that a pickle may have made, by the module and name under which it asks for it."""
+
+_PUSHED = {
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+}
+
+_CONSTANTS: Mapping[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_TUPLE": tuple,
+    **dict.fromkeys(("EMPTY_SET", "NEXT_BUFFER", "EXT1", "EXT2", "EXT4"), lambda: Inert(None)),
+}
+
+_STEPS: Mapping[str, Callable[[_Machine, Any], object]] = {
+    "MARK": _Machine._mark,
+    "POP": _Machine._pop,
+    "POP_MARK": lambda machine, _: machine._popped(),
+    "DUP": lambda machine, _: machine._stack.append(machine._stack[-1]),
+    "MEMOIZE": _Machine._memoize,
+    "APPEND": _Machine._append,
+    "APPENDS": lambda machine, _: machine._add(machine._popped()),
+    "LIST": lambda machine, _: machine._stack.append(machine._popped()),
+    "TUPLE": lambda machine, _: machine._stack.append(tuple(machine._popped())),
+    "TUPLE1": lambda machine, _: machine._tuple(1),
+    "TUPLE2": lambda machine, _: machine._tuple(2),
+    "TUPLE3": lambda machine, _: machine._tuple(3),
+    "SETITEM": _Machine._setitem,
+    "SETITEMS": lambda machine, _: machine._set(machine._popped()),
+    "DICT": _Machine._dict,
+    "ADDITEMS": lambda machine, _: machine._popped(),
+    "FROZENSET": _Machine._frozenset,
+    "GLOBAL": _Machine._global,
+    "STACK_GLOBAL": _Machine._global,
+    "INST": _Machine._instance,
+    "OBJ": _Machine._object,
+    "REDUCE": _Machine._reduce,
+    "NEWOBJ": _Machine._reduce,
+    "NEWOBJ_EX": _Machine._new,
+    "BUILD": lambda machine, _: machine._stack.pop(),
+    "PERSID": _Machine._persistent,
+    "BINPERSID": _Machine._persistent,
+    "READONLY_BUFFER": lambda machine, _: None,
+}
+"""What each operation does, beside those that push a value or name the memo."""
