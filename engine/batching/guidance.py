@@ -1,124 +1,162 @@
-"""How predictions make one denoised prediction: the branches of a guider, and how they add up.
+"""How branches make one denoised prediction: the rules of guiders.
 
-A branch is one prediction of the network for the same x: what it is conditioned on. Knows no network and no sampler.
+A rule is a course: it asks for the predictions of some branches for an x, is sent them, and may ask again. Knows no
+network, no conditioning and no sampler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
+from engine.batching.branches import Branch, Window
+from engine.sampling.parametrization import Parametrization
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """The predictions that a course wants for one x."""
+
+    x: Tensor
+    """float32 (B, 4, h, w) on the device, in sigma scale."""
+    branches: Sequence[Branch]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Each branch's prediction for x at sigma."""
+
+    x: Tensor
+    sigma: Tensor
+    values: Sequence[Tensor]
+    """(B, 4, h, w) float32: eps where ``eps`` says so, else denoised."""
+    parametrization: Parametrization
+    eps: bool
+    beside: Sequence[Sequence[Tensor]] = ()
+    """What patched networks return beside their predictions, part by part."""
+
+    def denoised(self, value: Tensor) -> Tensor:
+        """Return ``value``, one of ``values`` or a sum of them whose weights add up to 1, as a denoised prediction."""
+        return self.parametrization.denoised(self.x, self.sigma, value) if self.eps else value
+
+    @property
+    def all_denoised(self) -> list[Tensor]:
+        """The denoised prediction of each branch."""
+        return [self.denoised(value) for value in self.values]
+
+
+@dataclass(frozen=True, eq=False)
+class Guided:
+    """What came of a course."""
+
+    denoised: Tensor
+    """(B, 4, h, w) float32."""
+    unconditional: Tensor | None = None
+    """The denoised prediction without the positive prompt, for samplers that need it; None: nothing predicted it."""
+
+
+Course: TypeAlias = Generator[Ask, Predictions, Guided]
+
 
 class Guidance(Protocol):
-    """What a trajectory is guided by."""
+    """A rule. It is handed the branches of its guider's prompts in the order in which its class names them."""
 
-    @property
-    def branches(self) -> tuple[Tensor, ...]:
-        """What each branch is conditioned on: (1, 77·n, width) on the device, n of its own for each."""
-
-    def denoised(self, x: Tensor, sigma: Tensor, eps: Sequence[Tensor]) -> Tensor:
-        """The denoised prediction for x (B, 4, h, w) at ``sigma``, from each branch's eps (B, 4, h, w)."""
-
-    def unconditional(self, x: Tensor, sigma: Tensor, eps: Sequence[Tensor]) -> Tensor:
-        """The denoised prediction without the positive prompt, for samplers that need it."""
+    def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
+        """Return a course to the denoised prediction for x (B, 4, h, w) at ``sigma`` (0-dim float32 on the CPU)."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Unguided:
-    """One prediction alone."""
+    """One prediction alone: positive."""
 
-    positive: Tensor
-
-    @property
-    def branches(self) -> tuple[Tensor, ...]:
-        return (self.positive,)
-
-    def denoised(self, x: Tensor, sigma: Tensor, eps: Sequence[Tensor]) -> Tensor:
-        return _denoised(x, sigma, eps[0])
-
-    def unconditional(self, x: Tensor, sigma: Tensor, eps: Sequence[Tensor]) -> Tensor:
-        """Zeros: where nothing is predicted, ComfyUI takes 0."""
-        return torch.zeros_like(x)
+    def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
+        predicted = yield Ask(x, branches[:1])
+        return Guided(predicted.denoised(predicted.values[0]))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class ClassifierFree:
-    """eps = uncond + scale · (cond − uncond): Ho & Salimans 2022 (arXiv 2207.12598), equation 6."""
+    """uncond + scale · (cond − uncond): Ho & Salimans 2022 (arXiv 2207.12598), equation 6. Positive, negative."""
 
-    positive: Tensor
-    negative: Tensor
     scale: float
 
-    @property
-    def branches(self) -> tuple[Tensor, ...]:
-        return self.positive, self.negative
-
-    def denoised(self, x: Tensor, sigma: Tensor, eps: Sequence[Tensor]) -> Tensor:
-        cond, uncond = eps
-        return _denoised(x, sigma, uncond + self.scale * (cond - uncond))
-
-    def unconditional(self, x: Tensor, sigma: Tensor, eps: Sequence[Tensor]) -> Tensor:
-        return _denoised(x, sigma, eps[1])
+    def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
+        predicted = yield Ask(x, branches)
+        cond, uncond = predicted.values
+        denoised = predicted.denoised(uncond + self.scale * (cond - uncond))
+        return Guided(denoised, predicted.denoised(uncond))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Dual:
-    """Guidance from negative to middle to positive: as InstructPix2Pix does (Brooks 2023, 2211.09800)."""
+    """Guidance from negative to middle to positive: as InstructPix2Pix does (Brooks 2023, 2211.09800).
 
-    positive: Tensor
-    middle: Tensor
-    negative: Tensor
+    Positive, middle, negative.
+    """
+
     scale: float
     middle_scale: float
     nested: bool
 
-    @property
-    def branches(self) -> tuple[Tensor, ...]:
-        return self.positive, self.middle, self.negative
-
-    def denoised(self, x: Tensor, sigma: Tensor, eps: Sequence[Tensor]) -> Tensor:
-        positive, middle, negative = (_denoised(x, sigma, each) for each in eps)
+    def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
+        predicted = yield Ask(x, branches)
+        positive, middle, negative = predicted.all_denoised
         if self.nested:
             inner = middle + self.scale * (positive - middle)
-            return negative + self.middle_scale * (inner - negative)
-        return negative + self.middle_scale * (middle - negative) + self.scale * (positive - middle)
-
-    def unconditional(self, x: Tensor, sigma: Tensor, eps: Sequence[Tensor]) -> Tensor:
-        return _denoised(x, sigma, eps[2])
+            return Guided(negative + self.middle_scale * (inner - negative), negative)
+        towards = negative + self.middle_scale * (middle - negative)
+        return Guided(towards + self.scale * (positive - middle), negative)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class PerpendicularNegative:
     """Perp-Neg (Armandpour et al. 2023, arXiv 2304.04968): of the negative direction only what is perpendicular counts.
 
-    Lengths and products are of the whole batch, as in ComfyUI.
+    Lengths and products are of the whole batch, as in ComfyUI. Positive, negative, empty.
     """
 
-    positive: Tensor
-    negative: Tensor
-    empty: Tensor
     scale: float
     negative_scale: float
 
-    @property
-    def branches(self) -> tuple[Tensor, ...]:
-        return self.positive, self.negative, self.empty
-
-    def denoised(self, x: Tensor, sigma: Tensor, eps: Sequence[Tensor]) -> Tensor:
-        positive, negative, empty = (_denoised(x, sigma, each) for each in eps)
+    def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
+        predicted = yield Ask(x, branches)
+        positive, negative, empty = predicted.all_denoised
         towards, away = positive - empty, negative - empty
         along = (away * towards).sum() / towards.norm() ** 2 * towards
         guided: Tensor = empty + self.scale * (towards - self.negative_scale * (away - along))
-        return guided
-
-    def unconditional(self, x: Tensor, sigma: Tensor, eps: Sequence[Tensor]) -> Tensor:
-        return _denoised(x, sigma, eps[1])
+        return Guided(guided, negative)
 
 
-def _denoised(x: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    """What is left of x once the predicted noise is taken away."""
-    return x - sigma * eps
+def predictions_of(
+    ask: Ask, sigma: Tensor, outputs: Sequence[tuple[Tensor, ...]], parametrization: Parametrization
+) -> Predictions:
+    """Return the predictions of the branches that were asked for, from the network's ``outputs`` for each of their
+    parts. Where each branch is one plain part, sums of eps are left to guidance, which rounds them once."""
+    eps = parametrization.linear_in_eps and all(branch.plain for branch in ask.branches)
+    rest, values, beside = iter(outputs), [], []
+    for branch in ask.branches:
+        own = list(itertools.islice(rest, len(branch.parts)))
+        beside.append([each for output in own for each in output[1:]])
+        if eps:
+            values.append(own[0][0])
+            continue
+        denoised = [
+            parametrization.denoised(_of(part.window, ask.x), sigma, output[0])
+            for part, output in zip(branch.parts, own, strict=True)
+        ]
+        values.append(branch.joined(ask.x, denoised))
+    return Predictions(ask.x, sigma, values, parametrization, eps, beside)
+
+
+def _of(window: Window | None, x: Tensor) -> Tensor:
+    return x if window is None else window.of(x)
+
+
+def unconditional_of(guided: Guided) -> Tensor:
+    """Return the unconditional prediction; zeros where nothing predicted it, which is what ComfyUI takes."""
+    return torch.zeros_like(guided.denoised) if guided.unconditional is None else guided.unconditional

@@ -1,4 +1,4 @@
-"""The rows of UNet calls: which may share one, in which units, and what the network is given for them.
+"""The rows of network calls: which may share one, in which units, and what the network is given for them.
 
 Knows no network, and nothing of guidance.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,13 +21,20 @@ _MOST_REPEATS = 4
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a UNet call: a picture of an evaluation, with one of its two conditionings."""
+    """One row of a network call: a picture of an evaluation, with one of its conditionings."""
 
     owner: int  # the evaluation's number in the batch
-    x: Tensor  # (1, 4, h, w) in the UNet's dtype, scaled
+    x: Tensor  # (1, c, h, w) in the network's dtype, scaled
     time: float  # 0 … 999
     conditioning: Tensor  # (1, L, width)
-    paired: bool = False  # whether rows come two by two, with x and time in common
+    paired: bool = False  # whether rows come two by two, with x, time and what is beside x in common
+    beside_x: tuple[Tensor, ...] = ()  # (1, …) each: further inputs of the network that belong to x
+    beside_conditioning: tuple[Tensor, ...] = ()  # (1, …) each: further inputs of the row's own
+
+    @property
+    def kind(self) -> Hashable:
+        """What rows of one call have in common, the length of their conditioning aside."""
+        return (self.x.shape, *(each.shape for each in (*self.beside_x, *self.beside_conditioning)))
 
 
 def groups_of(rows: Sequence[Row], *, exact: bool) -> list[list[int]]:
@@ -36,19 +43,23 @@ def groups_of(rows: Sequence[Row], *, exact: bool) -> list[list[int]]:
     In exact mode a group has one conditioning length, and all of its rows are paired or none; in fast mode it has those
     whose lengths have a small common multiple.
     """
-    lengths = [row.conditioning.shape[1] for row in rows]
-    groups: list[list[int]] = []
-    if exact:
-        alike: dict[tuple[int, bool], list[int]] = {}
-        for i, row in enumerate(rows):
-            alike.setdefault((lengths[i], row.paired), []).append(i)
-        return list(alike.values())
-    for i in sorted(range(len(rows)), key=lengths.__getitem__):
-        if groups and may_share({lengths[j] for j in [*groups[-1], i]}):
-            groups[-1].append(i)
+    alike: dict[Hashable, list[int]] = {}
+    for i, row in enumerate(rows):
+        length = (row.conditioning.shape[1], row.paired) if exact else None
+        alike.setdefault((row.kind, len(row.beside_x), length), []).append(i)
+    return list(alike.values()) if exact else [part for group in alike.values() for part in _by_length(group, rows)]
+
+
+def _by_length(group: Sequence[int], rows: Sequence[Row]) -> list[list[int]]:
+    """``group`` in parts whose conditionings are repeated to a common length."""
+    lengths = {i: rows[i].conditioning.shape[1] for i in group}
+    parts: list[list[int]] = []
+    for i in sorted(group, key=lengths.__getitem__):
+        if parts and may_share({lengths[j] for j in [*parts[-1], i]}):
+            parts[-1].append(i)
         else:
-            groups.append([i])
-    return groups
+            parts.append([i])
+    return parts
 
 
 def units_of(group: Sequence[int], rows: Sequence[Row], unit: int) -> list[list[int]]:
@@ -60,8 +71,8 @@ def units_of(group: Sequence[int], rows: Sequence[Row], unit: int) -> list[list[
     return [some + some[:1] * (unit - len(some)) for some in units]
 
 
-def inputs_of(rows: Sequence[Row], size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The x (P, 4, h, w), times (P,) float32 and conditioning (size, L, width) of a call.
+def inputs_of(rows: Sequence[Row], size: int) -> tuple[Tensor, ...]:
+    """The x (P, c, h, w), times (P,) float32, conditioning (size, L, width) and what is beside them, of a call.
 
     The first row fills missing ones up. P is half of ``size`` where all rows are in pairs, else ``size``.
     """
@@ -70,8 +81,10 @@ def inputs_of(rows: Sequence[Row], size: int) -> tuple[Tensor, Tensor, Tensor]:
     distinct = padded[::2] if in_pairs(padded) else padded
     x = torch.cat([row.x for row in distinct])
     times = to_device(torch.tensor([row.time for row in distinct], dtype=torch.float32), x.device)
-    context = torch.cat([repeated(row.conditioning, length) for row in padded])
-    return x, times, context.to(x.dtype)
+    context = torch.cat([repeated(row.conditioning, length) for row in padded]).to(x.dtype)
+    beside_x = [torch.cat(each) for each in zip(*(row.beside_x for row in distinct), strict=True)]
+    beside = [torch.cat(each) for each in zip(*(row.beside_conditioning for row in padded), strict=True)]
+    return x, times, context, *beside_x, *beside
 
 
 def filled_up(rows: Sequence[Row], size: int) -> list[Row]:
@@ -88,14 +101,21 @@ def in_pairs(rows: Sequence[Row]) -> bool:
 def random_rows(like: Row, count: int, seed: int = 0) -> list[Row]:
     """``count`` different rows, or pairs of rows, like this one, with random values that depend on ``seed`` alone."""
     generator = torch.Generator().manual_seed(seed)
+
+    def drawn(tensor: Tensor) -> Tensor:
+        """Random values, laid out in memory as ``tensor`` is."""
+        return torch.empty_like(tensor).copy_(torch.randn(tensor.shape, generator=generator))
+
     rows: list[Row] = []
     for place in range(count):
-        conditioning = torch.randn(like.conditioning.shape, generator=generator).to(like.conditioning)
+        conditioning = drawn(like.conditioning)
+        beside = tuple(map(drawn, like.beside_conditioning))
         if like.paired and place % 2:
-            rows.append(replace(rows[-1], conditioning=conditioning))
+            rows.append(replace(rows[-1], conditioning=conditioning, beside_conditioning=beside))
         else:
-            x = torch.randn(like.x.shape, generator=generator).to(like.x)
-            rows.append(replace(like, x=x, time=999.0 * place / count, conditioning=conditioning))
+            x, beside_x = drawn(like.x), tuple(map(drawn, like.beside_x))
+            row = replace(like, x=x, time=999.0 * place / count, conditioning=conditioning)
+            rows.append(replace(row, beside_x=beside_x, beside_conditioning=beside))
     return rows
 
 

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.batching.branches import Branch, Part
 from engine.batching.denoiser import Denoiser, Evaluation
-from engine.batching.guidance import Guidance
+from engine.batching.guidance import Ask, Course, Guidance, Guided, predictions_of, unconditional_of
 from engine.device.transfer import Fetch
-from engine.sampling.levels import STABLE_DIFFUSION_1
+from engine.sampling.levels import STABLE_DIFFUSION_1, NoiseLevels
 from engine.sampling.noise import StepNoise
+from engine.sampling.parametrization import EPS, Parametrization
 from engine.sampling.samplers.protocol import Sampler, Scalar, Stage
 from engine.sampling.samplers.table import SAMPLERS
 
@@ -37,11 +39,14 @@ class Trajectory:
         sigmas: Tensor,
         noise: StepNoise,
         guidance: Guidance,
+        branches: Sequence[Branch],
         denoiser: Denoiser,
+        parametrization: Parametrization = EPS,
         owner: Hashable = None,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        """``x`` is the first x, on the device; ``sigmas`` are float32 (n+1,) on the CPU."""
+        """``x`` is the first x, on the device; ``sigmas`` are float32 (n+1,) on the CPU; ``branches`` are the
+        guidance's."""
         record = SAMPLERS[sampler]
         self.denoiser = denoiser
         self.owner = owner
@@ -54,24 +59,30 @@ class Trajectory:
             else evaluation_count(sampler, len(sigmas), to_zero=bool(sigmas[-1] == 0), options=tuple(options))
         )
         self._guidance = guidance
-        self._branches = denoiser.with_common_length(guidance.branches)
+        self._branches = tuple(branches)
+        self._parametrization = parametrization
         self._pair = record.needs_unconditional
         self._evaluated = 0
-        self._at_once = denoiser.pictures_at_once(len(self._branches))
         self._wanted: tuple[Tensor, Tensor] | None = None  # the x and sigma of the evaluation under way
+        self._course: Course | None = None  # to its denoised prediction
+        self._asked: Ask | None = None
         self._scalar: Fetch | None = None
         self._pieces: deque[Evaluation] = deque()
-        self._predicted: list[tuple[Tensor, ...]] = []
+        self._predicted: list[list[tuple[Tensor, ...]]] = []
         self._result: Tensor | None = None
+        self._nothing_asked = False
+        self._common: dict[tuple[Part, ...], tuple[Part, ...]] = {}
+        self.group: Hashable = None
+        self.rows = 0
+        """Of the UNet calls for the evaluation that is wanted."""
         self.latest = 0
         """Pictures of the latest evaluation that was answered."""
         self.denoised: Tensor | None = None
         """The prediction of the latest step's first evaluation, float32 (B, 4, h, w) on the device."""
-        self._sampling = _function(sampler, tuple(options))(x, sigmas, noise)
+        self._sampling = _function(sampler, tuple(options), parametrization.levels)(x, sigmas, noise)
         self._resume(None)
-        first = self.evaluation(wait=True)
-        self.group: Hashable = denoiser.group(first) if first is not None else None
-        self.rows = first.rows if first is not None else 0
+        self._go_on()
+        self.evaluation(wait=True)  # its group and rows are known from now on
 
     @property
     def x(self) -> Tensor | None:
@@ -86,7 +97,7 @@ class Trajectory:
         return self._evaluated * self.steps // max(self._total, 1)
 
     def evaluation(self, *, wait: bool = False) -> Evaluation | None:
-        """What is to be predicted next: what the sampler wants, a large batch in pieces that fit into one UNet call.
+        """What is to be predicted next: what guidance wants, a large batch in pieces that fit into one UNet call.
 
         None while the sampler waits for a number from the device, unless ``wait`` says to wait for it, and once it is
         through.
@@ -94,33 +105,35 @@ class Trajectory:
         while self._scalar is not None and (wait or self._scalar.ready()):
             fetched, self._scalar = self._scalar, None
             self._resume(float(fetched.value()))
+            self._go_on()
         return self._pieces[0] if self._pieces else None
 
-    def send(self, eps: tuple[Tensor, ...]) -> None:
-        """Take in each branch's eps for the latest ``evaluation``; what the sampler raises comes out here.
+    def send(self, outputs: list[tuple[Tensor, ...]]) -> None:
+        """Take in what the network makes of each part of the latest ``evaluation``; what the sampler raises comes out
+        here.
 
-        Once the whole batch is predicted, the sampler is handed its denoised prediction and runs up to its next wish.
+        Once the whole batch is predicted, guidance goes on, and once that has its denoised prediction, the sampler,
+        which runs up to its next wish.
         """
-        self._pieces.popleft()
-        self.latest = eps[0].shape[0]
-        self._predicted.append(eps)
+        latest = self._pieces.popleft()
+        self.latest = latest.x.shape[0]
+        self._predicted.append(outputs)
         if self._pieces:
             return
-        assert self._wanted is not None
-        whole = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*self._predicted, strict=True)]
-        self._predicted = []
-        denoised = self._guidance.denoised(*self._wanted, whole)
-        if not isinstance(self._wanted, Stage):
-            self.denoised = denoised
-        self._evaluated += 1
-        pair = (denoised, self._guidance.unconditional(*self._wanted, whole)) if self._pair else None
-        self._resume(denoised if pair is None else pair)
+        pieces, self._predicted = self._predicted, []
+        whole = [
+            tuple(torch.cat(each) if len(each) > 1 else each[0] for each in zip(*part, strict=True))
+            for part in zip(*pieces, strict=True)
+        ]
+        self._guide(whole)
+        self._go_on()
 
     def close(self) -> None:
         """End the sampler where it stands."""
         self._sampling.close()
 
     def _resume(self, answer: Any) -> None:
+        """Hand the sampler ``answer``; run it up to its next wish."""
         try:
             wanted = self._sampling.send(answer)
         except StopIteration as stop:
@@ -129,17 +142,64 @@ class Trajectory:
         if isinstance(wanted, Scalar):
             self._scalar = Fetch(wanted.tensor)
             return
-        x, sigma = self._wanted = wanted
-        self._pieces.extend(
-            Evaluation(x=piece, sigma=sigma, branches=self._branches) for piece in x.split(self._at_once)
-        )
+        self._wanted = wanted
+        self._course = self._guidance.course(*wanted, self._branches)
+        self._ask(next(self._course))
+
+    def _ask(self, ask: Ask) -> None:
+        """Have the active parts of what guidance asks for predicted."""
+        assert self._wanted is not None
+        sigma = self._wanted[1]
+        self._asked = Ask(ask.x, [branch.at(sigma) for branch in ask.branches])
+        parts = tuple(part for branch in self._asked.branches for part in branch.parts)
+        if not parts:
+            self._nothing_asked = True
+            return
+        if parts not in self._common:
+            self._common[parts] = self.denoiser.with_common_length(parts)
+        common, at_once = self._common[parts], self.denoiser.pictures_at_once(len(parts))
+        for first in range(0, self.pictures, at_once):
+            pictures = slice(first, first + at_once)
+            self._pieces.append(
+                Evaluation(
+                    x=ask.x[pictures],
+                    sigma=sigma,
+                    parts=common if at_once >= self.pictures else tuple(part.of_pictures(pictures) for part in common),
+                    parametrization=self._parametrization,
+                )
+            )
+        self.group, self.rows = self.denoiser.group(self._pieces[0]), self._pieces[0].rows
+
+    def _go_on(self) -> None:
+        """Answer guidance as long as it asks for branches of which no part is active."""
+        while self._nothing_asked:
+            self._nothing_asked = False
+            self._guide([])
+
+    def _guide(self, outputs: Sequence[tuple[Tensor, ...]]) -> None:
+        """Hand guidance the network's outputs for what it asked; run it up to its next wish, or hand the sampler its
+        denoised prediction."""
+        assert self._course is not None
+        assert self._asked is not None
+        assert self._wanted is not None
+        try:
+            ask = self._course.send(predictions_of(self._asked, self._wanted[1], outputs, self._parametrization))
+        except StopIteration as stop:
+            guided: Guided = stop.value
+        else:
+            self._ask(ask)
+            return
+        if not isinstance(self._wanted, Stage):
+            self.denoised = guided.denoised
+        self._evaluated += 1
+        self._resume((guided.denoised, unconditional_of(guided)) if self._pair else guided.denoised)
 
 
-def _function(sampler: str, options: tuple[tuple[str, Any], ...]) -> Sampler:
-    """The sampler's function, with ``options`` in place of its defaults."""
+def _function(sampler: str, options: tuple[tuple[str, Any], ...], levels: NoiseLevels) -> Sampler:
+    """The sampler's function, with ``options`` in place of its defaults, for a model of these ``levels``."""
     record = SAMPLERS[sampler]
     function = record.configured(dict(options))
-    return functools.partial(function, levels=STABLE_DIFFUSION_1) if record.needs_levels else function
+    return functools.partial(function, levels=levels) if record.needs_levels else function
 
 
 _DRY_SIGMAS = 10
@@ -169,7 +229,7 @@ def evaluation_count(
         longest, shorter = (evaluation_count(sampler, count, to_zero=to_zero, options=options) for count in counts)
         return longest + (sigma_count - _DRY_SIGMAS) * (longest - shorter)
     record, sigmas = SAMPLERS[sampler], torch.linspace(10.0, 0.0 if to_zero else 1.0, sigma_count)
-    dry = _function(sampler, options)(torch.zeros(1, 1, 1, 1), sigmas, _Silence())
+    dry = _function(sampler, options, STABLE_DIFFUSION_1)(torch.zeros(1, 1, 1, 1), sigmas, _Silence())
     count = 0
     try:
         wanted = next(dry)

@@ -8,7 +8,7 @@ way in which rows are put together. Knows no network: it is handed the call.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -24,7 +24,7 @@ _WISHES_BEFORE_TRYING = 16
 _COMPARED, _MOST_CALLS = 1 << 16, 8
 """Values of the output that a trial compares, in this many calls at most: those of small pictures are few."""
 
-_Case: TypeAlias = tuple[int, torch.Size, torch.Size, bool]
+_Case: TypeAlias = tuple[int, Hashable, torch.Size, bool]
 
 
 class Trials:
@@ -54,7 +54,7 @@ class Trials:
                 rows %= size
         return None
 
-    def settle(self, size: int, like: Row, call: Callable[[list[Row], int], Tensor]) -> bool:
+    def settle(self, size: int, like: Row, call: Callable[[list[Row], int], tuple[Tensor, ...]]) -> bool:
         """Try ``size``; False where memory ran out, so that it is to be tried another time."""
         calls = min(_MOST_CALLS, -(-_COMPARED // (size * like.x.numel())))
         try:
@@ -67,14 +67,15 @@ class Trials:
         self._alike[_case(size, like)] = alike
         return True
 
-    def _gives_equal_bits(self, rows: list[Row], call: Callable[[list[Row], int], Tensor]) -> bool:
+    def _gives_equal_bits(self, rows: list[Row], call: Callable[[list[Row], int], tuple[Tensor, ...]]) -> bool:
         """Whether one call of all ``rows`` gives each unit of them what a call of its own gives."""
-        whole = call(rows, len(rows)).clone()
-        units = range(0, len(rows), self._unit)
-        return all(
-            same_bits(call(rows[i : i + self._unit], self._unit), whole[i : i + self._unit].contiguous()) for i in units
-        )
+        whole = [output.clone() for output in call(rows, len(rows))]
+        for i in range(0, len(rows), self._unit):
+            own = slice(i, i + self._unit)
+            if not all(map(same_bits, call(rows[own], self._unit), [output[own].contiguous() for output in whole])):
+                return False
+        return True
 
 
 def _case(size: int, like: Row) -> _Case:
-    return size, like.x.shape, like.conditioning.shape, like.paired
+    return size, like.kind, like.conditioning.shape, like.paired

@@ -35,7 +35,9 @@ class Unet:
         self._operations = operations
         self.dtype: torch.dtype = module.dtype
         self.channels: int = module.config.block_out_channels[0]
-        """Of the first level."""
+        """The number of channels of the first level."""
+        self.inputs: int = module.config.in_channels
+        """The number of channels of x and of what lies beside it: 4, or 9 for inpainting."""
         half = self.channels // 2
         steps = torch.arange(half, dtype=torch.float32)
         # in this order: a time of 999 makes a frequency's last bit a 1e-4 of the angle

@@ -44,7 +44,7 @@ def _encode(model: Model) -> None:
 def _call(model: Model, *, shape: Shape) -> None:
     rows, latents, height, width, tokens = shape
     conditioning = torch.zeros(1, tokens, model.conditioner.width, device=model.checkpoint.device)
-    x = torch.zeros(1, 4, height, width, device=model.checkpoint.device)
+    x = torch.zeros(1, model.denoiser.inputs, height, width, device=model.checkpoint.device)
     model.denoiser.warm_up(rows, x, conditioning, paired=latents < rows)
 
 

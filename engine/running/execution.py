@@ -10,12 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
 from torch import Tensor, inference_mode
 
+from engine.batching.members import Conditioning, Member
 from engine.batching.trajectory import Trajectory
 from engine.device.transfer import Fetch
 from engine.errors import BadRequest
@@ -158,16 +159,16 @@ class Execution:
             bench.values[node] = (yield from made) if isinstance(made, Generator) else made
             _forget(node.sources(), uses, bench.values)
         self._at = None
-        fetches = {node: Fetch(_tensor(bench[node])) for node in (latents, *kept.values()) if _is_tensor(bench[node])}
-        yield Until(list(fetches.values()))
-        with inference_mode(False):
-            values = {node: fetch.value().clone() for node, fetch in fetches.items()}  # callers may change them
+        fetches = {node: [Fetch(each) for each in _tensors(bench[node])] for node in (latents, *kept.values())}
+        yield Until([fetch for each in fetches.values() for fetch in each])
+        with inference_mode(False):  # callers may change what they are given
+            values = {node: [fetch.value().clone() for fetch in each] for node, each in fetches.items()}
         pictures = {id: list(bench[output]) for id, output in workflow.outputs.items()}
         self.mark("decode")
         return GenerationResult(
             outputs=pictures,
-            latents=values[latents],
-            kept={place: values.get(node, bench[node]) for place, node in kept.items()},
+            latents=values[latents][0],
+            kept={place: _shown(values[node], bench[node]) for place, node in kept.items()},
             request=self.handle.request,
             workflow=workflow,
             timings=self._timings(),
@@ -199,9 +200,19 @@ def _last_latents(workflow: Workflow) -> Node:
     return first.latents if isinstance(first, Decode) else found.latents
 
 
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, Tensor | LatentBatch)
+def _tensors(value: object) -> list[Tensor]:
+    """The tensors that a value is shown as: those of each member of a conditioning."""
+    match value:
+        case Tensor():
+            return [value]
+        case LatentBatch():
+            return [value.samples]
+        case (Member(), *_):
+            return [member.tokens for member in cast(Conditioning, value)]
+        case _:
+            return []
 
 
-def _tensor(value: Tensor | LatentBatch) -> Tensor:
-    return value.samples if isinstance(value, LatentBatch) else value
+def _shown(tensors: list[Tensor], value: object) -> Any:
+    """A kept value: its tensor, or its several tensors, or what it is if it has none."""
+    return value if not tensors else tensors[0] if len(tensors) == 1 else tensors

@@ -250,7 +250,7 @@ class Loop:
                 )
             self._working.append((execution, trajectory.x))
 
-    def _evaluate(self, trajectories: Sequence[Trajectory]) -> list[tuple[Tensor, ...]]:
+    def _evaluate(self, trajectories: Sequence[Trajectory]) -> list[list[tuple[Tensor, ...]]]:
         with self._observer.stage("step"):
             evaluations = [trajectory.evaluation() for trajectory in trajectories]
             wanted = [evaluation for evaluation in evaluations if evaluation is not None]

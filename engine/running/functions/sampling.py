@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.batching.denoiser import Denoiser
 from engine.batching.guidance import ClassifierFree, Dual, Guidance, PerpendicularNegative, Unguided
+from engine.batching.members import Conditioning, branches_of
 from engine.batching.trajectory import Trajectory
 from engine.device.transfer import to_device
 from engine.errors import BadRequest
@@ -38,11 +38,12 @@ class SeededNoise:
 
 
 @dataclass(frozen=True, eq=False)
-class Guided:
-    """A guider's network, and what guides it."""
+class Guider:
+    """A guider's network, its rule, and the conditioning of each of the rule's branches."""
 
-    denoiser: Denoiser
+    network: Network
     guidance: Guidance
+    prompts: tuple[Conditioning, ...]
 
 
 @carries_out(nodes.RandomNoise)
@@ -61,39 +62,28 @@ def sampler(node: nodes.Sampler, bench: Bench) -> nodes.Sampler:
 
 
 @carries_out(nodes.BasicGuider)
-def basic_guider(node: nodes.BasicGuider, bench: Bench) -> Guided:
-    return _guided(bench.network(node.model), Unguided(positive=bench[node.positive]))
+def basic_guider(node: nodes.BasicGuider, bench: Bench) -> Guider:
+    return Guider(bench.network(node.model), Unguided(), (bench[node.positive],))
 
 
 @carries_out(nodes.CfgGuider)
-def cfg_guider(node: nodes.CfgGuider, bench: Bench) -> Guided:
-    guidance = ClassifierFree(positive=bench[node.positive], negative=bench[node.negative], scale=node.cfg_scale)
-    return _guided(bench.network(node.model), guidance)
+def cfg_guider(node: nodes.CfgGuider, bench: Bench) -> Guider:
+    prompts = (bench[node.positive], bench[node.negative])
+    return Guider(bench.network(node.model), ClassifierFree(scale=node.cfg_scale), prompts)
 
 
 @carries_out(nodes.DualCfgGuider)
-def dual_cfg_guider(node: nodes.DualCfgGuider, bench: Bench) -> Guided:
-    guidance = Dual(
-        positive=bench[node.positive],
-        middle=bench[node.middle],
-        negative=bench[node.negative],
-        scale=node.cfg_scale,
-        middle_scale=node.middle_scale,
-        nested=node.style == "nested",
-    )
-    return _guided(bench.network(node.model), guidance)
+def dual_cfg_guider(node: nodes.DualCfgGuider, bench: Bench) -> Guider:
+    guidance = Dual(scale=node.cfg_scale, middle_scale=node.middle_scale, nested=node.style == "nested")
+    prompts = (bench[node.positive], bench[node.middle], bench[node.negative])
+    return Guider(bench.network(node.model), guidance, prompts)
 
 
 @carries_out(nodes.PerpNegGuider)
-def perp_neg_guider(node: nodes.PerpNegGuider, bench: Bench) -> Guided:
-    guidance = PerpendicularNegative(
-        positive=bench[node.positive],
-        negative=bench[node.negative],
-        empty=bench[node.empty],
-        scale=node.cfg_scale,
-        negative_scale=node.negative_scale,
-    )
-    return _guided(bench.network(node.model), guidance)
+def perp_neg_guider(node: nodes.PerpNegGuider, bench: Bench) -> Guider:
+    guidance = PerpendicularNegative(scale=node.cfg_scale, negative_scale=node.negative_scale)
+    prompts = (bench[node.positive], bench[node.negative], bench[node.empty])
+    return Guider(bench.network(node.model), guidance, prompts)
 
 
 @carries_out(nodes.Sample)
@@ -105,17 +95,21 @@ def sample(node: nodes.Sample, bench: Bench) -> Generator[Wish, Tensor, LatentBa
         return LatentBatch(latents.samples, latents.indices, denoised=latents.samples)
     if stands_still(node.sampler.name, sigmas):
         raise BadRequest("sigmas", "equal neighbours", f"levels that differ, for {node.sampler.name} divides by them")
-    guided: Guided = bench[node.guider]
+    guider: Guider = bench[node.guider]
+    parametrization = guider.network.parametrization
     noise: SeededNoise = bench[node.noise]
-    x = first_x(noise=to_device(noise.drawn(latents), bench.device), sigma=sigmas[0], latents=latents.samples * SCALE)
+    start = to_device(noise.drawn(latents), bench.device)
+    x = first_x(noise=start, sigma=sigmas[0], latents=latents.samples * SCALE, levels=parametrization.levels)
     trajectory = Trajectory(
         sampler=node.sampler.name,
         options=node.sampler.options,
         x=x,
         sigmas=sigmas,
         noise=NoiseSource(noise.seed, sigmas, x.shape, bench.device),
-        guidance=_needed(guided.guidance, node.sampler.name),
-        denoiser=guided.denoiser,
+        guidance=_needed(guider.guidance, node.sampler.name),
+        branches=branches_of(guider.prompts, x.shape, parametrization.levels),
+        denoiser=guider.network.denoiser,
+        parametrization=parametrization,
         owner=bench.owner,
     )
     final = yield trajectory
@@ -130,12 +124,8 @@ def last_denoised(node: nodes.LastDenoised, bench: Bench) -> LatentBatch:
     return LatentBatch(sampled.denoised, sampled.indices)
 
 
-def _guided(network: Network, guidance: Guidance) -> Guided:
-    return Guided(network.denoiser, guidance)
-
-
 def _needed(guidance: Guidance, sampler: str) -> Guidance:
     """At a scale of 1 the negative prompt counts for nothing; only some samplers ask for its prediction."""
     if isinstance(guidance, ClassifierFree) and guidance.scale == 1 and not SAMPLERS[sampler].needs_unconditional:
-        return Unguided(positive=guidance.positive)
+        return Unguided()
     return guidance

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from torch import Tensor
-
+from engine.batching.members import Conditioning, Member
 from engine.errors import BadRequest
 from engine.running.functions.registry import Bench, carries_out
 from engine.running.model import Autoencoder, Network, Networks, TextEncoder
@@ -29,8 +28,7 @@ def last_layer(node: LastLayer, bench: Bench) -> TextEncoder:
 
 
 @carries_out(EncodeText)
-def encode_text(node: EncodeText, bench: Bench) -> Tensor:
-    """Return (1, 77·chunks, width) float32 on the device."""
+def encode_text(node: EncodeText, bench: Bench) -> Conditioning:
     encoder = bench.text_encoder(node.clip)
     with bench.observer.stage("encode"):
-        return encoder.conditioner.encode(node.text, encoder.clip_skip, "text")
+        return (Member(tokens=encoder.conditioner.encode(node.text, encoder.clip_skip, "text")),)

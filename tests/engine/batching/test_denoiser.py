@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engine import OutOfMemory
 from engine.batching import trials as trials_module
+from engine.batching.branches import Part
 from engine.batching.denoiser import Denoiser, Evaluation
 from engine.batching.rows import Row, inputs_of
 from engine.checkpoint import load_checkpoint
@@ -43,6 +44,7 @@ class LinearUnet(torch.nn.Module):
     """eps = mean of the conditioning · x + the timestep / 1000; remembers the shapes it was called with."""
 
     channels = 32
+    inputs = 4
 
     def __init__(self, fits: Callable[[int], bool] = lambda rows: True) -> None:
         super().__init__()
@@ -81,18 +83,19 @@ def evaluation(
     x = torch.randn(batch, 4, side, side, generator=generator) * (1 + seed)
     positive = torch.randn(1, 77 * chunks, 64, generator=generator)
     negative = torch.randn(1, 77 * negative_chunks, 64, generator=generator)
-    branches = (positive, negative) if guided else (positive,)
-    return Evaluation(x=x, sigma=torch.tensor(0.5 + seed), branches=branches)
+    prompts = (positive, negative) if guided else (positive,)
+    parts = tuple(Part(conditioning=prompt) for prompt in prompts)
+    return Evaluation(x=x, sigma=torch.tensor(0.5 + seed), parts=parts)
 
 
 def predict(denoiser: Denoiser, evaluations: Sequence[Evaluation]) -> list[Tensor]:
-    """What a trajectory is sent for each evaluation, its branches stacked: (branches, B, 4, h, w)."""
-    alike = [dataclasses.replace(each, branches=denoiser.with_common_length(each.branches)) for each in evaluations]
-    return [torch.stack(branches) for branches in denoiser.predict(alike)]
+    """What a trajectory is sent for each evaluation, its parts stacked: (parts, B, 4, h, w)."""
+    alike = [dataclasses.replace(each, parts=denoiser.with_common_length(each.parts)) for each in evaluations]
+    return [torch.stack([eps for (eps,) in parts]) for parts in denoiser.predict(alike)]
 
 
 def mixed(side: int) -> list[Evaluation]:
-    """Evaluations of ``side`` × ``side`` cells that differ in batch, branches and lengths."""
+    """Evaluations of ``side`` × ``side`` cells that differ in batch, parts and lengths."""
     return [
         evaluation(0, side=side),
         evaluation(1, side=side, guided=False),
@@ -107,10 +110,10 @@ MIXED = mixed(8)
 
 
 def by_hand(wanted: Evaluation) -> Tensor:
-    """What ``LinearUnet`` predicts for each branch."""
+    """What ``LinearUnet`` predicts for each part."""
     x = wanted.x / (1 + wanted.sigma**2) ** 0.5
     shift = STABLE_DIFFUSION_1.timestep(wanted.sigma) / 1000
-    return torch.stack([x * conditioning.mean() + shift for conditioning in wanted.branches])
+    return torch.stack([x * part.conditioning.mean() + shift for part in wanted.parts])
 
 
 @pytest.mark.parametrize("gpu", [False, True], ids=["eager", "graph"])

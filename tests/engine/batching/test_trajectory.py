@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from engine.batching.branches import Branch, Part
 from engine.batching.guidance import ClassifierFree
 from engine.batching.trajectory import Trajectory, evaluation_count
 from engine.sampling.noise import NoiseSource
@@ -17,11 +18,11 @@ from engine.sampling.schedules import sigmas
 class OnePictureAtATime:
     """Stands for a denoiser whose UNet calls hold one picture."""
 
-    def pictures_at_once(self, branches: int) -> int:
+    def pictures_at_once(self, parts: int) -> int:
         return 1
 
-    def with_common_length(self, branches: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return branches
+    def with_common_length(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        return parts
 
     def group(self, evaluation: Any) -> str:
         return "same"
@@ -39,15 +40,16 @@ def trajectory(*, sampler: str = "euler", steps: int = 4, batch_size: int = 1) -
         x=x,
         sigmas=levels,
         noise=NoiseSource(0, levels, x.shape),
-        guidance=ClassifierFree(positive=torch.zeros(1, 77, 64), negative=torch.zeros(1, 77, 64), scale=4.0),
+        guidance=ClassifierFree(scale=4.0),
+        branches=[Branch(parts=(Part(conditioning=torch.zeros(1, 77, 64)),)) for _ in range(2)],
         denoiser=denoiser,
     )
 
 
 def send(flying: Trajectory, x: torch.Tensor, sigma: torch.Tensor) -> None:
-    """Have both branches predict half of x."""
+    """Have both parts predict half of x."""
     eps = x / 2 / sigma
-    flying.send((eps, eps))
+    flying.send([(eps,), (eps,)])
 
 
 def test_a_large_batch_is_predicted_in_pieces_and_advances_as_a_whole() -> None:

@@ -1,0 +1,102 @@
+"""Branches: what each prediction that guidance adds up is made of, and how it is put together.
+
+A branch is a weighted mean of parts. A part is one prediction of the network: of the whole x or of a window of it, for
+one conditioning. Knows no network and no guidance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_LEAST_WEIGHT = 1e-37
+"""Sums of weights begin here, so that where no part reaches, the prediction is 0 rather than NaN: as in ComfyUI."""
+
+
+class Window(NamedTuple):
+    """A part of the latents, in cells."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the window of x (…, h, w), a view."""
+        return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """One prediction of the network for x at a noise level."""
+
+    conditioning: Tensor
+    """(1, 77·n, width) on the device."""
+    window: Window | None = None
+    """The part of x that the network is given; None: all of it."""
+    channels: Tensor | None = None
+    """(1 or B, c, h, w) on the device: channels that the network takes beside x, in the same window."""
+    patches: Hashable = None
+    """How the network's own computation is changed; parts whose patches differ do not share calls."""
+    weight: Tensor | None = None
+    """(1 or B, 1, h, w) float32 on the device, of the window; None: 1 everywhere."""
+    first_sigma: float = math.inf
+    """The largest sigma at which it takes part."""
+    last_sigma: float = 0.0
+    """The smallest one."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is of the whole x with the same weight everywhere."""
+        return self.window is None and self.weight is None
+
+    def of_pictures(self, pictures: slice) -> Part:
+        """Return the part for some pictures of the batch: what it has for each of them is cut."""
+        cut = {
+            name: value[pictures]
+            for name in ("channels", "weight")
+            if (value := getattr(self, name)) is not None and value.shape[0] > 1
+        }
+        return replace(self, **cut) if cut else self
+
+    def active(self, sigma: Tensor) -> bool:
+        """Return whether it takes part at ``sigma``; both ends of its range belong to it."""
+        return self.last_sigma <= float(sigma) <= self.first_sigma
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Branch:
+    """A prediction for x: the mean of its parts' predictions, by their weights."""
+
+    parts: tuple[Part, ...]
+
+    def at(self, sigma: Tensor) -> Branch:
+        """Return the branch of the parts that are active at ``sigma``."""
+        active = tuple(part for part in self.parts if part.active(sigma))
+        return self if len(active) == len(self.parts) else Branch(parts=active)
+
+    def patched(self, patches: Hashable) -> Branch:
+        """Return the same branch, predicted by the network with ``patches``."""
+        return Branch(parts=tuple(replace(part, patches=patches) for part in self.parts))
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one plain part."""
+        return len(self.parts) == 1 and self.parts[0].plain
+
+    def joined(self, x: Tensor, denoised: Sequence[Tensor]) -> Tensor:
+        """Return the mean of the parts' ``denoised`` predictions (B, 4, window), (B, 4, h, w): 0 where none reaches."""
+        if self.plain:
+            return denoised[0]
+        total, weights = torch.zeros_like(x), torch.full_like(x, _LEAST_WEIGHT)
+        for part, prediction in zip(self.parts, denoised, strict=True):
+            weight = torch.ones_like(prediction) if part.weight is None else part.weight
+            where = (total, weights) if part.window is None else (part.window.of(total), part.window.of(weights))
+            where[0].add_(prediction * weight)
+            where[1].add_(weight)
+        return total / weights
