@@ -1,4 +1,4 @@
-"""Shows callers the checkpoints in the models folders: names, never paths. Opens no checkpoint and loads nothing."""
+"""Shows callers the files in the models folders: names, never paths. Loads nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.models import catalog
+from engine.models.folders import Folders
 from engine.models.hashes import recorded_hash, short_hash
+from engine.tensors.kinds import FileKind
 
 _LOOK_AGAIN_SECONDS = 2.0
 
@@ -19,7 +21,7 @@ class ModelInfo:
 
     name: str
     file: str
-    """Its file name, without its folder."""
+    """Its file's path below the folder for checkpoints, with ``/``."""
     path: str
     size: int
     """Bytes."""
@@ -29,6 +31,16 @@ class ModelInfo:
     resident: bool
     loading: bool
     default: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileInfo:
+    """A file that workflows may name."""
+
+    name: str
+    """Its path below the folder for its kind, with ``/``."""
+    size: int
+    """Bytes."""
 
 
 class Checkpoints:
@@ -42,6 +54,7 @@ class Checkpoints:
         self.default_name = self.default.name if name == str(self.default.absolute()) else name
         """Like any other checkpoint's name; the file's name for one outside the folders, whose path stays private."""
         self._seen: tuple[float, list[ModelInfo]] | None = None
+        self._files_seen: dict[FileKind, tuple[float, list[FileInfo]]] = {}
 
     def file_of(self, name: str | None) -> Path:
         """Return the file of a checkpoint by name. Raises ``UnknownCheckpoint`` for other text, paths included."""
@@ -59,21 +72,32 @@ class Checkpoints:
             self._seen = (now, self._look())
         return self._seen[1]
 
+    def files(self, kind: FileKind) -> list[FileInfo]:
+        """List the files of ``kind``, sorted by name. The folders are read again after ``_LOOK_AGAIN_SECONDS``."""
+        now = time.monotonic()
+        seen = self._files_seen.get(kind)
+        if seen is None or now - seen[0] > _LOOK_AGAIN_SECONDS:
+            found = [(name, _size(path)) for name, path in sorted(Folders(self._folders).files(kind).items())]
+            infos = [FileInfo(name=name, size=size) for name, size in found if size is not None]
+            seen = self._files_seen[kind] = (now, infos)
+        return seen[1]
+
     def _look(self) -> list[ModelInfo]:
-        files = [self.default, *(path for path in catalog.installed(self._folders).values() if path != self.default)]
+        found = {path: name for name, path in Folders(self._folders).files("checkpoints").items()}
+        files = {self.default: self.default.name} | found
         infos = []
-        for path in files:
+        for path, name in files.items():
             try:
-                infos.append(self._info(path))
+                infos.append(self._info(path, name))
             except OSError:  # it was removed just now
                 continue
         return infos
 
-    def _info(self, path: Path) -> ModelInfo:
+    def _info(self, path: Path, file: str) -> ModelInfo:
         sha256 = recorded_hash(path)
         return ModelInfo(
             name=self.default_name if path == self.default else catalog.name_of(path, self._folders),
-            file=path.name,
+            file=file,
             path=str(path),
             size=path.stat().st_size,
             short_hash=None if sha256 is None else short_hash(sha256),
@@ -82,3 +106,10 @@ class Checkpoints:
             loading=False,
             default=path == self.default,
         )
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:  # it was removed just now
+        return None

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from engine import BadRequest, EngineClosed, GenerationRequest, GenerationResult, Progress, UnknownCheckpoint, Workflow
+from engine.models.folders import KINDS
+from engine.tensors.kinds import FileKind
 from engine.workflow.models import Checkpoint
 from engine.workflow.needs import needs_of
-from server.backends.checkpoints import Checkpoints, ModelInfo
+from server.backends.checkpoints import Checkpoints, FileInfo, ModelInfo
 from server.backends.protocol import Listener
 from server.settings import Settings
 
@@ -41,6 +43,8 @@ class EngineBackend:
 
     async def start(self) -> None:
         engine = await asyncio.to_thread(self._make)
+        for kind in KINDS:  # what a file is, is read from it once, and not on the event loop
+            await asyncio.to_thread(self._checkpoints.files, kind)
         if self._closed:
             await asyncio.to_thread(engine.close)
             raise EngineClosed("the server was closed while the engine was being created")
@@ -102,6 +106,9 @@ class EngineBackend:
             dataclasses.replace(info, resident=Path(info.path) in resident, loading=Path(info.path) in loading)
             for info in self._checkpoints.models()
         ]
+
+    def files(self, kind: FileKind) -> list[FileInfo]:
+        return self._checkpoints.files(kind)
 
     async def load(self, name: str) -> None:
         path = self._checkpoints.file_of(name)

@@ -18,11 +18,12 @@ from PIL import Image
 from engine import BadRequest, GenerationFailed, GenerationRequest, UnknownCheckpoint, Workflow
 from engine.formats.comfyui import request_of
 from engine.handle import GenerationResult, Progress, Timings
+from engine.tensors.kinds import FileKind
 from engine.workflow.models import Checkpoint
 from engine.workflow.needs import needs_of
 from engine.workflow.pictures import Output
 from engine.workflow.text import EncodeText
-from server.backends.checkpoints import ModelInfo
+from server.backends.checkpoints import FileInfo, ModelInfo
 from server.backends.protocol import Listener
 
 _SIZE = 1_000_000
@@ -142,6 +143,10 @@ class InstantBackend:
 
     def models(self) -> list[ModelInfo]:
         return [self._info(name) for name in self.names]
+
+    def files(self, kind: FileKind) -> list[FileInfo]:
+        models = self.models() if kind == "checkpoints" else []
+        return [FileInfo(name=model.file, size=model.size) for model in models]
 
     async def load(self, name: str) -> None:
         name = self._find(name)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from engine import GenerationRequest, GenerationResult, Progress, Workflow
-from server.backends.checkpoints import ModelInfo
+from engine.tensors.kinds import FileKind
+from server.backends.checkpoints import FileInfo, ModelInfo
 
 Listener = Callable[[Progress], None]
 """A function that is called on the event loop each time the workflow gets on."""
@@ -48,6 +49,9 @@ class Backend(Protocol):
 
     def models(self) -> list[ModelInfo]:
         """Return the checkpoints that callers may name, the default one first."""
+
+    def files(self, kind: FileKind) -> list[FileInfo]:
+        """Return the files of ``kind`` that workflows may name, sorted by name."""
 
     async def load(self, name: str) -> None:
         """Load a checkpoint. Raises ``UnknownCheckpoint``, ``BrokenCheckpoint``, ``OutOfMemory``."""

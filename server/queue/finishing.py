@@ -75,7 +75,8 @@ class Finishing:
 
         ``together`` is the number of jobs that shared the device.
         """
-        known = {info.file: info.short_hash for info in self._backend.models() if info.short_hash is not None}
+        models = [(info.file, info.short_hash) for info in self._backend.models()]
+        known = {file.rpartition("/")[2]: digest for file, digest in models if digest is not None}
         pictures = _pictures(job, results)
         names = [picture.name for picture in pictures]
         spent: list[float] = []

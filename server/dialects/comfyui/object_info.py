@@ -11,6 +11,7 @@ from typing import Any
 from engine.formats.comfyui import object_info
 from engine.formats.comfyui.object_info import Offer
 from engine.formats.comfyui.table import ROWS
+from engine.models.folders import KINDS
 from engine.workflow.latents import MAX_SIDE
 from server.web.services import Services
 
@@ -28,7 +29,7 @@ def offer_of(services: Services) -> Offer:
     settings = services.settings
     side = min(MAX_SIDE, settings.max_pixels // _NARROWEST // 8 * 8)
     return Offer(
-        files={"checkpoints": [model.file for model in services.backend.models()]},
+        files={kind: [file.name for file in services.backend.files(kind)] for kind in KINDS},
         most={"width": side, "height": side, "steps": settings.max_steps, "batch_size": settings.max_pictures},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +13,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from engine import __version__
+from engine.models.folders import KINDS
+from server.backends.checkpoints import FileInfo
 from server.dialects.comfyui import object_info
 from server.dialects.comfyui.bodies import body_of, done, flag, json_object
 from server.dialects.comfyui.sockets import FEATURES
@@ -23,7 +26,7 @@ _FOLDERS = (
     *("checkpoints", "loras", "vae", "text_encoders", "clip", "diffusion_models", "unet", "clip_vision"),
     *("controlnet", "embeddings", "hypernetworks", "style_models", "upscale_models"),
 )
-"""The folders that clients look into; all but the first are empty here."""
+"""The folders that clients look into; those of kinds that the engine does not work with are empty."""
 
 _FREE = {
     "type": "object",
@@ -51,6 +54,11 @@ def _add_nodes(router: APIRouter, services: Services) -> None:
 
 
 def _add_models(router: APIRouter, services: Services) -> None:
+    def files(folder: str) -> list[FileInfo]:
+        if folder not in _FOLDERS:
+            raise not_found("models folder", folder)
+        return [file for kind in KINDS if kind == folder for file in services.backend.files(kind)]
+
     @router.get("/models")
     async def get_model_folders() -> JSONResponse:
         """The folders of models that clients may ask for."""
@@ -58,10 +66,8 @@ def _add_models(router: APIRouter, services: Services) -> None:
 
     @router.get("/models/{folder}")
     async def get_models(folder: str) -> JSONResponse:
-        """What lies in a folder; only `checkpoints` is ever filled here."""
-        if folder not in _FOLDERS:
-            raise not_found("models folder", folder)
-        return JSONResponse([model.file for model in services.backend.models()] if folder == "checkpoints" else [])
+        """What lies in a folder."""
+        return JSONResponse([file.name for file in files(folder)])
 
     @router.get("/experiment/models")
     async def get_experimental_folders() -> JSONResponse:
@@ -71,15 +77,12 @@ def _add_models(router: APIRouter, services: Services) -> None:
     @router.get("/experiment/models/{folder}")
     async def get_experimental_models(folder: str) -> JSONResponse:
         """What lies in a folder, with its size."""
-        if folder not in _FOLDERS:
-            raise not_found("models folder", folder)
-        models = services.backend.models() if folder == "checkpoints" else []
-        return JSONResponse([{"name": model.file, "pathIndex": 0, "size": model.size} for model in models])
+        return JSONResponse([{"name": file.name, "pathIndex": 0, "size": file.size} for file in files(folder)])
 
     @router.get("/embeddings")
     async def get_embeddings() -> JSONResponse:
-        """None: prompts that name one are refused."""
-        return JSONResponse([])
+        """The embeddings that prompts may name, without their suffixes."""
+        return JSONResponse([os.path.splitext(file.name)[0] for file in files("embeddings")])
 
 
 def _add_machine(router: APIRouter, services: Services) -> None:

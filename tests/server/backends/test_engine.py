@@ -12,7 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from engine import (
     BadRequest,
@@ -24,6 +26,7 @@ from engine import (
     UnknownCheckpoint,
     Workflow,
 )
+from engine.models.folders import KINDS
 from server.backends.checkpoints import Checkpoints
 from server.backends.engine import EngineBackend
 from tests.server.conftest import RunningServer
@@ -222,6 +225,21 @@ def test_the_checkpoints_are_those_in_the_folder(tmp_path: Path, monkeypatch: py
     ]
     (tmp_path / "a.ckpt").unlink()
     assert [info.name for info in checkpoints.models()] == ["b"]
+
+
+def test_the_files_of_each_kind_are_those_in_the_folders(tmp_path: Path) -> None:
+    for name, mark in (("loras/style/ink.safetensors", "a.lora_up.weight"), ("three.safetensors", "emb_params")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        save_file({mark: torch.zeros(3, 8)}, tmp_path / name)
+    (tmp_path / "SD1.5").mkdir()
+    save_file({"model.diffusion_model.a": torch.zeros(1)}, tmp_path / "SD1.5" / "tiny.safetensors")
+    checkpoints = Checkpoints([tmp_path], "tiny")
+    files = {kind: [file.name for file in checkpoints.files(kind)] for kind in KINDS}
+    assert files["loras"] == ["style/ink.safetensors"]
+    assert files["embeddings"] == ["three.safetensors"]
+    assert files["checkpoints"] == ["SD1.5/tiny.safetensors"] == [info.file for info in checkpoints.models()]
+    assert checkpoints.default_name == "tiny"
+    assert checkpoints.name_of("SD1.5\\tiny.safetensors") == "tiny"
 
 
 def test_jobs_over_http_are_the_engines_pictures(engine_server: RunningServer, engine: Engine) -> None:
