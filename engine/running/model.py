@@ -32,6 +32,8 @@ class Network:
 
     denoiser: Denoiser
     parametrization: Parametrization = EPS
+    mask_thresholds: float | None = None
+    """The strength of differential diffusion, above 0 and at most 1; None: noise masks stay as they are."""
 
 
 @dataclass(frozen=True, eq=False)

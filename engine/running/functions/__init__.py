@@ -1,6 +1,6 @@
 """What carries nodes out: a function for each kind of node, found by ``function_of``."""
 
-from engine.running.functions import latents, pictures, sampling, sigmas, text
+from engine.running.functions import latents, pictures, repainting, sampling, sigmas, text
 from engine.running.functions.registry import Bench, LatentBatch, Pause, Until, Wish, function_of
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "function_of",
     "latents",
     "pictures",
+    "repainting",
     "sampling",
     "sigmas",
     "text",

@@ -33,6 +33,8 @@ class LatentBatch:
     """Which pictures of a larger batch they are, for the noise that they begin from; None: all of their own batch."""
     denoised: Tensor | None = None
     """The latest denoised prediction, as ``samples``, of latents that a sampling made."""
+    noise_mask: Tensor | None = None
+    """Where they are painted anew, float32 (b, H, W), 0 … 1, in a size of its own, on the device; None: everywhere."""
 
 
 @dataclass(frozen=True)

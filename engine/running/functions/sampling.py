@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.batching.guidance import ClassifierFree, Dual, Guidance, PerpendicularNegative, Unguided
+from engine.batching.inpainting import Repainting, Thresholds, noise_mask_for, with_channels
 from engine.batching.members import Conditioning, branches_of
 from engine.batching.trajectory import Trajectory
 from engine.device.transfer import to_device
@@ -92,36 +94,67 @@ def sample(node: nodes.Sample, bench: Bench) -> Generator[Wish, Tensor, LatentBa
     latents: LatentBatch = bench[node.latents]
     sigmas: Tensor = bench[node.sigmas]
     if len(sigmas) == 0:
-        return LatentBatch(latents.samples, latents.indices, denoised=latents.samples)
+        return dataclasses.replace(latents, denoised=latents.samples)
     if stands_still(node.sampler.name, sigmas):
         raise BadRequest("sigmas", "equal neighbours", f"levels that differ, for {node.sampler.name} divides by them")
     guider: Guider = bench[node.guider]
-    parametrization = guider.network.parametrization
     noise: SeededNoise = bench[node.noise]
     start = to_device(noise.drawn(latents), bench.device)
-    x = first_x(noise=start, sigma=sigmas[0], latents=latents.samples * SCALE, levels=parametrization.levels)
-    trajectory = Trajectory(
-        sampler=node.sampler.name,
-        options=node.sampler.options,
-        x=x,
-        sigmas=sigmas,
-        noise=NoiseSource(noise.seed, sigmas, x.shape, bench.device),
-        guidance=_needed(guider.guidance, node.sampler.name),
-        branches=branches_of(guider.prompts, x.shape, parametrization.levels),
-        denoiser=guider.network.denoiser,
-        parametrization=parametrization,
-        owner=bench.owner,
-    )
+    trajectory = _trajectory(node.sampler, guider, latents, sigmas, noise.seed, start, bench)
     final = yield trajectory
     denoised = final if trajectory.denoised is None else trajectory.denoised
-    return LatentBatch(latents_of(final), latents.indices, denoised=latents_of(denoised))
+    return dataclasses.replace(latents, samples=latents_of(final), denoised=latents_of(denoised))
+
+
+def _trajectory(
+    sampler: nodes.Sampler,
+    guider: Guider,
+    latents: LatentBatch,
+    sigmas: Tensor,
+    seed: int,
+    noise: Tensor,
+    bench: Bench,
+) -> Trajectory:
+    """The sampling of ``latents`` that begins from ``noise``, unit noise on the device, or zeros."""
+    network, scaled, shape = guider.network, latents.samples * SCALE, latents.samples.shape
+    levels, guidance, prompts = network.parametrization.levels, _needed(guider.guidance, sampler.name), guider.prompts
+    mask = None if latents.noise_mask is None else noise_mask_for(latents.noise_mask, shape)
+    if network.denoiser.inputs > shape[1]:
+        prompts = tuple(with_channels(prompt, scaled, mask) for prompt in prompts)
+    if mask is not None:
+        around = noise
+        if SAMPLERS[sampler.name].redraws_masked_noise:
+            around = to_device(start_noise((seed + 1) % 2**64, shape), bench.device)
+        thresholds = _thresholds(network, sigmas)
+        guidance = Repainting(guidance=guidance, mask=mask, latents=scaled, noise=around, thresholds=thresholds)
+    return Trajectory(
+        sampler=sampler.name,
+        options=sampler.options,
+        x=first_x(noise=noise, sigma=sigmas[0], latents=scaled, levels=levels),
+        sigmas=sigmas,
+        noise=NoiseSource(seed, sigmas, shape, bench.device),
+        guidance=guidance,
+        branches=branches_of(prompts, shape, levels),
+        denoiser=network.denoiser,
+        parametrization=network.parametrization,
+        owner=bench.owner,
+    )
+
+
+def _thresholds(network: Network, sigmas: Tensor) -> Thresholds | None:
+    """How a noise mask changes in a sampling of these sigmas."""
+    if network.mask_thresholds is None:
+        return None
+    levels = network.parametrization.levels
+    last = torch.clamp(sigmas[-1], min=levels.sigma_min)
+    return Thresholds(levels=levels, first_sigma=sigmas[0], last_sigma=last, strength=network.mask_thresholds)
 
 
 @carries_out(nodes.LastDenoised)
 def last_denoised(node: nodes.LastDenoised, bench: Bench) -> LatentBatch:
     sampled: LatentBatch = bench[node.sample]
     assert sampled.denoised is not None  # sampled latents have it
-    return LatentBatch(sampled.denoised, sampled.indices)
+    return dataclasses.replace(sampled, samples=sampled.denoised)
 
 
 def _needed(guidance: Guidance, sampler: str) -> Guidance:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from engine.formats.comfyui.table import latents, loaders, pictures, samplers, sampling, sigmas, values
+from engine.formats.comfyui.table import inpainting, latents, loaders, pictures, samplers, sampling, sigmas, values
 from engine.formats.comfyui.table.rows import ANY, CONTROL, Input, Output, Row
 
 __all__ = ["ANY", "CONTROL", "OUTPUT_CLASSES", "ROWS", "Input", "Output", "Row"]
@@ -16,7 +16,16 @@ __all__ = ["ANY", "CONTROL", "OUTPUT_CLASSES", "ROWS", "Input", "Output", "Row"]
 ROWS: Mapping[str, Row] = MappingProxyType(
     {
         each.class_type: each
-        for rows in (loaders.ROWS, latents.ROWS, sampling.ROWS, sigmas.ROWS, samplers.ROWS, pictures.ROWS, values.ROWS)
+        for rows in (
+            loaders.ROWS,
+            latents.ROWS,
+            sampling.ROWS,
+            sigmas.ROWS,
+            samplers.ROWS,
+            pictures.ROWS,
+            inpainting.ROWS,
+            values.ROWS,
+        )
         for each in rows
     }
 )
