@@ -32,7 +32,7 @@ from engine.formats.png import (
     encode_png,
     picture_metadata,
     record_from_png,
-    request_from_png,
+    wanted_from_png,
     workflow_metadata,
     writable_folder,
     write_png,
@@ -83,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--workflow", metavar="FILE", type=Path, help="run a ComfyUI workflow file, in API or editor form"
     )
-    source.add_argument("--from-image", metavar="PNG", type=Path, help="repeat a picture from the parameters inside it")
+    source.add_argument(
+        "--from-image", metavar="PNG", type=Path, help="repeat a picture from the parameters or workflow inside it"
+    )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("output"), help="where the PNG goes (default: output)"
     )
@@ -156,20 +158,20 @@ def _wanted(options: argparse.Namespace) -> GenerationRequest | Workflow:
         if hasattr(options, name):
             with within(name):
                 given[name] = each.kind.from_text(getattr(options, name))
+    base: GenerationRequest | Workflow = GenerationRequest()
     if options.workflow is not None:
-        workflow = workflow_of_file(options.workflow)
+        base = workflow_of_file(options.workflow)
+    elif options.from_image is not None:
+        base = wanted_from_png(options.from_image)
+    if isinstance(base, Workflow):
         try:
-            base = request_of(workflow)
+            base = request_of(base)
         except BadRequest as error:
             if given:
                 name, value = next(iter(given.items()))
                 allowed = f"no parameters beside a workflow that is more than a plain request ({error.field})"
                 raise BadRequest(name, value, allowed) from None
-            return workflow
-    elif options.from_image is not None:
-        base = request_from_png(options.from_image)
-    else:
-        base = GenerationRequest()
+            return base
     return dataclasses.replace(base, **given)
 
 
@@ -211,11 +213,11 @@ def _write(
 
 def _write_outputs(result: GenerationResult, folder: Path, options: argparse.Namespace) -> None:
     """Write the pictures of every output node of a workflow, then print their paths."""
-    lines = []
+    stem, lines = (options.workflow or options.from_image).stem, []
     for node, images in result.outputs.items():
         for index, image in enumerate(images):
             metadata = workflow_metadata(result.workflow, record=result.record, index=index)
-            path = write_png(folder, f"{options.workflow.stem}-{_plain_name(node)}", encode_png(image, metadata))
+            path = write_png(folder, f"{stem}-{_plain_name(node)}", encode_png(image, metadata))
             line = {"path": str(path), "node": node, "index": index}
             lines.append(line | {"timings": dataclasses.asdict(result.timings), "record": result.record})
     for line in lines:

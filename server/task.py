@@ -14,6 +14,9 @@ from engine.workflow.needs import Needs, needs_of
 from engine.workflow.node import in_order
 from engine.workflow.sampling import Sample
 
+LARGEST_GRAPH = 128 * 2**10
+"""The most bytes of a graph as JSON: it is kept with its job."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:

@@ -54,11 +54,12 @@ export const job = (id) => get(`/api/v1/jobs/${encodeURIComponent(id)}`);
 export const jobs = (query) => get(`/api/v1/jobs?${new URLSearchParams(query)}`);
 export const load = (model) => post(`/api/v1/models/${encodeURIComponent(model)}/load`);
 
-/** The parameters inside a PNG or a workflow file. */
+/** The parameters inside a PNG or a workflow file that is one request. */
 export async function parametersOf(file) {
   const type = file.name.toLowerCase().endsWith(".png") || file.type === "image/png" ? "image/png" : "application/json";
   const answer = await read(await send("/api/v1/parameters", { method: "POST", headers: { "Content-Type": type }, body: file }));
-  return answer.parameters ?? answer;
+  if (!answer.parameters) throw new Error(`${file.name} is a workflow of several samplings or outputs. The form has no fields for it; send it to /api/v1/workflow.`);
+  return answer.parameters;
 }
 
 /** Which fields there are, with their defaults and ranges, as the API itself describes them. */

@@ -118,6 +118,11 @@ def test_any_workflow_is_run_and_its_pictures_carry_it(run: Any, tmp_path: Path)
     assert status == 2
     assert complaint.startswith("error: steps: ")
     assert "workflow node" in complaint
+    status, out, err = run("--from-image", lines[1]["path"], model=None)
+    assert (status, err) == (0, "")
+    assert [Image.open(path).tobytes() for path in out.splitlines()] == [first.tobytes(), second.tobytes()]
+    status, _, complaint = run("--from-image", lines[1]["path"], "--steps", "3", model=None)
+    assert (status, complaint[:14]) == (2, "error: steps: ")
 
 
 def test_a_picture_is_repeated_from_what_it_carries(run: Any) -> None:

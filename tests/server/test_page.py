@@ -17,6 +17,7 @@ from engine.formats.png import encode_png, picture_metadata
 from server.backends.instant import InstantBackend
 from server.web.access import new_key
 from tests.server.conftest import RunningServer
+from tests.server.dialects.comfyui.client import hires_graph
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECONDS = 20_000  # milliseconds, for a busy machine
@@ -134,6 +135,10 @@ def test_a_file_gives_its_parameters(server: RunningServer, page: Page, tmp_path
     page.set_input_files("#file", str(tmp_path / "workflow.json"))
     expect(page.locator("#seed")).to_have_value("802908303372950")
     expect(page.locator("#notice")).to_contain_text("AWPainting_v1.3")
+    (tmp_path / "hires.json").write_text(json.dumps(hires_graph()))
+    page.set_input_files("#file", str(tmp_path / "hires.json"))
+    expect(page.locator("#notice")).to_contain_text("hires.json is a workflow of several samplings")
+    expect(page.locator("#seed")).to_have_value("802908303372950")
     (tmp_path / "bad.png").write_bytes(b"not a picture")
     drop(page, tmp_path / "bad.png", "image/png")
     expect(page.locator("#notice")).to_contain_text("PNG")

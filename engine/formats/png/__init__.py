@@ -7,6 +7,7 @@ from engine.formats.png.pictures import (
     picture_metadata,
     record_from_png,
     request_from_png,
+    wanted_from_png,
     workflow_metadata,
 )
 
@@ -16,6 +17,7 @@ __all__ = [
     "record_from_png",
     "request_from_png",
     "text_chunks",
+    "wanted_from_png",
     "workflow_metadata",
     "writable_folder",
     "write_png",

@@ -5,23 +5,23 @@ Knows the four texts that a picture carries, and which of them counts; does not 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadRequest
-from engine.formats.comfyui import api_workflow, editor_of, editor_workflow, parse_json, request_from_workflow
+from engine.formats.comfyui import api_workflow, editor_of, editor_workflow, parse_json, request_of
 from engine.formats.infotext import infotext, request_from_infotext
 from engine.formats.png.chunks import FIELD, name_of, text_chunks
 from engine.request import GenerationRequest
+from engine.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from engine.workflow.workflow import Workflow
 
 
 def picture_metadata(
@@ -80,27 +80,35 @@ def encode_png(image: Image, metadata: Mapping[str, str]) -> bytes:
     return file.getvalue()
 
 
-def request_from_png(source: Path | str | bytes, field: str = FIELD) -> GenerationRequest:
-    """The request that a PNG carries, given as its path or as its bytes: one of ours, ComfyUI's or AUTOMATIC1111's.
+def wanted_from_png(source: Path | str | bytes, field: str = FIELD) -> GenerationRequest | Workflow:
+    """Return what a PNG was made from, given as its path or as its bytes: one of ours, ComfyUI's or AUTOMATIC1111's.
 
     The graph in our own record counts first, where there is one, then the graph in API form, being exact, then the
-    editor's, then AUTOMATIC1111's line. A text under one of these keywords that is no JSON object is some other
-    program's and is passed over. Pixels are not read.
+    editor's: each is a workflow. AUTOMATIC1111's line, which is a request, counts last. A text under one of these
+    keywords that is no JSON object is some other program's and is passed over. Pixels are not read.
 
     Raises ``BadRequest``, whose field starts with ``field``, for a file that cannot be read, is no PNG, is
     damaged or cut off, has no parameters, or asks for what this project does not have.
     """
     texts = text_chunks(source, field)
-    try:
+    with _inside(field):
         own = _json_object(texts.get("engine")).get("prompt")
         for graph in (own, _json_object(texts.get("prompt")), _json_object(texts.get("workflow"))):
             if isinstance(graph, dict) and graph:
-                return request_from_workflow(graph)
+                return Workflow.from_comfyui(graph)
         if "parameters" in texts:
             return request_from_infotext(texts["parameters"])
-    except BadRequest as error:
-        raise BadRequest(f"{field} {error.field}", error.value, error.allowed) from None
     raise BadRequest(field, name_of(source), "a PNG with its parameters inside, from here, ComfyUI or AUTOMATIC1111")
+
+
+def request_from_png(source: Path | str | bytes, field: str = FIELD) -> GenerationRequest:
+    """Return the request that a PNG was made from, as ``wanted_from_png`` finds it.
+
+    Raises ``BadRequest`` as that does, and for a workflow that is more than a request can say.
+    """
+    wanted = wanted_from_png(source, field)
+    with _inside(field):
+        return request_of(wanted) if isinstance(wanted, Workflow) else wanted
 
 
 def record_from_png(source: Path | str | bytes) -> dict[str, Any]:
@@ -110,6 +118,15 @@ def record_from_png(source: Path | str | bytes) -> dict[str, Any]:
     """
     record = _json_object(text_chunks(source).get("engine")).get("record")
     return record if isinstance(record, dict) else {}
+
+
+@contextlib.contextmanager
+def _inside(field: str) -> Iterator[None]:
+    """Put ``field``, which names the file, before the place that an error names."""
+    try:
+        yield
+    except BadRequest as error:
+        raise BadRequest(f"{field} {error.field}", error.value, error.allowed) from None
 
 
 def _json_object(text: str | None) -> dict[str, Any]:

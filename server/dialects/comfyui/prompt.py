@@ -17,10 +17,11 @@ from server.dialects.comfyui.errors import PromptRefused, invalid_prompt, missin
 from server.dialects.comfyui.graph import Nodes, output_nodes, without_outputs
 from server.job import JOB_ID, JOB_ID_RULE, NewJob
 from server.problems import Problem, bad_request
+from server.task import LARGEST_GRAPH
 
 _LONGEST_CLIENT = 200
-_LARGEST = 128 * 2**10
-"""Bytes of graph and ``extra_data`` together, which are kept with the job and sent with every look at the queue."""
+_LARGEST = LARGEST_GRAPH
+"""The most bytes of graph and ``extra_data`` together, which are sent with every look at the queue."""
 
 _MOST_NODES = 1000
 """All are reported with each step."""

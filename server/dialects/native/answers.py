@@ -40,8 +40,9 @@ class PictureAnswer(BaseModel):
     width: int
     height: int
     seed: int = Field(description="0 to 2^64-1: more digits than a JavaScript number holds")
-    request: int = Field(description="which of the job's requests made it, from 0")
-    index: int = Field(description="its place in that request's batch, from 0")
+    request: int = Field(description="which of the job's requests or workflows made it, from 0")
+    index: int = Field(description="its place in its output's batch, from 0")
+    node: str = Field(description="the id of the workflow's output node that it is from")
     base64: str | None = Field(None, description="the PNG, where response_format is base64")
     path: str | None = Field(None, description="its file on the server's disk, where response_format is path")
 
@@ -73,8 +74,10 @@ class JobAnswer(BaseModel):
     events_url: str
     output_url: str | None = Field(description="of the first picture, once it is there")
     images: list[PictureAnswer]
-    parameters: Parameters | None = Field(description="of the first request; null for a graph that no request says")
-    seed: int = Field(description="of the first request")
+    parameters: Parameters | None = Field(
+        description="of the first request; null for a workflow that is more than one request"
+    )
+    seed: int = Field(description="of the first request; of a graph, the seed of its first output's noise")
     count: int = Field(description="how many requests it has; number i has the seed + i")
     model: str
     dialect: str
@@ -101,7 +104,13 @@ class JobsAnswer(BaseModel):
 
 class ParametersAnswer(BaseModel):
     source: Literal["workflow", "picture"]
-    parameters: dict[str, Any] = Field(description="can be sent to generate as they are")
+    parameters: dict[str, Any] | None = Field(
+        description="can be sent to generate as they are; null for a workflow that is more than one request"
+    )
+    workflow: dict[str, Any] | None = Field(
+        description="the file's graph in ComfyUI's API form, which can be sent to workflow and to /prompt as it is; "
+        "null for a picture that has AUTOMATIC1111's line alone"
+    )
 
 
 class CheckpointAnswer(BaseModel):

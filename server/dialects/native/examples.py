@@ -49,6 +49,7 @@ JOB: dict[str, Any] = {
             "seed": 7,
             "request": 0,
             "index": 0,
+            "node": "9",
             "base64": None,
             "path": None,
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import re
 from collections.abc import Mapping
@@ -11,12 +10,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from engine import BadRequest, GenerationRequest
-from engine.formats.comfyui import request_from_workflow
-from engine.formats.png import request_from_png
+from engine import BadRequest, GenerationRequest, Workflow
 from server.dialects.native.answers import JobAnswer, ParametersAnswer, job_json
 from server.dialects.native.describe import problems
 from server.dialects.native.examples import GENERATE, WORKFLOW
+from server.dialects.native.files import read_file
 from server.dialects.native.parameters import READER, read_call, schema
 from server.dialects.shared.bodies import json_body, json_object
 from server.dialects.shared.headers import JOB_HEADERS, chosen_job_id, idempotency_key
@@ -25,7 +23,6 @@ from server.job import Job, parameters
 from server.web.routing import direct
 from server.web.services import Services
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _WAIT = re.compile(r"wait=(\d{1,6})")
 
 _BYTES = {"type": "string", "format": "binary"}
@@ -79,25 +76,35 @@ def add_routes(router: APIRouter, services: Services) -> None:
     )
     async def workflow(http: Request) -> Response:
         """The body is the file itself: a workflow in the editor's or the API's form, or a PNG that contains one.
-        Parameters in the query replace those in the file."""
-        base, _ = await _read(http)
-        return await _carry_out(services, http, READER.from_text(_single(http)), base)
+        Parameters in the query replace those in the file if it is one request: one sampling from noise. Any other
+        workflow runs as it is, with all its outputs; a parameter beside it is refused with 422."""
+        file = await read_file(http)
+        return await _carry_out(services, http, READER.from_text(_single(http)), file.wanted)
 
     @direct(
         router,
         "POST",
         "/parameters",
         responses={200: {"model": ParametersAnswer}, **problems(400, 401, 403, 413)},
-        summary="Read the parameters inside a workflow file or a PNG",
+        summary="Read the parameters and the workflow inside a workflow file or a PNG",
         openapi_extra={"requestBody": {"required": True, "content": _FILE}},
     )
     async def read_parameters(http: Request) -> Response:
-        request, source = await _read(http)
-        return JSONResponse({"source": source, "parameters": parameters(request)})
+        """Nothing is made. Every workflow is answered in the API's form, which also turns the editor's form into it;
+        one that is a single request is answered as parameters too."""
+        file = await read_file(http)
+        request = file.request
+        return JSONResponse(
+            {
+                "source": file.source,
+                "parameters": None if request is None else parameters(request),
+                "workflow": file.graph,
+            }
+        )
 
 
 async def _carry_out(
-    services: Services, http: Request, values: Mapping[str, Any], base: GenerationRequest | None
+    services: Services, http: Request, values: Mapping[str, Any], base: GenerationRequest | Workflow | None
 ) -> Response:
     call = read_call(values, most=services.settings.max_pictures, key=idempotency_key(http), base=base)
     response_format = call.controls.response_format
@@ -143,14 +150,6 @@ def _preference(header: str, asynchronous: bool) -> tuple[bool, float | None]:
         return asynchronous, None
     waits = [match[1] for match in map(_WAIT.fullmatch, preferences) if match]
     return True, float(waits[0]) if waits and not asynchronous else None
-
-
-async def _read(http: Request) -> tuple[GenerationRequest, str]:
-    """Return the request inside a file and the file's kind. A thread reads it, because a file may be large."""
-    body = await http.body()
-    if body.startswith(_PNG) or http.headers.get("content-type", "").lower().startswith("image/"):
-        return await asyncio.to_thread(request_from_png, body, "body"), "picture"
-    return await asyncio.to_thread(request_from_workflow, body), "workflow"
 
 
 def _single(http: Request) -> dict[str, str]:

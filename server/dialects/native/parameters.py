@@ -5,11 +5,13 @@ This module knows no route. An unknown name is refused, and the error holds the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine import BadRequest, GenerationRequest
+from engine import BadRequest, GenerationRequest, Workflow
+from engine.formats.comfyui import request_of
 from engine.parameters import (
     Flag,
     Many,
@@ -20,10 +22,14 @@ from engine.parameters import (
     WholeNumber,
     check_fields,
     parameter,
+    parameters_of,
 )
-from server.dialects.shared.reader import Reader
+from engine.workflow.needs import needs_of
+from server.dialects.shared.reader import Found, Reader
 from server.dialects.shared.seeds import in_a_row
 from server.job import NewJob, Webhook, parameters
+from server.problems import Problem
+from server.task import LARGEST_GRAPH
 
 _MOST_REQUESTS = 4096
 _EVENTS = ("started", "output", "progress", "finished")
@@ -82,7 +88,8 @@ READER = Reader(
 class Call:
     """A call to ``generate`` or ``workflow``, checked."""
 
-    request: GenerationRequest
+    wanted: GenerationRequest | Workflow
+    """A workflow only where no request says the same."""
     controls: Controls
     idempotency_key: str | None
     """The key in the call or in its header."""
@@ -90,38 +97,75 @@ class Call:
     @property
     def pictures(self) -> int:
         """The number of pictures that the call asks for."""
-        return self.controls.count * self.request.batch_size
+        wanted = self.wanted
+        if isinstance(wanted, GenerationRequest):
+            return self.controls.count * wanted.batch_size
+        return sum(needs_of(wanted).pictures(output).pictures for output in wanted.outputs.values())
 
     def job(self, *, id: str | None, client: str, base_url: str) -> NewJob:
         """Return the job for the call. A fresh seed is drawn here, so that the other requests can count on from it."""
-        count, priority, webhook = self.controls.count, self.controls.priority, self.controls.webhook
+        wanted, controls = self.wanted, self.controls
+        tasks: tuple[GenerationRequest | Workflow, ...]
+        if isinstance(wanted, GenerationRequest):
+            tasks, asked = in_a_row(wanted, controls.count), parameters(wanted)
+        else:
+            tasks, asked = (wanted,), wanted.to_comfyui()
+        webhook = controls.webhook
         return NewJob(
-            wanted=in_a_row(self.request, count),
+            wanted=tasks,
             dialect="native",
             client=client,
             id=id,
-            priority=priority,
+            priority=controls.priority,
             idempotency_key=self.idempotency_key,
-            asked=[parameters(self.request), count, priority, None if webhook is None else vars(webhook)],
+            asked=[asked, controls.count, controls.priority, None if webhook is None else vars(webhook)],
             webhook=webhook,
             extra={"base_url": base_url},
         )
 
 
-def read_call(values: Mapping[str, Any], *, most: int, key: str | None, base: GenerationRequest | None = None) -> Call:
+def read_call(
+    values: Mapping[str, Any], *, most: int, key: str | None, base: GenerationRequest | Workflow | None = None
+) -> Call:
     """Return the call that ``values`` describe, over ``base`` or the defaults.
 
     ``most``: the most pictures that a job may have; ``key``: the Idempotency-Key header. Raises ``BadRequest`` and
-    ``Problem``.
+    ``Problem``, which has the status 422 where ``values`` would replace parts of a workflow that is no single request.
     """
     found = READER.find(values)
-    request = READER.read(GenerationRequest, found, base)
+    wanted = _wanted(found, base)
     WholeNumber(1, most).read("count", values.get("count", 1))
     controls = READER.read(Controls, found)
-    call = Call(request=request, controls=controls, idempotency_key=_one_key(controls.idempotency_key, key))
+    call = Call(wanted=wanted, controls=controls, idempotency_key=_one_key(controls.idempotency_key, key))
     if controls.response_format == "png" and call.pictures != 1:
         raise BadRequest("response_format", "png", f"url, base64 or path for {call.pictures} pictures")
     return call
+
+
+def _wanted(found: Found, base: GenerationRequest | Workflow | None) -> GenerationRequest | Workflow:
+    """Return ``base`` with the parameters in ``found`` over it; a workflow only where no request says the same."""
+    if not isinstance(base, Workflow):
+        return READER.read(GenerationRequest, found, base)
+    try:
+        request = request_of(base)
+    except BadRequest as error:
+        for name in (*parameters_of(GenerationRequest), "count"):
+            if name in found:
+                raise _no_single_request(found[name][0], error.field) from None
+        return _not_too_large(base)
+    return READER.read(GenerationRequest, found, request)
+
+
+def _no_single_request(word: str, place: str) -> Problem:
+    detail = f"{word}: the workflow is no single request ({place}): parameters can't replace its fields"
+    return Problem(status=422, kind="no_single_request", title="No single request", detail=detail, field=word)
+
+
+def _not_too_large(workflow: Workflow) -> Workflow:
+    if len(json.dumps(workflow.to_comfyui(), ensure_ascii=False).encode("utf-8", "surrogatepass")) > LARGEST_GRAPH:
+        detail = f"a workflow may have {LARGEST_GRAPH >> 10} KiB of JSON in the API's form: it is kept with the job"
+        raise Problem(status=413, kind="workflow_too_large", title="Workflow too large", detail=detail)
+    return workflow
 
 
 def _one_key(given: str | None, header: str | None) -> str | None:

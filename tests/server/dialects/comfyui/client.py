@@ -33,6 +33,21 @@ def graph_of(model: str = "instant.safetensors", **values: Any) -> Graph:
     return graph  # type: ignore[no-any-return]
 
 
+def hires_graph(second: str = "SaveImage") -> Graph:
+    """Return a graph of two samplings, the second twice as large, with an output node each: the last a ``second``."""
+    graph = graph_of()
+    inputs = dict(graph["3"]["inputs"], latent_image=["11", 0], denoise=0.5, seed=2)
+    graph["11"] = {
+        "class_type": "LatentUpscaleBy",
+        "inputs": {"samples": ["3", 0], "upscale_method": "bislerp", "scale_by": 2},
+    }
+    graph["12"] = {"class_type": "KSampler", "inputs": inputs}
+    graph["13"] = {"class_type": "VAEDecode", "inputs": {"samples": ["12", 0], "vae": ["4", 2]}}
+    prefix = {"filename_prefix": "large"}
+    graph["14"] = {"class_type": second, "inputs": {"images": ["13", 0], **prefix}}
+    return graph
+
+
 class Comfy:
     """A client with a websocket of its own."""
 

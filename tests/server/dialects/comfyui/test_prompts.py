@@ -14,7 +14,7 @@ from PIL import Image
 
 from engine import GenerationRequest
 from tests.server.conftest import RunningServer
-from tests.server.dialects.comfyui.client import Comfy, graph_of, wait_until_done
+from tests.server.dialects.comfyui.client import Comfy, graph_of, hires_graph, wait_until_done
 from tests.server.following import all_jobs
 
 
@@ -109,23 +109,8 @@ def test_a_body_without_a_content_type_is_json(server: RunningServer, comfy: Com
     assert httpx.post(f"{server.url}/prompt", content=body, headers=headers).status_code == 200
 
 
-def hires(**outputs: str) -> dict[str, Any]:
-    """A graph of two samplings, the second twice as large, with an output node of a class for the pictures of each."""
-    graph = graph_of()
-    second = dict(graph["3"]["inputs"], latent_image=["11", 0], denoise=0.5, seed=2)
-    graph["11"] = {
-        "class_type": "LatentUpscaleBy",
-        "inputs": {"samples": ["3", 0], "upscale_method": "bislerp", "scale_by": 2},
-    }
-    graph["12"] = {"class_type": "KSampler", "inputs": second}
-    graph["13"] = {"class_type": "VAEDecode", "inputs": {"samples": ["12", 0], "vae": ["4", 2]}}
-    prefix = {"filename_prefix": "large"}
-    graph["14"] = {"class_type": outputs.get("second", "SaveImage"), "inputs": {"images": ["13", 0], **prefix}}
-    return graph
-
-
 def test_each_output_node_has_the_pictures_of_its_own_sampling(comfy: Comfy) -> None:
-    id = comfy.queue(hires())
+    id = comfy.queue(hires_graph())
     wait_until_done(comfy, id)
     pictures = comfy.pictures(id)
     assert {node: image.size for node, (image,) in pictures.items()} == {"9": (64, 64), "14": (128, 128)}
@@ -135,7 +120,7 @@ def test_each_output_node_has_the_pictures_of_its_own_sampling(comfy: Comfy) -> 
 
 def test_both_samplers_report_their_steps_under_their_own_node(comfy: Comfy) -> None:
     comfy.connect()
-    id = comfy.queue(hires())
+    id = comfy.queue(hires_graph())
     messages = [each for each in comfy.until_done(id) if not isinstance(each, bytes)]
     comfy.disconnect()
     last = {each["data"]["node"]: each["data"]["value"] for each in messages if each["type"] == "progress"}
@@ -146,7 +131,7 @@ def test_both_samplers_report_their_steps_under_their_own_node(comfy: Comfy) -> 
 
 def test_a_picture_for_the_websocket_is_a_binary_message(comfy: Comfy) -> None:
     comfy.connect()
-    id = comfy.queue(hires(second="SaveImageWebsocket"))
+    id = comfy.queue(hires_graph(second="SaveImageWebsocket"))
     frames = [each for each in comfy.until_done(id) if isinstance(each, bytes)]
     comfy.disconnect()
     pngs = [frame[8:] for frame in frames if frame[:8] == struct.pack(">II", 1, 2)]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import httpx
 import pytest
 from PIL import Image
 
-from engine import GenerationRequest
-from engine.formats.comfyui import api_workflow, editor_workflow
-from engine.formats.png import encode_png
+from engine import GenerationRequest, Workflow
+from engine.formats.comfyui import api_workflow, editor_of, editor_workflow
+from engine.formats.infotext import infotext
+from engine.formats.png import encode_png, text_chunks
 from engine.request import MAX_SEED
-from tests.server.dialects.native.client import generate
+from server.task import LARGEST_GRAPH
+from tests.server.dialects.comfyui.client import hires_graph
+from tests.server.dialects.native.client import generate, picture
 
 
 def test_a_workflow_file_is_carried_out_in_either_form(client: httpx.Client) -> None:
@@ -39,6 +45,76 @@ def test_a_picture_is_made_again_from_its_own_file(client: httpx.Client) -> None
     told = client.post("/parameters", json=graph).json()
     assert (told["source"], told["parameters"]["model"]) == ("workflow", "instant.safetensors")
     assert generate(client, **told["parameters"])["model"] == "instant"
+
+
+@pytest.mark.parametrize("wrapped", [lambda graph: graph, editor_of])
+def test_a_workflow_of_several_samplings_runs_with_all_its_outputs(client: httpx.Client, wrapped: Any) -> None:
+    answer = client.post("/workflow", json=wrapped(hires_graph()))
+    assert answer.status_code == 200, answer.text
+    job = answer.json()
+    assert (job["parameters"], job["count"], job["model"]) == (None, 1, "instant")
+    assert {image["node"]: (image["width"], image["seed"]) for image in job["images"]} == {"9": (64, 1), "14": (128, 2)}
+    assert client.get(f"/jobs/{job['id']}").json()["images"] == job["images"]
+
+
+def test_a_picture_of_such_a_workflow_carries_it_and_makes_it_again(client: httpx.Client) -> None:
+    graph = hires_graph()
+    first = client.post("/workflow", json=graph).json()["images"]
+    png = httpx.get(first[1]["url"]).content
+    assert json.loads(text_chunks(png)["prompt"]) == graph
+    assert client.post("/parameters", content=png).json() == {
+        "source": "picture",
+        "parameters": None,
+        "workflow": graph,
+    }
+    again = client.post("/workflow", content=png).json()["images"]
+    pixels = [[picture(httpx.get(each["url"])).tobytes() for each in images] for images in (first, again)]
+    assert pixels[0] == pixels[1]
+
+
+def test_parameters_beside_such_a_workflow_are_refused_and_controls_are_not(client: httpx.Client) -> None:
+    graph = hires_graph()
+    for query in ("steps=5", "seed=null", "prompt=a+boat", "count=2", "model=other"):
+        answer = client.post(f"/workflow?{query}", json=graph)
+        assert (answer.status_code, answer.json()["kind"]) == (422, "no_single_request")
+        assert answer.json()["field"] == query.partition("=")[0]
+        assert "the workflow is no single request (workflow node 14 (SaveImage) images)" in answer.json()["detail"]
+    answer = client.post("/workflow?response_format=png", json=graph)
+    assert (answer.status_code, answer.json()["field"]) == (400, "response_format")
+    del graph["9"]
+    answer = client.post("/workflow?response_format=png&priority=3", json=graph)
+    assert picture(answer).size == (128, 128)
+    assert answer.headers["x-seed"] == "2"
+
+
+def test_an_idempotency_key_stands_for_one_workflow(client: httpx.Client) -> None:
+    def post(graph: object) -> httpx.Response:
+        return client.post("/workflow", json=graph, headers={"Idempotency-Key": "k"})
+
+    graph = hires_graph()
+    assert post(graph).json()["id"] == post(graph).json()["id"]
+    graph["12"]["inputs"]["denoise"] = 0.75
+    assert post(graph).status_code == 409
+
+
+def test_a_workflow_is_answered_in_api_form_beside_its_parameters(client: httpx.Client) -> None:
+    request = GenerationRequest(prompt="a boat", seed=MAX_SEED)
+    graph = api_workflow(request, checkpoint_file="other.safetensors")
+    for body in (graph, editor_workflow(request, checkpoint_file="other.safetensors")):
+        answer = client.post("/parameters", json=body).json()
+        assert Workflow.from_comfyui(answer["workflow"]) == Workflow.from_comfyui(graph)
+        assert answer["parameters"]["seed"] == answer["workflow"]["3"]["inputs"]["seed"] == MAX_SEED
+    line = infotext(request, model_name="other", model_hash=None)
+    answer = client.post("/parameters", content=encode_png(Image.new("RGB", (8, 8)), {"parameters": line})).json()
+    assert (answer["parameters"]["prompt"], answer["workflow"]) == ("a boat", None)
+
+
+def test_a_workflow_that_is_too_large_to_be_kept_is_refused(client: httpx.Client) -> None:
+    graph = hires_graph()
+    graph["6"]["_meta"] = {"title": "x" * LARGEST_GRAPH}
+    answer = client.post("/workflow", json=graph)
+    assert (answer.status_code, answer.json()["kind"]) == (413, "workflow_too_large")
+    assert client.post("/parameters", json=graph).json()["parameters"] is None
 
 
 def test_null_in_a_query_draws_a_seed(client: httpx.Client) -> None:
