@@ -39,7 +39,7 @@ class Dialect:
     public_paths: frozenset[str] = frozenset()
     """Paths that need no key, because what they serve has a name that cannot be guessed."""
     public_prefixes: tuple[str, ...] = ()
-    """Beginnings of such paths."""
+    """The beginnings of further paths that need no key."""
     schemas: tuple[type[BaseModel], ...] = ()
     """Models that the routes' OpenAPI entries refer to by ``#/components/schemas/NAME``."""
     webhook_body: WebhookBody | None = None

@@ -40,7 +40,7 @@ class Outputs:
         """The time of the last trial to write, and whether it worked."""
 
     async def read(self, name: str) -> bytes:
-        """Return a picture's bytes. Raises ``KeyError`` if there is no such picture."""
+        """Return a picture's bytes. Raises ``KeyError`` if there is no picture of that name."""
         if not _NAME.fullmatch(name):
             raise KeyError(name)
         return await asyncio.to_thread(self._read, name)

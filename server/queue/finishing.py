@@ -1,4 +1,5 @@
-"""Ends attempts: writes the pictures, settles the job's row, tells the readers of its events. Lives on the event loop.
+"""Ends attempts: writes the pictures, settles the job's row, and notifies the readers of its events. Lives on the event
+loop.
 
 Knows no queue: which job starts when is the business of ``dispatcher``.
 """

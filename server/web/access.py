@@ -37,7 +37,7 @@ def new_key() -> tuple[str, str]:
 
 
 class Access:
-    """Decides whether a connection may go on, and tells whose it is."""
+    """Decides whether a connection may go on, and names its client."""
 
     def __init__(
         self, settings: Settings, public_paths: Collection[str] = (), public_prefixes: Collection[str] = ()

@@ -1,4 +1,5 @@
-"""A real server on a free port, with a backend that makes pictures at once, or with the real engine."""
+"""Fixtures that start a real server on a free port, with a backend that makes pictures at once or with the real
+engine."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ class RunningServer:
     """``http://127.0.0.1:…``"""
     services: Services
     backend: Any
-    """What it runs on: an ``InstantBackend``, where the test did not name another."""
+    """The backend it runs on: an ``InstantBackend`` unless the test named another."""
     loop: asyncio.AbstractEventLoop
 
 
@@ -42,20 +43,20 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Settings on a database and a folder of the test's own; other values by ``model_copy(update=…)``."""
+    """Return settings with a database and a folder of the test's own; ``model_copy(update=…)`` changes others."""
     return settings_in(tmp_path)
 
 
 @pytest.fixture
 def server(settings: Settings) -> Iterator[RunningServer]:
-    """A server with an ``InstantBackend``. To change its settings, override ``settings`` in the test's module."""
+    """Run a server with an ``InstantBackend``. To change its settings, override ``settings`` in the test's module."""
     with running(settings, InstantBackend()) as server:
         yield server
 
 
 @pytest.fixture
 def open_server(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
-    """Starts servers with settings of the test's own."""
+    """Return a function that starts servers with settings of the test's own."""
     with contextlib.ExitStack() as stack:
 
         def start(backend: Backend | None = None, **values: Any) -> RunningServer:
@@ -67,7 +68,7 @@ def open_server(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
 
 @pytest.fixture
 def engine_server(tmp_path: Path, models_folder: Path) -> Iterator[RunningServer]:
-    """A server on the real engine with the checkpoints ``tiny``, the default, and ``other``."""
+    """Run a server on the real engine with the checkpoints ``tiny``, the default, and ``other``."""
     from server.backends.engine import EngineBackend
 
     settings = settings_in(
@@ -79,7 +80,7 @@ def engine_server(tmp_path: Path, models_folder: Path) -> Iterator[RunningServer
 
 @contextlib.contextmanager
 def running(settings: Settings, backend: Backend) -> Iterator[RunningServer]:
-    """The server on a thread of its own, until the end of the block."""
+    """Run the server on a thread of its own until the end of the block."""
     app = create_app(settings, backend)
     listener = listen("127.0.0.1", 0)
     uvicorn_server = uvicorn.Server(

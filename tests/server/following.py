@@ -1,4 +1,4 @@
-"""What tests of several dialects need to look at a running server's jobs from outside its event loop."""
+"""Looks at a running server's jobs from outside its event loop, for tests of several dialects."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ post = partial(httpx.post, timeout=_PATIENCE)
 
 
 def all_jobs(server: RunningServer) -> list[Job]:
-    """Oldest first."""
+    """Return all jobs, the oldest first."""
     found = asyncio.run_coroutine_threadsafe(server.services.jobs.find(Search(newest_first=False)), server.loop)
     return found.result(_PATIENCE).jobs
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Return once it holds. Fails after a while that no machine needs."""
+    """Return once ``condition`` holds. Fails after a time that is long enough for every machine."""
     end = time.monotonic() + _PATIENCE
     while not condition():
         assert time.monotonic() < end, "it did not come about"

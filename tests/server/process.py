@@ -22,7 +22,8 @@ PATIENCE = 120.0
 
 
 class ServerProcess:
-    """``command`` with a port, a database and a folder of its own; the same over all its lives, until ``with`` ends."""
+    """Runs ``command`` with a port, a database and a folder of its own, which stay the same over restarts until
+    ``with`` ends."""
 
     def __init__(self, command: list[str], folder: Path, **flags: str) -> None:
         with socket.socket() as free:

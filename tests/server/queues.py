@@ -1,4 +1,4 @@
-"""Jobs for tests, without HTTP: on a database and a folder of the test's own, with pictures made at once."""
+"""Runs jobs for tests without HTTP: on a database and a folder of the test's own, with pictures made at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from server.webhooks.delivery import Body, Composer
 from server.webhooks.targets import Resolve, resolve
 
 PATIENCE = 60.0
-"""Seconds after which a test gives up on what should happen at once."""
+"""The seconds after which a test gives up on what should happen at once."""
 
 
 @dataclass(eq=False)
@@ -90,7 +90,7 @@ async def queue(
     drain: float = PATIENCE,
     **values: Any,
 ) -> AsyncIterator[Queue]:
-    """Jobs that run, until the end of the block."""
+    """Run jobs until the end of the block."""
     settings = settings_in(folder, **values)
     made = backend or InstantBackend()
     kept = outputs or Outputs(settings.outputs)
@@ -107,7 +107,7 @@ async def queue(
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for what happens by itself."""
+    """Wait until ``condition`` holds."""
     for _ in range(int(PATIENCE / 0.005)):
         if condition():
             return
@@ -116,5 +116,5 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def run(scene: Coroutine[Any, Any, None]) -> None:
-    """A test's scene on an event loop of its own, where nothing is left over."""
+    """Run a test's scene on an event loop of its own, and check that nothing is left over."""
     asyncio.run(scene)

@@ -1,4 +1,4 @@
-"""A receiver of webhooks that keeps what came, and answers as the test says."""
+"""A receiver of webhooks that keeps what arrives, and answers as the test says."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Receiver:
     url: str = ""
     calls: list[Call] = field(default_factory=list)
     script: list[Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=list)
-    """One behaviour per call; after those, it answers 204."""
+    """One behaviour for each call; later calls are answered with 204."""
 
 
 def status(code: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
@@ -46,7 +46,7 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
 
 
 def endless(handler: BaseHTTPRequestHandler) -> None:
-    """A good answer whose body never ends, until the caller has had enough."""
+    """Send a good answer whose body never ends, until the caller closes the connection."""
     status(200, **{"Content-Length": str(2**40)})(handler)
     with contextlib.suppress(OSError):
         while True:
@@ -69,7 +69,7 @@ def receiving() -> Iterator[Receiver]:
             receiver.calls.append(Call(self.path, named, body))
 
         def log_message(self, format: str, *arguments: object) -> None:
-            """Silence."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

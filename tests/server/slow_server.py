@@ -1,4 +1,4 @@
-"""``python -m server`` with an instant backend that takes its time, so that a test can kill it while it works.
+"""Runs ``python -m server`` with a slow instant backend, so that a test can kill it while it works.
 
 Takes the seconds of a step, then the server's own flags.
 """

@@ -1,4 +1,4 @@
-"""Stores for tests, with short forms of what tests call most."""
+"""Stores for tests, with short forms of the calls that tests make most."""
 
 from __future__ import annotations
 

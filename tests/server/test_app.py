@@ -1,4 +1,4 @@
-"""What every path has in common, whichever dialect it belongs to: who is let in, how errors are told, the page."""
+"""Tests what all paths have in common: who may call, how errors are worded, and the page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WORDED = {
     "/v1/predictions/x": ("detail",),
     "/nothing": ("kind", "field"),
 }
-"""A path of each dialect that is worded as JSON, and what its errors hold."""
+"""A path of each dialect that is worded as JSON, and the fields of its errors."""
 
 
 def test_every_dialect_that_can_be_named_is_there() -> None:
@@ -62,7 +62,7 @@ def test_pictures_need_no_key_and_jobs_bear_the_keys_name(open_server: Any) -> N
 
 
 def handshake(server: RunningServer, query: str = "", **options: Any) -> int:
-    """The status of the answer to a websocket's opening."""
+    """Return the status of the answer to a websocket's opening."""
     try:
         connection = websocket.create_connection(
             server.url.replace("http", "ws") + "/ws?clientId=1" + query,
@@ -94,10 +94,10 @@ def chunks(size: int) -> Iterator[bytes]:
 @pytest.mark.parametrize("path", ["/api/v1/generate", "/v1/images/generations", "/prompt", "/hf"])
 def test_a_body_is_limited_whether_its_length_is_told_or_not(open_server: Any, path: str) -> None:
     server = open_server(max_body_bytes=8192)
-    told = httpx.post(server.url + path, content=b" " * 8193)
+    declared = httpx.post(server.url + path, content=b" " * 8193)
     counted = httpx.post(server.url + path, content=chunks(65536))
-    assert (told.status_code, counted.status_code) == (413, 413)
-    assert "8192" in told.text
+    assert (declared.status_code, counted.status_code) == (413, 413)
+    assert "8192" in declared.text
     assert "8192" in counted.text
     within = httpx.post(f"{server.url}/api/v1/generate", content=b"{}" + b" " * 8000)
     assert within.status_code == 200
@@ -211,7 +211,7 @@ def test_a_server_that_is_closing_is_not_ready(server: RunningServer) -> None:
 
 
 class Defect(Exception):
-    """Nobody expects it."""
+    """An error that the server does not expect."""
 
 
 def test_a_defect_is_a_500_in_the_dialects_words_and_a_log_line(
@@ -253,12 +253,12 @@ def test_each_request_and_each_job_is_logged_without_its_prompt(
         )
         wait_for(lambda: {"job succeeded", "POST /api/v1/generate"} <= {record.message for record in caplog.records})
     assert answer.headers["x-request-id"] == "mine"
-    told = {record.message: vars(record) for record in caplog.records}
-    assert told["POST /api/v1/generate"]["job"] == answer.json()["id"]
-    assert told["POST /api/v1/generate"]["status"] == 200
+    logged = {record.message: vars(record) for record in caplog.records}
+    assert logged["POST /api/v1/generate"]["job"] == answer.json()["id"]
+    assert logged["POST /api/v1/generate"]["status"] == 200
     for message in ("job accepted", "job started", "job succeeded"):
-        assert told[message]["job"] == answer.json()["id"]
-        assert told[message]["dialect"] == "native"
+        assert logged[message]["job"] == answer.json()["id"]
+        assert logged[message]["dialect"] == "native"
     assert not any(
         "secret garden" in str(vars(record)) for record in caplog.records if record.name.startswith("server.")
     )
@@ -269,14 +269,14 @@ async def test_a_backend_that_stops_by_itself_ends_the_server(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.app._WATCH_SECONDS", 0.0)
-    told: list[Exception] = []
+    errors: list[Exception] = []
 
     backend = InstantBackend()
     app = create_app(settings, backend)
-    app.state.give_up = told.append
+    app.state.give_up = errors.append
     async with running(app):
         await until(lambda: backend.ready)
-        assert told == []
+        assert errors == []
         await backend.close()
-        await until(lambda: told)
-    assert isinstance(told[0], EngineClosed)
+        await until(lambda: errors)
+    assert isinstance(errors[0], EngineClosed)

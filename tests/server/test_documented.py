@@ -1,4 +1,4 @@
-"""The server's README names what there is: settings with their defaults, native routes, metrics, dialects and rooms."""
+"""The server's README names every setting with its default, native route, metric, dialect and room."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from server.settings import PREFIX, Settings
 FOLDER = Path(server.__file__).parent
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
 WORDED = {"public_url", "model", "models_folders", "cache_folder", "database", "outputs", "max_body_bytes"}
-"""Settings whose default is said in words, or depends on where the server is installed."""
+"""Settings whose default is put in words, or depends on where the server is installed."""
 STATUS = dict.fromkeys(
     ("ticks", "evaluations", "in_flight", "memory_total", "memory_free", "memory_used", "resident"), 0
 )

@@ -1,4 +1,5 @@
-"""Junk on every route of every dialect: never a defect of ours, and each refusal in the words of its dialect."""
+"""Sends junk to every route of every dialect: it never finds a defect, and each refusal is in the words of its
+dialect."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ FORMS = {
     "huggingface": {"error"},
     "comfyui": {"error"},
 }
-"""What an error of each dialect holds."""
+"""The fields of each dialect's errors."""
 
 CALLS = [
     (method.upper(), path)
@@ -88,7 +89,7 @@ objects = st.dictionaries(st.sampled_from(WORDS), values, max_size=5)
 
 @st.composite
 def spoilt_graphs(draw: st.DrawFn) -> dict[str, Any]:
-    """The workflow, with something else in one place."""
+    """Draw the workflow with a wrong value in one place."""
     graph = json.loads(json.dumps(GRAPH))
     node = draw(st.sampled_from(sorted(graph)))
     place = draw(st.sampled_from(["class_type", "inputs", *graph[node]["inputs"]]))
@@ -136,9 +137,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 def check(answer: httpx.Response, path: str) -> None:
-    """No defect; a refusal is worded as its dialect words it."""
+    """Check that an answer shows no defect, and that its dialect words a refusal."""
     wanted = answer.request
-    if b"fail" not in wanted.content:  # what the instant backend is told to fail at
+    if b"fail" not in wanted.content:  # the word at which the instant backend fails
         assert answer.status_code < 500, (wanted.method, path, wanted.content[:300], answer.text[:300])
     if answer.status_code >= 400 and wanted.method != "HEAD":
         dialect = next(each for each in DIALECTS if each.owns(path)).name

@@ -1,4 +1,4 @@
-"""``python -m server``: a process that starts, says what it is, drains, and refuses what cannot be."""
+"""``python -m server`` starts, says what it serves, drains, and refuses bad settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Start = Callable[..., "Process"]
 
 
 class Process:
-    """A server of its own, with its log line by line."""
+    """A server process whose log is read line by line."""
 
     def __init__(self, folder: Path, *flags: str, **environment: str) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
@@ -41,7 +41,7 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.told: list[str] = []
+        self.output: list[str] = []
         self._lines: Queue[str] = Queue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -52,13 +52,13 @@ class Process:
             self._lines.put(line)
 
     def until(self, pattern: str) -> re.Match[str]:
-        """Wait for a line of the log."""
+        """Wait for a line of the log that matches ``pattern``."""
         while True:
             try:
-                self.told.append(self._lines.get(timeout=120))
+                self.output.append(self._lines.get(timeout=120))
             except Empty:
-                raise AssertionError("".join(self.told)) from None
-            if match := re.search(pattern, self.told[-1]):
+                raise AssertionError("".join(self.output)) from None
+            if match := re.search(pattern, self.output[-1]):
                 return match
 
     def url(self) -> str:
@@ -93,7 +93,7 @@ def test_it_serves_says_what_it_is_and_stops_in_order(start: Start, tmp_path: Pa
     server = start()
     url = server.url()
     server.until("ready")
-    summary = "".join(server.told)
+    summary = "".join(server.output)
     assert "no API key needed" in summary
     assert "data/jobs.sqlite" in summary
     assert "comfyui, sdapi, openai, replicate, huggingface, native" in summary
@@ -108,7 +108,7 @@ def test_logs_may_be_json_and_name_the_keys_that_are_needed(start: Start) -> Non
     key = hashlib.sha256(b"key").hexdigest()
     server = start("--log-format", "json", SD_API_KEYS=f"alice:{key}")
     url = server.url()
-    line = json.loads(server.told[-1])
+    line = json.loads(server.output[-1])
     assert "API keys needed: alice" in line["message"]
     assert httpx.get(f"{url}/api/v1/jobs").status_code == 401
     assert httpx.get(f"{url}/api/v1/jobs", headers={"X-API-Key": "key"}).status_code == 200
@@ -120,7 +120,7 @@ def test_a_second_server_on_the_same_database_is_refused(start: Start) -> None:
     second = start()
     assert second.process.wait(60) == 1
     second.until(r"^error: database: .*jobs\.sqlite")
-    assert len(second.told) == 1
+    assert len(second.output) == 1
     assert httpx.get(f"{url}/readyz").status_code == 200
 
 
@@ -137,7 +137,7 @@ def test_an_engine_that_cannot_start_ends_the_process(start: Start, tmp_path: Pa
     server = start("--models-folder", str(tmp_path), "--model", "broken", "--device", "cpu", backend="engine")
     assert server.process.wait(120) == 1
     server.until(r"^error: .*broken\.safetensors")
-    assert not any("Traceback" in line for line in server.told)
+    assert not any("Traceback" in line for line in server.output)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
@@ -237,7 +237,7 @@ def test_key_makes_a_key_that_the_settings_take(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["--port", "70000"], "--port: '70000'"),
         (["--host", "0.0.0.0"], "key NAME"),
@@ -247,20 +247,22 @@ def test_key_makes_a_key_that_the_settings_take(capsys: pytest.CaptureFixture[st
         (["key"], "name"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_described_in_one_line(
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     try:
         status = main(words)
     except SystemExit as stop:  # argparse's own
         status = int(str(stop.code))
     error = capsys.readouterr().err
     assert status == 2
-    assert told in error
+    assert expected in error
     assert error.count("\n") == 1
 
 
 def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for flag in ("--host", "--memory-budget", "--drain-seconds", "--api-keys"):
-        assert flag in told
+        assert flag in printed

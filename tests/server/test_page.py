@@ -1,4 +1,4 @@
-"""The page and the API's reference in a real browser: what a person does with them, and what a reload keeps."""
+"""Tests the page and the API's reference in a real browser: what a person does with them, and what a reload keeps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page that fails its test for any error in the console or any call to another server."""
+    """Yield a page that fails its test for any error in the console or any call to another server."""
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(SECONDS)
@@ -237,7 +237,7 @@ def test_jobs_of_others_come_into_the_gallery(server: RunningServer, page: Page)
 
 
 def reference(page: Page) -> list[str]:
-    """The console's errors from now on; a violation of the Content-Security-Policy is one."""
+    """Yield the list of the console's errors from now on; a violation of the Content-Security-Policy is one."""
     errors: list[str] = []
     page.on("console", lambda message: errors.extend([message.text] if message.type == "error" else []))
     return errors

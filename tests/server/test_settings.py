@@ -1,4 +1,4 @@
-"""Settings: flags over environment over defaults; whatever cannot be is refused before anything starts."""
+"""Flags win over the environment, which wins over defaults; bad values are refused before anything starts."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def test_a_bad_value_is_refused_by_setting_value_and_what_is_allowed(
     monkeypatch.setenv(f"SD_{name.upper()}", value)
     with pytest.raises(BadSettings) as by_variable:
         read_settings({})
-    told = str(by_variable.value)
-    assert f"SD_{name.upper()}: " in told
-    assert value.rpartition(",")[2] in told
-    assert allowed in told
+    message = str(by_variable.value)
+    assert f"SD_{name.upper()}: " in message
+    assert value.rpartition(",")[2] in message
+    assert allowed in message
 
 
 def test_several_bad_values_are_told_together() -> None:

@@ -17,7 +17,7 @@ _MOST_IDS = 1000
 
 
 async def json_object(http: Request, *, may_be_empty: bool = False) -> dict[str, Any]:
-    """The body, a JSON object that can be stored and sent back. Raises ``Problem``.
+    """Return the body, a JSON object that can be stored and sent back. Raises ``Problem``.
 
     What Python reads beyond the standard, and what no answer could hold, is refused here: NaN, infinity, half of a
     surrogate pair, more layers or values than ``read_json`` takes.
@@ -36,7 +36,7 @@ async def json_object(http: Request, *, may_be_empty: bool = False) -> dict[str,
 
 
 def flag(body: dict[str, Any], name: str) -> bool:
-    """A field that is true, false or absent."""
+    """Return the value of a field that is true, false or absent, which is false."""
     value = body.get(name)
     if value is None:
         return False
@@ -44,7 +44,7 @@ def flag(body: dict[str, Any], name: str) -> bool:
 
 
 def id_list(body: dict[str, Any], name: str) -> list[str]:
-    """A field that lists prompts' ids, or is absent."""
+    """Return the prompts' ids that a field lists; none if it is absent."""
     value = body.get(name)
     if value is None:
         return []
@@ -56,12 +56,12 @@ def id_list(body: dict[str, Any], name: str) -> list[str]:
 
 
 def body_of(schema: dict[str, Any], example: object) -> dict[str, Any]:
-    """A body's description, for routes that read it by themselves."""
+    """Describe a body for OpenAPI, for routes that read it themselves."""
     return {"requestBody": {"content": {"application/json": {"schema": schema, "example": example}}}}
 
 
 def done() -> JSONResponse:
-    """Where ComfyUI's answer is empty: an empty object, because some of its clients parse it."""
+    """Answer with an empty object where ComfyUI's answer is empty, because some of its clients parse it."""
     return JSONResponse({})
 
 

@@ -1,8 +1,8 @@
-"""What happens to jobs → messages to their clients. Lives on the event loop.
+"""Sends what happens to jobs as messages to their clients. Lives on the event loop.
 
-ComfyUI runs one prompt at a time, and its clients take that for granted: some end *every* prompt that they wait for at
-the first ``execution_success``, and a preview does not say whose it is. Here prompts run side by side, so a client's
-prompts are reported one after the other, in the order in which they began; the queue and the history are never behind.
+ComfyUI runs one prompt at a time, and its clients rely on that: some end *every* prompt that they wait for at the first
+``execution_success``, and a preview does not name its prompt. Here prompts run side by side, so a client's prompts are
+reported one after the other, in the order in which they started; the queue and the history are never behind.
 """
 
 from __future__ import annotations
@@ -29,36 +29,38 @@ _log = logging.getLogger(__name__)
 
 LONGEST_CLIENT_ID = 200
 _GRACE = 0.05
-"""Seconds between the answer to a posted prompt and the first message about it: no client knows its prompt's id sooner,
-and some miss for good what they are sent before."""
+"""Seconds between the answer to a posted prompt and the first message about it. A client does not know its prompt's id
+before the answer, and some clients lose what they receive before that."""
 _STATUS_PAUSE = 0.05
 """The seconds in which changes of the queue are reported together."""
 _AGAIN = 1.0
-"""Seconds until what failed is tried again."""
+"""Seconds until a failed operation is tried again."""
 _MOST_RUNNING = 10_000
 
 
 class Broadcast:
-    """Tells clients of their prompts, and everybody of the queue. Listens to jobs from the first that needs it on."""
+    """Reports to clients on their own prompts, and to all clients on the queue. It listens to jobs once the first
+    caller needs it."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._sockets = Sockets()
         self._streams: dict[str, dict[str, Stream]] = {}
-        """Client → its running prompts by id, in the order in which they began; the first is being reported."""
+        """Client → its running prompts by id, in the order in which they started; the first is being reported."""
         self._held: set[str] = set()
-        """Prompts whose callers have not been answered yet."""
+        """The ids of prompts whose callers have not been answered yet."""
         self._queue_changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def listen(self) -> None:
-        """Hear of all jobs from now on. Ends by itself when the server stops."""
+        """Listen to all jobs from now on, until the server stops."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._follow())
 
     @contextlib.contextmanager
     def answering(self, id: str, client_id: str | None) -> Iterator[None]:
-        """While the prompt ``id`` is being accepted: its client hears of it only after it has had its answer."""
+        """Hold back the messages about the prompt ``id`` while it is being accepted, so that its client has the answer
+        first."""
         if client_id is None:
             yield
             return
@@ -73,7 +75,7 @@ class Broadcast:
         return bool(self._sockets.connected(client_id))
 
     async def serve(self, websocket: WebSocket) -> None:
-        """Carry one connection to its end."""
+        """Serve one connection until it ends."""
         client_id = websocket.query_params.get("clientId") or uuid.uuid4().hex
         if len(client_id) > LONGEST_CLIENT_ID:
             await websocket.close(1008, f"clientId: at most {LONGEST_CLIENT_ID} characters")
@@ -94,22 +96,22 @@ class Broadcast:
             self._sockets.leave(socket)
 
     async def _follow(self) -> None:
-        """Tell what happens to jobs; once more from what runs, should it ever fall behind."""
-        telling = asyncio.create_task(self._tell_status())
+        """Report what happens to jobs; read the running ones again if this reader was dropped for being too slow."""
+        reporting = asyncio.create_task(self._report_status())
         try:
             while not self._services.closing:
                 events = self._services.jobs.all_events()
                 try:
                     await self._catch_up()
                 except Problem as problem:
-                    _log.warning("what runs is not known: %s", problem)
+                    _log.warning("the running prompts could not be read: %s", problem)
                     await asyncio.sleep(_AGAIN)
                     continue
                 async for event in events:
                     if event.job.dialect == "comfyui":
-                        await self._tell(event)
+                        await self._report(event)
         finally:
-            telling.cancel()
+            reporting.cancel()
 
     async def _catch_up(self) -> None:
         jobs = self._services.jobs
@@ -127,7 +129,7 @@ class Broadcast:
                 self._finish(ended)
         self._queue_changed.set()
 
-    async def _tell(self, event: Event) -> None:
+    async def _report(self, event: Event) -> None:
         try:
             if event.kind == "started":
                 self._start(event.job)
@@ -156,7 +158,7 @@ class Broadcast:
             self._turn(client_id)
 
     def _put_back(self, job: Job) -> None:
-        """It waits again, and will begin anew; or it has just been accepted."""
+        """Drop the stream of a job that waits again, and will start anew; a job that was just accepted has none."""
         client_id = client_id_of(job)
         if client_id is not None and self._stream(job) is not None:
             del self._streams[client_id][job.id]
@@ -198,7 +200,7 @@ class Broadcast:
         if stream is not None:
             stream.job = job
             self._turn(client_id)
-        elif job.state != "succeeded":  # it never began: ComfyUI says nothing, and its client waits for ever
+        elif job.state != "succeeded":  # it never started: ComfyUI sends nothing, and its client waits forever
             self._send(client_id, list(Stream(job).finish())[:1], keep=True)
 
     def _release(self, id: str, client_id: str) -> None:
@@ -207,7 +209,7 @@ class Broadcast:
             self._turn(client_id)
 
     def _turn(self, client_id: str) -> None:
-        """Tell of the prompts that are done, and that the first one runs that is not."""
+        """Report the client's finished prompts, then the start of the first prompt that is not finished."""
         streams = self._streams[client_id]
         while streams:
             id, stream = next(iter(streams.items()))
@@ -225,21 +227,21 @@ class Broadcast:
         return self._streams.get(client_id_of(job) or "", {}).get(job.id)
 
     def _send(self, client_id: str, messages: Iterable[Message | bytes], *, keep: bool = False) -> None:
-        for message in messages:  # also without a client: a stream advances by being read
+        for message in messages:  # also without a client, because reading a stream advances it
             if isinstance(message, bytes):
                 for socket in self._sockets.connected(client_id):
                     socket.put(message)
             else:
                 self._sockets.send(client_id, *message, keep=keep)
 
-    async def _tell_status(self) -> None:
+    async def _report_status(self) -> None:
         while True:
             await self._queue_changed.wait()
             self._queue_changed.clear()
             try:
                 self._sockets.send_all("status", await self._status())
             except Problem as problem:
-                _log.warning("the queue's length is not known: %s", problem)
+                _log.warning("the length of the queue could not be read: %s", problem)
             await asyncio.sleep(_STATUS_PAUSE)
 
     async def _status(self) -> dict[str, object]:
@@ -247,6 +249,6 @@ class Broadcast:
 
 
 async def queue_remaining(services: Services) -> int:
-    """How many prompts wait or run."""
+    """Return how many prompts wait or run."""
     found = await services.jobs.find(Search(states={"queued", "running"}, dialects={"comfyui"}, limit=0))
     return found.total

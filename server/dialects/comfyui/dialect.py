@@ -1,7 +1,7 @@
 """The ComfyUI dialect as the server sees it.
 
-Not here: nodes beyond those of ``engine.formats.comfyui``; uploads, because no node here reads a picture; the editor
-itself with its users, settings and files. Pictures' names are drawn, whatever ``filename_prefix`` says.
+It does not have nodes beyond those of ``engine.formats.comfyui``, uploads (no node here reads a picture), or the editor
+with its users, settings and files. Pictures' names are drawn, whatever ``filename_prefix`` says.
 """
 
 from __future__ import annotations

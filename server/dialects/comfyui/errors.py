@@ -1,4 +1,4 @@
-"""Problems in ComfyUI's words, and a refused prompt with the node that it was refused for."""
+"""Writes problems in ComfyUI's words, and names the node that a prompt was refused for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from server.dialects.comfyui.object_info import Offer, input_config
 from server.problems import Problem
 
 _LARGEST_VALUE = 1000
-"""Characters of a refused value that are sent back."""
+"""The most characters of a refused value that are sent back."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -43,12 +43,12 @@ def error_response(problem: Problem) -> Response:
 
 
 def invalid_prompt(detail: str, kind: str = "invalid_prompt", **extra_info: object) -> PromptRefused:
-    """400: something that is no graph, or not one that could be looked into."""
+    """Return a 400 for something that is no graph, or one that could not be read."""
     return PromptRefused(status=400, kind=kind, title="Invalid prompt", detail=detail, extra_info=extra_info)
 
 
 def missing_node(id: str, node: Mapping[str, Any]) -> PromptRefused:
-    """400: a class of node that is not known here."""
+    """Return a 400 for a class of node that is not known here."""
     class_type = node["class_type"]
     meta = node.get("_meta")
     title = meta.get("title") if isinstance(meta, dict) else None
@@ -67,7 +67,7 @@ def missing_node(id: str, node: Mapping[str, Any]) -> PromptRefused:
 
 
 def refused(nodes: Nodes, error: BadRequest | Problem, offer: Offer) -> Problem:
-    """Why a graph is not carried out, with the node at fault where that is known.
+    """Return why a graph is not carried out, with the node at fault where that is known.
 
     ``error`` names a place in the graph (``workflow node 3 (KSampler) steps``) or a parameter (``width``).
     """
@@ -105,7 +105,7 @@ def refused(nodes: Nodes, error: BadRequest | Problem, offer: Offer) -> Problem:
 
 
 def _node_in(nodes: Nodes, where: str) -> tuple[str, str] | None:
-    """The node and the input that a place in words is about."""
+    """Find the node and the input that a place in words names."""
     found: tuple[str, str] | None = None
     longest = -1
     for id, node in nodes.items():
@@ -116,7 +116,7 @@ def _node_in(nodes: Nodes, where: str) -> tuple[str, str] | None:
 
 
 def _kind_of(node: Mapping[str, Any], name: str, value: object, config: list[Any] | None) -> str:
-    """ComfyUI's word for what is wrong with an input."""
+    """Return ComfyUI's word for what is wrong with an input."""
     inputs = node.get("inputs")
     if config is None or not isinstance(inputs, dict):
         return "custom_validation_failed"
@@ -142,7 +142,7 @@ def _node_error(kind: str, message: str, details: str, extra_info: Mapping[str, 
 
 
 def _shown(value: object) -> object:
-    """A refused value as JSON, if it is short enough to be sent back."""
+    """Return a refused value as JSON if it is short enough to be sent back, else the start of it as text."""
     try:
         text = json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):

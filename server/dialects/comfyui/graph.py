@@ -1,4 +1,4 @@
-"""A graph in API form as a course of nodes: what ComfyUI would run, in which order, and which of it a job is doing.
+"""Orders the nodes of a graph in API form as ComfyUI would run them, and finds the one that a job is at.
 
 Knows nothing of what the nodes mean for the picture; ``engine.formats.comfyui`` reads that.
 """
@@ -24,16 +24,16 @@ _OF_STAGE: Mapping[Stage, Callable[[Row], bool]] = {
     "sampling": lambda row: "sampling" in row.category and any(output.type == "LATENT" for output in row.outputs),
     "decoding": lambda row: row.class_type == "VAEDecode",
 }
-"""Which nodes a job is at in a stage, where the engine names none; while it waits it is before the first sampler."""
+"""The nodes that a job is at in each stage, for events that name none. A job that waits is before its first sampler."""
 
 
 def output_nodes(nodes: Nodes) -> list[str]:
-    """The nodes that show a picture. As in ComfyUI, those with nothing connected are idle."""
+    """List the nodes that show a picture. As in ComfyUI, those with nothing connected are idle."""
     return [id for id, node in nodes.items() if node["class_type"] in OUTPUT_CLASSES and "images" in _inputs(node)]
 
 
 def without_outputs(nodes: Nodes, keep: Sequence[str]) -> dict[str, Any]:
-    """The graph without the output nodes that are not among ``keep``."""
+    """Return the graph without the output nodes that are not among ``keep``."""
     return {id: node for id, node in nodes.items() if node["class_type"] not in OUTPUT_CLASSES or id in keep}
 
 
@@ -46,7 +46,7 @@ class Course:
 
     @cached_property
     def order(self) -> tuple[str, ...]:
-        """Every node that an output depends on, each behind those that it depends on."""
+        """Every node that an output depends on, each after those that it depends on."""
         done: dict[str, None] = {}
         for output in self.outputs:
             stack = [(output, iter(self._sources(output)))]
@@ -66,7 +66,7 @@ class Course:
         return str(self.nodes[id]["class_type"])
 
     def place(self, stage: Stage | None) -> int:
-        """The place in ``order`` of the node that a job is at in ``stage``."""
+        """Return the place in ``order`` of the node that a job is at in ``stage``."""
         if stage == "waiting":
             return max(self.place("sampling") - 1, 0)
         fits = _OF_STAGE.get(stage) if stage else None
@@ -74,15 +74,15 @@ class Course:
         return next(places, 0)
 
     def place_of(self, event: Event) -> int:
-        """The place in ``order`` of the node that an event is about."""
+        """Return the place in ``order`` of the node that an event is about."""
         return self.order.index(event.node) if event.node in self.order else self.place(event.stage)
 
     def samples(self, id: str) -> bool:
-        """Whether a node is a sampler, whose steps are its progress."""
+        """Return whether a node is a sampler, whose steps are its progress."""
         return _OF_STAGE["sampling"](ROWS[self.class_of(id)])
 
     def node_of(self, parameter: str) -> tuple[str, str] | None:
-        """The node and its input that hold a parameter of ``GenerationRequest``; None where no node does."""
+        """Return the node and its input that hold a parameter of ``GenerationRequest``; None if no node does."""
         if parameter not in PARAMETER_INPUTS:
             return None
         part, name = PARAMETER_INPUTS[parameter]

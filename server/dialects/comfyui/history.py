@@ -1,4 +1,4 @@
-"""A job as ComfyUI tells it: in the queue, in the history, and among ``/api/jobs``. Knows no HTTP."""
+"""Writes a job as ComfyUI does: in the queue, in the history, and under ``/api/jobs``. Knows no HTTP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from server.dialects.comfyui.graph import Course
 from server.job import Failure, Job, Picture, State
 
 DIALECT = frozenset({"comfyui"})
-"""Whose jobs are prompts."""
+"""The dialects whose jobs are prompts, for searches."""
 
 STATUSES: Mapping[str, State] = {
     "pending": "queued",
@@ -22,28 +22,28 @@ STATUSES: Mapping[str, State] = {
 _STATUS_OF = {state: status for status, state in STATUSES.items()}
 
 MOST_BYTES = 16 * 2**20
-"""Of graphs and ``extra_data`` in one answer, about."""
+"""About how many bytes of graphs and ``extra_data`` one answer holds."""
 
 _FAILED_AT = {"unknown_checkpoint": "loading", "broken_checkpoint": "loading"}
-"""Where a job stood when it failed, for failures that can only come from there; the others come from the sampler."""
+"""The stage of a job when it failed, for failures that can only come from there; the others come from the sampler."""
 
 Message = tuple[str, dict[str, Any]]
 """A websocket message's type and data."""
 
 
 def course_of(job: Job) -> Course:
-    """The nodes that a job of this dialect stands for."""
+    """Return the course of a prompt's nodes."""
     return Course(job.extra["prompt"], tuple(job.extra["outputs"]))
 
 
 def client_id_of(job: Job) -> str | None:
-    """Whose messages the job's are."""
+    """Return the id of the client that gets the job's messages; None if there is none."""
     id: str | None = job.extra["extra_data"].get("client_id")
     return id
 
 
 def number_of(job: Job) -> float:
-    """The prompt's number: its own, or that of its acceptance; below 0 where it was put in front."""
+    """Return the prompt's number: its own, or that of its acceptance; below 0 if it was put in front."""
     number: float | None = job.extra["number"]
     if number is not None:
         return number
@@ -51,18 +51,19 @@ def number_of(job: Job) -> float:
 
 
 def queue_item(job: Job) -> list[Any]:
-    """``[number, id, graph, extra_data, outputs]``; without the graph and ``extra_data`` where they were not read."""
+    """Return ``[number, id, graph, extra_data, outputs]``; without the graph and ``extra_data`` if they were not
+    read."""
     extra_data = {**job.extra.get("extra_data", {}), "create_time": milliseconds(job.created)}
     return [number_of(job), job.id, job.extra.get("prompt", {}), extra_data, job.extra["outputs"]]
 
 
 def in_history(job: Job) -> bool:
-    """Whether ComfyUI would remember it: it is done, and was not taken out of the queue before it began."""
+    """Return whether ComfyUI would remember the job: it is done, and was not cancelled before it started."""
     return job.done and (job.state != "cancelled" or job.started is not None)
 
 
 def history_item(job: Job) -> dict[str, Any]:
-    """What ``/history`` tells of a job that is done."""
+    """Return what ``/history`` says about a job that is done."""
     course = course_of(job)
     meta = {
         output: {"node_id": output, "display_node": output, "parent_node": None, "real_node_id": output}
@@ -81,7 +82,8 @@ def history_item(job: Job) -> dict[str, Any]:
 
 
 def outputs(job: Job) -> dict[str, Any]:
-    """Output node → its pictures; a ``PreviewImage`` calls them temporary. ``SaveImageWebsocket`` has none to show."""
+    """Return each output node's pictures. Those of a ``PreviewImage`` are called temporary; ``SaveImageWebsocket``
+    shows none."""
     if job.state != "succeeded":
         return {}
     course = course_of(job)
@@ -94,7 +96,8 @@ def outputs(job: Job) -> dict[str, Any]:
 
 
 def pictures_of(job: Job, node: str) -> list[Picture]:
-    """The pictures of an output node. Those of older jobs do not say whose they are: every output shows them."""
+    """Return the pictures of an output node. In older jobs pictures name no node, so that every output shows all of
+    them."""
     own = [picture for picture in job.pictures if picture.node == node]
     known = set(job.extra["outputs"])
     return own if own or any(picture.node in known for picture in job.pictures) else list(job.pictures)
@@ -105,7 +108,7 @@ def _image(picture: Picture, kind: str) -> dict[str, str]:
 
 
 def messages(job: Job, course: Course) -> list[Message]:
-    """The messages that tell a finished job's life, as the history keeps them."""
+    """Return the messages about a finished job, as the history keeps them."""
     return [*beginning(job), ending(job, course)]
 
 
@@ -118,7 +121,7 @@ def beginning(job: Job) -> list[Message]:
 
 
 def ending(job: Job, course: Course, place: int | None = None) -> Message:
-    """The message that a job ends with. ``place``: where in the course it was, if that is known."""
+    """Return the message that a job ends with. ``place``: where in the course it was, if that is known."""
     data: dict[str, Any] = {"prompt_id": job.id, "timestamp": milliseconds(job.finished or job.created)}
     if job.state == "succeeded":
         return "execution_success", data
@@ -140,7 +143,7 @@ def ending(job: Job, course: Course, place: int | None = None) -> Message:
 
 
 def job_item(job: Job, *, detailed: bool = False) -> dict[str, Any]:
-    """What ``/api/jobs`` tells of a job; with ``detailed``, what ``/api/jobs/{id}`` tells."""
+    """Return what ``/api/jobs`` says about a job; with ``detailed``, what ``/api/jobs/{id}`` says."""
     shown = outputs(job)
     pictures = [
         {**picture, "nodeId": node, "mediaType": "images"} for node, each in shown.items() for picture in each["images"]
@@ -168,7 +171,7 @@ def job_item(job: Job, *, detailed: bool = False) -> dict[str, Any]:
 
 
 def workflow_id_of(job: Job) -> str | None:
-    """The id that the editor gave its file, where the prompt came from there."""
+    """Return the id that the editor gave its file, if the prompt came from the editor."""
     found: object = job.extra["extra_data"]
     for name in ("extra_pnginfo", "workflow", "id"):
         found = found.get(name) if isinstance(found, dict) else None

@@ -1,4 +1,4 @@
-"""``/api/jobs``: prompts in all their states, whatever became of them."""
+"""Serves ``/api/jobs``: prompts in all their states, whatever became of them."""
 
 from __future__ import annotations
 

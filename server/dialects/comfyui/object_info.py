@@ -1,6 +1,6 @@
-"""What nodes there are, with their inputs, ranges and choices, as ``/object_info`` tells it.
+"""Describes all nodes with their inputs, ranges and choices, as ``/object_info`` lists them.
 
-All of it is made from the engine's table of classes; what is known here is what this server has, and its limits.
+All of it is made from the engine's table of classes; this module only adds what this server has, and its limits.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from server.web.services import Services
 __all__ = ["Offer", "all_nodes", "input_config", "node", "offer_of"]
 
 _NARROWEST = 16
-"""Pixels of the shortest side that a picture can have."""
+"""The shortest side that a picture can have, in pixels."""
 
 _ABSENT: Mapping[str, str] = {"VAELoader": "vae_name", "UNETLoader": "unet_name", "LoraLoader": "lora_name"}
-"""Loaders that clients read lists from, whether they use them or not: here with nothing to choose from."""
+"""Loaders from which clients read lists, whether they use them or not; here their lists are empty."""
 
 
 def offer_of(services: Services) -> Offer:
-    """Return what this server has, and its limits. A side's limit is that of a picture as narrow as can be."""
+    """Return what this server has, and its limits. A side may be as long as the most pixels allow at the narrowest
+    other side."""
     settings = services.settings
     side = min(MAX_SIDE, settings.max_pixels // _NARROWEST // 8 * 8)
     return Offer(

@@ -1,4 +1,4 @@
-"""What is posted to ``/prompt`` → a new job. Knows no database and no sockets."""
+"""Reads what is posted to ``/prompt`` into a new job. Knows no database and no sockets."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _LARGEST = LARGEST_GRAPH
 """The most bytes of graph and ``extra_data`` together, which are sent with every look at the queue."""
 
 _MOST_NODES = 1000
-"""All are reported with each step."""
+"""The most nodes of a graph: all of them are reported with each step."""
 
 _SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
-"""Credentials for comfy.org that its editor sends along; never kept."""
+"""Credentials for comfy.org that its editor sends along; they are never kept."""
 
 _PREVIEWS = {"none": False, "default": None, "auto": True, "latent2rgb": True, "taesd": True}
-"""``extra_data.preview_method`` → whether previews are wanted; None: as it is without it."""
+"""``extra_data.preview_method`` → whether the client wants previews; None: as if it had said nothing."""
 
 FIRST = 10
 """The priority of a prompt that is to go before those that wait."""
@@ -38,7 +38,7 @@ FIRST = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A posted prompt that makes sense in itself."""
+    """A posted prompt that is valid in itself."""
 
     nodes: Nodes
     outputs: tuple[str, ...]
@@ -48,10 +48,11 @@ class Prompt:
     front: bool
     extra_data: Mapping[str, Any]
     previews: bool | None
-    """Whether preview pictures are wanted; None where nothing was said."""
+    """Whether the client wants preview pictures; None if it said nothing."""
 
     def new_job(self, *, client: str, first_waiting: int | None, previews: bool, key: str | None) -> NewJob:
-        """The job. ``first_waiting``: the number of the prompt that waits longest; ``previews``: for who said nothing.
+        """Return the job. ``first_waiting``: the number of the prompt that waits longest; ``previews``: for clients
+        that said nothing.
 
         Raises ``BadRequest``, which names node, class and input, for what the engine cannot do.
         """
@@ -78,7 +79,7 @@ class Prompt:
 
 
 def read_prompt(body: dict[str, Any]) -> Prompt:
-    """The prompt that ``body`` posts. Raises ``Problem`` in ComfyUI's kinds."""
+    """Return the prompt that ``body`` posts. Raises ``Problem`` in ComfyUI's kinds."""
     if "prompt" not in body:
         raise _no_prompt()
     nodes = _nodes(body["prompt"])
@@ -115,7 +116,7 @@ def _nodes(graph: object) -> dict[str, Any]:
 
 
 def _outputs(nodes: Nodes, body: dict[str, Any]) -> tuple[str, ...]:
-    """The output nodes to be carried out: all that are connected, or those among them that the caller names."""
+    """Return the output nodes to carry out: all that are connected, or those among them that the caller names."""
     outputs = output_nodes(nodes)
     if body.get("partial_execution_targets") is not None:
         targets = id_list(body, "partial_execution_targets")
@@ -159,7 +160,7 @@ def _number(body: dict[str, Any]) -> float | None:
 
 
 def _extra_data(body: dict[str, Any]) -> dict[str, Any]:
-    """What is remembered beside the graph, the client's id within it as ComfyUI has it."""
+    """Return what is kept beside the graph, with the client's id in it, as in ComfyUI."""
     extra_data = body.get("extra_data") or {}
     if not isinstance(extra_data, dict):
         raise bad_request("extra_data", extra_data, "an object")

@@ -1,4 +1,4 @@
-"""Posting prompts, and stopping them."""
+"""Serves the routes that post and stop prompts."""
 
 from __future__ import annotations
 

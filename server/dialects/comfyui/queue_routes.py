@@ -1,6 +1,6 @@
-"""The queue and the history: looking at them, and removing from them.
+"""Serves the queue and the history: reads them, and removes from them.
 
-However much there is, an answer carries about 16 MiB of graphs: what was left out is said in the routes' descriptions.
+However much there is, an answer carries about 16 MiB of graphs; the routes' descriptions say what is left out.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from server.web.routing import direct
 from server.web.services import Services
 
 MOST = 10_000
-"""Prompts in one answer: as many as ComfyUI remembers."""
+"""The most prompts in one answer: as many as ComfyUI remembers."""
 _HISTORY = 200
-"""Prompts in a history without a limit: some clients ask for the whole of it ten times a second."""
+"""The number of prompts in a history without a limit: some clients ask for the whole of it ten times a second."""
 _FORGOTTEN_TOGETHER = 50
 
-_Items = Annotated[int, Query(ge=0, le=MOST, description="at most so many prompts")]
-_Offset = Annotated[int, Query(ge=-1, le=2**31, description="leave out so many of the oldest; -1: the newest ones")]
+_Items = Annotated[int, Query(ge=0, le=MOST, description="the most prompts in the answer")]
+_Offset = Annotated[
+    int, Query(ge=-1, le=2**31, description="how many of the oldest prompts to leave out; -1: all but the newest ones")
+]
 
 _SCHEMA = {
     "type": "object",
@@ -100,7 +102,7 @@ def _add_history(router: APIRouter, services: Services) -> None:
 
 
 async def _named(services: Services, http: Request, states: Collection[State]) -> list[str]:
-    """The ids of the prompts in one of ``states`` that a body of ``clear`` and ``delete`` names."""
+    """Return the ids of the prompts in one of ``states`` that a body of ``clear`` and ``delete`` names."""
     body = await json_object(http)
     found: list[str] = []
     if named := set(id_list(body, "delete")):
@@ -116,7 +118,8 @@ async def _named(services: Services, http: Request, states: Collection[State]) -
 
 
 async def _in_queue(services: Services) -> list[Job]:
-    """All prompts that are not done, in the order of acceptance; the youngest without their graphs if need be."""
+    """Return all prompts that are not done, in the order of acceptance; the youngest without their graphs if need
+    be."""
     waiting = Search(states=("queued", "running"), dialects=DIALECT, newest_first=False, most_bytes=MOST_BYTES)
     found = await services.jobs.find(waiting)
     rest = found.ids[len(found.jobs) :]

@@ -1,4 +1,4 @@
-"""``/ws``: who is connected, and what each is sent. Knows no jobs."""
+"""Serves ``/ws``: keeps the connections, and sends each its messages. Knows no jobs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from engine.formats.json_text import read_json
 
 FEATURES = {"supports_preview_metadata": True}
-"""What this server can do beyond the messages that all know."""
+"""What this server can do beyond the messages that all clients know."""
 
 _MANY_WAITING = 64
-"""Messages that wait for a slow client; beyond them it misses steps and previews."""
+"""The number of messages waiting for a slow client from which it misses steps and previews."""
 _TOO_MANY_WAITING = 4096
-"""… and beyond these it is let go of."""
+"""The number of waiting messages beyond which the connection is closed."""
 _MOST_MISSED = 1000
-"""Clients that are remembered as having missed something, and messages for each …"""
+"""The most clients for which missed messages are kept, and the most messages for each."""
 _MOST_MISSED_TOGETHER = 20_000
-"""… and for all of them; beyond either, who was sent nothing for the longest time is forgotten."""
+"""The most missed messages of all clients; beyond it, the client that was sent nothing for the longest time is
+dropped."""
 _MISSED_SECONDS = 600.0
 
 
@@ -33,7 +34,7 @@ class Socket:
     def __init__(self, websocket: WebSocket, client_id: str) -> None:
         self.client_id = client_id
         self.with_metadata = False
-        """Whether it takes previews that say what they belong to."""
+        """Whether it takes previews that name their prompt and node."""
         self._websocket = websocket
         self._waiting: deque[str | bytes] = deque()
         self._changed = asyncio.Event()
@@ -49,12 +50,12 @@ class Socket:
         self._changed.set()
 
     def put_first(self, message: str) -> None:
-        """Before all that has been put, while nothing is sent yet."""
+        """Put a message before all others, while nothing has been sent yet."""
         self._waiting.appendleft(message)
         self._changed.set()
 
     async def carry(self) -> None:
-        """Send what is put and hear what comes, until the connection ends."""
+        """Send what is put and read what the client sends, until the connection ends."""
         sending = asyncio.create_task(self._send_all())
         try:
             while (message := await self._websocket.receive())["type"] == "websocket.receive":
@@ -64,7 +65,7 @@ class Socket:
             await asyncio.gather(sending, return_exceptions=True)
 
     async def _send_all(self) -> None:
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the other end has gone: ``carry`` hears of it
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the client has left, which ``carry`` notices
             while not self._lost:
                 if not self._waiting:
                     self._changed.clear()
@@ -78,7 +79,7 @@ class Socket:
             await self._websocket.close(1013, "too slow")
 
     def _hear(self, text: str | None) -> None:
-        """Editors tell first what they can do; nothing else is expected from a client."""
+        """Read an editor's first message, which says what it can do; nothing else is expected from a client."""
         try:
             message = read_json(text or "null")
         except ValueError:
@@ -90,12 +91,12 @@ class Socket:
 
 
 class Missed:
-    """Messages to clients that were away, kept for ten minutes."""
+    """Keeps messages to clients that are not connected, for ten minutes."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._clients: OrderedDict[str, deque[tuple[float, str]]] = OrderedDict()
-        """The client with the latest message comes last."""
+        """Client → its messages, with their times; the client with the latest message comes last."""
         self._together = 0
 
     def keep(self, client_id: str, text: str) -> None:
@@ -111,7 +112,7 @@ class Missed:
             self._together -= len(forgotten)
 
     def take(self, client_id: str) -> list[str]:
-        """Return each message once."""
+        """Return and drop the messages to a client."""
         kept = self._clients.pop(client_id, deque())
         self._together -= len(kept)
         now = self._clock()
@@ -126,7 +127,7 @@ class Sockets:
         self._missed = Missed(clock)
 
     def connected(self, client_id: str | None) -> list[Socket]:
-        """The connections of a client: several where it has several pages open."""
+        """Return the connections of a client, which has several if it has several pages open."""
         return list(self._sockets.get(client_id, ())) if client_id is not None else []
 
     def join(self, socket: Socket) -> None:
@@ -139,7 +140,8 @@ class Sockets:
             del self._sockets[socket.client_id]
 
     def send(self, client_id: str, kind: str, data: object, *, keep: bool = False) -> None:
-        """To all connections of a client. ``keep``: if it has none, when it comes."""
+        """Send a message to all connections of a client. ``keep``: if it has none, keep the message until it
+        connects."""
         sockets = self._sockets.get(client_id)
         if not sockets and not keep:
             return
@@ -156,12 +158,12 @@ class Sockets:
                 socket.put(text)
 
     def missed(self, client_id: str) -> list[str]:
-        """What a client missed while it was away; each message once."""
+        """Return what a client missed while it was not connected; each message once."""
         return self._missed.take(client_id)
 
 
 def _may_be_missed(kind: str, data: object) -> bool:
-    """Steps on the way; not the last one."""
+    """Return whether a slow client may miss the message: progress may be, but not that of the last step."""
     last = isinstance(data, dict) and kind == "progress" and data["value"] >= data["max"]
     return kind in ("progress", "progress_state") and not last
 

@@ -1,4 +1,4 @@
-"""A job's events → the websocket messages that ComfyUI would send for its graph. Knows no sockets."""
+"""Turns a job's events into the websocket messages that ComfyUI would send for its graph. Knows no sockets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PNG = 2
 
 
 class Stream:
-    """What a client has heard of one job, and what it hears next.
+    """Knows what a client has been sent about one job, and what comes next.
 
     A graph's nodes are reported one by one, in the order in which ComfyUI would run them, whatever the events leave
     out; the sampler's steps are its progress.
@@ -27,17 +27,17 @@ class Stream:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.started = False
-        """Whether its client has heard that it runs."""
+        """Whether the client knows that the job runs."""
         self._course = course_of(job)
         self._place: int | None = None
         self._sampled = False
-        """Whether the client has heard that all steps are done."""
+        """Whether the client knows that all steps are done."""
         self._latest: Event | None = None
         self.sent: Mapping[str, Sequence[bytes]] = {}
         """The PNGs of each ``SaveImageWebsocket`` node, to be sent when the job is done."""
 
     def begin(self) -> Iterator[Message]:
-        """It runs."""
+        """Report that the job runs, and what has happened since it started."""
         self.started = True
         yield from beginning(self.job)
         if self._latest is not None:
@@ -50,19 +50,20 @@ class Stream:
             self._latest = event
 
     def advance(self, event: Event) -> Iterator[Message]:
-        """It got on."""
+        """Report an event."""
         self.note(event)
         yield from self._advance(event)
 
     def standing(self) -> Iterator[Message]:
-        """Where it stands, for a client that comes back."""
+        """Report where the job is, for a client that connects again."""
         if self._place is not None:
             yield self._executing(self._course.order[self._place])
             if self._latest is not None and self._latest.stage == "sampling":
                 yield from self._step(self._latest)
 
     def finish(self) -> Iterator[Message | bytes]:
-        """It is done: ``job`` is in its end state. Pictures that are sent are binary messages under their node."""
+        """Report the end of ``job``, which is in its end state. Pictures that are sent are binary messages under their
+        node."""
         if self.job.state == "succeeded":
             shown = outputs(self.job)
             for node in self._course.order[self._next() :]:
@@ -77,7 +78,7 @@ class Stream:
         yield "executing", {"node": None, "display_node": None, "prompt_id": self.job.id}
 
     def preview(self, picture: bytes, *, with_metadata: bool) -> bytes:
-        """A JPEG as a binary message: type 1, or type 4 with the node and the prompt that it belongs to."""
+        """Write a JPEG as a binary message: type 1, or type 4 with the node and the prompt that it belongs to."""
         if not with_metadata:
             return struct.pack(">II", _PREVIEW, _JPEG) + picture
         node = self._course.order[self._place or 0]
@@ -102,7 +103,7 @@ class Stream:
             yield from self._step(event)
 
     def _enter(self, node: str) -> Iterator[Message]:
-        """Begin the next node. A sampler's last step is always sent before the sampler is left, even if its event was
+        """Start the next node. A sampler's last step is always sent before the next node starts, even if its event was
         left out: many clients wait for it to draw a full bar."""
         if self._at_sampler() and not self._sampled and (steps := self._steps()):
             yield from self._progress(steps, steps)
@@ -113,7 +114,8 @@ class Stream:
         return self._place is not None and self._course.samples(self._course.order[self._place])
 
     def _steps(self) -> int:
-        """The steps of the sampler at hand: as events say, which may not know (dpm_adaptive), or as was asked for."""
+        """Return the steps of the current sampler: as events say, which may not know (dpm_adaptive), or as was asked
+        for."""
         assert self._place is not None
         latest, node = self._latest, self._course.order[self._place]
         if latest is not None and latest.node in (node, None) and (latest.steps or latest.step):
@@ -126,7 +128,7 @@ class Stream:
         return "executing", {"node": node, "display_node": node, "prompt_id": self.job.id}
 
     def _step(self, event: Event) -> Iterator[Message]:
-        """``max`` is one step more than are done where the number is not known (dpm_adaptive)."""
+        """Report a step. Where the number of steps is not known (dpm_adaptive), ``max`` is one more than are done."""
         yield from self._progress(event.step, event.step + 1 if event.steps is None else event.steps)
 
     def _progress(self, value: int, most: int) -> Iterator[Message]:

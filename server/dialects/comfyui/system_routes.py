@@ -1,4 +1,4 @@
-"""What there is: nodes, checkpoints, the machine. And letting checkpoints go."""
+"""Serves what clients ask about the server: nodes, checkpoints, the machine. And it unloads checkpoints."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _add_machine(router: APIRouter, services: Services) -> None:
 
     @direct(router, "POST", "/free", openapi_extra=body_of(_FREE, {"unload_models": True}))
     async def free(http: Request) -> JSONResponse:
-        """Let the resident checkpoints go; they are loaded again when a prompt needs them."""
+        """Unload the resident checkpoints; they are loaded again when a prompt needs them."""
         body = await json_object(http)
         unload, memory = flag(body, "unload_models"), flag(body, "free_memory")
         for model in services.backend.models() if unload or memory else []:

@@ -1,4 +1,4 @@
-"""Pictures. Anyone who knows a picture's name may see it; names cannot be guessed. No upload is taken."""
+"""Serves pictures. Anyone who knows a picture's name may see it; names cannot be guessed. No upload is taken."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def add(router: APIRouter, services: Services) -> None:
 
 
 def _name(filename: str, type: str, subfolder: str) -> str:
-    """The picture's name. What is no name of a picture of ours never reaches the storage."""
+    """Return the picture's name. What is no name of a picture of ours never reaches the storage."""
     for each in _TYPES:
         filename = filename.removesuffix(f" [{each}]")
     if type not in _TYPES:
@@ -69,7 +69,7 @@ def _name(filename: str, type: str, subfolder: str) -> str:
 
 
 def _preview(text: str | None) -> tuple[Format, int | None]:
-    """The format that is asked for, and its quality."""
+    """Return the format that is asked for, and its quality."""
     if text is None:
         return "png", None
     match = _PREVIEW.fullmatch(text)

@@ -1,4 +1,4 @@
-"""The engine backend: its pictures, its progress, its errors and its checkpoints, seen from the event loop."""
+"""Tests the engine backend from the event loop: its pictures, its progress, its errors and its checkpoints."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def silent(progress: Progress) -> None:
 
 
 def checked(own: EngineBackend, wanted: GenerationRequest) -> Workflow:
-    """The workflow of a request that the backend has checked, and given the name of its model."""
+    """Return the workflow of a request that the backend has checked and given the name of its model."""
     named = own.check(wanted)
     assert isinstance(named, GenerationRequest)
     return named.workflow()
@@ -243,7 +243,7 @@ def test_the_files_of_each_kind_are_those_in_the_folders(tmp_path: Path) -> None
 
 
 def test_jobs_over_http_are_the_engines_pictures(engine_server: RunningServer, engine: Engine) -> None:
-    """Many at once, on two models: each picture is the one it is alone."""
+    """Many jobs on two models run at once, and each picture is what it is alone."""
     base = {"width": 64, "height": 64, "steps": 3}
     wanted = [base | {"seed": seed, "model": ("tiny", "other")[seed % 2]} for seed in range(8)]
     answers: dict[int, httpx.Response] = {}

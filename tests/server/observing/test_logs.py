@@ -1,4 +1,4 @@
-"""Log lines: named values beside a message, one line for one event, whatever a caller sent."""
+"""Log lines have named values beside a message, one line for one event, whatever a caller sent."""
 
 from __future__ import annotations
 

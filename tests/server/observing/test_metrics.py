@@ -1,4 +1,4 @@
-"""Metrics: what happened is counted by dialect and model, over HTTP as Prometheus reads it."""
+"""Metrics count what happened by dialect and model, over HTTP as Prometheus reads them."""
 
 from __future__ import annotations
 

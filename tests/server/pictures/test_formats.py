@@ -1,4 +1,4 @@
-"""Pictures in other formats, and previews."""
+"""Tests pictures in other formats, and previews."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The storage of pictures: each is whole or not there, and no name leads elsewhere."""
+"""Stored pictures are whole or not there, and no name leads outside the storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes two calls with the same idempotency key the same."""
+"""Tests when two calls with the same idempotency key count as the same."""
 
 from __future__ import annotations
 

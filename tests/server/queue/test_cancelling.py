@@ -1,4 +1,4 @@
-"""Cancelling: at once, within a step, or too late, whatever else happens at the same moment."""
+"""Jobs are cancelled at once, within a step, or too late, whatever else happens at the same moment."""
 
 from __future__ import annotations
 

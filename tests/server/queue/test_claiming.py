@@ -1,4 +1,4 @@
-"""What the dispatcher remembers while a claim is under way, and after it."""
+"""Tests what the dispatcher remembers while a claim is under way, and after it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The promise that counts: every accepted job is done, once, and its picture is the one it would have been.
+"""Every accepted job is done once, and its picture is the one it would have been without a crash.
 
-The tests kill the real server process at random moments, under load over HTTP, and look at what is left.
+The tests kill the real server process at random moments, under load over HTTP, and check what is left.
 """
 
 from __future__ import annotations

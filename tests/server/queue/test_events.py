@@ -1,4 +1,4 @@
-"""What readers of events see: the same end, whenever they subscribe and however slow they are."""
+"""Readers of events see the same end, whenever they subscribe and however slow they are."""
 
 from __future__ import annotations
 

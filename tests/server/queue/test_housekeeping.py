@@ -1,4 +1,4 @@
-"""How long jobs are kept, and what is removed with them."""
+"""Tests how long jobs are kept, and what is removed with them."""
 
 from __future__ import annotations
 

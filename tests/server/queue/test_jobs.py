@@ -1,4 +1,4 @@
-"""The queue's promises to its callers: what is accepted, what is refused, and how a job ends."""
+"""Tests the queue's promises to its callers: what is accepted, what is refused, and how a job ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places in the queue: one look answers all callers that ask at a time, and no caller gets an old answer."""
+"""One look at the queue answers all callers that ask at a time, and no caller gets an old answer."""
 
 from __future__ import annotations
 

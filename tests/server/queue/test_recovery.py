@@ -1,4 +1,4 @@
-"""Jobs across restarts of the server: after an orderly end and after a crash."""
+"""Tests jobs across restarts of the server: after an orderly end and after a crash."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_what_was_cancelled_stays_so_over_a_crash(tmp_path: Path) -> None:
 
 
 async def test_a_job_that_brings_the_server_down_is_given_up_and_no_other(tmp_path: Path) -> None:
-    """Jobs that ran beside it died as often; each last attempt runs alone, so that only the culprit fails."""
+    """Jobs that ran beside it died as often. Each last attempt runs alone, so that only the culprit fails."""
 
     culprit = request(prompt="boom")
     ids: list[str] = []

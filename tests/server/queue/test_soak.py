@@ -1,6 +1,6 @@
-"""Many clients at once, in all dialects, some of which cancel or hang up: nothing is lost and nothing done twice.
+"""Many clients call at once, in all dialects; some cancel or hang up. Nothing is lost and nothing is done twice.
 
-``python -m benchmarks.load`` does the same at full length, and takes the times.
+``python -m benchmarks.load`` does the same at full length, and measures the times.
 """
 
 from __future__ import annotations

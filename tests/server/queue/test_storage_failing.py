@@ -1,4 +1,4 @@
-"""What a failing disk, database or engine costs, and that the server goes on."""
+"""A failing disk, database or engine costs only the jobs that it must, and the server goes on."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_what_is_written_is_not_written_again(tmp_path: Path, monkeypatch:
 
 
 class FailingStore(SqliteStore):
-    """Its ends of jobs fail as often as the test says."""
+    """A store that fails to write the ends of jobs as often as the test says."""
 
     failures = 0
 

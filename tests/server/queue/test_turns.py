@@ -1,4 +1,4 @@
-"""The order in which jobs start, how many run at once, and what callers learn of the wait."""
+"""Tests the order in which jobs start, how many run at once, and what callers learn about the wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store promises of changes: each is made once, by the running attempt alone, and outlives the store."""
+"""Every store makes each change once, by the running attempt alone, and keeps it when it is closed."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ async def test_messages_follow_the_changes_that_they_report(store: Store) -> Non
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_each_job_ends_once_whatever_happens_at_once(kept: Kept, seed: int) -> None:
-    """Workers, cancels and restarts happen at random; the outbox, written with each change, says what was done."""
+    """Workers, cancels and restarts happen at random; the outbox, written with each change, shows what was done."""
     choose = random.Random(seed)
 
     async def work(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""What every store promises of claims: which jobs are started next, and that the order foretold is the order kept."""
+"""Every store starts jobs in the order that it foretold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store promises of webhooks that wait to be delivered."""
+"""Tests what every store promises about webhooks that wait to be delivered."""
 
 from __future__ import annotations
 

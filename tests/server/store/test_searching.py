@@ -1,4 +1,4 @@
-"""What every store promises of searches: the jobs that were meant, in their order, and no more than asked for."""
+"""Every store's searches give the jobs that were meant, in their order, and no more than asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the SQLite store alone promises: databases of earlier and later versions, links, and what lies in the file."""
+"""Tests what the SQLite store alone promises: databases of earlier and later versions, links, and the file's
+contents."""
 
 from __future__ import annotations
 
@@ -76,7 +77,7 @@ async def test_a_link_to_a_database_is_that_database(tmp_path: Path) -> None:
 
 
 async def test_seeds_are_kept_as_text(tmp_path: Path) -> None:
-    """Other programs that look into the file must not round them."""
+    """Other programs that read the file must not round them."""
     async with opened(tmp_path) as store:
         await add(store, job(wanted=(request(seed=2**64 - 1),)))
     assert values_in(tmp_path, "SELECT json_extract(tasks, '$[0].request.seed') FROM jobs") == [str(2**64 - 1)]

@@ -1,4 +1,4 @@
-"""Who is let in: by the Host header, the Origin of a page, and API keys; over HTTP and websockets alike."""
+"""The Host header, the Origin of a page and API keys decide who may call, over HTTP and websockets alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document is true: whatever Schemathesis makes of it, answers are as described and none is a defect; and
+"""The OpenAPI document is true: whatever Schemathesis makes of it, answers are as described and none is a defect, and
 headers are described as they are checked."""
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ FAITHFUL = [
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with all dialects and one job that is done."""
+    """Run a server with all dialects and one job that is done."""
     with running(settings_in(tmp_path_factory.mktemp("small"), **SMALL), InstantBackend()) as server:
         httpx.post(f"{server.url}/api/v1/generate", json={"width": 64, "height": 64})
         yield server

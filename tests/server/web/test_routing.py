@@ -1,4 +1,4 @@
-"""Routes that take the request as it is: served by Starlette alone, documented and refused as FastAPI's own."""
+"""Direct routes are served by Starlette alone, and documented and refused as FastAPI's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for a job while the caller is there."""
+"""Tests waiting for a job while the caller is connected."""
 
 from __future__ import annotations
 

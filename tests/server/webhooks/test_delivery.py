@@ -1,4 +1,4 @@
-"""Webhooks: what arrives, that it arrives, that it is signed, and that it goes only where it may."""
+"""Webhooks arrive, are signed, and go only where they may."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_a_message_is_signed(tmp_path: Path, receiver: Receiver) -> None:
 
 
 def test_the_signature_is_that_of_standard_webhooks() -> None:
-    """The example of the specification's own libraries."""
+    """The example is that of the specification's own libraries."""
     key = webhook_key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     headers = signed("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}', key)
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -249,7 +249,7 @@ def resolver(*answers: list[str]) -> Callable[[str, int], Any]:
 
 
 async def test_a_message_for_an_inner_address_is_dropped(tmp_path: Path, receiver: Receiver) -> None:
-    """The name leads elsewhere by the time it is called."""
+    """The name leads to another address by the time it is called."""
 
     port = receiver.url.rpartition(":")[2]
     async with queue(tmp_path, webhook_private_addresses=False, resolve=resolver(["127.0.0.1"])) as own:

@@ -1,4 +1,4 @@
-"""Where webhooks may go, and where they must not."""
+"""Tests where webhooks may go, and where they must not."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_an_internationalised_name_is_asked_for_as_idna_has_it() -> None:
 
 @pytest.mark.parametrize("spelling", ["http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/", "http://127.1/"])
 async def test_odd_spellings_of_loopback_lead_nowhere(spelling: str) -> None:
-    """They are names to us, and what the system makes of them is looked at."""
+    """They are names to us, and the addresses that the system makes of them are checked."""
 
     with pytest.raises((Refused, OSError)):
         await target_of(spelling, private=False)

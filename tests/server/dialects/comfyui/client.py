@@ -1,4 +1,4 @@
-"""What ComfyUI's own example script does, and the graphs that it posts."""
+"""A client that does what ComfyUI's own example script does, and the graphs that it posts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PATIENCE = 60
 
 
 def graph_of(model: str = "instant.safetensors", **values: Any) -> Graph:
-    """The mission's workflow with other values, small and short where nothing else is asked for."""
+    """Return the default workflow with other values, small and short unless ``values`` say otherwise."""
     request = GenerationRequest(**({"width": 64, "height": 64, "steps": 3, "seed": 1} | values))
     graph: Any = api_workflow(request, checkpoint_file=model)
     titles = _TITLES | {"8": "VAE Decode", "9": "Save Image", "10": "CLIP Set Last Layer"}
@@ -65,7 +65,7 @@ class Comfy:
         self.disconnect()
 
     def connect(self, path: str = "/ws") -> dict[str, Any]:
-        """Connect; what the server says first."""
+        """Connect, and return the server's first message."""
         address = f"ws{self.url.removeprefix('http')}{path}?clientId={self.client_id}"
         self.socket = websocket.create_connection(address, timeout=_PATIENCE)
         first: dict[str, Any] = self.receive()
@@ -77,12 +77,12 @@ class Comfy:
             self.socket = None
 
     def receive(self) -> Any:
-        """The next message: what JSON says, or bytes."""
+        """Return the next message: bytes, or what its JSON says."""
         message = self.socket.recv()
         return json.loads(message) if isinstance(message, str) else message
 
     def until_done(self, id: str) -> list[Any]:
-        """All messages until the one that says that no node of this prompt is executed any more."""
+        """Return all messages up to the one that says that no node of this prompt is executed any more."""
         return list(self._until_done(id))
 
     def _until_done(self, id: str) -> Iterator[Any]:
@@ -90,12 +90,12 @@ class Comfy:
             message = self.receive()
             yield message
             if not isinstance(message, bytes) and message["type"] == "executing":
-                told = message["data"]
-                if told["node"] is None and told["prompt_id"] == id:
+                data = message["data"]
+                if data["node"] is None and data["prompt_id"] == id:
                     return
 
     def until(self, kind: str) -> dict[str, Any]:
-        """The data of the next message of a kind."""
+        """Return the data of the next message of a kind."""
         while True:
             message = self.receive()
             if not isinstance(message, bytes) and message["type"] == kind:
@@ -106,7 +106,7 @@ class Comfy:
         return httpx.post(f"{self.url}/prompt", json={"prompt": graph, "client_id": self.client_id, **fields})
 
     def queue(self, graph: Graph, **fields: Any) -> str:
-        """Post a graph; its prompt's id."""
+        """Post a graph, and return its prompt's id."""
         response = self.post(graph, **fields)
         assert response.status_code == 200, response.text
         answer = response.json()
@@ -126,7 +126,7 @@ class Comfy:
         return item
 
     def pictures(self, id: str) -> dict[str, list[Image.Image]]:
-        """Output node → its pictures, fetched by their names in the history."""
+        """Return each output node's pictures, fetched by their names in the history."""
         outputs = self.history(id)["outputs"]
         return {
             node: [opened(httpx.get(f"{self.url}/view", params=picture).raise_for_status().content) for picture in each]
@@ -141,7 +141,7 @@ def opened(data: bytes) -> Image.Image:
 
 
 def kinds(messages: list[Any]) -> list[str]:
-    """The messages' types, without those about the queue and about progress."""
+    """Return the messages' types, without those about the queue and about progress."""
     left = ("status", "progress", "progress_state")
     return [each["type"] for each in messages if not isinstance(each, bytes) and each["type"] not in left]
 
@@ -152,7 +152,7 @@ def wait_until_done(comfy: Comfy, *ids: str) -> None:
 
 
 def blocked(server: RunningServer) -> tuple[Comfy, str]:
-    """A client, and a prompt of its own that runs until it is stopped."""
+    """Yield a client and a prompt of its own that runs until it is stopped."""
     comfy = Comfy(server, connect=False)
     id = comfy.queue(graph_of(steps=1000))
     wait_for(lambda: len(comfy.get("/queue")["queue_running"]) == 1)

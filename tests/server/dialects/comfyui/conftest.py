@@ -1,4 +1,4 @@
-"""Clients of ComfyUI's dialect on a test's server, or on one that tests of refusals share."""
+"""Fixtures with clients of ComfyUI's dialect, on a test's own server or on one that tests of refusals share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def comfy(server: RunningServer) -> Comfy:
 
 @pytest.fixture(scope="module")
 def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
-    """A client of a server that all tests share that start no prompt."""
+    """Yield a client of a server that is shared by all tests that start no prompt."""
     folder = tmp_path_factory.mktemp("refusing")
     (folder / "secret.png").write_bytes(b"secret")
     with running(settings_in(folder), InstantBackend()) as server:

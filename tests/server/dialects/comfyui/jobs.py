@@ -1,4 +1,4 @@
-"""Jobs and events as ComfyUI's dialect makes them, without a server."""
+"""Makes jobs and events as ComfyUI's dialect makes them, without a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages to clients that are slow, early or away."""
+"""Tests messages to clients that are slow, early or not connected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.server.dialects.comfyui.jobs import job_of, picture
 
 
 class _Websocket:
-    """Takes messages only while the test lets it."""
+    """A websocket that takes messages only while the test lets it."""
 
     query_params: ClassVar = {"clientId": "c"}
 
@@ -63,9 +63,9 @@ def test_a_slow_client_misses_steps_but_no_ends_and_is_let_go_of_in_the_end() ->
         return websocket
 
     patient = asyncio.run(carry(500))
-    told = [json.loads(text) for text in patient.sent]
-    assert [each["data"] for each in told if each["type"] == "executed"] == list(range(500))
-    assert len(told) < 700
+    reported = [json.loads(text) for text in patient.sent]
+    assert [each["data"] for each in reported if each["type"] == "executed"] == list(range(500))
+    assert len(reported) < 700
     assert asyncio.run(carry(6000)).closed == 1013
 
 
@@ -85,9 +85,9 @@ def test_a_slow_client_does_not_miss_the_last_step() -> None:
         await carrying
         return [json.loads(text)["data"] for text in websocket.sent]
 
-    told = asyncio.run(carry())
-    assert len(told) < 100
-    assert told[-1] == {"value": 200, "max": 200}
+    reported = asyncio.run(carry())
+    assert len(reported) < 100
+    assert reported[-1] == {"value": 200, "max": 200}
 
 
 class _Jobs:

@@ -1,4 +1,4 @@
-"""ComfyUI's clients against the real server: comfy-api-simplified, and what other programs do with the same calls."""
+"""Runs ComfyUI's clients against the real server: comfy-api-simplified, and the calls of other programs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wrapper(server: RunningServer) -> ComfyApiWrapper:
 
 
 def test_comfy_api_simplified_gets_the_final_picture(server: RunningServer, wrapper: ComfyApiWrapper) -> None:
-    """Not a preview, for which it would take any binary message."""
+    """It does not get a preview, since it would take any binary message for the picture."""
     server.backend.step_seconds = 0.05
     workflow = ComfyWorkflowWrapper(graph_of(steps=20))
     workflow.set_node_param("KSampler", "seed", 7)
@@ -47,7 +47,7 @@ def test_comfy_api_simplified_gets_the_final_picture(server: RunningServer, wrap
 
 
 def test_comfy_api_simplified_at_once(server: RunningServer, wrapper: ComfyApiWrapper) -> None:
-    """Its websocket comes when the prompt may be done already, among other callers' prompts."""
+    """It connects its websocket when the prompt may be done already, among other callers' prompts."""
     other = Comfy(server, connect=False)
     server.backend.step_seconds = 0.05
     blocking = other.queue(graph_of(steps=1000))
@@ -99,7 +99,7 @@ def test_comfy_api_simplified_with_a_key(open_server: Callable[..., RunningServe
 
 
 def with_urllib(url: str, graph: Graph, client_id: str) -> dict[str, Any]:
-    """Posts as ComfyUI's example does: no content type that speaks of JSON."""
+    """Post as ComfyUI's example does, with a content type that does not say JSON."""
     body = json.dumps({"prompt": graph, "client_id": client_id}).encode()
     with urllib.request.urlopen(urllib.request.Request(f"{url}/prompt", data=body), timeout=60) as answer:
         found: dict[str, Any] = json.load(answer)
@@ -107,7 +107,7 @@ def with_urllib(url: str, graph: Graph, client_id: str) -> dict[str, Any]:
 
 
 def test_open_webuis_course(server: RunningServer) -> None:
-    """Connects, posts with urllib, waits for the last ``executing``, builds picture URLs from the history."""
+    """It connects, posts with urllib, waits for the last ``executing`` and builds picture URLs from the history."""
     server.backend.step_seconds = 0.02
     stats = httpx.get(f"{server.url}/object_info").json()
     models = stats["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"][0]
@@ -133,7 +133,8 @@ def test_open_webuis_course(server: RunningServer) -> None:
 
 
 def test_sillytaverns_course(server: RunningServer) -> None:
-    """Reads its lists from all of ``/object_info``, polls the whole history, takes the first picture of any node."""
+    """It reads its lists from all of ``/object_info``, polls the whole history and takes the first picture of any
+    node."""
     assert httpx.get(f"{server.url}/system_stats").status_code == 200
     info = httpx.get(f"{server.url}/object_info").json()
 
@@ -157,13 +158,13 @@ def test_sillytaverns_course(server: RunningServer) -> None:
             query = f"filename={picture['filename']}&subfolder={picture['subfolder']}&type={picture['type']}"
             assert opened(httpx.get(f"{server.url}/view?{query}").content).size == (64, 64)
         else:
-            told = [data for kind, data in item["status"]["messages"] if kind == "execution_error"]
-            assert told[0]["node_type"] == "KSampler"
-            assert "failure" in told[0]["exception_message"]
+            errors = [data for kind, data in item["status"]["messages"] if kind == "execution_error"]
+            assert errors[0]["node_type"] == "KSampler"
+            assert "failure" in errors[0]["exception_message"]
 
 
 def test_sillytavern_gives_up(server: RunningServer) -> None:
-    """It posts an interrupt with no body when its own caller hangs up."""
+    """It posts an interrupt without a body when its own caller hangs up."""
     server.backend.step_seconds = 0.05
     comfy = Comfy(server, connect=False)
     id = comfy.queue(graph_of(steps=1000))
@@ -183,7 +184,7 @@ def test_many_clients_at_once_lose_nothing(server: RunningServer) -> None:
             return ids[0], comfy.history(ids[0])["prompt"][1]
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(id == told for id, told in pool.map(use, range(16)))
+        assert all(id == answered for id, answered in pool.map(use, range(16)))
     assert {job.state for job in all_jobs(server)} == {"succeeded"}
 
 
@@ -201,7 +202,7 @@ def test_the_missions_workflow(open_server: Callable[..., RunningServer]) -> Non
 
 
 def test_a_prompt_on_the_real_engine(engine_server: RunningServer) -> None:
-    """Progress, previews and the picture of one prompt; the same prompt again gives the same bytes."""
+    """A prompt has progress, previews and a picture; the same prompt again gives the same bytes."""
     graph = graph_of("tiny.safetensors", steps=6, sampler="dpmpp_2m", seed=2**63 + 1)
     graph["11"] = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}
     with Comfy(engine_server) as comfy:

@@ -1,4 +1,4 @@
-"""The course of a graph: its nodes in order, and which of them a job has come to."""
+"""Tests the order of a graph's nodes, and which of them a job is at."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ OTHERS: dict[str, Any] = {
     "clip_skip": -3,
     "model": "another",
 }
-"""Values that ``graph_of`` does not have; 16 for the other inputs."""
+"""Values that ``graph_of`` does not have; for the inputs that are not listed, 16."""
 
 
 @pytest.mark.parametrize("parameter", list(PARAMETER_INPUTS))
@@ -91,8 +91,8 @@ def test_a_stream_leaves_no_node_out_and_tells_none_twice() -> None:
         messages += stream.advance(event)
     stream.job = dataclasses.replace(job, state="succeeded", pictures=(picture(),))
     messages += stream.finish()
-    told = [data["node"] for kind, data in messages if kind == "executing"]
-    assert told == [*course(job.extra["prompt"]).order, None]
+    reported = [data["node"] for kind, data in messages if kind == "executing"]
+    assert reported == [*course(job.extra["prompt"]).order, None]
     assert all(data["prompt_id"] == "j" for _, data in messages)
 
 
@@ -109,8 +109,8 @@ def test_a_stream_that_was_held_back_catches_up() -> None:
 
 def test_a_sampler_that_does_not_know_its_steps() -> None:
     job = job_of()
-    told = [data for kind, data in Stream(job).advance(progress(job, "sampling", 7, None)) if kind == "progress"]
-    assert [(each["value"], each["max"]) for each in told] == [(7, 8)]
+    reported = [data for kind, data in Stream(job).advance(progress(job, "sampling", 7, None)) if kind == "progress"]
+    assert [(each["value"], each["max"]) for each in reported] == [(7, 8)]
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,10 @@ def test_all_steps_are_told_once_before_the_sampler_is_left(
         messages += stream.begin()
     stream.job = dataclasses.replace(job, state="succeeded", pictures=(picture(),))
     messages += stream.finish()
-    told = [data for kind, data in messages if kind == "progress"]
-    assert [(each["value"], each["max"]) for each in told if each["value"] == each["max"]] == [(last, last)]
-    full = messages.index(("progress", told[-1]))
-    assert told[-1]["node"] == "3"
+    reported = [data for kind, data in messages if kind == "progress"]
+    assert [(each["value"], each["max"]) for each in reported if each["value"] == each["max"]] == [(last, last)]
+    full = messages.index(("progress", reported[-1]))
+    assert reported[-1]["node"] == "3"
     entered = [data["node"] for kind, data in messages[:full] if kind == "executing"]
     assert entered == ["4", "6", "7", "5", "3"]
 

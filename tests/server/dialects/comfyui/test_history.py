@@ -1,4 +1,4 @@
-"""What the history and the list of jobs say of a job."""
+"""Tests what the history and the list of jobs say about a job."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.server.dialects.comfyui.jobs import course, job_of, picture
 )
 def test_a_failure_is_laid_at_its_node(kind: str, node: str) -> None:
     job = job_of("failed", failure=Failure(kind=kind, message="why"))
-    word, told = ending(job, course(job.extra["prompt"]))
-    assert (word, told["node_type"], told["exception_type"], told["exception_message"]) == (
+    word, data = ending(job, course(job.extra["prompt"]))
+    assert (word, data["node_type"], data["exception_type"], data["exception_message"]) == (
         "execution_error",
         node,
         kind,
         "why",
     )
-    assert told["timestamp"] == 13250
-    assert next(Stream(job).finish()) == (word, told)
+    assert data["timestamp"] == 13250
+    assert next(Stream(job).finish()) == (word, data)
 
 
 def test_what_was_taken_out_of_the_queue_is_no_history() -> None:

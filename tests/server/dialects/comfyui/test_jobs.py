@@ -1,4 +1,4 @@
-"""ComfyUI's ``/api/jobs``."""
+"""Tests ComfyUI's ``/api/jobs``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.server.following import wait_for
 
 @pytest.fixture
 def narrow(open_server: Callable[..., RunningServer]) -> RunningServer:
-    """A server that runs one prompt at a time, slowly."""
+    """Run a server that runs one prompt at a time, slowly."""
     return open_server(InstantBackend(capacity=1, step_seconds=0.05))
 
 

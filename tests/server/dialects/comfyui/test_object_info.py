@@ -1,4 +1,4 @@
-"""Node signatures: what the engine's table has, within the server's limits and with its files."""
+"""Node signatures are those of the engine's table, within the server's limits and with its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ComfyUI's queue and history: looking at them, stopping, forgetting."""
+"""Tests ComfyUI's queue and history: reading them, stopping prompts, removing them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.server.following import all_jobs, wait_for
 
 @pytest.fixture
 def narrow(open_server: Callable[..., RunningServer]) -> RunningServer:
-    """A server that runs one prompt at a time, slowly."""
+    """Run a server that runs one prompt at a time, slowly."""
     return open_server(InstantBackend(capacity=1, step_seconds=0.05))
 
 

@@ -1,4 +1,4 @@
-"""What ComfyUI's ``/prompt`` refuses, and how it says so."""
+"""ComfyUI's ``/prompt`` refuses bad graphs in ComfyUI's words."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def test_a_value_that_cannot_be_is_refused_by_node_class_and_input(
     answer = refusing.post(graph)
     assert answer.status_code == 400
     error, node_errors = answer.json()["error"], answer.json()["node_errors"]
-    told = node_errors[node]
+    entry = node_errors[node]
     assert set(node_errors) == {node}
-    assert (told["class_type"], told["dependent_outputs"]) == (graph[node]["class_type"], ["9"])
-    (one,) = told["errors"]
+    assert (entry["class_type"], entry["dependent_outputs"]) == (graph[node]["class_type"], ["9"])
+    (one,) = entry["errors"]
     assert (one["type"], one["extra_info"]["input_name"]) == (kind, input)
     assert set(error) == {"type", "message", "details", "extra_info"}
     assert f"node {node} ({graph[node]['class_type']}) {input}" in error["details"]

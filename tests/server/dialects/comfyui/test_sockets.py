@@ -1,4 +1,4 @@
-"""What ComfyUI's websocket tells, and whom."""
+"""ComfyUI's websocket sends each client the messages about its own prompts."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LIFE = ["execution_start", "execution_cached", *["executing"] * 7, "executed", "
 
 
 def nodes(messages: list[Any]) -> list[str | None]:
-    """The nodes that were executed, in order."""
-    told = [each for each in messages if not isinstance(each, bytes)]
-    return [each["data"]["node"] for each in told if each["type"] == "executing"]
+    """Return the nodes that were executed, in order."""
+    reported = [each for each in messages if not isinstance(each, bytes)]
+    return [each["data"]["node"] for each in reported if each["type"] == "executing"]
 
 
 @pytest.mark.parametrize("prefix", ["", "/api"])
@@ -50,14 +50,14 @@ def test_progress_counts_the_samplers_steps(server: RunningServer) -> None:
     server.backend.step_seconds = 0.02
     with Comfy(server) as comfy:
         id = comfy.queue(graph_of(steps=8))
-        told = [each for each in comfy.until_done(id) if not isinstance(each, bytes)]
-    progress = [each["data"] for each in told if each["type"] == "progress"]
+        reported = [each for each in comfy.until_done(id) if not isinstance(each, bytes)]
+    progress = [each["data"] for each in reported if each["type"] == "progress"]
     assert progress
     assert {(each["node"], each["max"], each["prompt_id"]) for each in progress} == {("3", 8, id)}
     values = [each["value"] for each in progress]
     assert values == sorted(values)
     assert values[-1] == 8
-    states = [each["data"]["nodes"] for each in told if each["type"] == "progress_state"]
+    states = [each["data"]["nodes"] for each in reported if each["type"] == "progress_state"]
     assert [each["3"]["value"] for each in states] == values
     assert all(each["4"]["state"] == "finished" and each["3"]["state"] == "running" for each in states)
 
@@ -90,8 +90,8 @@ def test_previews_with_their_prompt_for_clients_that_know_them(server: RunningSe
     for frame in frames:
         kind, length = struct.unpack(">II", frame[:8])
         assert kind == 4
-        told = json.loads(frame[8 : 8 + length])
-        assert (told["prompt_id"], told["node_id"], told["image_type"]) == (id, "3", "image/jpeg")
+        reported = json.loads(frame[8 : 8 + length])
+        assert (reported["prompt_id"], reported["node_id"], reported["image_type"]) == (id, "3", "image/jpeg")
         assert opened(frame[8 + length :]).format == "JPEG"
 
 
@@ -113,7 +113,7 @@ def test_no_previews_for_who_wants_none(server: RunningServer) -> None:
 
 
 def test_who_connects_after_posting_gets_no_previews(server: RunningServer) -> None:
-    """Such a client (comfy-api-simplified) takes every binary message for a result."""
+    """A client that does so (comfy-api-simplified) takes every binary message for a result."""
     server.backend.step_seconds = 0.05
     with Comfy(server, connect=False) as comfy:
         id = comfy.queue(graph_of(steps=40))
@@ -131,8 +131,8 @@ def test_two_clients_messages_do_not_mix(server: RunningServer) -> None:
         while three.until("status")["status"]["exec_info"]["queue_remaining"]:
             pass
     for id, messages in heard.items():
-        told = [each for each in messages if not isinstance(each, bytes) and each["type"] != "status"]
-        assert {each["data"]["prompt_id"] for each in told} == {id}
+        reported = [each for each in messages if not isinstance(each, bytes) and each["type"] != "status"]
+        assert {each["data"]["prompt_id"] for each in reported} == {id}
 
 
 def test_status_goes_to_all(server: RunningServer) -> None:
@@ -147,7 +147,7 @@ def test_status_goes_to_all(server: RunningServer) -> None:
             seen = watching.until("status")
 
 
-def test_a_clients_prompts_are_told_of_one_after_the_other(server: RunningServer) -> None:
+def test_a_clients_prompts_are_reported_one_after_the_other(server: RunningServer) -> None:
     """They run side by side, and the short one ends first; its client expects them in turn."""
     server.backend.step_seconds = 0.05
     with Comfy(server) as comfy:
@@ -157,8 +157,8 @@ def test_a_clients_prompts_are_told_of_one_after_the_other(server: RunningServer
         assert comfy.get(f"/history/{long}") == {}
         server.backend.step_seconds = 0.0
         messages = comfy.until_done(short)
-    told = [each for each in messages if not isinstance(each, bytes) and each["type"] != "status"]
-    ids = [each["data"]["prompt_id"] for each in told]
+    reported = [each for each in messages if not isinstance(each, bytes) and each["type"] != "status"]
+    ids = [each["data"]["prompt_id"] for each in reported]
     assert ids == [long] * ids.count(long) + [short] * ids.count(short)
     assert kinds(messages) == LIFE * 2
 
@@ -183,16 +183,16 @@ def test_a_client_that_was_away_at_the_end_is_told_of_it_once(server: RunningSer
         id = comfy.queue(graph_of(steps=20))
         comfy.disconnect()
         wait_for(lambda: comfy.get(f"/history/{id}") != {})
-        other.until_done(other.queue(graph_of()))  # by now, what happened before has been told
+        other.until_done(other.queue(graph_of()))  # by now, what happened before has been reported
         comfy.connect()
         assert kinds(comfy.until_done(id))[-3:] == ["executed", "execution_success", "executing"]
         comfy.disconnect()
         comfy.connect()
         second = comfy.queue(graph_of(seed=2))
-        assert {each["data"]["prompt_id"] for each in comfy.until_done(second) if told_of(each)} == {second}
+        assert {each["data"]["prompt_id"] for each in comfy.until_done(second) if is_json(each)} == {second}
 
 
-def told_of(message: Any) -> bool:
+def is_json(message: Any) -> bool:
     return not isinstance(message, bytes) and message["type"] != "status"
 
 
@@ -217,9 +217,9 @@ def test_an_interrupted_prompt_says_at_which_node(server: RunningServer) -> None
         id = comfy.queue(graph_of(steps=1000))
         comfy.until("progress")
         comfy.send("/interrupt", prompt_id=id)
-        told = comfy.until("execution_interrupted")
-        assert (told["prompt_id"], told["node_id"], told["node_type"]) == (id, "3", "KSampler")
-        assert told["executed"] == ["4", "6", "7", "5"]
+        reported = comfy.until("execution_interrupted")
+        assert (reported["prompt_id"], reported["node_id"], reported["node_type"]) == (id, "3", "KSampler")
+        assert reported["executed"] == ["4", "6", "7", "5"]
         assert comfy.until("executing")["node"] is None
 
 
@@ -227,12 +227,16 @@ def test_a_failed_prompt_says_why(server: RunningServer) -> None:
     with Comfy(server) as comfy:
         id = comfy.queue(graph_of(prompt="fail"))
         messages = comfy.until_done(id)
-        told = next(each["data"] for each in messages if told_of(each) and each["type"] == "execution_error")
-        assert (told["node_id"], told["node_type"], told["exception_type"]) == ("3", "KSampler", "generation_failed")
-        assert "the prompt asked for a failure" in told["exception_message"]
+        reported = next(each["data"] for each in messages if is_json(each) and each["type"] == "execution_error")
+        assert (reported["node_id"], reported["node_type"], reported["exception_type"]) == (
+            "3",
+            "KSampler",
+            "generation_failed",
+        )
+        assert "the prompt asked for a failure" in reported["exception_message"]
         item = comfy.history(id)
         assert (item["status"]["status_str"], item["status"]["completed"], item["outputs"]) == ("error", False, {})
-        assert item["status"]["messages"][-1] == ["execution_error", told]
+        assert item["status"]["messages"][-1] == ["execution_error", reported]
 
 
 def test_a_prompt_that_never_began_is_told_of_as_interrupted(open_server: Callable[..., RunningServer]) -> None:
@@ -242,8 +246,8 @@ def test_a_prompt_that_never_began_is_told_of_as_interrupted(open_server: Callab
         wait_for(lambda: [job.state for job in all_jobs(server)] == ["running"])
         waiting = comfy.queue(graph_of(seed=2))
         comfy.send("/queue", delete=[waiting])
-        told = comfy.until("execution_interrupted")
-        assert (told["prompt_id"], told["executed"]) == (waiting, [])
+        reported = comfy.until("execution_interrupted")
+        assert (reported["prompt_id"], reported["executed"]) == (waiting, [])
         assert comfy.get(f"/history/{waiting}") == {}
         other.send("/interrupt", prompt_id=running)
 

@@ -1,4 +1,4 @@
-"""ComfyUI's pictures, lists and machine."""
+"""Tests ComfyUI's pictures, lists and system figures."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def test_a_picture_carries_the_graph_that_was_posted_for_it(server: RunningServe
         assert set(texts) == {"prompt", "workflow", "seen", "parameters", "engine"}
         assert [json.loads(texts[each]) for each in ("prompt", "workflow", "seen")] == [graph, workflow, [1, "é"]]
         assert json.loads(texts["engine"])["index"] == place
-        told = httpx.post(f"{server.url}/api/v1/parameters", content=png).json()["parameters"]
-        assert (told["seed"], told["steps"], told["batch_size"]) == (2**64 - 1, 3, 2)
+        read = httpx.post(f"{server.url}/api/v1/parameters", content=png).json()["parameters"]
+        assert (read["seed"], read["steps"], read["batch_size"]) == (2**64 - 1, 3, 2)
         assert request_from_infotext(texts["parameters"]).seed == 2**64 - 1
         for format in ("jpeg", "webp"):
             assert httpx.get(f"{server.url}/api/v1/images/{name.replace('png', format)}").status_code == 200
@@ -137,8 +137,8 @@ def test_a_device_goes_by_its_type_and_its_name(
     refusing: Comfy, monkeypatch: pytest.MonkeyPatch, device: str, type: str, index: int
 ) -> None:
     monkeypatch.setattr(InstantBackend, "status", lambda self: {"device": device})
-    (told,) = refusing.get("/system_stats")["devices"]
-    assert (told["name"], told["type"], told["index"]) == (device, type, index)
+    (shown,) = refusing.get("/system_stats")["devices"]
+    assert (shown["name"], shown["type"], shown["index"]) == (device, type, index)
 
 
 def test_freeing_unloads(server: RunningServer, comfy: Comfy) -> None:

@@ -26,7 +26,7 @@ from tests.server.following import all_jobs, get, hang_up_on, post, wait_for
 
 @pytest.fixture(autouse=True)
 def online(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The tests are offline, by which this client means any host; it calls none here but the test's own server."""
+    """Switch off offline mode, in which this client would call no host at all; it calls only the test's own server."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     yield
     huggingface_hub.close_session()
@@ -231,12 +231,12 @@ async def test_hanging_up_cancels(server: RunningServer) -> None:
 def test_the_job_can_be_followed_and_cancelled_under_an_id_of_the_callers_choice(server: RunningServer) -> None:
     server.backend.step_seconds = 0.01
     client = InferenceClient(model=f"{server.url}/hf", headers={"X-Job-Id": "mine"})
-    told: list[dict[str, Any]] = []
+    seen: list[dict[str, Any]] = []
 
     def follow() -> None:
         url = f"{server.url}/api/v1/jobs/mine"
         wait_for(lambda: get(url).status_code == 200 and get(url).json()["step"])
-        told.append(get(url).json())
+        seen.append(get(url).json())
         post(f"{url}/cancel")
 
     other = threading.Thread(target=follow)
@@ -244,8 +244,8 @@ def test_the_job_can_be_followed_and_cancelled_under_an_id_of_the_callers_choice
     with pytest.raises(HfHubHTTPError, match="job mine was cancelled"):
         client.text_to_image("a", num_inference_steps=1000)
     other.join()
-    assert told[0]["dialect"] == "huggingface"
-    assert 0 < told[0]["progress"] < 1
+    assert seen[0]["dialect"] == "huggingface"
+    assert 0 < seen[0]["progress"] < 1
 
 
 @pytest.mark.parametrize("id", ["", "-", "a b", "a/b", "a" * 129])

@@ -1,4 +1,4 @@
-"""A client of the native API on a test's server."""
+"""Calls of the native API on a test's server."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ JSON = dict[str, Any]
 def generate(client: httpx.Client, expected: int = 200, **body: Any) -> JSON:
     answer = client.post("/generate", json=body)
     assert answer.status_code == expected, answer.text
-    told: JSON = answer.json()
-    return told
+    job: JSON = answer.json()
+    return job
 
 
 def picture(answer: httpx.Response) -> Image.Image:

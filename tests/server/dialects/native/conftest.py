@@ -1,4 +1,4 @@
-"""A client of the native API on a test's server."""
+"""A fixture with a client of the native API on a test's server."""
 
 from __future__ import annotations
 

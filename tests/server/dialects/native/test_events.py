@@ -1,4 +1,4 @@
-"""A job's events over HTTP, from its acceptance to its end and after an interruption."""
+"""Follows a job's events over HTTP, from its acceptance to its end and after an interruption."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.server.dialects.native.client import JSON, generate
 
 
 def events(url: str, last: str | None = None) -> Iterator[tuple[int, str, JSON]]:
-    """The events of a stream as (id, kind, data), until the server ends it."""
+    """Yield the events of a stream as (id, kind, data), until the server ends it."""
     with httpx.stream("GET", url, headers={"Last-Event-ID": last} if last else {}, timeout=60) as stream:
         assert stream.status_code == 200
         assert stream.headers["content-type"].startswith("text/event-stream")

@@ -1,4 +1,4 @@
-"""``generate``: what is asked for is what is made, answered in every form, waited for or not."""
+"""``generate`` makes what was asked for, answers in every form, and can be waited for or not."""
 
 from __future__ import annotations
 
@@ -55,34 +55,34 @@ def test_every_parameter_arrives_and_is_told(client: httpx.Client) -> None:
         "clip_skip": 2,
         "model": "other",
     }
-    told = generate(client, **asked)
-    assert told["parameters"] == asked
-    assert told["state"] == "succeeded"
-    assert (told["seed"], told["model"], told["job_id"]) == (MAX_SEED, "other", told["id"])
-    assert told["output_url"] == told["images"][0]["url"]
-    assert [(made["index"], made["request"], made["seed"]) for made in told["images"]] == [
+    job = generate(client, **asked)
+    assert job["parameters"] == asked
+    assert job["state"] == "succeeded"
+    assert (job["seed"], job["model"], job["job_id"]) == (MAX_SEED, "other", job["id"])
+    assert job["output_url"] == job["images"][0]["url"]
+    assert [(made["index"], made["request"], made["seed"]) for made in job["images"]] == [
         (0, 0, MAX_SEED),
         (1, 0, MAX_SEED),
     ]
-    assert {"queued", "sample", "decode", "total"} <= told["timings"].keys()
-    png = httpx.get(told["images"][1]["url"]).content
+    assert {"queued", "sample", "decode", "total"} <= job["timings"].keys()
+    png = httpx.get(job["images"][1]["url"]).content
     assert vars(request_from_png(png)) == asked | {"model": "other.safetensors"}
 
 
 def test_a_whole_number_may_be_written_with_a_point(client: httpx.Client) -> None:
     body = {"width": 64.0, "height": 64.0, "steps": 2.0, "seed": 2.0**53 - 1, "count": 2.0, "priority": 1.0}
-    told = generate(client, **body)
-    assert (told["parameters"]["width"], told["parameters"]["steps"], told["priority"]) == (64, 2, 1)
-    assert [made["seed"] for made in told["images"]] == [2**53 - 1, 2**53]
-    assert "." not in str(told["parameters"]["steps"])
+    job = generate(client, **body)
+    assert (job["parameters"]["width"], job["parameters"]["steps"], job["priority"]) == (64, 2, 1)
+    assert [made["seed"] for made in job["images"]] == [2**53 - 1, 2**53]
+    assert "." not in str(job["parameters"]["steps"])
 
 
 def test_count_counts_seeds_on_and_over_the_end(client: httpx.Client) -> None:
-    told = generate(client, seed=MAX_SEED, count=3, steps=1, width=64, height=64)
-    assert [made["seed"] for made in told["images"]] == [MAX_SEED, 0, 1]
-    assert told["count"] == 3
+    job = generate(client, seed=MAX_SEED, count=3, steps=1, width=64, height=64)
+    assert [made["seed"] for made in job["images"]] == [MAX_SEED, 0, 1]
+    assert job["count"] == 3
     alone = generate(client, seed=0, steps=1, width=64, height=64)
-    pixels = [picture(httpx.get(url)).tobytes() for url in (told["images"][1]["url"], alone["output_url"])]
+    pixels = [picture(httpx.get(url)).tobytes() for url in (job["images"][1]["url"], alone["output_url"])]
     assert pixels[0] == pixels[1]
 
 
@@ -97,8 +97,8 @@ def test_seeds_may_be_text_and_fresh_ones_are_drawn_and_told(client: httpx.Clien
 
 
 def test_base64_and_path_are_the_same_bytes_as_the_url(client: httpx.Client) -> None:
-    told = generate(client, response_format="base64", count=2)
-    for made in told["images"]:
+    job = generate(client, response_format="base64", count=2)
+    for made in job["images"]:
         assert base64.b64decode(made["base64"]) == httpx.get(made["url"]).content
         assert made["path"] is None
     made = generate(client, response_format="path")["images"][0]
@@ -121,13 +121,13 @@ def test_a_job_that_is_not_waited_for_is_told_at_once(client: httpx.Client, serv
     for headers, body in (({}, {"async": True}), ({"Prefer": "respond-async"}, {})):
         answer = client.post("/generate", json={"prompt": "a boat", **body}, headers=headers)
         assert answer.status_code == 202
-        told = answer.json()
-        assert told["state"] in ("queued", "running")
-        assert answer.headers["location"] == told["url"] == f"{server.url}/api/v1/jobs/{told['id']}"
-        assert told["output_url"] is None
+        job = answer.json()
+        assert job["state"] in ("queued", "running")
+        assert answer.headers["location"] == job["url"] == f"{server.url}/api/v1/jobs/{job['id']}"
+        assert job["output_url"] is None
         server.backend.step_seconds = 0.0
-        wait_for(lambda url=told["url"]: httpx.get(url).json()["state"] == "succeeded")  # type: ignore[misc]
-        assert httpx.get(told["url"]).json()["output_url"].endswith(".png")
+        wait_for(lambda url=job["url"]: httpx.get(url).json()["state"] == "succeeded")  # type: ignore[misc]
+        assert httpx.get(job["url"]).json()["output_url"].endswith(".png")
 
 
 def test_prefer_wait_waits_as_long_as_it_says(client: httpx.Client, server: RunningServer) -> None:

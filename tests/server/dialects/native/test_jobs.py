@@ -1,4 +1,4 @@
-"""Jobs over HTTP: listed, placed, cancelled, told to whoever waits."""
+"""Jobs over HTTP are listed, have a place in the queue, and can be cancelled and waited for."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.server.following import all_jobs, wait_for
 def test_jobs_are_listed_by_state_and_in_order(client: httpx.Client) -> None:
     ids = [generate(client, seed=seed)["id"] for seed in range(3)]
     client.post("/generate", json={"prompt": "fail"})
-    told = client.get("/jobs", params={"state": "succeeded"}).json()
-    assert [job["id"] for job in told["jobs"]] == ids[::-1]
-    assert (told["total"], told["counts"]["succeeded"], told["counts"]["failed"]) == (3, 3, 1)
+    listed = client.get("/jobs", params={"state": "succeeded"}).json()
+    assert [job["id"] for job in listed["jobs"]] == ids[::-1]
+    assert (listed["total"], listed["counts"]["succeeded"], listed["counts"]["failed"]) == (3, 3, 1)
     some = client.get("/jobs", params={"order": "oldest", "limit": 2, "offset": 1, "dialect": "native,openai"}).json()
     assert [job["id"] for job in some["jobs"]] == ids[1:]
     assert some["total"] == 4

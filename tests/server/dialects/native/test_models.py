@@ -1,4 +1,4 @@
-"""Models, names and the server's state over HTTP."""
+"""Tests models, names and the server's state over HTTP."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def test_models_are_listed_loaded_and_let_go(client: httpx.Client) -> None:
     assert client.post("/models/other/unload").json()["resident"] is False
     assert client.post("/models/other/unload").status_code == 200
     for verb, resides in (("load", True), ("unload", False)):
-        told = client.post(f"/models/other.safetensors/{verb}").json()
-        assert (told["name"], told["resident"]) == ("other", resides)
+        model = client.post(f"/models/other.safetensors/{verb}").json()
+        assert (model["name"], model["resident"]) == ("other", resides)
     for verb in ("load", "unload"):
         assert client.post(f"/models/nowhere/{verb}").status_code == 404
 

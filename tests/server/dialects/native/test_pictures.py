@@ -1,4 +1,4 @@
-"""Pictures over HTTP: kept, converted, and nothing else served in their place."""
+"""Pictures over HTTP are kept and converted, and nothing else is served in their place."""
 
 from __future__ import annotations
 

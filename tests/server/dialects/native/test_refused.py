@@ -1,4 +1,4 @@
-"""What the native API refuses or fails: named, with its value and what is allowed."""
+"""The native API's refusals and failures name the parameter, its value and what is allowed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.server.following import all_jobs
 
 
 @pytest.mark.parametrize(
-    ("body", "field", "told"),
+    ("body", "field", "reason"),
     [
         ({"steps": 0}, "steps", "1 to 10000"),
         ({"steps": "20"}, "steps", "1 to 10000"),
@@ -60,14 +60,14 @@ from tests.server.following import all_jobs
     ],
 )
 def test_what_is_not_allowed_is_named_with_its_value_and_what_is(
-    client: httpx.Client, server: RunningServer, body: Any, field: str, told: str
+    client: httpx.Client, server: RunningServer, body: Any, field: str, reason: str
 ) -> None:
     answer = client.post("/generate", content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert answer.status_code == 400, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
     assert problem["field"] == field
-    assert told in problem["detail"]
+    assert reason in problem["detail"]
     assert problem["status"] == 400
     assert all_jobs(server) == []
 

@@ -1,4 +1,4 @@
-"""Workflow files and PNGs sent as they are."""
+"""Workflow files and PNGs are carried out as they are sent."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def test_a_workflow_file_is_carried_out_in_either_form(client: httpx.Client) -> 
     request = GenerationRequest(prompt="a boat", seed=MAX_SEED, steps=3, model="other")
     for form in (api_workflow, editor_workflow):
         graph = form(request, checkpoint_file="other.safetensors")
-        told = client.post("/workflow", json=graph).json()
-        assert told["parameters"] == vars(request)
-        told = client.post("/workflow?steps=5&cfg_scale=2.5&seed=3&count=2&response_format=base64", json=graph).json()
-        assert told["parameters"] == vars(request) | {"steps": 5, "cfg_scale": 2.5, "seed": 3}
-        assert [made["seed"] for made in told["images"]] == [3, 4]
-        assert told["images"][0]["base64"]
+        job = client.post("/workflow", json=graph).json()
+        assert job["parameters"] == vars(request)
+        job = client.post("/workflow?steps=5&cfg_scale=2.5&seed=3&count=2&response_format=base64", json=graph).json()
+        assert job["parameters"] == vars(request) | {"steps": 5, "cfg_scale": 2.5, "seed": 3}
+        assert [made["seed"] for made in job["images"]] == [3, 4]
+        assert job["images"][0]["base64"]
     answer = client.post(
         "/workflow?async=true&webhook_url=http://127.0.0.1:1/&webhook_events=started,finished", json=graph
     )
@@ -39,12 +39,12 @@ def test_a_picture_is_made_again_from_its_own_file(client: httpx.Client) -> None
     png = httpx.get(generate(client, prompt="a house", seed=5)["output_url"]).content
     headers = {"Content-Type": "image/png"}
     assert client.post("/workflow", content=png, headers=headers).json()["parameters"]["prompt"] == "a house"
-    told = client.post("/parameters", content=png, headers=headers).json()
-    assert (told["source"], told["parameters"]["seed"]) == ("picture", 5)
+    read = client.post("/parameters", content=png, headers=headers).json()
+    assert (read["source"], read["parameters"]["seed"]) == ("picture", 5)
     graph = api_workflow(GenerationRequest(), checkpoint_file="instant.safetensors")
-    told = client.post("/parameters", json=graph).json()
-    assert (told["source"], told["parameters"]["model"]) == ("workflow", "instant.safetensors")
-    assert generate(client, **told["parameters"])["model"] == "instant"
+    read = client.post("/parameters", json=graph).json()
+    assert (read["source"], read["parameters"]["model"]) == ("workflow", "instant.safetensors")
+    assert generate(client, **read["parameters"])["model"] == "instant"
 
 
 @pytest.mark.parametrize("wrapped", [lambda graph: graph, editor_of])

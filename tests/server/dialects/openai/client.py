@@ -13,7 +13,7 @@ from tests.server.conftest import RunningServer
 
 
 def client_of(server: RunningServer, **settings: Any) -> OpenAI:
-    """A client that checks each answer against its own types."""
+    """Return a client that checks each answer against its own types."""
     defaults = {"api_key": "any", "max_retries": 0, "_strict_response_validation": True}
     return OpenAI(base_url=f"{server.url}/v1", **(defaults | settings))
 

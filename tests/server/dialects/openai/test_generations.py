@@ -1,4 +1,4 @@
-"""OpenAI's dialect, driven by OpenAI's own client over HTTP: what is asked for and what comes."""
+"""Drives OpenAI's dialect with OpenAI's own client over HTTP."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_output_formats(client: OpenAI, format: Any, name: str) -> None:
 
 
 def test_compression_is_the_quality(server: RunningServer) -> None:
-    """On the lowest quality there is less than on the highest, which is the default."""
+    """The lowest quality gives fewer bytes than the highest, which is the default."""
 
     def settings(**body: Any) -> int | None:
         return read_call({"prompt": "a", **body}, []).controls.picture_quality

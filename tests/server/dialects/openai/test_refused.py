@@ -1,4 +1,4 @@
-"""OpenAI's dialect: what is refused or fails, in the words and exceptions of OpenAI's own client."""
+"""OpenAI's dialect words refusals and failures as OpenAI's own client understands them."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_full_queue_is_tried_again_when_it_says(
     with client_of(server) as client, pytest.raises(openai.RateLimitError) as caught:
         client.images.generate(prompt="b")
     assert (caught.value.code, caught.value.type) == ("rate_limit_exceeded", "rate_limit_error")
-    told = float(caught.value.response.headers["retry-after"])
+    seconds = float(caught.value.response.headers["retry-after"])
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -138,11 +138,11 @@ def test_a_full_queue_is_tried_again_when_it_says(
     with client_of(server, max_retries=1) as client, monkeypatch.context() as patched:
         patched.setattr(client, "_sleep_for_retry", _sleeping(client, sleep))
         assert client.images.generate(prompt="b").data
-    assert slept == [told]
+    assert slept == [seconds]
 
 
 def _sleeping(client: OpenAI, sleep: Callable[[float], None]) -> Callable[..., None]:
-    """The client's own way to find out how long to sleep, with another way to sleep."""
+    """Return the client's own calculation of how long to sleep, with another way to sleep."""
 
     def instead(*, retries_taken: int, max_retries: int, options: Any, response: Any) -> None:
         sleep(client._calculate_retry_timeout(max_retries - retries_taken, options, response.headers))
@@ -151,11 +151,11 @@ def _sleeping(client: OpenAI, sleep: Callable[[float], None]) -> Callable[..., N
 
 
 def test_only_what_may_go_better_is_tried_again() -> None:
-    def told(status: int) -> str:
+    def code_of(status: int) -> str:
         problem = Problem(status=status, kind="k", title="t", detail="d")
         return DIALECT.error_response(problem).headers["x-should-retry"]
 
-    assert {status: told(status) for status in (400, 409, 429, 500, 503, 507)} == {
+    assert {status: code_of(status) for status in (400, 409, 429, 500, 503, 507)} == {
         **dict.fromkeys((400, 409, 500, 507), "false"),
         **dict.fromkeys((429, 503), "true"),
     }

@@ -1,4 +1,4 @@
-"""OpenAI's dialect: streamed answers, and callers who hang up."""
+"""Tests OpenAI's streamed answers, and callers who hang up."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from tests.server.dialects.replicate.client import OpenClient
 
 @pytest.fixture
 def open_client() -> Iterator[OpenClient]:
-    """Makes clients of servers, and closes their connections in the end."""
+    """Return a function that makes clients of servers; their connections are closed in the end."""
     clients: list[Client] = []
 
     def make(server: RunningServer, path: str = "", token: str = "any") -> Client:

@@ -1,4 +1,4 @@
-"""Replicate's dialect: cancelling, streams and webhooks."""
+"""Tests cancelling, streams and webhooks of Replicate's dialect."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def test_a_stream_tells_progress_previews_and_the_pictures(server: RunningServer
     events = list(client.stream("local/instant", input=given))
     kinds = [event.event.value for event in events]
     assert kinds[-2:] == ["output", "done"]
-    told = "".join(event.data for event in events if event.event.value == "logs")
-    assert told.startswith("Using seed: 7\n")
-    progress = Prediction.Progress.parse(told)
+    logs = "".join(event.data for event in events if event.event.value == "logs")
+    assert logs.startswith("Using seed: 7\n")
+    progress = Prediction.Progress.parse(logs)
     assert progress is not None
     assert (progress.current, progress.total) == (40, 40)
     outputs = [event.data for event in events if event.event.value == "output"]
@@ -99,7 +99,7 @@ def test_closing_a_stream_cancels_nothing(server: RunningServer, client: Client)
 
 @pytest.fixture
 def listener() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Takes webhooks: its URL, and what it got."""
+    """Yield the URL of a receiver of webhooks, and the list of those that it received."""
     got: list[dict[str, Any]] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -126,7 +126,7 @@ def test_webhooks_carry_the_prediction(client: Client, listener: tuple[str, list
         version="instant", input={"prompt": "a"}, webhook=url, webhook_events_filter=["start", "completed"]
     )
     wait_for(lambda: len(got) == 2)
-    assert [told["status"] for told in got] == ["processing", "succeeded"]
+    assert [each["status"] for each in got] == ["processing", "succeeded"]
     prediction.reload()
     assert Prediction(**got[1]).dict() == prediction.dict()
 
@@ -137,7 +137,7 @@ def test_the_output_is_told_while_the_prediction_is_at_work(
     url, got = listener
     client.predictions.create(version="instant", input={"prompt": "a"}, webhook=url)
     wait_for(lambda: len(got) == 2)
-    output, completed = sorted(got, key=lambda told: told["completed_at"] is not None)
+    output, completed = sorted(got, key=lambda each: each["completed_at"] is not None)
     assert (output["status"], output["completed_at"], output["metrics"]) == ("processing", None, {})
     assert completed["status"] == "succeeded"
     assert output["output"] is not None

@@ -1,4 +1,4 @@
-"""Replicate's dialect, driven by Replicate's own client over HTTP: predictions and models."""
+"""Drives Replicate's dialect with Replicate's own client over HTTP: predictions and models."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_run_gives_the_pictures_urls(server: RunningServer, client: Client, ref:
 def test_run_waits_also_where_it_takes_longer_than_the_server_holds(
     server: RunningServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their client takes any status but ``starting`` for an end, when it asked the server to wait."""
+    """The client takes any status but ``starting`` for an end, when it asked the server to wait."""
     monkeypatch.setattr(predictions, "_LONGEST_WAIT", 1)
     server.backend.step_seconds = 0.1
     statuses: list[str] = []
@@ -147,8 +147,8 @@ def test_the_same_under_a_prefix_of_its_own_where_models_can_be_listed(
 
 def version_of(server: RunningServer, version: str) -> str:
     body = {"version": version, "input": {"prompt": "a"}}
-    told = post(f"{server.url}/v1/predictions", json=body).json()
-    return str(told.get("version", told.get("status")))
+    answer = post(f"{server.url}/v1/predictions", json=body).json()
+    return str(answer.get("version", answer.get("status")))
 
 
 def test_versions(server: RunningServer) -> None:
@@ -185,7 +185,8 @@ def test_output_formats(client: Client, given: str, format: str) -> None:
     ],
 )
 def test_prefer(header: str, seconds: float | None) -> None:
-    """A little less than asked for: their client does not wait long for the answer after that."""
+    """The server waits a little less than asked for, because the client does not wait long for the answer after
+    that."""
     assert read_preference(header) == seconds
 
 

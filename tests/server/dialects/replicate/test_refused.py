@@ -1,4 +1,4 @@
-"""Replicate's dialect: what is refused, in the words and exceptions of Replicate's own client."""
+"""Replicate's dialect words refusals as Replicate's own client understands them."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ REFUSED_INPUT: dict[str, dict[str, Any]] = {
 def test_what_is_not_allowed_is_refused_by_name(server: RunningServer, field: str, more: dict[str, Any]) -> None:
     body = {"version": "instant", "input": {"prompt": "a"}, **more}
     answer = post(f"{server.url}/v1/predictions", json=body)
-    told = answer.json()
-    assert answer.status_code == told["status"] == 400
-    assert told["invalid_fields"][0]["field"] == field
-    assert field in told["detail"]
+    problem = answer.json()
+    assert answer.status_code == problem["status"] == 400
+    assert problem["invalid_fields"][0]["field"] == field
+    assert field in problem["detail"]
 
 
 @pytest.mark.parametrize(("field", "given"), REFUSED_INPUT.items(), ids=REFUSED_INPUT)

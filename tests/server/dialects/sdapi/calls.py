@@ -15,13 +15,13 @@ PATIENCE = 60.0
 
 
 def client_of(server: RunningServer) -> Iterator[httpx.Client]:
-    """For a fixture."""
+    """Yield a client of a server, for fixtures."""
     with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         yield client
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    """What ``condition`` returns, once it is true."""
+    """Return what ``condition`` returns once it is true."""
     end = time.monotonic() + PATIENCE
     while not (found := condition()):
         assert time.monotonic() < end, "waited in vain"
@@ -47,6 +47,6 @@ def progress(client: httpx.Client, **query: Any) -> dict[str, Any]:
 
 
 def progress_of_running(client: httpx.Client) -> dict[str, Any] | None:
-    """The progress of the caller's job, once it has made a step."""
+    """Return the progress of the caller's job once it has made a step."""
     found = progress(client)
     return found if found["state"]["sampling_step"] > 0 else None

@@ -1,4 +1,4 @@
-"""A client of AUTOMATIC1111's API on a test's server, or on one that many tests share."""
+"""Fixtures with clients of AUTOMATIC1111's API, on a test's own server or on one that many tests share."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def client(server: RunningServer) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def shared_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """For tests that leave nothing behind."""
+    """Yield a client of a shared server, for tests that leave nothing behind."""
     with running(settings_in(tmp_path_factory.mktemp("server")), InstantBackend()) as server:
         yield from client_of(server)

@@ -1,4 +1,4 @@
-"""The clients of AUTOMATIC1111's API: ``webuiapi`` itself, and the calls that Open WebUI and SillyTavern make."""
+"""Runs the clients of AUTOMATIC1111's API: ``webuiapi`` itself, and the calls that Open WebUI and SillyTavern make."""
 
 from __future__ import annotations
 

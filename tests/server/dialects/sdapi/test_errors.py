@@ -1,4 +1,4 @@
-"""What AUTOMATIC1111's clients are told when something cannot be had."""
+"""AUTOMATIC1111's clients get errors that they understand for what they cannot have."""
 
 from __future__ import annotations
 

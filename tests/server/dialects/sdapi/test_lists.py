@@ -1,4 +1,4 @@
-"""What AUTOMATIC1111's clients ask for at their start: lists, and a picture's parameters."""
+"""Tests what AUTOMATIC1111's clients read at their start: lists, and a picture's parameters."""
 
 from __future__ import annotations
 

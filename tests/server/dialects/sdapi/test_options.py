@@ -1,4 +1,4 @@
-"""AUTOMATIC1111's settings and the names of its models."""
+"""Tests AUTOMATIC1111's settings and the names of its models."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_part_of_a_models_name_or_anothers_hash_means_nothing(wanted: object) ->
 
 
 def test_they_may_be_sent_back_with_another_model(client: httpx.Client) -> None:
-    """As Open WebUI does."""
+    """Open WebUI does this."""
     options = client.get("/sdapi/v1/options").json()
     assert options["CLIP_stop_at_last_layers"] == 1
     options["sd_model_checkpoint"] = client.get("/sdapi/v1/sd-models").json()[1]["title"]

@@ -1,4 +1,4 @@
-"""How a call of AUTOMATIC1111's API gets on, and how it is stopped."""
+"""Calls of AUTOMATIC1111's API report their progress and can be stopped."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _hang_up(url: str) -> None:
 class TestKeys:
     @pytest.fixture
     def clients(self, open_server: Callable[..., Any]) -> Iterator[list[httpx.Client]]:
-        """Two callers with keys of their own."""
+        """Yield two callers with keys of their own."""
         names = ("ann", "bob")
         server = open_server(api_keys={name: hashlib.sha256(f"{name}-key".encode()).hexdigest() for name in names})
         server.backend.step_seconds = 0.05

@@ -1,4 +1,4 @@
-"""AUTOMATIC1111's prompt syntax → the engine's."""
+"""Prompts in AUTOMATIC1111's syntax are translated into the engine's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server.problems import Problem
 
 
 def meant(prompt: str) -> list[tuple[str, float]]:
-    """What the engine makes of a prompt, neighbours of one weight joined."""
+    """Return what the engine makes of a prompt, with neighbours of one weight joined."""
     joined: list[tuple[str, float]] = []
     for text, weight in weighted(prompt):
         if joined and math.isclose(joined[-1][1], weight, rel_tol=1e-6):

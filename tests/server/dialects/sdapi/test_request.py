@@ -1,4 +1,4 @@
-"""The body of ``POST txt2img`` → requests, and what is refused of it."""
+"""The body of ``POST txt2img`` becomes requests, or is refused by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text to picture by AUTOMATIC1111's API: the answer, and how pictures come about."""
+"""Tests text to picture by AUTOMATIC1111's API: the answer, and how pictures are made."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def test_pictures_may_be_left_out(client: httpx.Client) -> None:
 def test_a_prompt_that_is_translated_is_told_both_ways(client: httpx.Client) -> None:
     answer = txt2img(client, prompt="a [cat]", negative_prompt="[dogs] # all", batch_size=2)
     info = json.loads(answer["info"])
-    for told in (answer["parameters"], info):
-        assert (told["prompt"], told["negative_prompt"]) == ("a [cat]", "[dogs] # all")
+    for shown in (answer["parameters"], info):
+        assert (shown["prompt"], shown["negative_prompt"]) == ("a [cat]", "[dogs] # all")
     assert info["all_prompts"] == ["a [cat]"] * 2
     assert info["all_negative_prompts"] == ["[dogs] # all"] * 2
     for text in info["infotexts"]:

@@ -1,4 +1,4 @@
-"""diffusers' scheduler names: that what they are here takes the same steps, told by diffusers itself."""
+"""diffusers' scheduler names take the same steps here as in diffusers itself."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _SPREAD = 0.04
 
 
 def denoised(x: Tensor, sigma: Tensor) -> Tensor:
-    """The best guess where each number of a picture lies near one of three levels."""
+    """Return the best guess where each number of a picture lies near one of three levels."""
     variance = max(float(sigma), 1e-6) ** 2
     distance = x.double()[..., None] - _LEVELS
     likely = torch.softmax(-(distance**2) / (2 * (variance + _SPREAD)), -1)
@@ -105,7 +105,7 @@ def test_it_ends_where_diffusers_ends(name: str, steps: int, monkeypatch: pytest
 
 @pytest.mark.parametrize("pair", [("dpmpp_2m", "normal"), ("heun", "normal"), ("euler", "karras")])
 def test_another_rule_or_schedule_ends_elsewhere(pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test above can tell them apart."""
+    """Other rules and schedules fail the test above, so that it can tell them apart."""
     noise = torch.randn(1024, generator=torch.Generator().manual_seed(0))
     name = "DPMSolverMultistep" if pair[0] == "dpmpp_2m" else "K_EULER"
     expected = theirs(name, 20, noise, monkeypatch)
