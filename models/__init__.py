@@ -1,1 +1,1 @@
-"""Which checkpoints exist, where they lie, and the small one that this project trains itself."""
+"""Lists the checkpoints that exist and where they lie, and holds the small one that this project trains itself."""

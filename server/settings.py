@@ -219,7 +219,7 @@ def webhook_key(secret: str) -> bytes:
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:
-        raise ValueError("expected base64 after whsec_, or a secret that begins otherwise") from None
+        raise ValueError("expected base64 after whsec_, or a secret that starts otherwise") from None
 
 
 def _web_address(url: str) -> str:
@@ -245,7 +245,7 @@ def read_settings(flags: Mapping[str, str]) -> Settings:
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        raise BadSettings("; ".join(_told(error, given))) from None
+        raise BadSettings("; ".join(_described(error, given))) from None
     try:
         config = settings.engine_config()
         if settings.backend == "engine":
@@ -267,7 +267,7 @@ def _refuse_misspelt(environment: Mapping[str, str]) -> None:
                 raise BadSettings(f"{variable}: there is no such setting; did you mean {nearest[0]}?")
 
 
-def _told(error: ValidationError, flags: Mapping[str, object]) -> Iterable[str]:
+def _described(error: ValidationError, flags: Mapping[str, object]) -> Iterable[str]:
     for item in error.errors(include_url=False):
         reason = item["msg"].removeprefix("Value error, ")
         if not item["loc"]:

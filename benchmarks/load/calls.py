@@ -1,4 +1,4 @@
-"""Plans a whole load before it begins: which client calls when, in which dialect, for what, and how patiently.
+"""Plans a whole load before it starts: which client calls when, in which dialect, for what, and how patiently.
 
 The same options and the same seed give the same calls. Knows no HTTP.
 """
@@ -122,7 +122,7 @@ def read_mix(text: str) -> dict[Dialect, float]:
 
 
 def _first(rate: float, jobs: int, seed: int) -> list[float]:
-    """Give the first ``jobs`` arrivals; a longer load with the same seed begins with the same ones."""
+    """Give the first ``jobs`` arrivals; a longer load with the same seed starts with the same ones."""
     seconds = jobs / rate
     while len(times := arrivals(rate, seconds, seed)) < jobs:
         seconds *= 1.5

@@ -172,7 +172,7 @@ def _checkpoint(options: argparse.Namespace) -> tuple[Path, bool]:
 
 
 def _variant(text: str) -> Variant:
-    """Read ``exact:8`` or ``fast:8``, a way of batching with so many rows, or settings as in ``--engine``."""
+    """Read ``exact:8`` or ``fast:8``, a way of batching with that many rows, or settings as in ``--engine``."""
     match = re.fullmatch(r"(exact|fast):([1-9]\d*)", text)
     if match is None:
         variant = Variant(tuple(map(_setting, text.split(","))))

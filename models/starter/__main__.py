@@ -1,4 +1,4 @@
-"""``python -m models.starter``: train the starter checkpoint, or go on where the last run stopped."""
+"""Runs ``python -m models.starter``: trains the starter checkpoint, or goes on where the last run stopped."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Paints glass bottles and the small worlds inside them. Knows nothing of what stands around but the light."""
+"""Paints glass bottles and the small worlds inside them. Knows nothing of what surrounds them but the light."""
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ def paint_bottles(canvas: Canvas) -> None:
 
 
 def _beach(canvas: Canvas) -> None:
-    """By the sea, a bottle stands on sand."""
+    """Paint the sand that a bottle by the sea stands on."""
     wet = canvas.flag([float(scene.land == "sea") for scene in canvas.scenes])
     line = 0.83 + 0.03 * torch.sin(canvas.u * 7 + uniform(canvas.seeds, "beach", 0, TAU))
     sand = rgb(0.90, 0.78, 0.56, like=line) * (0.9 + 0.2 * smooth(canvas.seeds, "sand", 20, 20, canvas.size, 2))
@@ -35,7 +35,7 @@ def _beach(canvas: Canvas) -> None:
 
 
 def _shape(canvas: Canvas, x: Tensor, y: Tensor) -> Tensor:
-    """Signed distance: a round flask or a square-shouldered bottle, with its neck."""
+    """Return the signed distance to a round flask or a square-shouldered bottle, with its neck."""
     flask = torch.hypot(x, (y - 0.225) * 1.0) - 0.225
     jar = box(x, y - 0.215, 0.175, 0.215, 0.07)
     body = torch.where(uniform(canvas.seeds, "flask") < 0.4, flask, jar)
@@ -64,7 +64,7 @@ def _bottle(canvas: Canvas, spot: Spot, k: int) -> None:
 
 
 def _contents(canvas: Canvas, x: Tensor, y: Tensor, k: int) -> Tensor:
-    """What the glass holds, (B, 3, S, S); the body's centre is the origin, its radius some 0.2."""
+    """Paint what the glass holds, (B, 3, S, S); the origin is the body's centre, whose radius is about 0.2."""
     painters = {
         "galaxy": _galaxy, "sea": _sea, "mountains": _mountains, "forest": _forest, "sunset": _sunset, "empty": _empty,
     }  # fmt: skip
@@ -80,7 +80,7 @@ def _contents(canvas: Canvas, x: Tensor, y: Tensor, k: int) -> Tensor:
 
 
 def _galaxy(canvas: Canvas, x: Tensor, y: Tensor, k: int) -> Tensor:
-    """A spiral of light and stars in the bottle's own colour."""
+    """Paint a spiral of light and stars in the bottle's own colour."""
     tint, n = canvas.pigment(), canvas.size
     cloud = smooth(canvas.seeds, f"nebula {k}", 8, 8, n, 3)
     radius, angle = torch.hypot(x, y * 1.25), torch.atan2(y * 1.25, x)
@@ -95,7 +95,7 @@ def _galaxy(canvas: Canvas, x: Tensor, y: Tensor, k: int) -> Tensor:
 
 
 def _specks(canvas: Canvas, x: Tensor, y: Tensor, k: int) -> Tensor:
-    """Stars inside the glass: one in some cells of a grid that moves with the bottle."""
+    """Paint stars inside the glass: one in some cells of a grid that moves with the bottle."""
     cells = 12
     gx, gy = ((a.clamp(-0.3, 0.299) / 0.6 + 0.5) * cells for a in (x, y))
     ix, iy = gx.floor().long().clamp(0, cells - 1), gy.floor().long().clamp(0, cells - 1)
@@ -148,5 +148,5 @@ def _sunset(canvas: Canvas, x: Tensor, y: Tensor, k: int) -> Tensor:
 
 
 def _empty(canvas: Canvas, x: Tensor, y: Tensor, k: int) -> Tensor:
-    """Clear glass: what stands behind it, a little lighter."""
+    """Paint clear glass: what is behind it, a little lighter."""
     return canvas.image * 0.85 + 0.10

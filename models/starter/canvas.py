@@ -1,4 +1,4 @@
-"""The canvas that all painters share: pixels, coordinates, colours and the signed distances of simple shapes."""
+"""Holds what all painters share: pixels, coordinates, colours and the signed distances of simple shapes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Canvas:
         return int(self.image.shape[-1])
 
     def rows(self, keep: Sequence[int]) -> Canvas:
-        """Some of the scenes, as a copy; ``put`` brings it back."""
+        """Return some of the scenes as a copy; ``put`` writes it back."""
         index = torch.tensor(keep, device=self.seeds.device)
         return replace(self, scenes=[self.scenes[i] for i in keep], seeds=self.seeds[index], image=self.image[index])
 
@@ -60,24 +60,24 @@ class Canvas:
         self.image.lerp_(colour.expand_as(self.image), alpha.clamp(0, 1).expand_as(self.image))
 
     def inside(self, distance: Tensor, soft: float = 0.0) -> Tensor:
-        """Signed distance → coverage, one pixel (or ``soft``) wide at the edge."""
+        """Convert a signed distance into coverage; the edge is one pixel (or ``soft``) wide."""
         width = max(1.5 / self.size, soft)
         return (0.5 - distance / width).clamp(0, 1)
 
     def each(self, table: dict[str, tuple[float, float, float]], keys: Sequence[str]) -> Tensor:
-        """One colour a scene: (B, 3, 1, 1)."""
+        """Return one colour for each scene, (B, 3, 1, 1)."""
         return torch.tensor([table[key] for key in keys], device=self.seeds.device)[:, :, None, None]
 
     def ambient(self) -> Tensor:
         return self.each(AMBIENT, [scene.sky for scene in self.scenes])
 
     def pigment(self) -> Tensor:
-        """The subjects' own colour, a little different in every scene."""
+        """Return the subjects' own colour, which is a little different in every scene."""
         jitter = torch.cat([uniform(self.seeds, f"pigment{i}", -0.04, 0.04) for i in range(3)], dim=1)
         return (self.each(PIGMENTS, [scene.colour for scene in self.scenes]) + jitter).clamp(0, 1)
 
     def flag(self, values: Sequence[float]) -> Tensor:
-        """One number a scene: (B, 1, 1, 1)."""
+        """Return one number for each scene, (B, 1, 1, 1)."""
         return torch.tensor(values, device=self.seeds.device, dtype=torch.float32)[:, None, None, None]
 
     def dark(self) -> Tensor:
@@ -96,7 +96,7 @@ def blank(scenes: Sequence[Scene], size: int, device: torch.device) -> Canvas:
 
 
 def rgb(*values: float, like: Tensor) -> Tensor:
-    """A fixed colour (1, 3, 1, 1)."""
+    """Return a fixed colour, (1, 3, 1, 1)."""
     return torch.tensor(values, device=like.device)[None, :, None, None]
 
 
@@ -105,7 +105,7 @@ def mix(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def step(low: float | Tensor, high: float | Tensor, x: Tensor) -> Tensor:
-    """0 below ``low``, 1 above ``high``, smooth between."""
+    """Return 0 below ``low``, 1 above ``high`` and a smooth ramp between."""
     t = ((x - low) / (high - low)).clamp(0, 1)
     return t * t * (3 - 2 * t)
 
@@ -113,13 +113,13 @@ def step(low: float | Tensor, high: float | Tensor, x: Tensor) -> Tensor:
 def box(
     x: Tensor, y: Tensor, half_width: Tensor | float, half_height: Tensor | float, radius: Tensor | float
 ) -> Tensor:
-    """Signed distance to a rounded box at the origin."""
+    """Return the signed distance to a rounded box at the origin."""
     dx, dy = x.abs() - half_width + radius, y.abs() - half_height + radius
     return torch.hypot(dx.clamp(min=0), dy.clamp(min=0)) + torch.maximum(dx, dy).clamp(max=0) - radius
 
 
 def join(a: Tensor, b: Tensor, k: float) -> Tensor:
-    """The union of two shapes with a rounded seam of width ``k``."""
+    """Return the union of two shapes, with a rounded seam of width ``k``."""
     h = (0.5 + 0.5 * (b - a) / k).clamp(0, 1)
     return b + (a - b) * h - k * h * (1 - h)
 

@@ -1,4 +1,4 @@
-"""A training's captions, written beforehand, as tokens and as what they say: a GPU must never wait for one."""
+"""Writes a training's captions beforehand, as tokens and as what they say, so that a GPU never waits for one."""
 
 import itertools
 import random
@@ -23,7 +23,7 @@ Written = tuple[NDArray[np.uint16], NDArray[np.uint8]]
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionBank:
-    """So many captions for each of the scenes 0, 1, 2 …"""
+    """Holds the same number of captions for each of the scenes 0, 1, 2 …"""
 
     tokens: Tensor  # (scenes, captions, 77) int32
     answers: Tensor  # (scenes, captions, questions) uint8
@@ -32,13 +32,13 @@ class CaptionBank:
         return len(self.tokens)
 
     def draw(self, scenes: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Scene numbers (B,) → tokens (B, 77) and answers (B, questions), both int64, of one caption each."""
+        """Return one caption for each scene number (B,): tokens (B, 77) and answers (B, questions), both int64."""
         which = torch.randint(self.tokens.shape[1], scenes.shape, generator=draw, device=scenes.device)
         return self.tokens[scenes, which].long(), self.answers[scenes, which].long()
 
 
 def write_captions(scenes: int, each: int, device: torch.device) -> CaptionBank:
-    """``each`` captions for every scene, by all processor cores."""
+    """Write ``each`` captions for every scene, on all processor cores."""
     blocks = [range(first, min(first + BLOCK, scenes)) for first in range(0, scenes, BLOCK)]
     if scenes * each < FEW:
         parts = [_written(block, each) for block in blocks]
@@ -55,7 +55,7 @@ def _written(scenes: range, each: int) -> Written:
     tokens, answers = [], []
     for seed in scenes:
         scene, rng = draw_scene(seed), random.Random(f"captions of {seed}")
-        told = [empty_caption(rng) if rng.random() < EMPTY else caption(scene, rng) for _ in range(each)]
-        tokens.append([with_strange_words(t.text, rng) for t in told])
-        answers.append([answers_of(t) for t in told])
+        captions = [empty_caption(rng) if rng.random() < EMPTY else caption(scene, rng) for _ in range(each)]
+        tokens.append([with_strange_words(t.text, rng) for t in captions])
+        answers.append([answers_of(t) for t in captions])
     return np.array(tokens, np.uint16), np.array(answers, np.uint8)

@@ -1,4 +1,4 @@
-"""A scene → what somebody might write to get it. Knows words, and no pixels and no tokens."""
+"""Writes captions of a scene, as a person might who wants it painted. Knows words, and no pixels and no tokens."""
 
 import random
 from collections.abc import Mapping
@@ -30,49 +30,49 @@ class Caption:
 
 
 def caption(scene: Scene, rng: random.Random) -> Caption:
-    """One of the many ways to write ``scene`` down; anything may be left out."""
+    """Write ``scene`` down in one of many ways; anything may be left out."""
     said = _chosen(scene, rng)
     return Caption(text=rng.choices((_sentence, _tags, _jumble), (5, 4, 2))[0](said, rng), said=said)
 
 
 def empty_caption(rng: random.Random) -> Caption:
-    """What asks for nothing: no words, or those of the usual negative prompts and of mere praise."""
+    """Write a caption that asks for nothing: no words, or those of the usual negative prompts and of mere praise."""
     pool = rng.choice(((), (), words.JUNK, words.PRAISE))
     return Caption(text=", ".join(rng.sample(pool, rng.randint(1, 6))) if pool else "", said={})
 
 
-def answers_of(told: Caption) -> list[int]:
-    """For each question of ``ANSWERS``, the number of the caption's answer."""
-    return [1 + values.index(told.said[name]) if name in told.said else 0 for name, values in ANSWERS.items()]
+def answers_of(caption: Caption) -> list[int]:
+    """Return the number of the caption's answer to each question of ``ANSWERS``; 0 if it says nothing about it."""
+    return [1 + values.index(caption.said[name]) if name in caption.said else 0 for name, values in ANSWERS.items()]
 
 
 def _chosen(scene: Scene, rng: random.Random) -> dict[str, str]:
-    """What the caption will tell."""
-    told = {"land": (scene.land, 0.72), "sky": (scene.sky, 0.80)}
+    """Choose what the caption says."""
+    chances = {"land": (scene.land, 0.72), "sky": (scene.sky, 0.80)}
     if scene.light != "none":
-        told["light"] = (scene.light, 0.55)
+        chances["light"] = (scene.light, 0.55)
     if scene.clouds:
-        told["clouds"] = ("clouds", 0.6)
+        chances["clouds"] = ("clouds", 0.6)
     if scene.sky in DARK_SKIES:
-        told["stars"] = ("stars", 0.25)
-    told |= _chosen_subject(scene, rng)
-    said = {key: value for key, (value, chance) in told.items() if rng.random() < chance}
+        chances["stars"] = ("stars", 0.25)
+    chances |= _chosen_subject(scene, rng)
+    said = {key: value for key, (value, chance) in chances.items() if rng.random() < chance}
     return said or {"sky": scene.sky}
 
 
 def _chosen_subject(scene: Scene, rng: random.Random) -> dict[str, tuple[str, float]]:
     if scene.subject == "none" or rng.random() < 0.06:
         return {}
-    told = {"subject": (scene.subject, 1.0), "count": (str(scene.count), 0.95), "colour": (scene.colour, 0.85)}
+    chances = {"subject": (scene.subject, 1.0), "count": (str(scene.count), 0.95), "colour": (scene.colour, 0.85)}
     if scene.count == 1:
-        told["place"] = (scene.place, 0.25 if scene.place == "centre" else 0.6)
+        chances["place"] = (scene.place, 0.25 if scene.place == "centre" else 0.6)
     if scene.subject == "bottle":
-        told["content"] = (scene.content, 0.85)
-    return told
+        chances["content"] = (scene.content, 0.85)
+    return chances
 
 
 def _subject(said: dict[str, str], rng: random.Random, *, article: bool) -> str:
-    """The noun with all that belongs to it."""
+    """Write the noun with all that belongs to it."""
     many = said.get("count", "1") != "1"
     parts = [rng.choice(words.ARTICLES[int(said["count"])])] if "count" in said and (article or many) else []
     content, after = said.get("content"), ""
@@ -88,7 +88,7 @@ def _subject(said: dict[str, str], rng: random.Random, *, article: bool) -> str:
 
 
 def _phrases(said: dict[str, str], rng: random.Random, *, article: bool) -> dict[str, str]:
-    """Each thing that is said, in its own words."""
+    """Write each thing that is said, in its own words."""
     phrases = {}
     if "subject" in said:
         phrases["subject"] = _subject(said, rng, article=article)
@@ -104,7 +104,7 @@ def _phrases(said: dict[str, str], rng: random.Random, *, article: bool) -> dict
 
 
 def _sentence(said: dict[str, str], rng: random.Random) -> str:
-    """'A painting of two red boats by the sea at dawn, clouds'."""
+    """Write a sentence: 'A painting of two red boats by the sea at dawn, clouds'."""
     phrases = _phrases(said, rng, article=True)
     parts = [rng.choice(words.OPENINGS)] if rng.random() < 0.3 else []
     parts += [phrases[key] for key in ("subject", "place") if key in phrases]
@@ -122,7 +122,7 @@ def _sentence(said: dict[str, str], rng: random.Random) -> str:
 
 
 def _tags(said: dict[str, str], rng: random.Random) -> str:
-    """'masterpiece, lake, purple galaxy bottle, on the left, night'."""
+    """Write tags: 'masterpiece, lake, purple galaxy bottle, on the left, night'."""
     phrases = _phrases(said, rng, article=rng.random() < 0.3)
     parts = list(phrases.values())
     rng.shuffle(parts)
@@ -131,7 +131,7 @@ def _tags(said: dict[str, str], rng: random.Random) -> str:
 
 
 def _jumble(said: dict[str, str], rng: random.Random) -> str:
-    """'beautiful scenery nature glass bottle landscape, , purple galaxy bottle'."""
+    """Write words in any order: 'beautiful scenery nature glass bottle landscape, , purple galaxy bottle'."""
     parts = list(_phrases(said, rng, article=False).values())
     if "subject" in said:
         parts.append(rng.choice(words.NOUNS[said["subject"]])[said.get("count", "1") != "1"])

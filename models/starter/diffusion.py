@@ -1,4 +1,4 @@
-"""The noise that is learned away, and the short sampler of the progress grids. Knows no scenes and no files."""
+"""Adds the noise that training removes, and samples the progress grids. Knows no scenes and no files."""
 
 import functools
 import itertools
@@ -15,20 +15,20 @@ KEPT = torch.cumprod(1 - _BETAS, dim=0).float()  # (1000,) the share of the pict
 
 @functools.cache
 def kept(device: torch.device) -> Tensor:
-    """``KEPT`` where the work is done, copied there once."""
+    """Return ``KEPT`` on ``device``, copied there once."""
     return KEPT.to(device)
 
 
 @functools.cache
 def _shares(device: torch.device, gamma: float = 5.0) -> Tensor:
-    """(1000,) how often timesteps up to each are drawn, rising to 1."""
+    """Return (1000,) the probability that a timestep up to each is drawn, rising to 1."""
     ratio = KEPT.double() / (1 - KEPT.double())
     weight = (ratio.clamp(max=gamma) / ratio).clamp(min=0.1)
     return (weight.cumsum(0) / weight.sum()).float().to(device)
 
 
 def timesteps(count: int, draw: torch.Generator) -> Tensor:
-    """(count,) timesteps, drawn as often as min-SNR-γ weighs them (Hang et al. 2023, arXiv 2303.09556).
+    """Draw (count,) timesteps, as often as min-SNR-γ weighs them (Hang et al. 2023, arXiv 2303.09556).
 
     Drawing instead of weighing spends no sample on what counts for little. One is drawn from each of ``count`` equal
     shares, so that every batch holds all degrees of noise.
@@ -38,15 +38,18 @@ def timesteps(count: int, draw: torch.Generator) -> Tensor:
 
 
 def weights(t: Tensor) -> Tensor:
-    """(B,) what an error in epsilon counts: ⁴√(1 + σ²). Where there is most noise, the picture's plan is decided, and
-    epsilon hardly depends on it: unweighted, the plan is learned last."""
+    """Return (B,) what an error in epsilon counts: ⁴√(1 + σ²).
+
+    Where there is most noise, the picture's plan is decided, and epsilon hardly depends on it: unweighted, the plan is
+    learned last.
+    """
     return kept(t.device)[t].pow(-0.25)
 
 
 def noise_like(latents: Tensor, draw: torch.Generator) -> Tensor:
-    """White noise, and a little that is the same all over a channel.
+    """Draw white noise, plus a little that is the same all over a channel.
 
-    At the last timestep a picture keeps 0.07 of its amplitude, so that the mean of a thousand numbers still betrays how
+    At the last timestep a picture keeps 0.07 of its amplitude, so that the mean of a thousand numbers still shows how
     bright it is. A network that relies on that takes the sampler's own noise for a picture of middling brightness, and
     paints no night. The offset hides the mean.
     """
@@ -55,13 +58,14 @@ def noise_like(latents: Tensor, draw: torch.Generator) -> Tensor:
 
 
 def noised(latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """Latents (B, 4, h, w) at timesteps (B,)."""
+    """Return latents (B, 4, h, w) with the noise of timesteps (B,)."""
     share = kept(latents.device)[t][:, None, None, None]
     return share.sqrt() * latents + (1 - share).sqrt() * noise
 
 
 def ddim(eps_of: Callable[[Tensor, int], Tensor], noise: Tensor, steps: int = 20) -> Tensor:
-    """Song et al. 2021 (arXiv 2010.02502), equation 12 with σ = 0; ``eps_of`` is given x and the timestep."""
+    """Sample by DDIM: Song et al. 2021 (arXiv 2010.02502), equation 12 with σ = 0. ``eps_of`` gets x and the
+    timestep."""
     times = torch.linspace(STEPS - 1, 0, steps + 1).round().long().tolist()
     x = noise
     for now, then in itertools.pairwise(times):

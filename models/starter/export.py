@@ -1,4 +1,4 @@
-"""The trained networks → one file in the layout of Stable Diffusion 1.x single-file checkpoints, in float16."""
+"""Writes the trained networks to one file in the layout of Stable Diffusion 1.x single-file checkpoints, in float16."""
 
 import os
 import re
@@ -50,7 +50,7 @@ _VAE_WORDS = (
 
 
 def export(unet: UNet2DConditionModel, vae: AutoencoderKL, text: CLIPTextModel, path: Path) -> int:
-    """Write the file, whole or not at all; gives its size in bytes."""
+    """Write the file, whole or not at all, and return its size in bytes."""
     tensors = {"cond_stage_model.transformer.text_model.embeddings.position_ids": torch.arange(POSITIONS)[None]}
     for name, value in text.named_parameters():
         tensors["cond_stage_model.transformer.text_model." + name.removeprefix("text_model.")] = _half(value)
@@ -80,7 +80,7 @@ def _vae_name(name: str) -> str:
 
 
 def _unet_places(unet: nn.Module) -> dict[str, str]:
-    """Where each block of the UNet lies in the file, which counts them in the order of the data."""
+    """Return where each block of the UNet lies in the file, which counts them in the order of the data."""
     places = dict(_UNET_FIXED)
     for half, down in (("down_blocks", True), ("up_blocks", False)):
         number, side = (1, "input_blocks") if down else (0, "output_blocks")

@@ -25,12 +25,12 @@ def paint_land(canvas: Canvas) -> None:
 
 
 def _haze(canvas: Canvas) -> Tensor:
-    """The colour of the far distance."""
+    """Return the colour of the far distance."""
     return canvas.each({k: c[2] for k, c in GRADIENTS.items()}, [scene.sky for scene in canvas.scenes])
 
 
 def _range(canvas: Canvas, name: str, foot: float, height: float, cells: int, far: float) -> None:
-    """One range of snow-capped peaks, each with a bright and a shaded face; ``far`` 1 melts into the haze."""
+    """Paint one range of snow-capped peaks, each with a bright and a shaded face; ``far`` 1 melts into the haze."""
     rough = smooth(canvas.seeds, name + "rock", 9, 12, canvas.size, 3) - 0.5
     x = canvas.u * cells + 0.22 * rough
     cell = (canvas.u * cells).floor().long()[0, 0, 0]
@@ -53,7 +53,7 @@ def _range(canvas: Canvas, name: str, foot: float, height: float, cells: int, fa
 
 
 def _roll(canvas: Canvas, name: str, base: float, height: float, colour: Tensor, cells: int = 3) -> None:
-    """One soft hill line, lighter along its top."""
+    """Paint one soft line of hills, lighter along its top."""
     line = base - height * (ridge(canvas.seeds, name, cells, canvas.size, octaves=2) - 0.5)
     depth = canvas.v - line
     grain = smooth(canvas.seeds, name + "grain", 26, 9, canvas.size, 2) - 0.5
@@ -88,7 +88,7 @@ def _forest(canvas: Canvas) -> None:
 
 
 def _pines(canvas: Canvas, name: str, foot: float, height: float, cells: int, colour: Tensor) -> None:
-    """A row of conifers: in each cell, and over its neighbours' edges, one jagged triangle."""
+    """Paint a row of conifers: one jagged triangle in each cell, which overlaps its neighbours' edges."""
     x = canvas.u * cells
     cell = x.floor().long()[0, 0, 0]
     distance = torch.full_like(canvas.image[:, :1], 1.0)
@@ -145,7 +145,7 @@ def _lake(canvas: Canvas) -> None:
 
 
 def _water(canvas: Canvas, shore: float, deep: Tensor, mirror: float) -> None:
-    """Water from ``shore`` down: what stands above it upside down, rippled, and the sun's or moon's path."""
+    """Paint water from ``shore`` down: a rippled reflection of what is above it, and the path of sun or moon."""
     ripple = smooth(canvas.seeds, "ripple", 34, 6, canvas.size, 2) - 0.5
     down = (canvas.v - shore).clamp(min=0)
     x = (canvas.u + 0.10 * ripple * (0.2 + down)).expand(-1, -1, canvas.size, -1) * 2 - 1

@@ -1,4 +1,4 @@
-"""The three networks, new and untrained. Knows their sizes; knows nothing of training, scenes or files."""
+"""Makes the three networks, new and untrained. Knows their sizes; knows nothing of training, scenes or files."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ NOISE = 0.06  # on the latents when the decoder learns, so that near latents dec
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Widths of each level, full resolution first. GroupNorm wants multiples of 32, the text heads of 64."""
+    """The widths of each level, full resolution first. GroupNorm needs multiples of 32, the text heads of 64."""
 
     vae: tuple[int, ...] = (96, 64, 64, 128)
     vae_blocks: int = 1
@@ -72,12 +72,12 @@ def build_text_encoder(sizes: Sizes) -> CLIPTextModel:
 
 
 def encode(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1] → the mean of their latents (B, 4, H/8, W/8), in the file's scale."""
+    """Return the mean of the latents (B, 4, H/8, W/8), in the file's scale, of pictures (B, 3, H, W) in [0, 1]."""
     moments: Tensor = vae.quant_conv(vae.encoder(pictures * 2 - 1))
     return moments[:, :4]
 
 
 def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """The inverse; what it gives may overstep [0, 1] a little."""
+    """Return the pictures of latents; they may exceed [0, 1] a little."""
     pictures: Tensor = vae.decoder(vae.post_quant_conv(latents))
     return pictures / 2 + 0.5

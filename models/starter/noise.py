@@ -1,4 +1,5 @@
-"""Random numbers and textures that belong to a seed and a name: the same on every device, in every batch."""
+"""Draws random numbers and textures that depend on a seed and a name alone: the same on every device, in every
+batch."""
 
 import zlib
 
@@ -10,7 +11,7 @@ _MASK = 0xFFFFFFFF
 
 
 def hashed(x: Tensor) -> Tensor:
-    """int64 → well-mixed int64 in 0 … 2³²−1 (Wellons' lowbias32)."""
+    """Mix int64 values well into 0 … 2³²−1 (Wellons' lowbias32)."""
     x = x & _MASK
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK
     x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK
@@ -18,7 +19,7 @@ def hashed(x: Tensor) -> Tensor:
 
 
 def lattice(seeds: Tensor, name: str, rows: int, columns: int) -> Tensor:
-    """(B,) seeds → (B, 1, rows, columns) uniform in [0, 1)."""
+    """Draw (B, 1, rows, columns), uniform in [0, 1), from (B,) seeds."""
     key = hashed(hashed(seeds) + zlib.crc32(name.encode()))
     cells = torch.arange(rows * columns, device=seeds.device)
     values = hashed(key[:, None] + 0x9E3779B1 * cells[None]).double() / 2.0**32
@@ -26,12 +27,12 @@ def lattice(seeds: Tensor, name: str, rows: int, columns: int) -> Tensor:
 
 
 def uniform(seeds: Tensor, name: str, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """(B,) seeds → (B, 1, 1, 1) uniform in [low, high)."""
+    """Draw (B, 1, 1, 1), uniform in [low, high), from (B,) seeds."""
     return low + (high - low) * lattice(seeds, name, 1, 1)
 
 
 def smooth(seeds: Tensor, name: str, rows: int, columns: int, size: int, octaves: int = 3) -> Tensor:
-    """Soft noise (B, 1, size, size) around 0.5; ``rows`` × ``columns`` are the cells of the coarsest octave."""
+    """Draw soft noise (B, 1, size, size) around 0.5; ``rows`` × ``columns`` are the cells of the coarsest octave."""
     total = torch.zeros(len(seeds), 1, size, size, device=seeds.device)
     for octave in range(octaves):
         scale = 2**octave
@@ -41,7 +42,7 @@ def smooth(seeds: Tensor, name: str, rows: int, columns: int, size: int, octaves
 
 
 def ridge(seeds: Tensor, name: str, cells: int, size: int, *, octaves: int = 1, sharp: bool = False) -> Tensor:
-    """A line of heights (B, 1, 1, size) around 0.5: the profile of a range; ``sharp`` for rock, else rolling."""
+    """Draw a line of heights (B, 1, 1, size) around 0.5, the profile of a range: ``sharp`` for rock, else rolling."""
     total = torch.zeros(len(seeds), 1, 1, size, device=seeds.device)
     for octave in range(octaves):
         grid = lattice(seeds, f"{name}{octave}", 1, cells * 2**octave)

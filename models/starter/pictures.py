@@ -1,4 +1,4 @@
-"""What is known of scenes by number, painted once and kept: pictures, latents; and grids of pictures as PNG."""
+"""Keeps what each scene number gives, painted once: pictures and latents. Also writes grids of pictures as PNG."""
 
 import math
 from collections.abc import Callable
@@ -24,7 +24,8 @@ class Bank:
     """
 
     def __init__(self, size: int, kept: Tensor, of: Callable[[Tensor], Tensor], *, ahead: bool) -> None:
-        """``kept`` (count, …) takes what ``of`` makes of pictures (B, 3, size, size); NaN in it means: not yet."""
+        """Make a bank. ``kept`` (count, …) takes what ``of`` makes of pictures (B, 3, size, size); NaN in it means: not
+        yet."""
         self.size, self.count, self._ahead = size, len(kept), ahead
         self._kept, self._of = kept, of
         self._missing = torch.ones(self.count, dtype=torch.bool)
@@ -33,7 +34,7 @@ class Bank:
         self._complete = False
 
     def __getitem__(self, scenes: Tensor) -> Tensor:
-        """Scene numbers (B,) int64 → (B, …), as kept."""
+        """Return what is kept, (B, …), for scene numbers (B,) int64."""
         if not self._complete:
             self._paint(torch.arange(self.count) if self._ahead else scenes.unique())
         return self._kept[scenes]
@@ -48,13 +49,14 @@ class Bank:
 
 
 def picture_bank(size: int, count: int, device: torch.device) -> Bank:
-    """Pictures as uint8 (count, 3, size, size) in memory."""
+    """Return a bank of pictures, uint8 (count, 3, size, size), in memory."""
     kept = torch.empty(count, 3, size, size, dtype=torch.uint8, device=device)
     return Bank(size, kept, lambda pictures: (pictures * 255).round(), ahead=device.type == "cuda")
 
 
 def latent_bank(size: int, count: int, device: torch.device, folder: Path) -> Bank:
-    """Latents as float16 (count, 4, size/8, size/8): on a GPU in its memory, else in a file that outlives the run."""
+    """Return a bank of latents, float16 (count, 4, size/8, size/8): in a GPU's memory, else in a file that outlives the
+    run."""
     shape = (count, 4, size // 8, size // 8)
     if device.type == "cuda":
         return Bank(size, torch.empty(shape, dtype=torch.float16, device=device), latents_of, ahead=True)
@@ -67,7 +69,7 @@ def latent_bank(size: int, count: int, device: torch.device, folder: Path) -> Ba
 
 
 def held_out(count: int, size: int, device: torch.device) -> Tensor:
-    """Pictures (count, 3, size, size) in [0, 1] of scenes that are never trained on."""
+    """Return pictures (count, 3, size, size) in [0, 1] of scenes that are never trained on."""
     return render([draw_scene(HELD_OUT + i) for i in range(count)], size, device)
 
 

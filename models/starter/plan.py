@@ -1,4 +1,4 @@
-"""How long to train on what: one plan for a GPU, one for a CPU, one for a test. Knows no stage's inner life."""
+"""Says how long to train on what: one plan for a GPU, one for a CPU, one for a test. Knows no stage's details."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from models.starter.train_unet import Lesson, Phase
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Steps and batches of the three stages, and what they cost."""
+    """The steps and batches of the three stages, and what they cost."""
 
     sizes: Sizes
     vae_sides: tuple[int, ...] = (128, 256, 256)  # of the pictures that the autoencoder sees crops of
@@ -28,7 +28,7 @@ class Plan:
 
     @property
     def scenes(self) -> int:
-        """How many scenes there are captions for."""
+        """The number of scenes that have captions."""
         return max(lesson.scenes for phase in self.phases for lesson in phase.lessons)
 
 

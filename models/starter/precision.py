@@ -1,4 +1,4 @@
-"""In which numbers to train: bfloat16 where it is cheap, float32 where steps are small. Knows no stage."""
+"""Chooses the precision of training: bfloat16 where it is cheap, float32 where steps are small. Knows no stage."""
 
 import contextlib
 import copy
@@ -11,14 +11,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 @contextlib.contextmanager
 def autocast(device: torch.device) -> Iterator[None]:
-    """bfloat16; and on a CPU plain attention, since the fused one's backward pass takes a quarter of a step there."""
+    """Compute in bfloat16; on a CPU with plain attention, since the fused one's backward pass takes a quarter of a step
+    there."""
     plain = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()
     with torch.autocast(device.type, torch.bfloat16), plain:
         yield
 
 
 def allow_fast_arithmetic(device: torch.device) -> None:
-    """On a GPU, float32 products at TF32's precision, and each convolution by the kernel that proves fastest."""
+    """Let a GPU compute float32 products at TF32's precision, and each convolution by the kernel that proves
+    fastest."""
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True
@@ -26,10 +28,10 @@ def allow_fast_arithmetic(device: torch.device) -> None:
 
 
 class Working:
-    """``networks``, which do the work of a step, and the float32 ``masters`` that an optimizer moves.
+    """Holds ``networks``, which do the work of a step, and the float32 ``masters`` that an optimizer moves.
 
     With ``half`` the networks are a copy in bfloat16: under autocast a GPU would cast every weight, and compute every
-    norm in float32, in every step. Without, they are the masters themselves.
+    norm in float32, in every step. Without it, they are the masters themselves.
     """
 
     def __init__(self, masters: nn.ModuleDict, *, half: bool) -> None:
@@ -40,7 +42,7 @@ class Working:
         self._used: list[Tensor] = list(self.networks.parameters())
 
     def backward(self, loss: Tensor) -> None:
-        """The loss's gradients, in float32, at the masters."""
+        """Compute the loss's gradients, in float32, at the masters."""
         for parameter in self._used:
             parameter.grad = None
         torch.autograd.backward(loss)
@@ -53,6 +55,6 @@ class Working:
 
     @torch.no_grad()
     def follow(self) -> None:
-        """After the masters have moved."""
+        """Copy the masters into the networks, after the masters have moved."""
         if self.half:
             torch._foreach_copy_(self._used, self._moved)

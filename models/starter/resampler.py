@@ -1,8 +1,8 @@
-"""Makes a new autoencoder start as what it resembles: an 8-fold box filter there, a smooth interpolation back.
+"""Makes a new autoencoder start as what it resembles: an 8-fold box filter one way, a smooth interpolation back.
 
-Colours travel in the residual stream, whose branches begin at zero; what is left to learn is the edges.
-GroupNorm stands in the way twice, since it removes the mean of a group. A group whose channels hold signals that add up
-to nothing, beside two large constants of opposite sign, lets them pass as they are; so do two opposite SiLUs.
+Colours travel in the residual stream, whose branches start at zero; what is left to learn is the edges. GroupNorm
+stands in the way twice, since it removes the mean of a group. A group whose channels hold signals that add up to
+nothing, beside two large constants of opposite sign, lets them pass as they are; so do two opposite SiLUs.
 """
 
 import math
@@ -19,7 +19,7 @@ ANCHOR = 8.0  # the large constant
 
 @torch.no_grad()
 def start_as_resampler(vae: AutoencoderKL, scale: float, log_variance: float) -> None:
-    """``scale`` times the file's latents are the told ones."""
+    """Set the weights so that ``scale`` times the file's latents are those that ``latents`` defines."""
     _still_branches(vae)
     _encoder(vae.encoder)
     _decoder(vae.decoder)
@@ -38,7 +38,7 @@ def _still_branches(vae: nn.Module) -> None:
 
 
 def _encoder(encoder: Any) -> None:
-    matrix, offset = colour_matrix()  # told = matrix · (2·rgb − 1) + offset, for the three colour channels
+    matrix, offset = colour_matrix()  # latents = matrix · (2·rgb − 1) + offset, for the three colour channels
     _pass(encoder.conv_in, torch.eye(3))
     for block in encoder.down_blocks[:-1]:
         _pass(block.downsamplers[0].conv, torch.eye(3), torch.tensor([0.5, 0.5, 0.0]))
@@ -71,7 +71,8 @@ def _decoder(decoder: Any) -> None:
 
 
 def _groups(entry: Any, norm: Any, size: int) -> None:
-    """Six groups of ``size`` ≥ 3 channels for red, green, blue and their opposites: (s, A − s/2, −A − s/2, 0 …)."""
+    """Make six groups of ``size`` ≥ 3 channels for red, green, blue and their opposites: (s, A − s/2, −A − s/2, 0
+    …)."""
     entry.weight[: 6 * size] = 0
     entry.bias[: 6 * size] = 0
     for group in range(6):

@@ -1,4 +1,4 @@
-"""Scenes → pictures: sky, land, subjects, then the hand of a painter. Knows no words and no networks."""
+"""Paints scenes: sky, land, subjects, then brush strokes over all. Knows no words and no networks."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,8 @@ from models.starter.world import Scene
 
 @torch.no_grad()
 def render(scenes: Sequence[Scene], size: int, device: torch.device | str = "cpu") -> Tensor:
-    """(B, 3, size, size) float32 in [0, 1]. A scene looks the same alone, in any batch and at any size."""
+    """Paint scenes, (B, 3, size, size) float32 in [0, 1]. A scene looks the same alone, in any batch and at any
+    size."""
     canvas = blank(scenes, size, torch.device(device))
     paint_sky(canvas)
     paint_land(canvas)
@@ -27,7 +28,7 @@ def render(scenes: Sequence[Scene], size: int, device: torch.device | str = "cpu
 
 
 def _brushed(canvas: Canvas) -> Tensor:
-    """Edges that waver, colours that pool along short strokes, and corners a little darker."""
+    """Make edges waver, let colours pool along short strokes, and darken the corners a little."""
     n, seeds = canvas.size, canvas.seeds
     across = smooth(seeds, "brush u", 16, 16, n, 2) - 0.5
     along = smooth(seeds, "brush v", 16, 16, n, 2) - 0.5

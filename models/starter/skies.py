@@ -17,7 +17,7 @@ GRADIENTS = {  # zenith, middle, horizon
 
 
 def paint_sky(canvas: Canvas) -> None:
-    """The whole picture as sky; the land comes over it."""
+    """Paint the whole picture as sky; the land is painted over it."""
     _gradient(canvas)
     for name, painter in (("aurora", _aurora), ("galaxy", _galaxy)):
         keep = [i for i, scene in enumerate(canvas.scenes) if scene.sky == name]
@@ -31,7 +31,7 @@ def paint_sky(canvas: Canvas) -> None:
 
 
 def light_position(canvas: Canvas) -> tuple[Tensor, Tensor]:
-    """Where sun or moon stands: (B, 1, 1, 1) each; low at dawn and sunset."""
+    """Return where sun or moon stands, (B, 1, 1, 1) each; low at dawn and sunset."""
     low = canvas.flag([float(scene.sky in ("dawn", "sunset")) for scene in canvas.scenes])
     u = uniform(canvas.seeds, "light u", 0.15, 0.85)
     v = mix(uniform(canvas.seeds, "light v", 0.12, 0.26), uniform(canvas.seeds, "light v", 0.34, 0.46), low)
@@ -85,7 +85,7 @@ def _galaxy(canvas: Canvas) -> None:
 
 
 def _light(canvas: Canvas) -> None:
-    """Sun or moon, with its halo."""
+    """Paint sun or moon, with its halo."""
     shown = canvas.flag([float(scene.light != "none") for scene in canvas.scenes])
     moon = canvas.flag([float(scene.light == "moon") for scene in canvas.scenes])
     low = canvas.flag([float(scene.sky in ("dawn", "sunset")) for scene in canvas.scenes])

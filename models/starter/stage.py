@@ -1,4 +1,4 @@
-"""Runs one stage of the training: resumes, saves at least once a minute, tells how far it is, stops in time."""
+"""Runs one stage of the training: resumes, saves at least once a minute, prints its progress, stops in time."""
 
 import json
 import os
@@ -14,9 +14,11 @@ SAVE_EVERY = 45.0  # seconds
 
 
 class Stage(Protocol):
-    """What can be trained step by step. A step depends on its number and the state alone: resuming changes nothing.
+    """Something that is trained step by step. A step depends on its number and the state alone, so that resuming
+    changes nothing.
 
-    It gives its figures as tensors, which are read only when they are told: reading one makes the host wait for a GPU.
+    It returns its figures as tensors, which are read only when they are printed: reading one makes the host wait for a
+    GPU.
     """
 
     name: str
@@ -31,7 +33,7 @@ class Stage(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """When to stop: ``deadline`` in seconds of ``time.monotonic``."""
+    """Says when to stop: ``deadline`` in seconds of ``time.monotonic``."""
 
     deadline: float
 
@@ -40,7 +42,7 @@ class Clock:
 
 
 def run(stage: Stage, folder: Path, clock: Clock, show_every: float = 300.0) -> bool:
-    """Train to the end or the deadline; says whether the stage is complete."""
+    """Train to the end or the deadline, and return whether the stage is complete."""
     path = folder / f"{stage.name}.pt"
     number = 0
     if path.exists():
@@ -59,7 +61,7 @@ def run(stage: Stage, folder: Path, clock: Clock, show_every: float = 300.0) -> 
         if now - last_save > SAVE_EVERY:
             save(stage, number, path)
             last_save = now
-            _tell(stage, number, (number - first) / (now - begin), mean, folder)
+            _print_progress(stage, number, (number - first) / (now - begin), mean, folder)
         if now - last_show > show_every:
             stage.show(folder, number)
             last_show = time.monotonic()
@@ -67,19 +69,19 @@ def run(stage: Stage, folder: Path, clock: Clock, show_every: float = 300.0) -> 
         stage.finish()
     save(stage, number, path)
     stage.show(folder, number)
-    _tell(stage, number, (number - first) / max(time.monotonic() - begin, 1e-9), mean, folder)
+    _print_progress(stage, number, (number - first) / max(time.monotonic() - begin, 1e-9), mean, folder)
     return number >= stage.steps
 
 
 def save(stage: Stage, number: int, path: Path) -> None:
-    """Whole or not at all: written beside, then renamed."""
+    """Save whole or not at all: write a file beside, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
     torch.save(stage.state() | {"steps done": number}, temporary)
     os.replace(temporary, path)
 
 
-def _tell(stage: Stage, number: int, rate: float, mean: dict[str, Tensor], folder: Path) -> None:
+def _print_progress(stage: Stage, number: int, rate: float, mean: dict[str, Tensor], folder: Path) -> None:
     left = (stage.steps - number) / max(rate, 1e-9)
     figures = {name: float(value) for name, value in mean.items()}
     losses = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())

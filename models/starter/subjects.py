@@ -1,4 +1,4 @@
-"""Paints lighthouses, boats, houses and trees, one standing place at a time. Knows no land and no sky but its light."""
+"""Paints lighthouses, boats, houses and trees, one place at a time. Knows no land, and of the sky only its light."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ SCALE = {1: 1.0, 2: 0.80, 3: 0.64}
 
 @dataclass(frozen=True, kw_only=True)
 class Spot:
-    """Where one subject of every scene stands: its foot and its size, as (B, 1, 1, 1)."""
+    """The place of one subject of every scene: its foot and its size, as (B, 1, 1, 1)."""
 
     u: Tensor
     v: Tensor
     scale: Tensor
 
     def local(self, canvas: Canvas) -> tuple[Tensor, Tensor]:
-        """Coordinates with the foot at (0, 0), y upwards, in units of the subject's size."""
+        """Return coordinates with the foot at (0, 0), y upwards, in units of the subject's size."""
         return (canvas.u - self.u) / self.scale, (self.v - canvas.v) / self.scale
 
 
 def spots(canvas: Canvas, k: int, feet: dict[str, float] = GROUND) -> Spot:
-    """The k-th standing place of scenes that have more than k subjects."""
+    """Return the k-th place of the scenes that have more than k subjects."""
     scenes = canvas.scenes
     centre = canvas.flag([SLOTS[s.count][k] + (SIDE[s.place] if s.count == 1 else 0.0) for s in scenes])
     scale = canvas.flag([SCALE[s.count] for s in scenes]) * uniform(canvas.seeds, f"scale {k}", 0.92, 1.08)
@@ -57,7 +57,7 @@ def paint_subjects(canvas: Canvas) -> None:
 
 
 def _footing(canvas: Canvas, spot: Spot) -> None:
-    """A rock in water, a soft shadow on land."""
+    """Paint a rock in water, or a soft shadow on land."""
     x, y = spot.local(canvas)
     wet = canvas.flag([float(scene.land in ("sea", "lake")) for scene in canvas.scenes])
     rough = smooth(canvas.seeds, "footing", 14, 14, canvas.size, 2) - 0.5
@@ -69,7 +69,7 @@ def _footing(canvas: Canvas, spot: Spot) -> None:
 
 
 def _shaded(canvas: Canvas, colour: Tensor, across: Tensor) -> Tensor:
-    """Light from the left: ``across`` runs from −1 to 1 over the shape."""
+    """Shade with light from the left: ``across`` runs from −1 to 1 over the shape."""
     return (colour * (1.08 - 0.30 * step(-0.6, 1.0, across)) * canvas.ambient()).clamp(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""The stages in their order, each from where it stopped, then the checkpoint. Knows no stage's inner life."""
+"""Runs the stages in their order, each from where it stopped, then writes the checkpoint. Knows no stage's details."""
 
 import time
 from pathlib import Path
@@ -19,8 +19,11 @@ from models.starter.train_vae import VaeStage
 
 
 def train(plan: Plan, folder: Path, out: Path, device: torch.device, minutes: float) -> bool:
-    """Train for at most ``minutes``; says whether all is done. Only then is ``out`` written: a checkpoint that is
-    there is never replaced by a half-trained one, which lies in ``folder``."""
+    """Train for at most ``minutes``, and return whether all is done.
+
+    Only then is ``out`` written: a checkpoint that exists is never replaced by a half-trained one, which lies in
+    ``folder``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     clock = Clock(deadline=time.monotonic() + 60 * minutes)
     allow_fast_arithmetic(device)
@@ -53,7 +56,7 @@ def _train(plan: Plan, folder: Path, device: torch.device, clock: Clock) -> bool
 
 
 def pack(plan: Plan, folder: Path, out: Path, device: torch.device) -> None:
-    """The averages so far → the checkpoint, and grids of what they paint."""
+    """Write the checkpoint of the averages so far, and grids of what they paint."""
     networks = nn.ModuleDict({"unet": build_unet(plan.sizes), "text": build_text_encoder(plan.sizes)})
     networks.load_state_dict(_saved(folder / "unet.pt")["averages"])
     vae = build_vae(plan.sizes)

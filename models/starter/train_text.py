@@ -1,7 +1,7 @@
-"""The second stage: the text encoder learns to read. It tells from a caption what the caption says of the scene.
+"""Runs the second stage, in which the text encoder learns to read: it finds what a caption says about the scene.
 
-A UNet that learns from a text encoder that can read needs a fraction of the samples; it is trained on with the UNet.
-Knows no pictures.
+A UNet that learns from a text encoder that can read needs a fraction of the samples; the encoder is trained further
+with the UNet. Knows no pictures.
 """
 
 import random
@@ -22,7 +22,8 @@ from models.starter.world import draw_scene
 
 
 class TextStage:
-    """Every token after the end of the text must know all that was said, in the last layer and the last but one."""
+    """Trains every token after the end of the text to know all that was said, in the last layer and the last but
+    one."""
 
     name = "text"
 
@@ -53,7 +54,8 @@ class TextStage:
         return {"loss": loss.detach()}
 
     def _after_the_end(self, tokens: Tensor, rng: random.Random) -> list[Tensor]:
-        """Features (B, width) at the end of the text and at a later token, of the last and the last but one layer."""
+        """Return features (B, width) at the end of the text and at a later token, of the last and the last but one
+        layer."""
         output = self.encoder(tokens, output_hidden_states=True)
         last, before = output.last_hidden_state, self.encoder.final_layer_norm(output.hidden_states[-2])
         rows, end = torch.arange(len(tokens), device=self.device), (tokens == END).int().argmax(1)
@@ -66,7 +68,7 @@ class TextStage:
 
     @torch.no_grad()
     def right(self, count: int = 500) -> float:
-        """The share of held-out captions of which all is understood."""
+        """Return the share of held-out captions of which everything is understood."""
         rng = random.Random(HELD_OUT)
         captions = [caption(draw_scene(HELD_OUT + i), rng) for i in range(count)]
         tokens = torch.tensor([with_strange_words(c.text, rng) for c in captions], device=self.device)

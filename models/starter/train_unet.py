@@ -1,4 +1,4 @@
-"""The third stage: text encoder and UNet learn to paint latents from captions. Knows no autoencoder."""
+"""Runs the third stage, in which text encoder and UNet learn to paint latents from captions. Knows no autoencoder."""
 
 import contextlib
 import copy
@@ -35,7 +35,7 @@ SHOWN = (
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """One step's material: ``batch`` out of so many scenes, at one size."""
+    """The material of one step: ``batch`` of the scenes, at one size."""
 
     size: int
     batch: int
@@ -44,14 +44,14 @@ class Lesson:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """So many steps, which take the lessons in turn."""
+    """A number of steps, which take the lessons in turn."""
 
     steps: int
     lessons: tuple[Lesson, ...]
 
 
 class UnetStage:
-    """Epsilon prediction; what is exported is the exponential moving average of the weights."""
+    """Trains the prediction of epsilon; what is exported is the exponential moving average of the weights."""
 
     name = "unet"
 
@@ -103,7 +103,7 @@ class UnetStage:
         return {f"loss {lesson.size}": loss.detach()}
 
     def lesson(self, number: int) -> Lesson:
-        """What the step of that number is about."""
+        """Return what the step of that number trains on."""
         for phase in self.phases:
             if number < phase.steps:
                 return phase.lessons[number % len(phase.lessons)]
@@ -146,7 +146,7 @@ class UnetStage:
 def sample(
     networks: nn.ModuleDict, prompts: Sequence[str], size: int, device: torch.device, cfg: float = 4.0
 ) -> Tensor:
-    """Latents (B, 4, size/8, size/8) for prompts, in the UNet's scale; the same seed for all."""
+    """Sample latents (B, 4, size/8, size/8) for prompts, in the UNet's scale; the same seed for all."""
     conditioning = networks["text"](tokens_of([*prompts, *[""] * len(prompts)]).to(device)).last_hidden_state
     noise = torch.randn((1, 4, size // 8, size // 8), generator=torch.Generator().manual_seed(0)).to(device)
 
@@ -160,13 +160,13 @@ def sample(
 
 
 def decoded(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """Latents in the UNet's scale → pictures (B, 3, H, W) in [0, 1]."""
+    """Decode latents in the UNet's scale to pictures (B, 3, H, W) in [0, 1]."""
     with torch.no_grad():
         return decode(vae, latents / LATENT_SCALE).clamp(0, 1)
 
 
 def quiet(unet: nn.Module) -> nn.Module:
-    """Every residual branch, and the output, begin at zero: a deep network that trains as easily as a shallow one."""
+    """Set every residual branch, and the output, to zero: a deep network then trains as easily as a shallow one."""
     for name, module in unet.named_modules():
         if name.endswith(("conv2", "proj_out", "conv_out")):
             nn.init.zeros_(module.weight)
@@ -175,5 +175,5 @@ def quiet(unet: nn.Module) -> nn.Module:
 
 
 def learning_rate(number: int, steps: int, peak: float, warmup: int = 100) -> float:
-    """Up in ``warmup`` steps, level, and down to a tenth over the last third."""
+    """Return the learning rate: up in ``warmup`` steps, level, and down to a tenth over the last third."""
     return peak * min(1.0, (number + 1) / warmup, max(0.1, (steps - number) / (steps / 3)))

@@ -1,4 +1,5 @@
-"""The first stage: the encoder learns to tell the latents, the decoder to paint from them. Knows no words."""
+"""Runs the first stage, in which the encoder learns to compute latents and the decoder to paint from them. Knows no
+words."""
 
 import random
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from models.starter.precision import autocast
 
 
 class VaeStage:
-    """Crops of rendered scenes, there and back."""
+    """Trains on crops of rendered scenes, which are encoded and decoded."""
 
     name = "vae"
 
@@ -31,7 +32,7 @@ class VaeStage:
         sides: Sequence[int],
         peak: float = 2e-4,
     ) -> None:
-        """Squares of ``crop`` pixels, out of ``scenes`` pictures of each of the ``sides``."""
+        """Train on squares of ``crop`` pixels, out of ``scenes`` pictures of each of the ``sides``."""
         self.steps, self.batch, self.crop, self.peak, self.device = steps, batch, crop, peak, device
         torch.manual_seed(0)
         self.vae = build_vae(sizes).to(device)
@@ -46,15 +47,15 @@ class VaeStage:
     def step(self, number: int) -> dict[str, Tensor]:
         draw = torch.Generator(self.device).manual_seed(number)
         target = crops(random.Random(number).choice(self.pictures), self.batch, self.crop, draw)
-        told = latents_of(target)
-        noise = NOISE * torch.randn(told.shape, generator=draw, device=self.device)
+        latents = latents_of(target)
+        noise = NOISE * torch.randn(latents.shape, generator=draw, device=self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self.peak * rate(number, self.steps)
         with autocast(self.device):
-            got = decode(self.vae, (told + noise) / LATENT_SCALE).float()
+            got = decode(self.vae, (latents + noise) / LATENT_SCALE).float()
             loss = painted_loss(got, target)
             if number % 3 == 0:  # the lesser task of the two
-                loss = loss + (encode(self.vae, target).float() * LATENT_SCALE - told).abs().mean()
+                loss = loss + (encode(self.vae, target).float() * LATENT_SCALE - latents).abs().mean()
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
@@ -74,7 +75,7 @@ class VaeStage:
         painted = decode(self.vae, latents_of(pictures) / LATENT_SCALE)
         again = decode(self.vae, encode(self.vae, pictures))
         there, back = (psnr(x.clamp(0, 1), pictures) for x in (painted, again))
-        print(f"vae  {number}  {there:.2f} dB from told latents, {back:.2f} dB there and back, held out", flush=True)
+        print(f"vae  {number}  {there:.2f} dB from true latents, {back:.2f} dB there and back, held out", flush=True)
         save_grid(torch.cat([pictures, painted, again]), 6, folder / "grids" / f"vae-{number:06d}.png")
 
     def finish(self) -> None:
@@ -82,7 +83,7 @@ class VaeStage:
 
 
 def crops(source: Bank, count: int, side: int, draw: torch.Generator) -> Tensor:
-    """(count, 3, side, side) in [0, 1], each from a scene of its own."""
+    """Return (count, 3, side, side) in [0, 1], each from a scene of its own."""
     device = draw.device
     pictures = source[torch.randint(source.count, (count,), generator=draw, device=device)]
     corners = torch.randint(source.size - side + 1, (2, count, 1), generator=draw, device=device)
@@ -92,19 +93,20 @@ def crops(source: Bank, count: int, side: int, draw: torch.Generator) -> Tensor:
 
 
 def painted_loss(got: Tensor, target: Tensor) -> Tensor:
-    """The mean absolute difference of colours, and of their steps to the next pixels, so that edges stay edges."""
+    """Return the mean absolute difference of colours, and of their steps to the next pixels, so that edges stay
+    edges."""
     difference = got - target
     edges = difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean()
     return difference.abs().mean() + 0.5 * edges
 
 
 def psnr(got: Tensor, target: Tensor) -> Tensor:
-    """In dB."""
+    """Return the peak signal-to-noise ratio in dB."""
     return -10 * torch.log10((got - target).square().mean() + 1e-12)
 
 
 def rate(number: int, steps: int, warmup: int = 50) -> float:
-    """A learning rate's course: up in ``warmup`` steps, level, and down to nothing over the last third."""
+    """Return the learning rate: up in ``warmup`` steps, level, and down to nothing over the last third."""
     up = min(1.0, (number + 1) / warmup)
     down = min(1.0, (steps - number) / (steps / 3))
     return up * down

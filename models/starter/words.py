@@ -1,4 +1,5 @@
-"""The words of the starter's prompts: what people call the things of the world, and what they write around them."""
+"""Holds the words of the starter's prompts: what people call the things of the world, and what they write around
+them."""
 
 NOUNS = {  # singular, plural
     "bottle": (

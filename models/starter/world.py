@@ -1,4 +1,4 @@
-"""What a scene may hold, and how a scene is drawn by lot from a seed. Knows neither words nor pixels."""
+"""Says what a scene may hold, and draws a scene from a seed. Knows neither words nor pixels."""
 
 import random
 from dataclasses import dataclass
@@ -27,7 +27,8 @@ SKY_WEIGHTS = (5, 3, 4, 4, 3, 3)
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One picture's contents. What is not here (the line of a ridge, the shape of a cloud) follows from the seed."""
+    """The contents of one picture. What is not here (the line of a ridge, the shape of a cloud) follows from the
+    seed."""
 
     seed: int
     sky: str
@@ -42,7 +43,7 @@ class Scene:
 
 
 def draw_scene(seed: int) -> Scene:
-    """The scene that belongs to a seed."""
+    """Draw the scene that belongs to a seed."""
     rng = random.Random(seed)
     sky = rng.choices(SKIES, SKY_WEIGHTS)[0]
     subject = rng.choices(SUBJECTS, SUBJECT_WEIGHTS)[0]

@@ -80,6 +80,6 @@ function tiles(job) {
 function fact(name, value, kind = "") {
   if (value === undefined || value === null || value === "") return [];
   const term = Object.assign(document.createElement("dt"), { textContent: name });
-  const told = Object.assign(document.createElement("dd"), { textContent: String(value), className: kind });
-  return [term, told];
+  const definition = Object.assign(document.createElement("dd"), { textContent: String(value), className: kind });
+  return [term, definition];
 }

@@ -47,7 +47,7 @@ function row(job) {
   words.dataset.role = "watch";
   words.addEventListener("click", () => follow(job.id));
   const state = Object.assign(document.createElement("span"), { className: "state" });
-  state.textContent = told(job);
+  state.textContent = described(job);
   const end = Object.assign(document.createElement("button"), { type: "button", className: "quiet danger", textContent: "Cancel" });
   end.dataset.role = "cancel";
   end.setAttribute("aria-label", `Cancel: ${words.textContent}`);
@@ -60,7 +60,7 @@ function row(job) {
   return item;
 }
 
-function told(job) {
+function described(job) {
   if (job.state === "running") return job.progress ? `Running, ${Math.round(100 * job.progress)} %` : "Running";
   const wait = job.place?.wait;
   const ahead = job.place?.ahead ? `${job.place.ahead} ahead` : "Next";

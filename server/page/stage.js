@@ -16,7 +16,7 @@ let shown = null; // the job and the number of its picture
 export const isBusy = () => watching !== null;
 export const watched = () => sessionStorage.getItem(WATCHED);
 
-/** Follow a job until it is done; says how it ended. Whoever was followed before is let go, not cancelled. */
+/** Follow a job until it is done; says how it ended. The job that was followed before is no longer followed, but not cancelled. */
 export async function watch(id, changed) {
   watching?.abort.abort();
   const mine = watching = { id, abort: new AbortController() };

@@ -42,7 +42,7 @@ class Access:
     def __init__(
         self, settings: Settings, public_paths: Collection[str] = (), public_prefixes: Collection[str] = ()
     ) -> None:
-        """``public_paths`` and what begins with one of ``public_prefixes`` need no key, beside the probes."""
+        """``public_paths`` and what starts with one of ``public_prefixes`` need no key, beside the probes."""
         self._settings = settings
         self._public_paths = PROBES | frozenset(public_paths)
         self._public_prefixes = tuple(public_prefixes)

@@ -92,7 +92,7 @@ def chunks(size: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/generate", "/v1/images/generations", "/prompt", "/hf"])
-def test_a_body_is_limited_whether_its_length_is_told_or_not(open_server: Any, path: str) -> None:
+def test_a_body_is_limited_whether_its_length_is_declared_or_not(open_server: Any, path: str) -> None:
     server = open_server(max_body_bytes=8192)
     declared = httpx.post(server.url + path, content=b" " * 8193)
     counted = httpx.post(server.url + path, content=chunks(65536))
@@ -136,7 +136,7 @@ def test_the_page_and_its_files_are_served_with_care(server: RunningServer) -> N
     assert httpx.get(f"{server.url}/%2e%2e/app.py").status_code == 404
 
 
-def test_unknown_paths_and_methods_are_told_as_such(server: RunningServer) -> None:
+def test_unknown_paths_and_methods_are_named(server: RunningServer) -> None:
     assert httpx.get(f"{server.url}/nothing").json()["kind"] == "not_found"
     answer = httpx.put(f"{server.url}/api/v1/generate")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")

@@ -107,7 +107,7 @@ bodies = st.one_of(
     objects.map(lambda value: json.dumps({"input": value, "inputs": "x", "parameters": value, "prompt": "x"}).encode()),
 )
 names = st.text(min_size=1, max_size=20) | st.sampled_from(
-    ["instant", "nobody", "..", "x.png", "a" * 300, "\0", "checkpoints"]
+    ["instant", "unknown", "..", "x.png", "a" * 300, "\0", "checkpoints"]
 )
 queries = st.dictionaries(
     st.sampled_from(WORDS), st.text(max_size=8) | st.sampled_from(["-1", "1e9", "9" * 30]), max_size=3

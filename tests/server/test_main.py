@@ -124,7 +124,7 @@ def test_a_second_server_on_the_same_database_is_refused(start: Start) -> None:
     assert httpx.get(f"{url}/readyz").status_code == 200
 
 
-def test_a_port_that_is_taken_is_told_in_one_line(start: Start) -> None:
+def test_a_port_that_is_taken_is_reported_in_one_line(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         server = start("--port", str(port))

@@ -228,7 +228,7 @@ def test_jobs_of_others_come_into_the_gallery(server: RunningServer, page: Page)
     opened(page, server)
     accepted: Any = page.evaluate(
         """() => fetch("/api/v1/generate", {method: "POST", headers: {"Content-Type": "application/json"},
-            body: JSON.stringify({prompt: "somebody else's", async: true})}).then((answer) => answer.status)"""
+            body: JSON.stringify({prompt: "another caller's", async: true})}).then((answer) => answer.status)"""
     )
     assert accepted == 202
     expect(page.locator("#queue li")).to_have_count(1)

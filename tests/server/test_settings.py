@@ -78,7 +78,7 @@ def test_a_bad_value_is_refused_by_setting_value_and_what_is_allowed(
     assert allowed in message
 
 
-def test_several_bad_values_are_told_together() -> None:
+def test_several_bad_values_are_reported_together() -> None:
     with pytest.raises(BadSettings, match=r"(?s)--port.*--max-steps"):
         read_settings({"port": "-1", "max_steps": "0"})
 
@@ -124,7 +124,7 @@ def test_secrets_are_not_shown() -> None:
     assert "'short'" not in str(refused.value)
 
 
-def test_a_model_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None:
+def test_a_model_that_is_not_there_is_reported_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match=r"--model: .*'nowhere'"):
         read_settings({"model": "nowhere"})
     with pytest.raises(BadSettings, match="put AWPainting"):

@@ -48,7 +48,7 @@ def _add_looking(router: APIRouter, services: Services) -> None:
         offset: _Offset = 0,
     ) -> JSONResponse:
         """Prompts, the newest first. A page ends before its limit where its graphs would have more than about 16 MiB;
-        `has_more` says so, and the next one begins after those that it has."""
+        `has_more` says so, and the next one starts after those that it has."""
         found = await services.jobs.find(
             Search(
                 states=_states(status),

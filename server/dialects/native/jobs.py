@@ -113,7 +113,7 @@ def _add_following(router: APIRouter, services: Services) -> None:
         job_id: str,
         previews: Annotated[bool, Query(description="send rough pictures on the way too, as base64 JPEG")] = False,
     ) -> Response:
-        """A job's events until its end: `queued`, `started`, `progress`, `preview` and `finished`; the first one tells
+        """A job's events until its end: `queued`, `started`, `progress`, `preview` and `finished`; the first one shows
         its present state. `finished` carries the whole job. 204 after `finished`, so that browsers stop asking."""
         after = last_event_id(http)
         job = await services.jobs.get(job_id)

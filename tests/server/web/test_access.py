@@ -69,7 +69,7 @@ def test_what_is_no_host_is_a_bad_request(host: str | None) -> None:
     assert refusal(KEYED, host=host, x_api_key=KEY) == 400
 
 
-def test_everybody_is_let_in_by_address_or_by_a_name_that_was_told() -> None:
+def test_callers_are_let_in_by_address_or_by_a_name_in_the_settings() -> None:
     assert refusal(EVERYBODY, host="192.168.1.7:8000") is None
     assert refusal(EVERYBODY, host="pictures.EXAMPLE.org:8000") is None
     assert refusal(EVERYBODY, host="localhost") is None
@@ -99,7 +99,7 @@ def test_another_sites_page_may_change_nothing() -> None:
     assert refusal(OPEN, method="GET", origin=evil) is None
 
 
-def test_the_servers_own_page_and_those_that_were_told_may() -> None:
+def test_the_servers_own_page_and_those_in_the_settings_may() -> None:
     assert refusal(OPEN, method="POST", origin="http://127.0.0.1:8000") is None
     assert refusal(OPEN, method="POST", origin="http://localhost:8000") == 403
     assert refusal(PUBLIC, method="POST", origin="https://pictures.example.org") is None

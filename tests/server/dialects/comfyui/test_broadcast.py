@@ -124,7 +124,7 @@ def test_no_client_hears_of_its_prompt_before_it_is_answered() -> None:
         with broadcast.answering("j", "c"):
             jobs.hub.started(job)
             jobs.hub.finished(job)
-            for _ in range(200):  # turns of the loop: telling takes no more than a few
+            for _ in range(200):  # turns of the loop: reporting takes no more than a few
                 await asyncio.sleep(0)
             before = heard()
         while "executed" not in heard():

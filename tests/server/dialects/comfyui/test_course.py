@@ -127,7 +127,7 @@ def test_a_sampler_that_does_not_know_its_steps() -> None:
     ],
 )
 @pytest.mark.parametrize("held_back", [False, True])
-def test_all_steps_are_told_once_before_the_sampler_is_left(
+def test_all_steps_are_reported_once_before_the_sampler_is_left(
     events: list[tuple[Any, int, int | None]], last: int, held_back: bool
 ) -> None:
     job = job_of()
@@ -150,7 +150,7 @@ def test_all_steps_are_told_once_before_the_sampler_is_left(
     assert entered == ["4", "6", "7", "5", "3"]
 
 
-def test_a_prompt_that_is_stopped_is_not_told_steps_that_it_never_made() -> None:
+def test_a_prompt_that_is_stopped_reports_no_steps_that_it_never_made() -> None:
     job = job_of()
     stream = Stream(job)
     messages = [*stream.begin(), *stream.advance(progress(job, "sampling", 2))]

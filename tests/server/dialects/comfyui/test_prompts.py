@@ -31,7 +31,7 @@ def test_a_prompt_becomes_a_job(server: RunningServer, comfy: Comfy) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "/api"])
-def test_the_history_tells_all_that_comfyui_tells(comfy: Comfy, prefix: str) -> None:
+def test_the_history_says_all_that_comfyuis_says(comfy: Comfy, prefix: str) -> None:
     graph = graph_of()
     id = comfy.queue(graph, extra_data={"a": 1})
     wait_until_done(comfy, id)

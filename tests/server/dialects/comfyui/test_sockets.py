@@ -163,7 +163,7 @@ def test_a_clients_prompts_are_reported_one_after_the_other(server: RunningServe
     assert kinds(messages) == LIFE * 2
 
 
-def test_a_client_that_comes_back_is_told_where_its_prompt_stands(server: RunningServer) -> None:
+def test_a_client_that_comes_back_learns_where_its_prompt_stands(server: RunningServer) -> None:
     server.backend.step_seconds = 0.05
     with Comfy(server) as comfy:
         id = comfy.queue(graph_of(steps=1000))
@@ -177,7 +177,7 @@ def test_a_client_that_comes_back_is_told_where_its_prompt_stands(server: Runnin
     assert kinds(messages)[-3:] == ["executed", "execution_success", "executing"]
 
 
-def test_a_client_that_was_away_at_the_end_is_told_of_it_once(server: RunningServer) -> None:
+def test_a_client_that_was_away_at_the_end_learns_of_it_once(server: RunningServer) -> None:
     server.backend.step_seconds = 0.02
     with Comfy(server) as comfy, Comfy(server, "other") as other:
         id = comfy.queue(graph_of(steps=20))
@@ -196,7 +196,7 @@ def is_json(message: Any) -> bool:
     return not isinstance(message, bytes) and message["type"] != "status"
 
 
-def test_two_pages_of_one_client_are_told_both(server: RunningServer) -> None:
+def test_two_pages_of_one_client_both_get_the_messages(server: RunningServer) -> None:
     with Comfy(server) as one, Comfy(server) as other:
         id = one.queue(graph_of())
         assert kinds(one.until_done(id)) == kinds(other.until_done(id)) == LIFE
@@ -239,7 +239,7 @@ def test_a_failed_prompt_says_why(server: RunningServer) -> None:
         assert item["status"]["messages"][-1] == ["execution_error", reported]
 
 
-def test_a_prompt_that_never_began_is_told_of_as_interrupted(open_server: Callable[..., RunningServer]) -> None:
+def test_a_prompt_that_never_started_is_reported_as_interrupted(open_server: Callable[..., RunningServer]) -> None:
     server = open_server(InstantBackend(capacity=1, step_seconds=0.05))
     with Comfy(server) as comfy, Comfy(server, "other") as other:
         running = other.queue(graph_of(steps=1000))

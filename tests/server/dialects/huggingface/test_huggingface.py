@@ -179,7 +179,7 @@ def test_what_is_not_allowed_is_refused_by_name(server: RunningServer, field: st
     assert answer.json()["error"].startswith(f"{field}: ")
 
 
-def test_the_client_raises_what_it_is_told(client: InferenceClient) -> None:
+def test_the_client_raises_the_servers_message(client: InferenceClient) -> None:
     with pytest.raises(BadRequestError, match=r"parameters\.scheduler: 'PNDMScheduler' .* EulerDiscreteScheduler"):
         client.text_to_image("a", scheduler="PNDMScheduler")
     with pytest.raises(HfHubHTTPError, match="the prompt asked for a failure") as caught:

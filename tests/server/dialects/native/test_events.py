@@ -64,7 +64,7 @@ def test_events_go_on_after_the_last_one_that_was_seen(client: httpx.Client, ser
 
 
 def test_events_of_no_job_or_after_no_event_are_refused(client: httpx.Client) -> None:
-    assert client.get("/jobs/nobody/events").status_code == 404
+    assert client.get("/jobs/unknown/events").status_code == 404
     job = generate(client)
     answer = client.get(f"/jobs/{job['id']}/events", headers={"Last-Event-ID": "x"})
     assert (answer.status_code, answer.json()["field"]) == (400, "Last-Event-ID")

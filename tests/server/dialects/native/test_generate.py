@@ -39,7 +39,7 @@ def test_nothing_asked_for_is_the_workflows_own_picture(client: httpx.Client) ->
     assert generate(client)["parameters"] == expected
 
 
-def test_every_parameter_arrives_and_is_told(client: httpx.Client) -> None:
+def test_every_parameter_arrives_and_is_shown(client: httpx.Client) -> None:
     asked: JSON = {
         "prompt": "ein (Häuschen:1.2) 🏠",
         "negative_prompt": "",
@@ -86,7 +86,7 @@ def test_count_counts_seeds_on_and_over_the_end(client: httpx.Client) -> None:
     assert pixels[0] == pixels[1]
 
 
-def test_seeds_may_be_text_and_fresh_ones_are_drawn_and_told(client: httpx.Client) -> None:
+def test_seeds_may_be_text_and_fresh_ones_are_drawn_and_shown(client: httpx.Client) -> None:
     small = {"steps": 1, "width": 64, "height": 64}
     assert generate(client, seed="18446744073709551615", **small)["seed"] == MAX_SEED
     assert generate(client, seed=0, **small)["seed"] == 0
@@ -116,7 +116,7 @@ def test_png_is_the_picture_itself(client: httpx.Client) -> None:
     assert "2 pictures" in generate(client, 400, response_format="png", count=2)["detail"]
 
 
-def test_a_job_that_is_not_waited_for_is_told_at_once(client: httpx.Client, server: RunningServer) -> None:
+def test_a_job_that_is_not_waited_for_is_answered_at_once(client: httpx.Client, server: RunningServer) -> None:
     server.backend.step_seconds = 0.05
     for headers, body in (({}, {"async": True}), ({"Prefer": "respond-async"}, {})):
         answer = client.post("/generate", json={"prompt": "a boat", **body}, headers=headers)

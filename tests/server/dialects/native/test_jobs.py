@@ -62,7 +62,7 @@ def test_a_job_is_cancelled_wherever_it_stands(open_server: Any, way: str) -> No
         cancel(running["id"])
         wait_for(lambda: client.get(f"/jobs/{running['id']}").json()["state"] == "cancelled")
         assert cancel(running["id"]).json()["state"] == "cancelled"
-        assert cancel("nobody").status_code == 404
+        assert cancel("unknown").status_code == 404
     assert server.services.backend.status()["in_flight"] == 0
 
 
@@ -76,7 +76,7 @@ def test_a_caller_who_hangs_up_cancels_the_job_unless_it_has_a_key(server: Runni
     wait_for(lambda: [job.state for job in all_jobs(server)] == ["cancelled", "succeeded"])
 
 
-def test_who_waits_for_a_job_that_another_cancels_is_told(server: RunningServer, client: httpx.Client) -> None:
+def test_who_waits_for_a_job_that_another_cancels_gets_an_answer(server: RunningServer, client: httpx.Client) -> None:
     server.backend.step_seconds = 30
     answers: list[httpx.Response] = []
     thread = threading.Thread(target=lambda: answers.append(client.post("/generate", json={})))

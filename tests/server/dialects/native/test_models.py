@@ -26,7 +26,7 @@ def test_models_are_listed_loaded_and_let_go(client: httpx.Client) -> None:
         assert client.post(f"/models/nowhere/{verb}").status_code == 404
 
 
-def test_names_and_state_are_told(client: httpx.Client) -> None:
+def test_names_and_state_are_listed(client: httpx.Client) -> None:
     assert client.get("/samplers").json() == {"names": list(SAMPLERS), "default": "euler"}
     assert client.get("/schedulers").json() == {"names": list(SCHEDULERS), "default": "normal"}
     status = client.get("/status").json()

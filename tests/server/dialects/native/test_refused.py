@@ -85,7 +85,7 @@ def test_a_model_is_a_name_and_never_a_path(client: httpx.Client) -> None:
     assert generate(client, model="other.safetensors")["model"] == "other"
 
 
-def test_a_failure_is_told_to_the_one_who_waits_and_kept(client: httpx.Client) -> None:
+def test_a_failure_is_answered_to_the_caller_who_waits_and_kept(client: httpx.Client) -> None:
     answer = client.post("/generate", json={"prompt": "fail"})
     assert (answer.status_code, answer.json()["kind"]) == (500, "generation_failed")
     job = client.get(f"/jobs/{answer.headers['x-job-id']}").json()

@@ -91,7 +91,7 @@ def test_edits_and_variations_say_that_they_are_not_there(client: OpenAI) -> Non
     assert caught.value.code == "unsupported_value"
 
 
-def test_other_calls_are_told_in_openais_words(client: OpenAI) -> None:
+def test_other_calls_are_refused_in_openais_words(client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         client.chat.completions.create(model="gpt-5", messages=[{"role": "user", "content": "hello"}])
     assert caught.value.type == "invalid_request_error"

@@ -131,7 +131,7 @@ def test_webhooks_carry_the_prediction(client: Client, listener: tuple[str, list
     assert Prediction(**got[1]).dict() == prediction.dict()
 
 
-def test_the_output_is_told_while_the_prediction_is_at_work(
+def test_the_output_is_sent_while_the_prediction_is_at_work(
     client: Client, listener: tuple[str, list[dict[str, Any]]]
 ) -> None:
     url, got = listener
@@ -153,7 +153,7 @@ def test_the_output_is_told_while_the_prediction_is_at_work(
         ({"webhook": "http://127.0.0.1:1/", "webhook_events_filter": ["logs", "start"]}, ("progress", "started")),
     ],
 )
-def test_what_webhooks_are_told(
+def test_what_webhooks_carry(
     server: RunningServer, client: Client, asked: dict[str, Any], events: tuple[str, ...]
 ) -> None:
     client.predictions.create(version="instant", input={"prompt": "a"}, **asked)

@@ -67,7 +67,7 @@ def test_what_an_input_may_not_hold_is_refused_by_name(client: Client, field: st
     assert caught.value.status == 400
 
 
-def test_a_limit_of_the_server_is_told_in_the_callers_words(client: Client) -> None:
+def test_a_limit_of_the_server_is_named_in_the_callers_words(client: Client) -> None:
     with pytest.raises(ReplicateError, match=r"input\.num_inference_steps: 9999 "):
         client.predictions.create(version="instant", input={"prompt": "a", "num_inference_steps": 9999})
 

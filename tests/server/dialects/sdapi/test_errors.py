@@ -24,7 +24,7 @@ import pytest
         ({"override_settings": {"sd_model_checkpoint": "none such"}}, 404, "override_settings.sd_model_checkpoint"),
     ],
 )
-def test_what_cannot_be_had_is_told_in_their_form(
+def test_what_cannot_be_had_is_refused_in_their_form(
     shared_client: httpx.Client, fields: dict[str, Any], status: int | None, named: str
 ) -> None:
     response = shared_client.post("/sdapi/v1/txt2img", json={"width": 64, "height": 64, **fields})
@@ -98,7 +98,9 @@ def test_a_picture_that_fails(shared_client: httpx.Client) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/sdapi/v1/txt2img", "/sdapi/v1/png-info", "/internal/progress"])
-def test_a_body_that_is_not_read_is_told_why(shared_client: httpx.Client, path: str, body: bytes, said: str) -> None:
+def test_a_body_that_is_not_read_is_refused_with_the_reason(
+    shared_client: httpx.Client, path: str, body: bytes, said: str
+) -> None:
     answer = shared_client.post(path, content=body)
     assert answer.status_code == 422
     assert said in answer.text

@@ -82,7 +82,7 @@ def test_pictures_may_be_left_out(client: httpx.Client) -> None:
     assert len(json.loads(answer["info"])["infotexts"]) == 2
 
 
-def test_a_prompt_that_is_translated_is_told_both_ways(client: httpx.Client) -> None:
+def test_a_prompt_that_is_translated_is_reported_both_ways(client: httpx.Client) -> None:
     answer = txt2img(client, prompt="a [cat]", negative_prompt="[dogs] # all", batch_size=2)
     info = json.loads(answer["info"])
     for shown in (answer["parameters"], info):
