@@ -17,7 +17,6 @@ from benchmarks.reports.targets import judge, rtx3090
 from benchmarks.subjects.crew import Crew
 from benchmarks.subjects.subject import NotHere, Subject
 from benchmarks.subjects.worker import WorkerFailed
-from benchmarks.suite.bench import Bench, SkipSection
 from benchmarks.suite.budget import Budget
 from benchmarks.suite.plan import SECTIONS, Plan
 from benchmarks.suite.sections import (
@@ -34,12 +33,13 @@ from benchmarks.suite.sections import (
     variants,
 )
 from benchmarks.suite.sections import machine as ceilings
+from benchmarks.suite.workbench import SkipSection, Workbench
 
 _CORES = 8
 _UNDISTURBED = ("machine", "cold")
 """Sections that nothing may disturb: subjects are not opened ahead while one of these has yet to run."""
 
-RUN: Mapping[str, Callable[[Bench, float], None]] = {
+RUN: Mapping[str, Callable[[Workbench, float], None]] = {
     "machine": ceilings.run,
     "cold": cold.run,
     "latency": latency.run,
@@ -65,7 +65,7 @@ def run(plan: Plan, path: Path, commit: str | None = None, tell: Callable[[str],
     report.checkpoint = {"what": _what(plan), "file": plan.checkpoint.name, "bytes": plan.checkpoint.stat().st_size}
     report.write()
     weights = {section: SECTIONS[section] for section in SECTIONS if section in plan.sections}
-    bench = Bench(
+    bench = Workbench(
         plan=plan,
         report=report,
         budget=Budget(60 * plan.minutes, weights),
@@ -84,25 +84,25 @@ def run(plan: Plan, path: Path, commit: str | None = None, tell: Callable[[str],
     return report
 
 
-def _start_ahead(bench: Bench) -> None:
+def _start_ahead(bench: Workbench) -> None:
     """Start to open every subject that later sections need, so that slow ones open in parallel."""
     if _has_room(bench):
         bench.crew.start(_later(bench))
 
 
-def _later(bench: Bench) -> list[Subject]:
+def _later(bench: Workbench) -> list[Subject]:
     sections = set(bench.plan.sections) & bench.budget.waiting
     found = [*bench.engines(), *bench.peers] if {"latency", "load"} & sections else []
     found += load.fast_engines(bench) if "load" in sections else []
     return found + ([bench.engine(variant=one) for one in bench.plan.variants] if "variants" in sections else [])
 
 
-def _has_room(bench: Bench) -> bool:
+def _has_room(bench: Workbench) -> bool:
     """Say whether there are cores to spare and all subjects fit into a GPU's memory together."""
     return bench.device.type == "cuda" and (os.cpu_count() or 1) >= _CORES and bench.fit(_later(bench))
 
 
-def _finish(bench: Bench) -> None:
+def _finish(bench: Workbench) -> None:
     """Judge the targets and draw the plot."""
     report = bench.report
     try:
@@ -116,7 +116,7 @@ def _finish(bench: Bench) -> None:
         report.skip("plot", "matplotlib is not installed (pip install '.[bench]')")
 
 
-def _section(bench: Bench, section: str, tell: Callable[[str], None]) -> None:
+def _section(bench: Workbench, section: str, tell: Callable[[str], None]) -> None:
     seconds, begin = bench.budget.begin(section), time.monotonic()
     if bench.budget.left() <= 0:
         bench.report.skip(section, f"the {bench.plan.minutes:g} min were used up before it started")
@@ -133,7 +133,7 @@ def _section(bench: Bench, section: str, tell: Callable[[str], None]) -> None:
     tell(f"{section}: took {time.monotonic() - begin:.0f} s")
 
 
-def _judge(bench: Bench) -> None:
+def _judge(bench: Workbench) -> None:
     plan, report = bench.plan, bench.report
     name = report.machine["device"]
     report.verdicts = judge(report, plan, name, bench.work)

@@ -9,8 +9,8 @@ from typing import Any
 from benchmarks.measuring.workloads import Scale
 from benchmarks.subjects.crew import Crew
 from benchmarks.subjects.worker import WorkerLost
-from benchmarks.suite.bench import Bench
 from benchmarks.suite.budget import Budget
+from benchmarks.suite.workbench import Workbench
 from tests.benchmarks.fakes import FakeSubject
 from tests.benchmarks.made_reports import plan, report
 
@@ -45,11 +45,11 @@ class InlineWorker:
         self._diary.append(f"close {self.subject.name}")
 
 
-def bench_of(tmp_path: Path, **fields: Any) -> Bench:
+def bench_of(tmp_path: Path, **fields: Any) -> Workbench:
     defaults: dict[str, Any] = {"device": "cpu", "scale": SCALE, "window": (0.6, 0.6), "warm": (0.0, 5.0)}
     small = plan(tmp_path, **(defaults | fields))
     made = report(tmp_path)
-    return Bench(
+    return Workbench(
         plan=small,
         report=made,
         budget=Budget(600, {"load": 1}),
@@ -57,7 +57,7 @@ def bench_of(tmp_path: Path, **fields: Any) -> Bench:
     )
 
 
-def worker_of(bench: Bench, subject: FakeSubject, alone: float) -> Any:
+def worker_of(bench: Workbench, subject: FakeSubject, alone: float) -> Any:
     worker = InlineWorker(subject, [])
     worker.wait_open(1)
     bench.crew.alone[subject.name] = alone

@@ -11,14 +11,14 @@ from benchmarks.measuring.callers import TimedRequest, open_loop
 from benchmarks.measuring.samples import median, paired, percentile
 from benchmarks.measuring.workloads import Mixed, arrivals
 from benchmarks.subjects.worker import Worker
-from benchmarks.suite.bench import Bench, SkipSection
 from benchmarks.suite.sections.load import note_failures, prime
+from benchmarks.suite.workbench import SkipSection, Workbench
 
 _LEAST = 6  # fewest arrivals for a percentile
 _STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)  # round rates in a decade
 
 
-def run(bench: Bench, seconds: float) -> None:
+def run(bench: Workbench, seconds: float) -> None:
     """Measure the engine at several rates, the lowest first, and an earlier one beside it with the same arrivals."""
     plan = bench.plan
     workers = bench.open([bench.engine(), *bench.earlier()])
@@ -46,7 +46,7 @@ def run(bench: Bench, seconds: float) -> None:
         _compare(bench, found, rate)
 
 
-def _arrive(bench: Bench, worker: Worker, rate: float, window: float, seed: int) -> list[TimedRequest]:
+def _arrive(bench: Workbench, worker: Worker, rate: float, window: float, seed: int) -> list[TimedRequest]:
     """Send requests at random times for ``window`` seconds; the same seed gives the same requests at the same times."""
     times = arrivals(rate, window, seed=seed)
     job = partial(open_loop, requests=Mixed(bench.plan.scale, 20 + seed), times=times, patience=4 * window)
@@ -55,7 +55,7 @@ def _arrive(bench: Bench, worker: Worker, rate: float, window: float, seed: int)
     return requests
 
 
-def _compare(bench: Bench, found: dict[str, list[list[TimedRequest]]], rate: float) -> None:
+def _compare(bench: Workbench, found: dict[str, list[list[TimedRequest]]], rate: float) -> None:
     """Report how many times as fast the engine was as an earlier one: the quotient of medians, turn by turn."""
     ours = bench.engine().name
     for name in found.keys() - {ours} if ours in found else ():
@@ -81,7 +81,7 @@ def rates_below(most: float, count: int) -> list[float]:
     return chosen[:count][::-1]
 
 
-def _report(bench: Bench, name: str, requests: Sequence[TimedRequest], rate: float) -> None:
+def _report(bench: Workbench, name: str, requests: Sequence[TimedRequest], rate: float) -> None:
     conditions: dict[str, Any] = {"arrivals a second": rate}
     spent = served_seconds(requests)
     bench.figure("arrivals", "latency", name, spent, "s", "lower", **conditions)
@@ -93,7 +93,7 @@ def _report(bench: Bench, name: str, requests: Sequence[TimedRequest], rate: flo
     bench.figure("arrivals", "not served in time", name, [lost], "of 1", "neither", **conditions)
 
 
-def _capacity(bench: Bench, name: str) -> float:
+def _capacity(bench: Workbench, name: str) -> float:
     """Return the pictures a second of the best load that was measured, or of one after another if none was."""
     seen = [*bench.report.of("concurrency", "pictures"), *bench.report.of("load", "pictures")]
     rates = [figure.median for figure in seen if figure.subject == name]

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.measuring.samples import paired
-from benchmarks.suite.bench import Bench, SkipSection
+from benchmarks.suite.workbench import SkipSection, Workbench
 
 _MOST = 3
 _ROOT = Path(__file__).resolve().parents[3]
 _FIRST_PICTURE = _ROOT / "benchmarks" / "measuring" / "first_picture.py"
 
 
-def run(bench: Bench, seconds: float) -> None:
+def run(bench: Workbench, seconds: float) -> None:
     """Start processes by turns: at least one and at most three of each version, after one that does not count."""
     _read_once(bench.plan.checkpoint)
     folders = {bench.engine().name: _ROOT}
@@ -42,7 +42,7 @@ def run(bench: Bench, seconds: float) -> None:
         bench.figure("cold", "times as fast to the first picture", ours, quotients, "×", "higher", beside=other)
 
 
-def _report(bench: Bench, subject: str, starts: Sequence[dict[str, float]]) -> None:
+def _report(bench: Workbench, subject: str, starts: Sequence[dict[str, float]]) -> None:
     stages = (
         ("process start to import", "began", "imported"),
         ("load", "imported", "loaded"),
@@ -60,7 +60,7 @@ def _read_once(checkpoint: Path) -> None:
             pass
 
 
-def _start(bench: Bench, folder: Path, seconds: float) -> dict[str, float]:
+def _start(bench: Workbench, folder: Path, seconds: float) -> dict[str, float]:
     """Start a process with the engine of the checkout ``folder``; give the moments by the wall clock."""
     plan = bench.plan
     command = [sys.executable, str(_FIRST_PICTURE), str(plan.checkpoint.resolve())]

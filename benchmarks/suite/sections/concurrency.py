@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from benchmarks.subjects.worker import Worker, WorkerFailed
-from benchmarks.suite.bench import Bench, SkipSection
 from benchmarks.suite.plan import FAST
 from benchmarks.suite.sections.load import keep, serve, times
+from benchmarks.suite.workbench import SkipSection, Workbench
 
 
-def run(bench: Bench, seconds: float) -> None:
+def run(bench: Workbench, seconds: float) -> None:
     """Measure every number of callers in ``plan.levels``; skip those that do not fit into the time."""
     worker, fast = bench.open_one(bench.engine()), bench.engine(variant=FAST)
     needed = sum(sum(times(bench, worker, clients)) for clients in bench.plan.levels)
@@ -21,7 +21,7 @@ def run(bench: Bench, seconds: float) -> None:
     bench.crew.release([fast.name])
 
 
-def _levels(bench: Bench, worker: Worker, seconds: float) -> None:
+def _levels(bench: Workbench, worker: Worker, seconds: float) -> None:
     levels, name = bench.plan.levels, worker.subject.name
     for number, clients in enumerate(levels):
         try:

@@ -6,11 +6,11 @@ from functools import partial
 
 from benchmarks.measuring.stages import observe_idleness
 from benchmarks.measuring.workloads import Mixed
-from benchmarks.suite.bench import Bench, SkipSection
 from benchmarks.suite.sections.load import prime, times
+from benchmarks.suite.workbench import SkipSection, Workbench
 
 
-def run(bench: Bench, seconds: float) -> None:
+def run(bench: Workbench, seconds: float) -> None:
     """Measure with ``plan.clients`` callers, by events on the GPU and by the profiler."""
     if bench.device.type != "cuda":
         raise SkipSection("there is no GPU")

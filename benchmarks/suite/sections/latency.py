@@ -13,12 +13,12 @@ from benchmarks.measuring.workloads import alone
 from benchmarks.subjects.engine import EngineSubject
 from benchmarks.subjects.peers.comfyui import ComfyuiSubject
 from benchmarks.subjects.worker import Worker, WorkerFailed
-from benchmarks.suite.bench import Bench, SkipSection
+from benchmarks.suite.workbench import SkipSection, Workbench
 
 _PNG = " with PNG"
 
 
-def run(bench: Bench, seconds: float) -> None:
+def run(bench: Workbench, seconds: float) -> None:
     """Measure every subject alone, in groups that fit into memory together."""
     groups = bench.groups()
     for number, group in enumerate(groups):
@@ -28,7 +28,7 @@ def run(bench: Bench, seconds: float) -> None:
             bench.crew.release(subject.name for subject in group if not isinstance(subject, EngineSubject))
 
 
-def _group(bench: Bench, workers: Sequence[Worker], seconds: float, first: bool) -> None:
+def _group(bench: Workbench, workers: Sequence[Worker], seconds: float, first: bool) -> None:
     contests = [(worker.subject.name, worker, False) for worker in workers]
     if any(isinstance(worker.subject, ComfyuiSubject) for worker in workers):
         contests += [(name + _PNG, worker, True) for name, worker, _ in contests if _is_engine(worker)]
@@ -59,7 +59,9 @@ def _is_engine(worker: Worker) -> bool:
     return isinstance(worker.subject, EngineSubject)
 
 
-def _report(bench: Bench, workers: Sequence[Worker], seen: dict[str, list[TimedPicture]], engines_too: bool) -> None:
+def _report(
+    bench: Workbench, workers: Sequence[Worker], seen: dict[str, list[TimedPicture]], engines_too: bool
+) -> None:
     names = {worker.subject.name: worker for worker in workers}
     engines = [name for name in names if _is_engine(names[name])]
     for name, timed in seen.items():
@@ -79,7 +81,7 @@ def _report(bench: Bench, workers: Sequence[Worker], seen: dict[str, list[TimedP
                 bench.figure("latency", "likeness", engine, alike, "dB", beside=peer)
 
 
-def _own(bench: Bench, name: str, timed: Sequence[TimedPicture]) -> None:
+def _own(bench: Workbench, name: str, timed: Sequence[TimedPicture]) -> None:
     """Report how long a subject's pictures took."""
     spent = [one.seconds for one in timed]
     bench.figure("latency", "a picture", name, spent, "s", "lower")
@@ -91,7 +93,7 @@ def _own(bench: Bench, name: str, timed: Sequence[TimedPicture]) -> None:
         bench.figure("latency", "processor time of a picture", name, processor, "s", "lower")
 
 
-def _beside(bench: Bench, engine: str, peer: str, seen: dict[str, list[TimedPicture]]) -> None:
+def _beside(bench: Workbench, engine: str, peer: str, seen: dict[str, list[TimedPicture]]) -> None:
     """Report how many times as long the peer took in the same rounds."""
     ours, theirs = seen[engine], seen[peer]
     quotients = paired([one.seconds for one in ours], [one.seconds for one in theirs])
@@ -111,7 +113,7 @@ def step_seconds(timed: Sequence[TimedPicture], steps: int) -> list[float]:
     return [seconds / steps for seconds in spent if seconds is not None]
 
 
-def _shares(bench: Bench, engine: str, dtype: str, spent: Sequence[float]) -> None:
+def _shares(bench: Workbench, engine: str, dtype: str, spent: Sequence[float]) -> None:
     """Report which share of the machine's best rates the engine reaches, if those were measured."""
     find = bench.report.find
     floor = find("machine", "floor of a picture", dtype)

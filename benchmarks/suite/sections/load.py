@@ -19,8 +19,8 @@ from benchmarks.subjects.engine import EngineSubject
 from benchmarks.subjects.peers.comfyui import ComfyuiSubject
 from benchmarks.subjects.subject import Subject
 from benchmarks.subjects.worker import Worker, WorkerFailed, WorkerLost
-from benchmarks.suite.bench import Bench, SkipSection
 from benchmarks.suite.plan import FAST
+from benchmarks.suite.workbench import SkipSection, Workbench
 
 _TOGETHER, _BY_TURNS = 3, 6  # a window lasts as long as this many pictures one after another
 _LONGEST = 1.3  # the longest picture of the mix over the average one, about
@@ -30,7 +30,7 @@ Rates = Mapping[int, float]
 """Pictures a second, by turn."""
 
 
-def run(bench: Bench, seconds: float) -> None:
+def run(bench: Workbench, seconds: float) -> None:
     """Measure pictures a second of every subject with ``plan.clients`` callers."""
     groups = _groups(bench)
     for number, group in enumerate(groups):
@@ -42,8 +42,8 @@ def run(bench: Bench, seconds: float) -> None:
         bench.crew.release(subject.name for subject in group if not isinstance(subject, EngineSubject))
 
 
-def _groups(bench: Bench) -> list[list[Subject]]:
-    """Group subjects as ``Bench.groups``, but give ComfyUI a group of its own.
+def _groups(bench: Workbench) -> list[list[Subject]]:
+    """Group subjects as ``Workbench.groups``, but give ComfyUI a group of its own.
 
     ComfyUI always writes a PNG, so the engine's callers encode PNGs in that group too.
     """
@@ -62,13 +62,13 @@ def _writes_png(group: Sequence[Subject]) -> bool:
     return any(isinstance(subject, ComfyuiSubject) for subject in group)
 
 
-def fast_engines(bench: Bench) -> list[Subject]:
+def fast_engines(bench: Workbench) -> list[Subject]:
     """Describe the engine with fast batching, on a GPU, where larger calls gain something, and in a quick run."""
     return [bench.engine(variant=FAST)] if bench.device.type == "cuda" or bench.plan.quick else []
 
 
 def in_turns(
-    bench: Bench, section: str, workers: Sequence[Worker], seconds: float, turns: int, *, png: bool = False
+    bench: Workbench, section: str, workers: Sequence[Worker], seconds: float, turns: int, *, png: bool = False
 ) -> dict[str, dict[int, Window]]:
     """Measure up to ``turns`` windows of each subject under ``plan.clients`` callers; give them by name and turn.
 
@@ -99,7 +99,7 @@ def in_turns(
     return found
 
 
-def times(bench: Bench, worker: Worker, clients: int) -> tuple[float, float]:
+def times(bench: Workbench, worker: Worker, clients: int) -> tuple[float, float]:
     """Estimate how long a warm subject is loaded before it is watched, and how long it is watched, in seconds."""
     alone, together = bench.crew.alone[worker.subject.name], worker.subject.concurrent
     before = _LONGEST * alone * (clients if together else 1)
@@ -107,7 +107,7 @@ def times(bench: Bench, worker: Worker, clients: int) -> tuple[float, float]:
     return before + _stagger(alone, clients, window), window
 
 
-def serve(bench: Bench, worker: Worker, clients: int, share: float, seed: int, *, png: bool = False) -> Window:
+def serve(bench: Workbench, worker: Worker, clients: int, share: float, seed: int, *, png: bool = False) -> Window:
     """Measure one window of a load by ``clients`` callers; note what failed and what was prepared in it.
 
     Raises ``SkipSection`` if it takes more than three times its share or longer than is left, or has no pictures.
@@ -125,7 +125,7 @@ def serve(bench: Bench, worker: Worker, clients: int, share: float, seed: int, *
     return found
 
 
-def prime(bench: Bench, worker: Worker, clients: int) -> None:
+def prime(bench: Workbench, worker: Worker, clients: int) -> None:
     """Load an engine until it is warm, before measurements that do not go through ``serve``."""
     if bench.device.type == "cpu" and not bench.plan.quick:
         return  # it prepares hardly anything there
@@ -133,13 +133,13 @@ def prime(bench: Bench, worker: Worker, clients: int) -> None:
     bench.call(worker, _job(bench, worker.subject.name, clients, before, 0.0, 99), before)
 
 
-def rate(bench: Bench, window: Window) -> float:
+def rate(bench: Workbench, window: Window) -> float:
     """Convert a window's work into pictures of the plan's mix a second."""
     mix = Mixed(bench.plan.scale, 0)
     return window.rate(mix.mean_evaluations if window.counted else mix.scale.mean_steps)
 
 
-def keep(bench: Bench, section: str, name: str, windows: Sequence[Window], **conditions: Condition) -> None:
+def keep(bench: Workbench, section: str, name: str, windows: Sequence[Window], **conditions: Condition) -> None:
     """Report the windows of one subject: pictures a second, and what had to be prepared, if anything."""
     rates = [rate(bench, window) for window in windows]
     bench.figure(section, "pictures", name, rates, "images/s", "higher", **conditions)
@@ -150,7 +150,7 @@ def keep(bench: Bench, section: str, name: str, windows: Sequence[Window], **con
         bench.figure(section, "prepared while watched", name, prepared, "", "neither", **conditions)
 
 
-def note_failures(bench: Bench, name: str, requests: Sequence[TimedRequest]) -> None:
+def note_failures(bench: Workbench, name: str, requests: Sequence[TimedRequest]) -> None:
     """Note the requests that failed, except those given up at the end of the load."""
     wrong = [request.failure for request in requests if request.failure not in (None, "given up")]
     if wrong:
@@ -162,7 +162,7 @@ def _stagger(alone: float, clients: int, window: float) -> float:
 
 
 def _job(
-    bench: Bench, name: str, clients: int, before: float, window: float, seed: int, png: bool = False
+    bench: Workbench, name: str, clients: int, before: float, window: float, seed: int, png: bool = False
 ) -> partial[Window]:
     quiet, most = bench.plan.warm
     return partial(
@@ -178,7 +178,7 @@ def _job(
     )
 
 
-def _note_preparing(bench: Bench, whose: str, window: Window) -> None:
+def _note_preparing(bench: Workbench, whose: str, window: Window) -> None:
     if not window.quiet:
         quiet, said = bench.plan.warm[0], "may not have been warm when it was watched: some caller was not served"
         bench.report.note(f"{whose}: {said}, or something was prepared less than {quiet:g} s before")
@@ -186,7 +186,9 @@ def _note_preparing(bench: Bench, whose: str, window: Window) -> None:
         bench.report.note(f"{whose}: something was prepared {window.prepared} times while it was watched")
 
 
-def _report(bench: Bench, workers: Sequence[Worker], found: Mapping[str, Mapping[int, Window]], first: bool) -> None:
+def _report(
+    bench: Workbench, workers: Sequence[Worker], found: Mapping[str, Mapping[int, Window]], first: bool
+) -> None:
     clients = bench.plan.clients
     engines = [worker.subject.name for worker in workers if isinstance(worker.subject, EngineSubject)]
     for name, windows in found.items():

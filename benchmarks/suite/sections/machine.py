@@ -6,10 +6,10 @@ import torch
 
 from benchmarks.measuring.floor import floor_rate, floor_seconds
 from benchmarks.measuring.machine import measure_peaks
-from benchmarks.suite.bench import Bench
+from benchmarks.suite.workbench import Workbench
 
 
-def run(bench: Bench, seconds: float) -> None:
+def run(bench: Workbench, seconds: float) -> None:
     """Measure a large matrix product and a large copy in each precision, and report the floors that follow."""
     plan = bench.plan
     side = 256 if plan.quick else None

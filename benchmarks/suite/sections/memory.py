@@ -7,10 +7,10 @@ from typing import Any
 
 from benchmarks.measuring.memory import Memory, memory_now, peak_memory
 from benchmarks.measuring.workloads import Alone, Mixed
-from benchmarks.suite.bench import Bench
+from benchmarks.suite.workbench import Workbench
 
 
-def run(bench: Bench, seconds: float) -> None:
+def run(bench: Workbench, seconds: float) -> None:
     """Measure inside the engine's process; other processes on the device are not included."""
     plan, subject = bench.plan, bench.engine()
     worker = bench.open_one(subject)
@@ -24,7 +24,7 @@ def run(bench: Bench, seconds: float) -> None:
         _keep(bench, subject.name, "at most", bench.call(worker, job, window), clients=clients)
 
 
-def _keep(bench: Bench, name: str, when: str, memory: Memory, **conditions: Any) -> None:
+def _keep(bench: Workbench, name: str, when: str, memory: Memory, **conditions: Any) -> None:
     for what, size in (("process", memory.process), ("tensors", memory.device), ("reserved", memory.reserved)):
         samples = [] if size is None else [size / 2**30]
         bench.figure("memory", f"{what} {when}", name, samples, "GiB", "lower", **conditions)

@@ -9,7 +9,7 @@ from benchmarks.measuring.callers import TimedPicture, paint_timed
 from benchmarks.measuring.likeness import psnr
 from benchmarks.measuring.workloads import Scale, alone
 from benchmarks.subjects.worker import Worker
-from benchmarks.suite.bench import Bench, SkipSection
+from benchmarks.suite.workbench import SkipSection, Workbench
 from engine import GenerationRequest
 from engine.folders import SHIPPED_MODELS
 
@@ -26,7 +26,7 @@ _PROMPTS = (
 )
 
 
-def run(bench: Bench, seconds: float) -> None:
+def run(bench: Workbench, seconds: float) -> None:
     """Compare the engine in each precision of the plan with float32 on the same requests."""
     if not STARTER.exists():
         raise SkipSection(f"there is no {STARTER.name}")
@@ -53,5 +53,5 @@ def _requests(scale: Scale, count: int) -> list[GenerationRequest]:
     return [replace(alone(scale, number), prompt=prompt) for number, prompt in enumerate(_PROMPTS[:count])]
 
 
-def _pictures(bench: Bench, worker: Worker, requests: list[GenerationRequest]) -> list[TimedPicture]:
+def _pictures(bench: Workbench, worker: Worker, requests: list[GenerationRequest]) -> list[TimedPicture]:
     return [bench.call(worker, partial(paint_timed, request=request), 10) for request in requests]

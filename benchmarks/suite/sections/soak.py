@@ -8,12 +8,12 @@ from itertools import islice
 from benchmarks.measuring.callers import paint_all
 from benchmarks.measuring.memory import memory_now
 from benchmarks.measuring.workloads import Mixed, Scale
-from benchmarks.suite.bench import Bench, SkipSection
+from benchmarks.suite.workbench import SkipSection, Workbench
 
 _LEAST = 50
 
 
-def run(bench: Bench, seconds: float) -> None:
+def run(bench: Workbench, seconds: float) -> None:
     """Make ``plan.soak`` requests of few steps, or as many as fit; caches fill during the first tenth."""
     plan, subject = bench.plan, bench.engine()
     worker = bench.open_one(subject)

@@ -7,10 +7,10 @@ from itertools import islice
 
 from benchmarks.measuring.stages import Stages, observe_stages
 from benchmarks.measuring.workloads import Alone
-from benchmarks.suite.bench import Bench
+from benchmarks.suite.workbench import Workbench
 
 
-def run(bench: Bench, seconds: float) -> None:
+def run(bench: Workbench, seconds: float) -> None:
     """Measure the stages of pictures made one by one, by the device's own clock."""
     subject = bench.engine()
     worker = bench.open_one(subject)

@@ -8,14 +8,14 @@ from functools import partial
 from benchmarks.measuring.callers import paint_timed
 from benchmarks.measuring.workloads import alone
 from benchmarks.subjects.worker import Worker
-from benchmarks.suite.bench import Bench
 from benchmarks.suite.plan import Variant
 from benchmarks.suite.sections.load import in_turns, keep
+from benchmarks.suite.workbench import Workbench
 
 _ALONE = 5  # pictures alone take this part of the time
 
 
-def run(bench: Bench, seconds: float) -> None:
+def run(bench: Workbench, seconds: float) -> None:
     """Measure each variant of the plan in an engine of its own, by turns: alone, then under load.
 
     Ways of batching come first; other settings get one window in the time that is left.
@@ -34,7 +34,7 @@ def run(bench: Bench, seconds: float) -> None:
         bench.crew.release([worker.subject.name for worker in group])
 
 
-def _alone(bench: Bench, workers: Sequence[Worker], variants: Mapping[str, Variant], seconds: float) -> None:
+def _alone(bench: Workbench, workers: Sequence[Worker], variants: Mapping[str, Variant], seconds: float) -> None:
     least, most = bench.plan.rounds
     one_round = sum(bench.crew.alone[worker.subject.name] for worker in workers)
     spent: dict[str, list[float]] = {worker.subject.name: [] for worker in workers}

@@ -15,10 +15,10 @@ from benchmarks.__main__ import main
 from benchmarks.measuring.workloads import Scale
 from benchmarks.reports.report import read_report
 from benchmarks.suite import suite
-from benchmarks.suite.bench import Bench, SkipSection
 from benchmarks.suite.budget import Budget
 from benchmarks.suite.options import parser, plan_of
 from benchmarks.suite.plan import SECTIONS, Variant
+from benchmarks.suite.workbench import SkipSection, Workbench
 from tests.benchmarks.made_reports import plan
 
 pytestmark = pytest.mark.slow
@@ -77,17 +77,17 @@ def run_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, checkpoint: Path, 
     return read_report(path)
 
 
-def measured(bench: Bench, seconds: float) -> None:
+def measured(bench: Workbench, seconds: float) -> None:
     bench.figure("machine", "something", "machine", [seconds], "s")
 
 
 def test_a_section_that_fails_harms_no_other(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
-    def breaks(bench: Bench, seconds: float) -> None:
+    def breaks(bench: Workbench, seconds: float) -> None:
         raise ZeroDivisionError("a defect")
 
-    def skips(bench: Bench, seconds: float) -> None:
+    def skips(bench: Workbench, seconds: float) -> None:
         raise SkipSection("no GPU")
 
     document = run_with(monkeypatch, tmp_path, tiny_checkpoint, machine=breaks, cold=skips, latency=measured)
@@ -100,7 +100,7 @@ def test_a_section_that_fails_harms_no_other(
 def test_an_interrupted_run_keeps_what_it_had(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
-    def cut_off(bench: Bench, seconds: float) -> None:
+    def cut_off(bench: Workbench, seconds: float) -> None:
         raise SystemExit(143)
 
     document = run_with(monkeypatch, tmp_path, tiny_checkpoint, machine=measured, cold=cut_off)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.suite.bench import Bench
 from benchmarks.suite.sections import arrivals
 from benchmarks.suite.sections.arrivals import rates_below
+from benchmarks.suite.workbench import Workbench
 from tests.benchmarks.benches import bench_of, worker_of
 from tests.benchmarks.fakes import FakeSubject
 
@@ -27,7 +27,7 @@ def test_an_earlier_engine_gets_the_same_arrivals(monkeypatch: pytest.MonkeyPatc
     ours, earlier = FakeSubject(name="engine float16", seconds=0.02), FakeSubject(name="earlier", seconds=0.06)
     monkeypatch.setattr(FakeSubject, "give_up", lambda _: None)  # each turn of an open loop ends with it
     workers = [worker_of(bench, subject, alone=0.01) for subject in (ours, earlier)]
-    monkeypatch.setattr(Bench, "open", lambda *_, **__: workers)
+    monkeypatch.setattr(Workbench, "open", lambda *_, **__: workers)
     arrivals.run(bench, 1.0)
     counts = [bench.report.find("arrivals", "latency", subject.name) for subject in (ours, earlier)]
     assert all(figure is not None and len(figure.samples) > 10 for figure in counts)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.suite.bench import Bench
 from benchmarks.suite.sections import cold
+from benchmarks.suite.workbench import Workbench
 from tests.benchmarks.benches import bench_of
 
 
@@ -16,7 +16,7 @@ def test_the_first_start_reads_from_the_disk_and_does_not_count(
 ) -> None:
     spent = iter([30.0, 7.0, 8.0, 9.0])
 
-    def start(bench: Bench, folder: Path, seconds: float) -> dict[str, float]:
+    def start(bench: Workbench, folder: Path, seconds: float) -> dict[str, float]:
         return {"began": 0.0, "imported": 1.0, "loaded": 2.0, "painted": next(spent)}
 
     monkeypatch.setattr(cold, "_start", start)
@@ -32,7 +32,7 @@ def test_the_first_start_reads_from_the_disk_and_does_not_count(
 def test_an_earlier_version_is_started_by_turns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started: list[Path] = []
 
-    def start(bench: Bench, folder: Path, seconds: float) -> dict[str, float]:
+    def start(bench: Workbench, folder: Path, seconds: float) -> dict[str, float]:
         started.append(folder)
         return {"began": 0.0, "imported": 1.0, "loaded": 2.0, "painted": 6.0 if folder == tmp_path else 3.0}
 

@@ -12,9 +12,9 @@ from benchmarks.measuring.throughput import Window
 from benchmarks.measuring.workloads import Mixed, Scale
 from benchmarks.subjects.engine import EngineSubject
 from benchmarks.subjects.peers.comfyui import ComfyuiSubject
-from benchmarks.suite.bench import Bench, SkipSection
 from benchmarks.suite.sections import load
 from benchmarks.suite.sections.load import in_turns, prime, rate, serve
+from benchmarks.suite.workbench import SkipSection, Workbench
 from tests.benchmarks.benches import SCALE, bench_of, worker_of
 from tests.benchmarks.fakes import FakeSubject, SteadySubject
 
@@ -100,7 +100,7 @@ def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The order in which subjects are loaded; each window ends at once."""
     seen: list[str] = []
 
-    def noted(bench: Bench, worker: Any, clients: int, share: float, seed: int, png: bool) -> Window:
+    def noted(bench: Workbench, worker: Any, clients: int, share: float, seed: int, png: bool) -> Window:
         seen.append(f"{worker.subject.name}{seed}")
         return Window(seconds=1.0, work=20, counted=True, warm_after=0.0, quiet=True, prepared=0, requests=[])
 

@@ -37,7 +37,7 @@ class SkipSection(Exception):
 
 
 @dataclass(kw_only=True)
-class Bench:
+class Workbench:
     """What all sections of a run share: plan, report, time and open subjects."""
 
     plan: Plan
