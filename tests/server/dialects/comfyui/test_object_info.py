@@ -26,11 +26,13 @@ def test_the_signatures_are_those_of_the_engines_nodes() -> None:
             assert info is None
             continue
         assert info is not None
-        required = info["input"]["required"]
-        assert list(required) == list(row.inputs) == info["input_order"]["required"]
+        for group, optional in (("required", False), ("optional", True)):
+            names = [each for each, described in row.inputs.items() if described.optional == optional]
+            assert list(info["input"].get(group, {})) == info["input_order"].get(group, []) == names
+        inputs = info["input"]["required"] | info["input"].get("optional", {})
         assert tuple(info["output"]) == row.output_types
         assert info["output_node"] == row.is_output
-        assert {each: required[each][0] for each in row.links} == dict(row.links)
+        assert {each: inputs[each][0] for each in row.links} == dict(row.links)
     assert object_info.node("Nope", OFFER) is None
 
 
