@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from engine import Engine, EngineConfig
 from tests.checkpoints import write_tiny_checkpoint
+from tests.pack import make_files
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what is to run in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # programs that the tests interrupt inherit it
@@ -46,6 +47,14 @@ def engine(models_folder: Path) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(models_folder: Path) -> Path:
     return models_folder / "tiny.safetensors"
+
+
+@pytest.fixture(scope="session")
+def pack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models and pictures that the recorded graphs of ``tests/parity2`` name, in ComfyUI's layout."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    return make_files(shared / "pack")
 
 
 @pytest.fixture

@@ -76,7 +76,10 @@ def test_every_graph_as_found_that_needs_no_missing_class_is_read() -> None:
         read_workflow(filled(WILD[name]))
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+READABLE = {name: case for name, case in CASES.items() if classes(dict(case.graph)) <= set(ROWS)}
+
+
+@pytest.mark.parametrize("case", READABLE.values(), ids=READABLE)
 def test_a_recorded_graph_is_read_and_written(case: Case) -> None:
     workflow = read_workflow(case.graph)
     for place in (*case.records.values(), *case.probes.values()):
