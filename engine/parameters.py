@@ -48,10 +48,10 @@ __all__ = [
     "Many",
     "Name",
     "Number",
+    "Object",
     "OneOf",
     "Optional",
     "Parameter",
-    "Part",
     "Seed",
     "Text",
     "WholeNumber",
@@ -184,7 +184,7 @@ def schema_of(cls: type) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Part(Kind):
+class Object(Kind):
     """A frozen dataclass with parameters of its own: an object in JSON, and in text."""
 
     cls: type

@@ -1,4 +1,4 @@
-"""Kinds made of other kinds: many values, and a value or none. (``engine.parameters.Part`` is the third.)
+"""Kinds made of other kinds: many values, and a value or none. (``engine.parameters.Object`` is the third.)
 
 This module knows no kind that it is made of.
 """

@@ -23,9 +23,9 @@ from engine.parameters import (
     Many,
     Name,
     Number,
+    Object,
     OneOf,
     Optional,
-    Part,
     Seed,
     Text,
     WholeNumber,
@@ -54,8 +54,8 @@ class Adapter:
 class Wanted:
     seed: int | None = parameter(7, Seed(), "the first noise")
     steps: int = parameter(20, WholeNumber(1, 100), "sampling steps")
-    adapters: tuple[Adapter, ...] = parameter((), Many(Part(Adapter), most=3), "in this order")
-    second: Adapter | None = parameter(None, Optional(Part(Adapter)), "for a second pass")
+    adapters: tuple[Adapter, ...] = parameter((), Many(Object(Adapter), most=3), "in this order")
+    second: Adapter | None = parameter(None, Optional(Object(Adapter)), "for a second pass")
     kept: str = "not a parameter"
 
     def __post_init__(self) -> None:
@@ -83,9 +83,9 @@ EXAMPLES: list[tuple[Kind, object]] = [
     (Many(OneOf(("a", "b")), least=1), ("b", "a")),
     (Optional(Number(0, 1)), None),
     (Optional(Number(0, 1)), 0.25),
-    (Part(Adapter), Adapter(name="ink", strength=0.8)),
-    (Many(Part(Adapter)), (Adapter(name="ink"), Adapter(name="wash", strength=-1))),
-    (Optional(Part(Adapter)), Adapter(name="ink")),
+    (Object(Adapter), Adapter(name="ink", strength=0.8)),
+    (Many(Object(Adapter)), (Adapter(name="ink"), Adapter(name="wash", strength=-1))),
+    (Optional(Object(Adapter)), Adapter(name="ink")),
 ]
 
 
@@ -118,8 +118,8 @@ def test_a_value_comes_back_from_its_json_and_its_schema_allows_it(kind: Kind, v
         (Many(WholeNumber(1, 9)), "[1, 2.0]", (1, 2)),
         (Optional(WholeNumber(1, 9)), "null", None),
         (Optional(WholeNumber(1, 9)), "3", 3),
-        (Part(Adapter), '{"name": "ink"}', Adapter(name="ink")),
-        (Many(Part(Adapter)), '[{"name": "ink", "strength": 2}]', (Adapter(name="ink", strength=2.0),)),
+        (Object(Adapter), '{"name": "ink"}', Adapter(name="ink")),
+        (Many(Object(Adapter)), '[{"name": "ink", "strength": 2}]', (Adapter(name="ink", strength=2.0),)),
     ],
 )
 def test_text_is_read_as_its_kind(kind: Kind, text: str, value: object) -> None:
@@ -164,7 +164,7 @@ def test_text_is_read_as_its_kind(kind: Kind, text: str, value: object) -> None:
         (Many(WholeNumber(1, 9)), 5),
         (Many(Text()), "text"),
         (Optional(WholeNumber(1, 9)), 0),
-        (Part(Adapter), 3),
+        (Object(Adapter), 3),
     ],
 )
 def test_what_is_not_allowed_is_refused_under_its_name(kind: Kind, value: object) -> None:
@@ -184,7 +184,7 @@ def test_what_is_not_allowed_is_refused_under_its_name(kind: Kind, value: object
         (Number(0, 9), "1_0"),
         (Flag(), "yes"),
         (Seed(), "abc"),
-        (Part(Adapter), "{"),
+        (Object(Adapter), "{"),
         (Many(WholeNumber(0, 9)), "[" * 10**5),
     ],
 )
