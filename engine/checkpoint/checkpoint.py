@@ -142,6 +142,7 @@ def _is_finite(value: torch.Tensor) -> bool:
 
 
 def _what_is_not_finite(name: str, stored: torch.Tensor, dtype: torch.dtype) -> str:
+    stored = stored.float() if stored.dtype.itemsize == 1 else stored  # torch computes little with float8
     finite = stored.isfinite()
     count = finite.numel() - int(finite.sum())
     if count:

@@ -12,29 +12,10 @@ import torch
 
 from engine.checkpoint.layout import TEXT, UNET, VAE, read_text_encoder, read_unet, read_vae
 from engine.checkpoint.shapes import LayoutError, Part, Shapes, has
+from engine.tensors.kinds import CHECKPOINT, told
+from engine.tensors.pickles import shown
 
-_DTYPES = ("float16", "bfloat16", "float32")
-
-_OTHERS = (
-    (("conditioner.embedders.", "diffusion_model.label_emb."), "a Stable Diffusion XL checkpoint"),
-    (("cond_stage_model.model.",), "a Stable Diffusion 2 checkpoint"),
-    (("joint_blocks.",), "a Stable Diffusion 3 checkpoint"),
-    (("double_blocks.", "double_stream_blocks."), "a Flux checkpoint"),
-    (("lora_unet_", "lora_te", "lora_down", "lora_up", "lora_A", "lora.down", ".hada_w", ".lokr_w"), "a LoRA"),
-    (("control_model.", "zero_convs.", "controlnet_cond_embedding.", "controlnet_down_blocks."), "a ControlNet"),
-    (("motion_modules.",), "an AnimateDiff motion module"),
-    (("emb_params", "clip_l"), "a textual-inversion embedding"),
-    (("encoder.down_blocks.", "decoder.up_blocks."), "a VAE alone, in diffusers' layout"),
-    (("down_blocks.", "mid_block.", "up_blocks."), "a UNet alone, in diffusers' layout"),
-)
-"""What else a file may be, by what its tensors' names contain; the first that fits."""
-
-_ALONE = (
-    (("encoder.down.", "decoder.up."), "a VAE alone"),
-    (("input_blocks.", "output_blocks."), "a UNet alone"),
-    (("text_model.", "encoder.layers."), "a text encoder alone"),
-)
-"""The same for a file without any of a checkpoint's parts, by what the names begin with."""
+STORED_DTYPES = ("float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,24 +72,20 @@ def read_contents(shapes: Shapes, dtypes: Mapping[str, str]) -> Contents:
     _refuse_others(shapes)
     empty = next((name for name, shape in shapes.items() if 0 in shape and name.startswith((UNET, VAE, TEXT))), None)
     if empty is not None:
-        raise LayoutError(f"its tensor {_shortened(empty)} is empty: its shape is {shapes[empty]}")
+        raise LayoutError(f"its tensor {shown(empty)} is empty: its shape is {shapes[empty]}")
     contents = Contents(unet=read_unet(shapes), vae=read_vae(shapes), text_encoder=read_text_encoder(shapes))
     _check(contents, shapes, dtypes)
     return contents
 
 
 def _refuse_others(shapes: Shapes) -> None:
-    for marks, what in _OTHERS:
-        found = next((name for name in shapes if any(mark in name for mark in marks)), None)
-        if found is not None:
-            raise LayoutError(f"it is {what} (found {_shortened(found)}), not a Stable Diffusion 1.x checkpoint")
+    content = told(shapes)
+    if content.words and content.words != CHECKPOINT:
+        whole = "a whole checkpoint" if "alone" in content.words else "a Stable Diffusion 1.x checkpoint"
+        raise LayoutError(f"it is {content.words} (found {shown(content.mark)}), not {whole}")
     prefixes = {"UNet": UNET, "VAE": VAE, "text encoder": TEXT}
     present = [what for what, prefix in prefixes.items() if has(shapes, prefix)]
     if not present:
-        for marks, what in _ALONE:
-            found = next((name for name in shapes if name.startswith(marks)), None)
-            if found is not None:
-                raise LayoutError(f"it is {what} (found {_shortened(found)}), not a whole checkpoint")
         raise LayoutError(f"it holds no Stable Diffusion 1.x tensors; it has {len(shapes)} others: {_list(shapes)}")
     for what, prefix in prefixes.items():
         if what not in present:
@@ -128,8 +105,10 @@ def _check(contents: Contents, shapes: Shapes, dtypes: Mapping[str, str]) -> Non
         found = shapes[name]
         if _without_kernel(found) != _without_kernel(shape):
             raise LayoutError(f"its tensor {name} has shape {found}, where {shape} was expected")
-        if dtypes[name] not in _DTYPES:
-            raise LayoutError(f"its tensor {name} is stored as {dtypes[name]}; only {', '.join(_DTYPES)} are read")
+        if dtypes[name] not in STORED_DTYPES:
+            raise LayoutError(
+                f"its tensor {name} is stored as {dtypes[name]}; only {', '.join(STORED_DTYPES)} are read"
+            )
     owned = tuple(prefix for part in parts for prefix in part.owns)
     strange = [name for name in shapes if name.startswith(owned) and name not in wanted]
     if strange:
@@ -141,11 +120,6 @@ def _without_kernel(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
 
 
-def _shortened(name: str) -> str:
-    name = "".join(character if character.isprintable() else "?" for character in name[:101])
-    return name if len(name) <= 100 else name[:97] + "…"
-
-
 def _list(names: Iterable[str]) -> str:
     names = list(names)
-    return ", ".join(map(_shortened, names[:4])) + (", …" if len(names) > 4 else "")
+    return ", ".join(map(shown, names[:4])) + (", …" if len(names) > 4 else "")

@@ -52,7 +52,8 @@ class TensorFile:
     entries: Mapping[str, Entry]
     """Name → tensor, in the file's order."""
     nested: str = ""
-    """The key of what was saved under which the tensors lie: ``state_dict``, ``string_to_param``."""
+    """The key of what was saved under which the tensors lie: ``state_dict``, ``string_to_param``; ``[]`` for a list of
+    dictionaries, whose tensors' names begin with the dictionary's number and a full stop."""
     strange: Mapping[str, str]
     """Name → what stands in the place of a tensor that cannot be read."""
     metadata: Mapping[str, str]

@@ -6,13 +6,14 @@ What kind of file it is, is found in its first bytes. Knows no torch and no netw
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.tensors.entries import Entry, Place, TensorFile, UnreadableFile
+from engine.tensors.entries import ITEM_SIZES, Entry, Place, TensorFile, UnreadableFile
 from engine.tensors.pickles import LEGACY, read_archive, read_legacy
 
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
@@ -55,11 +56,14 @@ def read_tensor_file(path: Path) -> TensorFile:
         if path.suffix.lower() not in PICKLE_SUFFIXES:
             names = ", ".join(PICKLE_SUFFIXES)
             raise UnreadableFile(f"it is a PyTorch pickle; those are read only when named {names}")
-        if archive:
-            return read_archive(path)
-        if head.startswith(LEGACY):
-            return read_legacy(path)
-        raise UnreadableFile("it is a pickle that torch.save did not write")
+        if not archive and not head.startswith(LEGACY):
+            raise UnreadableFile("it is a pickle that torch.save did not write")
+        try:
+            return read_archive(path) if archive else read_legacy(path)
+        except (UnreadableFile, OSError):
+            raise
+        except Exception as error:  # the parsers behind this raise whatever damaged bytes lead them to
+            raise UnreadableFile(f"it is damaged and cannot be read ({type(error).__name__}: {error})"[:300]) from None
     raise UnreadableFile(what_it_is(head, status.st_size))
 
 
@@ -73,13 +77,17 @@ def _read_safetensors(path: Path) -> TensorFile:
     try:
         header: dict[str, Any] = json.loads(text)
         metadata = header.pop("__metadata__", None) or {}
-        entries = {name: _entry(entry, 8 + length) for name, entry in header.items()}
+        found = {name: _entry(entry, 8 + length) for name, entry in header.items()}
+        entries = dict(sorted(found.items(), key=lambda item: item[1].place.start))
         told = {str(key): str(value) for key, value in metadata.items()}
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
         raise UnreadableFile(f"its safetensors header is damaged ({type(error).__name__})") from None
     end = max((entry.place.start + entry.place.size for entry in entries.values()), default=0)
+    end = max(end, 8 + length)
     if end > size:
         raise UnreadableFile(f"truncated: the file has {size:,} bytes, its header promises {end:,}")
+    if end < size:
+        raise UnreadableFile(f"damaged: the file has {size:,} bytes, its header accounts for {end:,}")
     return TensorFile(entries=entries, strange={}, metadata=told)
 
 
@@ -88,8 +96,10 @@ def _entry(entry: Any, start: int) -> Entry:
     shape = tuple(map(int, entry["shape"]))
     if min(first, last - first, *shape, 0) < 0:
         raise ValueError("sizes that are no sizes")
-    place = Place(start=start + first, size=last - first)
-    return Entry(dtype=torch_dtype_name(str(entry["dtype"])), shape=shape, place=place)
+    dtype = torch_dtype_name(str(entry["dtype"]))
+    if dtype in ITEM_SIZES and ITEM_SIZES[dtype] * math.prod(shape) != last - first:
+        raise ValueError("a shape that does not fit its bytes")
+    return Entry(dtype=dtype, shape=shape, place=Place(start=start + first, size=last - first))
 
 
 def what_it_is(head: bytes, size: int) -> str:

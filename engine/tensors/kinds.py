@@ -11,6 +11,12 @@ FileKind = Literal["checkpoints", "loras", "vae", "controlnet", "embeddings", "u
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+CHECKPOINT = "a checkpoint"
+"""The words for a checkpoint that may be one of Stable Diffusion 1.x."""
+
+LISTED = "[]"
+"""What stands for the key of tensors that lay in a list of dictionaries: an embedding of several parts."""
+
 _UNET, _VAE, _TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."
 _UPSCALERS = ("params_ema", "params-ema", "params")
 """Keys under which those who train upscale models save them, and no others do."""
@@ -74,7 +80,7 @@ _MARKS = (
     _Mark("a Stable Diffusion 2 checkpoint", "checkpoints", within=("cond_stage_model.model.",)),
     _Mark("a Stable Diffusion 3 checkpoint", "checkpoints", within=("joint_blocks.",)),
     _Mark("a Flux checkpoint", "checkpoints", within=("double_blocks.", "double_stream_blocks.")),
-    _Mark("a checkpoint", "checkpoints", begins=(_UNET,)),
+    _Mark(CHECKPOINT, "checkpoints", begins=(_UNET,)),
     _Mark("a VAE alone", "vae", begins=(_VAE,)),
     _Mark("a text encoder alone", None, begins=(_TEXT,)),
     _Mark(
@@ -112,6 +118,7 @@ def told(shapes: Shapes, nested: str = "") -> Content:
             return Content(kind=mark.kind, words=mark.words, mark=name)
     if nested in _UPSCALERS:
         return Content(kind="upscale_models", words="an upscale model", mark=nested)
-    if 1 <= len(shapes) <= 4 and all(1 <= len(shape) <= 2 for shape in shapes.values()):
+    lone = len(shapes) == 1 or nested == LISTED
+    if shapes and lone and all(1 <= len(shape) <= 2 for shape in shapes.values()):
         return Content(kind="embeddings", words="a textual-inversion embedding", mark=next(iter(shapes)))
     return Content(kind=None, words="")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from engine.tensors.entries import ITEM_SIZES
+
 _MOST_OPERATIONS = 3_000_000
 """Ten times what the largest training checkpoints take; a hostile pickle is not to keep us busy."""
 
@@ -270,7 +272,7 @@ def _typed_tensor(
     storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
 ) -> Any:
     """A tensor of a type that came after storages had types of their own, such as float8."""
-    if not isinstance(dtype, Global):
+    if not isinstance(dtype, Global) or dtype.module != "torch" or dtype.name not in ITEM_SIZES:
         return Inert(None)
     return _tensor(storage, offset, shape, stride, dtype=dtype.name)
 

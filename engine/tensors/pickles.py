@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from engine.tensors.entries import ITEM_SIZES, Entry, Place, TensorFile, UnreadableFile
+from engine.tensors.kinds import LISTED
 from engine.tensors.machine import Inert, PickleError, Storage, StoredTensor, read_pickle
 
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -129,13 +130,16 @@ def _tensor_file(content: Any, places: Mapping[str, Place]) -> TensorFile:
     if isinstance(content, dict):
         nested = next((key for key in _NESTED if isinstance(content.get(key), dict)), "")
         content = content[nested] if nested else content
-    elif isinstance(content, list):  # a list of embeddings: the names of each begin with its number
-        content = {
-            f"{number}.{name}": value
-            for number, each in enumerate(content[:_MOST_LISTED])
-            if isinstance(each, dict)
-            for name, value in each.items()
-        }
+    elif isinstance(content, list) and any(isinstance(each, dict) for each in content[:_MOST_LISTED]):
+        nested, content = (
+            LISTED,
+            {
+                f"{number}.{name}": value
+                for number, each in enumerate(content[:_MOST_LISTED])
+                if isinstance(each, dict)
+                for name, value in each.items()
+            },
+        )
     if not isinstance(content, dict):
         what = content.what.name if isinstance(content, Inert) and content.what else type(content).__name__
         raise UnreadableFile(f"it holds a {what[:60]} where named tensors were expected")
@@ -154,7 +158,7 @@ def _entry(name: str, tensor: StoredTensor, places: Mapping[str, Place]) -> Entr
     place = places.get(tensor.storage.key)
     if place is None:
         raise UnreadableFile(f"truncated or damaged: the values of its tensor {shown(name)} are missing")
-    size = ITEM_SIZES.get(tensor.dtype, 1)
+    size = ITEM_SIZES[tensor.dtype]
     last = tensor.offset + sum((axis - 1) * step for axis, step in zip(tensor.shape, tensor.stride, strict=True))
     values = math.prod(tensor.shape)
     if values and ((last + 1) * size > place.size or values * size > place.size):

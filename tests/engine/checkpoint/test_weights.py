@@ -75,7 +75,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, request: pytest.FixtureRequ
         (struct.pack("<Q", 2**63) + b"{}", "truncated or damaged"),
         (struct.pack("<Q", 2) + b"{}trailing", "its header accounts for 10"),
         (b"\x80\x04}.", "PyTorch pickle; those are read only when named .ckpt"),
-        (b"PK\x03\x04 and no more", "zip archive of 16 bytes without its end"),
+        (b"PK\x03\x04 and no more", "PyTorch pickle; those are read only when named .ckpt"),
     ],
 )
 def test_it_says_what_the_bytes_are(tmp_path: Path, content: bytes, expected: str) -> None:

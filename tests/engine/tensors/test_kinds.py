@@ -48,5 +48,7 @@ def test_the_kind_is_told_by_names(name: str, kind: FileKind | None) -> None:
 def test_the_kind_is_told_by_where_the_tensors_lay_and_by_shapes() -> None:
     assert told({"*": (2, 768)}, "string_to_param").kind == "embeddings"
     assert told({"<any word>": (768,)}).kind == "embeddings"
+    assert told({"0.a": (3, 768), "1.a": (768,)}, "[]").kind == "embeddings"
+    assert told({"a": (3, 768), "b": (768,)}).kind is None
     assert told({"layers.0.weight": (8, 8, 3, 3)}, "params_ema").kind == "upscale_models"
     assert told({}).kind is None
