@@ -10,7 +10,8 @@ from typing import Any
 
 from engine import EngineError
 from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, say
-from server.settings import PREFIX, BadSettings, Settings, check_key_name, read_settings
+from server.command_line import BadSettings, read_settings
+from server.settings import PREFIX, Settings, check_key_name
 from server.web.access import new_key
 
 

@@ -1,4 +1,4 @@
-"""Reads the server's settings once, at the start, from flags and the environment.
+"""The server's settings, which are read once, at the start, from flags and the environment.
 
 Every field is the variable ``SD_<FIELD>`` and the flag ``--<field>`` of ``python -m server``; the flag wins. Lists are
 separated by commas, sizes may be written as ``512MiB``, and ``none`` stands for None.
@@ -8,35 +8,26 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import difflib
 import ipaddress
-import os
 import re
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, ByteSize, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from engine import BadRequest, EngineConfig, UnknownCheckpoint
+from engine import EngineConfig
 from engine.config import Batching, Compile, Dtype
 from engine.folders import cache_folder, data_folder, models_folders
-from engine.models import catalog
 
 PREFIX = "SD_"
 DialectName = Literal["comfyui", "sdapi", "openai", "replicate", "huggingface"]
 DIALECTS: tuple[DialectName, ...] = ("comfyui", "sdapi", "openai", "replicate", "huggingface")
 """The dialects that can be switched off; the native API is always there."""
 
-_SECRET = {"api_keys", "webhook_secret"}
 _HASH = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[\w.@-]{1,64}")
-
-
-class BadSettings(Exception):
-    """The server cannot start like this; names each setting, its value and what is allowed."""
 
 
 def _listed(value: object) -> object:
@@ -236,47 +227,3 @@ def _web_address(url: str) -> str:
     if not usable:
         raise ValueError("expected a URL such as https://example.org")
     return url
-
-
-def read_settings(flags: Mapping[str, str]) -> Settings:
-    """The settings from the flags that were given, by field name, and the environment. Raises ``BadSettings``."""
-    _refuse_misspelt(os.environ)
-    given: dict[str, Any] = {name: None if text == "none" else text for name, text in flags.items()}
-    try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        raise BadSettings("; ".join(_described(error, given))) from None
-    try:
-        config = settings.engine_config()
-        if settings.backend == "engine":
-            catalog.file_of(config.checkpoint, config.models_folders)
-    except UnknownCheckpoint as error:
-        raise BadSettings(f"{_origin('model', given)}: {error}") from None
-    except BadRequest as error:
-        raise BadSettings(f"{_origin(error.field, given)}: {error}") from None
-    return settings
-
-
-def _refuse_misspelt(environment: Mapping[str, str]) -> None:
-    """A variable that is almost a setting is one misspelt; others under our prefix may be another program's."""
-    names = [PREFIX + name.upper() for name in Settings.model_fields]
-    for variable in environment:
-        if variable.startswith(PREFIX) and variable not in names:
-            nearest = difflib.get_close_matches(variable, names, n=1, cutoff=0.85)
-            if nearest:
-                raise BadSettings(f"{variable}: there is no such setting; did you mean {nearest[0]}?")
-
-
-def _described(error: ValidationError, flags: Mapping[str, object]) -> Iterable[str]:
-    for item in error.errors(include_url=False):
-        reason = item["msg"].removeprefix("Value error, ")
-        if not item["loc"]:
-            yield reason
-            continue
-        name = str(item["loc"][0])
-        shown: Any = "its value" if name in _SECRET else repr(item["input"])
-        yield f"{_origin(name, flags)}: {shown} is not allowed; {reason[0].lower()}{reason[1:]}"
-
-
-def _origin(name: str, flags: Mapping[str, object]) -> str:
-    return "--" + name.replace("_", "-") if name in flags else PREFIX + name.upper()

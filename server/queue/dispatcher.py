@@ -16,8 +16,8 @@ from server.backends.protocol import Backend
 from server.job import Job
 from server.queue.attempt import Attempt, next_attempt
 from server.queue.claiming import Claiming
-from server.queue.events import Hub
 from server.queue.finishing import Finishing
+from server.queue.hub import Hub
 from server.store import Claimed, Store, StoreFailed
 from server.store.rules import under_suspicion
 from server.webhooks.delivery import Webhooks

@@ -20,7 +20,7 @@ from server.pictures.formats import encoders
 from server.pictures.storage import NotWritten, Outputs
 from server.problems import failure_of
 from server.queue.estimate import Estimate
-from server.queue.events import Hub
+from server.queue.hub import Hub
 from server.store import Ending, Store, StoreFailed
 from server.webhooks.delivery import Webhooks
 

@@ -18,15 +18,17 @@ from server.problems import not_found
 from server.queue.accepting import fingerprint, job_for
 from server.queue.dispatcher import Dispatcher
 from server.queue.estimate import Estimate
-from server.queue.events import Event, Hub, finished_event
+from server.queue.events import Event, finished_event
 from server.queue.finishing import Finishing, PngTexts
 from server.queue.housekeeping import Housekeeping
+from server.queue.hub import Hub
 from server.queue.places import Places
 from server.queue.refusals import conflict, queue_full, shutting_down, stored
 from server.settings import Settings
 from server.store import Found, IdTaken, KeyConflict, QueueFull, Search, Store
 from server.store.choice import new_store
-from server.webhooks.delivery import Composer, Webhooks
+from server.webhooks.delivery import Webhooks
+from server.webhooks.messages import Composer
 from server.webhooks.targets import Resolve, resolve
 
 _log = logging.getLogger(__name__)

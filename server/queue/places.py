@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from server.job import Job, Place
 from server.queue.estimate import Estimate
-from server.queue.events import Hub
+from server.queue.hub import Hub
 from server.queue.refusals import stored
 from server.store import Store
 

@@ -2,37 +2,26 @@
 
 Only one message of a job is sent at a time, but their order is not promised: a message that was refused is sent again
 later, perhaps after the one about the job's end. Each body says how the job stood at that moment.
-The headers and the signature are those of Standard Webhooks (https://www.standardwebhooks.com).
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import dataclasses
-import hashlib
-import hmac
-import json
 import logging
 import random
-import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import httpx
 
 from engine import __version__
-from server.job import Job, parameters
+from server.job import Job
 from server.settings import Settings, webhook_key
-from server.store import Message, Moment, Store, StoreFailed
+from server.store import Message, Store, StoreFailed
 from server.webhooks import targets
+from server.webhooks.messages import Composer, signed
 
 _log = logging.getLogger(__name__)
-
-Body = Callable[[Job, str], dict[str, Any]]
-"""Returns the body for a job and a moment (``started``, ``output``, ``progress``, ``finished``)."""
 
 _TOGETHER = 16
 _PER_HOST = 4
@@ -42,29 +31,6 @@ _FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 3600.0
 _BETWEEN_PROGRESS = 1.0
 _GONE = 410
-
-
-class Composer:
-    """Writes the messages about a job's change. Thread-safe, and raises nothing, because the change goes first."""
-
-    def __init__(self, bodies: Mapping[str, Body]) -> None:
-        self._bodies = {"native": native_body, **bodies}
-
-    def __call__(self, job: Job, moment: Moment) -> Sequence[Message]:
-        if job.webhook is None or moment not in job.webhook.events:
-            return ()
-        now = time.time()
-        then = _as_it_was(job, moment)
-        try:
-            body = json.dumps(self._bodies[job.webhook.form](then, moment), separators=(",", ":"))
-        except Exception:
-            _log.exception("no body for a webhook of form %r; the native one is sent", job.webhook.form)
-            body = json.dumps(native_body(then, moment), separators=(",", ":"))
-        id = f"msg_{secrets.token_hex(16)}"
-        message = Message(
-            id=id, job=job.id, client=job.client, moment=moment, url=job.webhook.url, body=body, created=now, due=now
-        )
-        return [message]
 
 
 class Webhooks:
@@ -236,34 +202,3 @@ def _client() -> httpx.AsyncClient:
         timeout=_TIMEOUT_SECONDS,
         limits=httpx.Limits(max_connections=_TOGETHER, max_keepalive_connections=0),
     )
-
-
-def signed(id: str, timestamp: int, body: bytes, key: bytes | None) -> dict[str, str]:
-    """Return the headers that identify a message and, with a key, prove who sent it."""
-    headers = {"webhook-id": id, "webhook-timestamp": str(timestamp)}
-    if key is not None:
-        digest = hmac.new(key, f"{id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
-        headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
-    return headers
-
-
-def _as_it_was(job: Job, moment: Moment) -> Job:
-    """Return ``job`` as it was at ``moment``.
-
-    A job's pictures come with its end, in one change of its row, and are reported first, as of a job that still runs.
-    """
-    return dataclasses.replace(job, state="running", finished=None) if moment == "output" else job
-
-
-def native_body(job: Job, moment: str) -> dict[str, Any]:
-    """Return the body of a webhook for which no dialect has a form of its own."""
-    return {
-        "type": f"job.{moment}",
-        "job_id": job.id,
-        "status": job.state,
-        "model": job.model,
-        "images": [vars(picture) for picture in job.pictures],
-        "parameters": [None if task.request is None else parameters(task.request) for task in job.tasks],
-        "error": None if job.failure is None else vars(job.failure),
-        "timings": dict(job.timings),
-    }

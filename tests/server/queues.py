@@ -18,7 +18,7 @@ from server.queue.jobs import Jobs
 from server.settings import Settings
 from server.store import Search, Store
 from server.store.sqlite.store import SqliteStore
-from server.webhooks.delivery import Body, Composer
+from server.webhooks.messages import Body, Composer
 from server.webhooks.targets import Resolve, resolve
 
 PATIENCE = 60.0

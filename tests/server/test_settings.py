@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from server.settings import PREFIX, BadSettings, Settings, read_settings
+from server.command_line import BadSettings, read_settings
+from server.settings import PREFIX, Settings
 
 HASH = "0" * 64
 

@@ -55,11 +55,6 @@ def id_list(body: dict[str, Any], name: str) -> list[str]:
     return ids
 
 
-def body_of(schema: dict[str, Any], example: object) -> dict[str, Any]:
-    """Describe a body for OpenAPI, for routes that read it themselves."""
-    return {"requestBody": {"content": {"application/json": {"schema": schema, "example": example}}}}
-
-
 def done() -> JSONResponse:
     """Answer with an empty object where ComfyUI's answer is empty, because some of its clients parse it."""
     return JSONResponse({})

@@ -158,7 +158,7 @@ def job_item(job: Job, *, detailed: bool = False) -> dict[str, Any]:
         "execution_error": ending(job, course_of(job))[1] if job.state == "failed" else None,
         "outputs_count": len(pictures),
         "preview_output": next((each for each in pictures if each["type"] == "output"), next(iter(pictures), None)),
-        "workflow_id": workflow_id_of(job),
+        "workflow_id": job.label,
     }
     if detailed:
         done = in_history(job)
@@ -168,14 +168,6 @@ def job_item(job: Job, *, detailed: bool = False) -> dict[str, Any]:
             "workflow": {"prompt": job.extra["prompt"], "extra_data": queue_item(job)[3]},
         }
     return {name: value for name, value in item.items() if value is not None}
-
-
-def workflow_id_of(job: Job) -> str | None:
-    """Return the id that the editor gave its file, if the prompt came from the editor."""
-    found: object = job.extra["extra_data"]
-    for name in ("extra_pnginfo", "workflow", "id"):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else None
 
 
 def milliseconds(seconds: float) -> int:

@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
-from server.dialects.comfyui.bodies import body_of, id_list, json_object
+from server.dialects.comfyui.bodies import id_list, json_object
 from server.dialects.comfyui.history import DIALECT, MOST_BYTES, STATUSES, job_item
+from server.dialects.shared.bodies import json_body
 from server.job import State
 from server.problems import bad_request
 from server.store import Search
@@ -80,7 +81,7 @@ def _add_cancelling(router: APIRouter, services: Services) -> None:
         """Stop a prompt, whether it waits or runs; says whether there was something to stop."""
         return JSONResponse({"cancelled": await _cancel(services, job_id)})
 
-    @direct(router, "POST", "/jobs/cancel", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
+    @direct(router, "POST", "/jobs/cancel", openapi_extra=json_body(_SCHEMA, required=False, example=_EXAMPLE))
     async def cancel_jobs(http: Request) -> JSONResponse:
         """Stop several prompts; says whether there was something to stop."""
         body = await json_object(http)

@@ -9,12 +9,13 @@ from fastapi.responses import JSONResponse
 
 from engine import BadRequest, GenerationRequest
 from engine.formats.comfyui import api_workflow
-from server.dialects.comfyui.bodies import body_of, done, json_object
+from server.dialects.comfyui.bodies import done, json_object
 from server.dialects.comfyui.broadcast import Broadcast, queue_remaining
 from server.dialects.comfyui.errors import refused
 from server.dialects.comfyui.history import DIALECT, number_of
 from server.dialects.comfyui.object_info import offer_of
 from server.dialects.comfyui.prompt import Prompt, read_prompt
+from server.dialects.shared.bodies import json_body
 from server.job import Job
 from server.problems import Problem, bad_request
 from server.store import Search
@@ -52,7 +53,7 @@ _STOP_SCHEMA = {"type": "object", "properties": {"prompt_id": {"type": "string"}
 
 
 def add(router: APIRouter, services: Services, broadcast: Broadcast) -> None:
-    @direct(router, "POST", "/prompt", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
+    @direct(router, "POST", "/prompt", openapi_extra=json_body(_SCHEMA, required=False, example=_EXAMPLE))
     async def post_prompt(http: Request) -> JSONResponse:
         """Queue a graph. 400 names the node, its class and the input that cannot be carried out."""
         prompt = read_prompt(await json_object(http))
@@ -66,7 +67,7 @@ def add(router: APIRouter, services: Services, broadcast: Broadcast) -> None:
         """How many prompts wait or run."""
         return JSONResponse({"exec_info": {"queue_remaining": await queue_remaining(services)}})
 
-    @direct(router, "POST", "/interrupt", openapi_extra=body_of(_STOP_SCHEMA, {}))
+    @direct(router, "POST", "/interrupt", openapi_extra=json_body(_STOP_SCHEMA, required=False, example={}))
     async def interrupt(http: Request) -> JSONResponse:
         """Stop the prompt of that id, whether it waits or runs; without one, all of the caller's that run."""
         body = await json_object(http, may_be_empty=True)

@@ -11,8 +11,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
-from server.dialects.comfyui.bodies import body_of, done, flag, id_list, json_object
+from server.dialects.comfyui.bodies import done, flag, id_list, json_object
 from server.dialects.comfyui.history import DIALECT, MOST_BYTES, history_item, in_history, queue_item
+from server.dialects.shared.bodies import json_body
 from server.job import FINISHED, Job, State
 from server.store import Search
 from server.web.routing import direct
@@ -57,7 +58,7 @@ def _add_queue(router: APIRouter, services: Services) -> None:
             }
         )
 
-    @direct(router, "POST", "/queue", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
+    @direct(router, "POST", "/queue", openapi_extra=json_body(_SCHEMA, required=False, example=_EXAMPLE))
     async def post_queue(http: Request) -> JSONResponse:
         """Take prompts out of the queue: those of `delete`; with `clear`, all of the caller's."""
         for id in await _named(services, http, {"queued"}):
@@ -92,7 +93,7 @@ def _add_history(router: APIRouter, services: Services) -> None:
         known = job is not None and job.dialect in DIALECT and in_history(job)
         return JSONResponse({job.id: history_item(job)} if job is not None and known else {})
 
-    @direct(router, "POST", "/history", openapi_extra=body_of(_SCHEMA, _EXAMPLE))
+    @direct(router, "POST", "/history", openapi_extra=json_body(_SCHEMA, required=False, example=_EXAMPLE))
     async def post_history(http: Request) -> JSONResponse:
         """Forget prompts that are done, with their pictures: those of `delete`; with `clear`, all of the caller's."""
         ids = await _named(services, http, FINISHED)

@@ -16,8 +16,9 @@ from engine import __version__
 from engine.models.folders import KINDS
 from server.backends.checkpoints import FileInfo
 from server.dialects.comfyui import object_info
-from server.dialects.comfyui.bodies import body_of, done, flag, json_object
+from server.dialects.comfyui.bodies import done, flag, json_object
 from server.dialects.comfyui.sockets import FEATURES
+from server.dialects.shared.bodies import json_body
 from server.problems import not_found
 from server.web.routing import direct
 from server.web.services import Services
@@ -101,7 +102,7 @@ def _add_machine(router: APIRouter, services: Services) -> None:
         """The machine and its device."""
         return JSONResponse(_system_stats(services.backend.status()))
 
-    @direct(router, "POST", "/free", openapi_extra=body_of(_FREE, {"unload_models": True}))
+    @direct(router, "POST", "/free", openapi_extra=json_body(_FREE, required=False, example={"unload_models": True}))
     async def free(http: Request) -> JSONResponse:
         """Unload the resident checkpoints; they are loaded again when a prompt needs them."""
         body = await json_object(http)

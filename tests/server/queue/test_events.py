@@ -15,7 +15,8 @@ from engine import Progress
 from server.backends.instant import InstantBackend
 from server.job import Job
 from server.problems import Problem
-from server.queue.events import MAX_PENDING, Event, Hub
+from server.queue.events import Event
+from server.queue.hub import MAX_PENDING, Hub
 from server.task import Task
 from tests.server.queues import Queue, queue, request, until
 

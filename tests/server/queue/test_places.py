@@ -13,7 +13,7 @@ from server.backends.instant import InstantBackend
 from server.job import Job
 from server.problems import Problem
 from server.queue.estimate import Estimate
-from server.queue.events import Hub
+from server.queue.hub import Hub
 from server.queue.places import Places
 from server.store import StoreFailed
 from server.task import Task

@@ -12,7 +12,7 @@ import pytest
 from server.dialects.comfyui.broadcast import Broadcast
 from server.dialects.comfyui.sockets import Socket, Sockets
 from server.job import State
-from server.queue.events import Hub
+from server.queue.hub import Hub
 from tests.server.dialects.comfyui.jobs import job_of, picture
 
 
