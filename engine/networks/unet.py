@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -27,17 +28,23 @@ _LONGEST_PERIOD = 10_000
 """Of the time's sinusoids (Vaswani et al. 2017, arXiv 1706.03762, section 3.5)."""
 
 
-class Unet:
-    """Predicts eps. Takes over the module's weights: its layers share them, or have none where oneDNN lays them out."""
+class Trunk:
+    """The blocks of a UNet or ControlNet, ready to be run.
 
-    def __init__(self, module: UNet2DConditionModel, operations: Operations) -> None:
-        self._module = module
+    Takes over the module's weights: its layers share them, or have none where oneDNN lays them out.
+    """
+
+    def __init__(self, module: UNet2DConditionModel | ControlNetModel, operations: Operations) -> None:
+        self.module = module
+        self.layout = operations.layout
         self._operations = operations
         self.dtype: torch.dtype = module.dtype
         self.channels: int = module.config.block_out_channels[0]
         """The number of channels of the first level."""
-        self.inputs: int = module.config.in_channels
-        """The number of channels of x and of what lies beside it: 4, or 9 for inpainting."""
+        self.residuals: int = 2 + sum(
+            len(block.resnets) + len(block.downsamplers or ()) for block in module.down_blocks
+        )
+        """The number of tensors that a ControlNet adds: one for each that the way up joins, and the middle's."""
         half = self.channels // 2
         steps = torch.arange(half, dtype=torch.float32)
         # in this order: a time of 999 makes a frequency's last bit a 1e-4 of the angle
@@ -53,50 +60,13 @@ class Unet:
         biases = [resnet.time_emb_proj.bias.float() + resnet.conv1.bias.float() for resnet in resnets]
         self._shift_bias = torch.cat(biases).to(self.dtype)
         self._shift_places = _places(resnets, [resnet.time_emb_proj.out_features for resnet in resnets])
-        samplers = [layer for layer in module.modules() if isinstance(layer, Upsample2D)]
-        self._doublings = {sampler: before_doubling(sampler.conv) for sampler in samplers}
-        for layer in (module, *self._doublings.values()):
-            operations.lay_out(layer)
-
-    def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor) -> Tensor:
-        """x (P, 4, h, w), times (P,) float32, conditioning (R, n, width) → eps (R, 4, h, w); all on one device.
-
-        R is a multiple of P: each x has R/P conditionings, one after the other. What comes before the first attention
-        to them does not depend on them, and is computed once for each x.
-        """
-        run = _Run(self, times, conditioning)
-        module = self._module
-        x = run.operations(x).convolve(x.contiguous(memory_format=self._operations.layout), module.conv_in)
-        skips = [x]
-        for block in module.down_blocks:
-            for resnet, attention in zip(block.resnets, _attentions(block), strict=True):
-                x = run.block(x, resnet, attention)
-                skips.append(x)
-            for sampler in block.downsamplers or ():
-                x = run.operations(x).convolve(x, sampler.conv)
-                skips.append(x)
-        middle = module.mid_block
-        x = run.block(x, middle.resnets[0], middle.attentions[0])
-        x = run.block(x, middle.resnets[1], None)
-        for block in module.up_blocks:
-            for resnet, attention in zip(block.resnets, _attentions(block), strict=True):
-                x = run.block(torch.cat([x, run.for_all_rows(skips.pop())], dim=1), resnet, attention)
-            for sampler in block.upsamplers or ():
-                x = self._enlarge(x, sampler, skips[-1].shape[2:])
-        x = self._operations.group_norm(x, module.conv_norm_out)
-        return self._operations.convolve(x, module.conv_out)
-
-    def _enlarge(self, x: Tensor, sampler: Upsample2D, size: torch.Size) -> Tensor:
-        """To the ``size`` (h, w) of the level above, convolved."""
-        if size == (2 * x.shape[2], 2 * x.shape[3]):
-            return self._operations.convolve_doubled(x, self._doublings[sampler])
-        return self._operations.convolve(self._operations.enlarge(x, size), sampler.conv)
+        operations.lay_out(module)
 
     def shifts(self, times: Tensor, operations: Operations) -> Tensor:
         """What the times (P,) add to each residual block's first convolution, its bias included: (P, all channels)."""
         angles = times[:, None] * self._frequencies
         embedding = operations.in_units(_sinusoids, angles).to(self.dtype)
-        layers = self._module.time_embedding
+        layers = self.module.time_embedding
         hidden = operations.silu(operations.linear(embedding, layers.linear_1.weight, layers.linear_1.bias))
         hidden = operations.silu(operations.linear(hidden, layers.linear_2.weight, layers.linear_2.bias))
         return operations.linear(hidden, self._shift, self._shift_bias)
@@ -117,28 +87,52 @@ class Unet:
         return laid_out
 
 
-class _Run:
-    """One call of the UNet: its rows' times and conditionings, as every block needs them."""
+class Run:
+    """One call of the blocks: its rows' times and conditionings, as every block needs them."""
 
-    def __init__(self, unet: Unet, times: Tensor, conditioning: Tensor) -> None:
-        self._unet = unet
+    def __init__(self, trunk: Trunk, times: Tensor, conditioning: Tensor) -> None:
+        self._trunk = trunk
         self._rows = conditioning.shape[0]
         self._each = self._rows // times.shape[0]
-        self._before = unet._operations.for_rows_of(self._each)
-        shifts = unet.shifts(times, self._before)
+        self._before = trunk._operations.for_rows_of(self._each)
+        shifts = trunk.shifts(times, self._before)
         self._shifts = {shifts.shape[0]: shifts, self._rows: self.for_all_rows(shifts)}
-        self._kv = unet._operations.linear(conditioning, unet._kv)  # (R, n, keys and values of every block)
+        self._kv = trunk._operations.linear(conditioning, trunk._kv)  # (R, n, keys and values of every block)
 
     def operations(self, x: Tensor) -> Operations:
         """Those for x before it met its conditionings, or after that."""
-        return self._unet._operations if x.shape[0] == self._rows else self._before
+        return self._trunk._operations if x.shape[0] == self._rows else self._before
 
     def for_all_rows(self, x: Tensor) -> Tensor:
         """(P, …) or (R, …) → (R, …)."""
         return x if x.shape[0] == self._rows else self._before.repeat(x, self._each)
 
+    def down(self, x: Tensor, *, entrance: Tensor | None = None, features: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Return what each block on the way down makes of x (P, 4, h, w): (P or R, c, h, w) each.
+
+        ``entrance`` (P, c, h, w) is added behind the first convolution; ``features``, (R, c, h, w) for each level,
+        behind the level's last residual block.
+        """
+        module: Any = self._trunk.module
+        x = self.operations(x).convolve(x.contiguous(memory_format=self._trunk.layout), module.conv_in)
+        passed = [x if entrance is None else x + entrance]
+        for level, block in enumerate(module.down_blocks):
+            for resnet, attention in zip(block.resnets, attentions_of(block), strict=True):
+                passed.append(self.block(passed[-1], resnet, attention))
+            if features:
+                passed[-1] = self.for_all_rows(passed[-1]) + features[level]
+            for sampler in block.downsamplers or ():
+                passed.append(self.operations(passed[-1]).convolve(passed[-1], sampler.conv))
+        return passed
+
+    def middle(self, x: Tensor) -> Tensor:
+        """Return what the blocks of the lowest level make of x, (R, c, h, w)."""
+        middle: Any = self._trunk.module.mid_block
+        x = self.block(x, middle.resnets[0], middle.attentions[0])
+        return self.for_all_rows(self.block(x, middle.resnets[1], None))
+
     def block(self, x: Tensor, resnet: ResnetBlock2D, attention: Transformer2DModel | None) -> Tensor:
-        shift = self._shifts[x.shape[0]][:, self._unet._shift_places[resnet]]
+        shift = self._shifts[x.shape[0]][:, self._trunk._shift_places[resnet]]
         x = residual(self.operations(x), resnet, x, shift)
         return x if attention is None else self._attend(x, attention)
 
@@ -147,24 +141,76 @@ class _Run:
         inner = tokens(operations.convolve(operations.group_norm(x, layer.norm, silu=False), layer.proj_in))
         for block in layer.transformer_blocks:
             inner = self._transform(inner, block)
-        operations = self._unet._operations
+        operations = self._trunk._operations
         return operations.convolve(operations.pictures(inner, x), layer.proj_out) + self.for_all_rows(x)
 
     def _transform(self, x: Tensor, block: BasicTransformerBlock) -> Tensor:
-        operations, heads = self.operations(x), self._unet._heads
-        q, k, v = operations.linear(operations.layer_norm(x, block.norm1), self._unet._qkv[block]).chunk(3, dim=-1)
+        operations, heads = self.operations(x), self._trunk._heads
+        q, k, v = operations.linear(operations.layer_norm(x, block.norm1), self._trunk._qkv[block]).chunk(3, dim=-1)
         out = block.attn1.to_out[0]
         attended = operations.linear(operations.attend(q, k, v, heads), out.weight, out.bias)
         x, normed = map(self.for_all_rows, operations.add_layer_norm(x, attended, block.norm2))
-        operations = self._unet._operations
+        operations = self._trunk._operations
         q = operations.linear(normed, block.attn2.to_q.weight)
-        k, v = self._kv[..., self._unet._kv_places[block]].chunk(2, dim=-1)
+        k, v = self._kv[..., self._trunk._kv_places[block]].chunk(2, dim=-1)
         out = block.attn2.to_out[0]
         attended = operations.linear(operations.attend(q, k, v, heads), out.weight, out.bias)
         x, normed = operations.add_layer_norm(x, attended, block.norm3)
         gate, _, out = block.ff.net
         hidden = operations.gated(operations.linear(normed, gate.proj.weight, gate.proj.bias))
         return x + operations.linear(hidden, out.weight, out.bias)
+
+
+class Unet(Trunk):
+    """Predicts eps."""
+
+    def __init__(self, module: UNet2DConditionModel, operations: Operations) -> None:
+        samplers = [layer for layer in module.modules() if isinstance(layer, Upsample2D)]
+        self._doublings = {sampler: before_doubling(sampler.conv) for sampler in samplers}
+        super().__init__(module, operations)  # which lays the weights out
+        for layer in self._doublings.values():
+            operations.lay_out(layer)
+        self.inputs: int = module.config.in_channels
+        """The number of channels of x and of what lies beside it: 4, or 9 for inpainting."""
+
+    def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor, *added: Tensor) -> Tensor:
+        """x (P, 4, h, w), times (P,) float32, conditioning (R, n, width) → eps (R, 4, h, w); all on one device.
+
+        R is a multiple of P: each x has R/P conditionings, one after the other. What comes before the first attention
+        to them does not depend on them, and is computed once for each x.
+
+        ``added``, (R, c, h, w) each: what ``ControlNet`` gives, or a T2I-adapter's features for each level, or one
+        behind the other.
+        """
+        run = Run(self, times, conditioning)
+        module: Any = self.module
+        residuals, features = self._parted([each.contiguous(memory_format=self.layout) for each in added])
+        skips = run.down(x, features=features)
+        x = run.middle(skips[-1])
+        if residuals:
+            x = x + residuals[-1]
+        for block in module.up_blocks:
+            for resnet, attention in zip(block.resnets, attentions_of(block), strict=True):
+                skip = run.for_all_rows(skips.pop())
+                if residuals:
+                    skip = skip + residuals[len(skips)]
+                x = run.block(torch.cat([x, skip], dim=1), resnet, attention)
+            for sampler in block.upsamplers or ():
+                x = self._enlarge(x, sampler, skips[-1].shape[2:])
+        x = self._operations.group_norm(x, module.conv_norm_out)
+        return self._operations.convolve(x, module.conv_out)
+
+    def _parted(self, added: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """The residuals of a ControlNet and the features of a T2I-adapter, each of which may be missing."""
+        count = self.residuals if len(added) >= self.residuals else 0
+        assert len(added) - count in (0, len(self.module.down_blocks))
+        return added[:count], added[count:]
+
+    def _enlarge(self, x: Tensor, sampler: Upsample2D, size: torch.Size) -> Tensor:
+        """To the ``size`` (h, w) of the level above, convolved."""
+        if size == (2 * x.shape[2], 2 * x.shape[3]):
+            return self._operations.convolve_doubled(x, self._doublings[sampler])
+        return self._operations.convolve(self._operations.enlarge(x, size), sampler.conv)
 
 
 def residual(operations: Operations, layer: ResnetBlock2D, x: Tensor, shift: Tensor) -> Tensor:
@@ -175,7 +221,7 @@ def residual(operations: Operations, layer: ResnetBlock2D, x: Tensor, shift: Ten
     return operations.convolve_add(hidden, layer.conv2, around)
 
 
-def _attentions(block: nn.Module) -> Sequence[Transformer2DModel | None]:
+def attentions_of(block: nn.Module) -> Sequence[Transformer2DModel | None]:
     resnets: Any = block.resnets
     attentions: Sequence[Transformer2DModel | None] = getattr(block, "attentions", None) or [None] * len(resnets)
     return attentions
