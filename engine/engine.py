@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import weakref
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from engine.config import EngineConfig
 from engine.device.devices import settle, torch_device, torch_dtype
@@ -15,15 +15,18 @@ from engine.device.memory import free_bytes
 from engine.errors import BadRequest
 from engine.handle import GenerationResult, Handle, Listener
 from engine.models import catalog
+from engine.models.folders import Folders
 from engine.request import GenerationRequest
 from engine.running.checking import check, check_request
 from engine.running.execution import Execution
-from engine.running.loading import Loader, resident_size
+from engine.running.loading import Loader, source_of
 from engine.running.loop import Loop, as_ours
-from engine.running.model import Model
 from engine.running.observer import Observer, Unobserved
-from engine.running.pool import Pool
+from engine.running.pool import Pool, Source
+from engine.tensors.kinds import FileKind
 from engine.text.vocabulary import encoder
+from engine.workflow.models import Checkpoint
+from engine.workflow.weights import Weights, located
 from engine.workflow.workflow import Place, Workflow
 
 _SHARE_OF_FREE_MEMORY = 0.75  # the rest is for activations, conditioning and pictures
@@ -52,8 +55,7 @@ class Engine:
         self._loop = Loop(device=self.device, capacity=self.config.max_in_flight, rows=rows, observer=self._observer)
         # none of these has a reference to self: see _close
         self._loader = Loader(self.config, self.device, self.dtype, self._loop.warm_up)
-        size_of = functools.partial(resident_size, dtype=self.dtype)
-        self._pool: Pool[Model] = Pool(self._loader.load, size_of, budget=budget)
+        self._pool: Pool[Any] = Pool(self._loader.make, self._loader.size_of, budget=budget)
         self._close = weakref.finalize(self, _close, self._loop, self._pool)
         if first is not None:
             try:
@@ -97,16 +99,15 @@ class Engine:
         request, workflow = self._checked(wanted)
         for place in keep:
             workflow.at(place)
-        known = files or {}
-        paths_of = {name: known.get(name or "") or self.checkpoint_file(name) for name in check(workflow).checkpoints}
-        paths = list(dict.fromkeys(paths_of.values()))
-        lease = self._pool.acquire(*paths)
+        sources_of = self._sources(workflow, files or {})
+        sources = list(dict.fromkeys(sources_of.values()))
+        lease = self._pool.acquire(*sources)
         handle = Handle(request, self._cancel, listen)
         execution = Execution(
             handle=handle,
             workflow=workflow,
             lease=lease,
-            names={name: paths.index(path) for name, path in paths_of.items()},
+            places={weights: sources.index(source) for weights, source in sources_of.items()},
             device=self.device,
             observer=self._observer,
             previews=previews,
@@ -120,6 +121,21 @@ class Engine:
         """The file of the checkpoint ``name``; None is the engine's own. Raises ``UnknownCheckpoint``."""
         named = name if name is not None else self.config.checkpoint
         return catalog.file_of(named, self.config.models_folders)
+
+    def _sources(self, workflow: Workflow, known: Mapping[str, Path]) -> dict[Weights, Source]:
+        """What each of the weights that ``workflow`` uses is made from. Raises ``BadRequest`` for an unknown file."""
+
+        def find(name: str | None, kind: FileKind) -> str:
+            if kind == "checkpoints":
+                file = known.get(name or "") or self.checkpoint_file(name)
+            else:
+                file = Folders(self.config.models_folders).find(kind, name or "")
+            return str(file.absolute())
+
+        try:
+            return {weights: source_of(located(weights, find)) for weights in check(workflow).used}
+        except BadRequest as error:
+            raise workflow.located(error) from None
 
     def _checked(self, wanted: GenerationRequest | Workflow) -> tuple[GenerationRequest | None, Workflow]:
         """The request with its seed and its model's name, where there is one, and the workflow.
@@ -155,11 +171,11 @@ class Engine:
 
     def resident(self) -> list[Path]:
         """The checkpoints that are loaded now."""
-        return self._pool.resident()
+        return _checkpoints(self._pool.resident())
 
     def loading(self) -> list[Path]:
         """The checkpoints that are being loaded, or wait for that."""
-        return self._pool.loading()
+        return _checkpoints(self._pool.making())
 
     @property
     def running(self) -> bool:
@@ -173,7 +189,7 @@ class Engine:
         ``shapes``, since the start: how often a network met something for which it had to be prepared: by a first
         call of some shapes, by a recording, by a trial. It stands still once everything that is asked for was met.
         """
-        return self._loop.counts | {"shapes": self._loader.tally.count}
+        return self._loop.counts | {"shapes": self._loader.tools.tally.count}
 
     def close(self) -> None:
         """Stop after the UNet call that is running. Requests that are not done fail with ``EngineClosed``.
@@ -195,13 +211,18 @@ class Engine:
         self._loop.cancel(handle)
 
     def _preload(self, path: Path) -> None:
-        lease = self._pool.acquire(path)
+        lease = self._pool.acquire(source_of(Checkpoint(name=str(path.absolute()))))
         try:
             lease.resident.result()
         finally:
             lease.release()
 
 
-def _close(loop: Loop, pool: Pool[Model]) -> None:
+def _close(loop: Loop, pool: Pool[Any]) -> None:
     loop.close()
     pool.close()
+
+
+def _checkpoints(sources: Sequence[Source]) -> list[Path]:
+    """The files of the checkpoints among them."""
+    return [Path(str(source.what.name)) for source in sources if isinstance(source.what, Checkpoint)]

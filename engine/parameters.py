@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from engine.errors import BadRequest
 from engine.kinds import (
     MAX_SEED,
+    FileName,
     Flag,
     Kind,
     Many,
@@ -43,6 +44,7 @@ from engine.kinds import (
 __all__ = [
     "MAX_SEED",
     "REQUIRED",
+    "FileName",
     "Flag",
     "Kind",
     "Many",

@@ -2,10 +2,11 @@
 
 from engine.kinds.composites import Many, Optional, json_of_text
 from engine.kinds.kind import Kind, nullable, within
-from engine.kinds.scalars import MAX_SEED, Flag, Name, Number, OneOf, Seed, Text, WholeNumber
+from engine.kinds.scalars import MAX_SEED, FileName, Flag, Name, Number, OneOf, Seed, Text, WholeNumber
 
 __all__ = [
     "MAX_SEED",
+    "FileName",
     "Flag",
     "Kind",
     "Many",

@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.errors import BadRequest
 from engine.kinds.kind import Kind, nullable
+from engine.tensors.kinds import FileKind
 
 MAX_SEED = 2**64 - 1
 
@@ -77,6 +78,14 @@ class Name(Kind):
     def schema(self) -> dict[str, Any]:
         described = {"type": "string", "minLength": 1}
         return nullable(described) if self.optional else described
+
+
+@dataclass(frozen=True)
+class FileName(Name):
+    """The name of a file in the models folders, with ``/`` or ``\\`` behind subfolders; or a path."""
+
+    folder: FileKind = "checkpoints"
+    """What kind of file it is, by the name of ComfyUI's folder for it: ``checkpoints``, ``loras``, ``vae``, …"""
 
 
 @dataclass(frozen=True)

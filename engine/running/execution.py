@@ -30,6 +30,7 @@ from engine.workflow.from_request import field_of
 from engine.workflow.needs import needs_of
 from engine.workflow.node import Node, in_order
 from engine.workflow.pictures import Decode
+from engine.workflow.weights import Weights
 from engine.workflow.workflow import Place, Workflow
 
 _log = logging.getLogger(__name__)
@@ -43,10 +44,10 @@ class Execution:
 
     handle: Handle
     workflow: Workflow
-    lease: Lease[Model]
-    """The use of its checkpoints."""
-    names: Mapping[str | None, int]
-    """Which of them each name of the workflow's stands for."""
+    lease: Lease[Any]
+    """The use of its weights."""
+    places: Mapping[Weights, int]
+    """Which of the lease's things are the weights of the workflow."""
     device: torch.device
     observer: Observer
     previews: bool = False
@@ -67,10 +68,10 @@ class Execution:
         self._steps_to_come = [steps for steps in needs_of(self.workflow).steps.values() if steps > 0]
 
     @property
-    def models(self) -> dict[str | None, Model]:
-        """The resident checkpoints. Raises what loading one of them raised."""
-        resident = self.lease.resident.result(timeout=0)
-        return {name: resident[index] for name, index in self.names.items()}
+    def resident(self) -> dict[Node, Any]:
+        """The resident things, by the nodes that stand for them. Raises what loading one of them raised."""
+        things, weights = self.lease.resident.result(timeout=0), needs_of(self.workflow).weights
+        return {node: things[self.places[each]] for node, each in weights.items() if each in self.places}
 
     @property
     def last_sampling(self) -> bool:
@@ -142,14 +143,16 @@ class Execution:
             return None
 
     def _decoder(self) -> Decoder:
-        """Of the checkpoint whose VAE decodes the pictures, for previews."""
-        return next(iter(self.models.values())).decoder
+        """Of the VAE that decodes the pictures, for previews."""
+        decode = next(node for node in reversed(self.workflow.nodes) if isinstance(node, Decode))
+        decoder: Decoder = self.resident[decode.vae].decoder
+        return decoder
 
     def _carried_out(self) -> Generator[Wish, Any, GenerationResult]:
         workflow = self.workflow
         kept = {place: workflow.at(place) for place in self.keep}
         latents = _last_latents(workflow)
-        bench = Bench(self.device, self.models, {}, self.observer, self.owner)
+        bench = Bench(self.device, self.resident, {}, self.observer, self.owner)
         nodes = in_order(*workflow.outputs.values(), *kept.values()) if kept else workflow.nodes
         uses = Counter(source for node in nodes for source in node.sources())
         uses.update([*workflow.outputs.values(), *kept.values(), latents])
@@ -180,7 +183,8 @@ class Execution:
 
     def _record(self) -> dict[str, Any]:
         """Of its checkpoint; of several, that of the first one, and the files of all."""
-        records = [model.record for model in self.models.values()]
+        things = dict.fromkeys(self.resident.values())
+        records = [thing.record for thing in things if isinstance(thing, Model)]
         several = {"checkpoints": [record["checkpoint"] for record in records]} if len(records) > 1 else {}
         return {**records[0], **several}
 

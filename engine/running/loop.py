@@ -194,12 +194,12 @@ class Loop:
         if execution.handle not in self._executions:
             return
         try:
-            models = execution.models
+            resident = execution.resident
             others = self._flying or self._working or self._arriving
-            if others and not has_room(models, execution.workflow, self._device):
+            if others and not has_room(resident, execution.workflow, self._device):
                 self._ready.appendleft(execution)  # what the others hold comes back
                 return
-            check_room(models, execution.workflow, self._device)
+            check_room(resident, execution.workflow, self._device)
             execution.mark("load")
         except BadRequest as error:
             self._fail(execution, execution.located(error))

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from engine.device.memory import free_bytes, release_cached
 from engine.errors import BadRequest
 from engine.running.model import Model
+from engine.workflow import models as nodes
 from engine.workflow.latents import MAX_SIDE, EmptyLatents, Latents
-from engine.workflow.models import Checkpoint
 from engine.workflow.needs import PIXELS_PER_CELL, Size, needs_of
-from engine.workflow.node import Node, in_order
+from engine.workflow.node import Node
 from engine.workflow.pictures import Decode
 from engine.workflow.sampling import Sample
 from engine.workflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from engine.batching.denoiser import Denoiser
+    from engine.pictures.decoder import Decoder
 
 _LATENTS_AT_WORK = 12
 """About how many tensors of x's size a sampler holds at most."""
@@ -38,20 +43,21 @@ class _Peak:
         return self.call + self.size.pictures * self.picture
 
 
-def has_room(models: Mapping[str | None, Model], workflow: Workflow, device: torch.device) -> bool:
+def has_room(resident: Mapping[Node, Any], workflow: Workflow, device: torch.device) -> bool:
     """Whether the workflow fits into the memory that is free now."""
-    return _peak(models, workflow).whole <= free_bytes(device)
+    return _peak(resident, workflow).whole <= free_bytes(device)
 
 
-def check_room(models: Mapping[str | None, Model], workflow: Workflow, device: torch.device) -> None:
+def check_room(resident: Mapping[Node, Any], workflow: Workflow, device: torch.device) -> None:
     """Raise ``BadRequest`` for a workflow that does not fit into the memory that is free now.
 
     What the networks hold only to be fast is given back first where it is in the way.
     """
-    peak = _peak(models, workflow)
+    peak = _peak(resident, workflow)
     if peak.whole > free_bytes(device):
-        for model in models.values():
-            model.decoder.release()
+        for thing in resident.values():
+            if isinstance(thing, Model):
+                thing.decoder.release()
         release_cached(device)
     free = free_bytes(device)
     width, height = peak.size.pixels
@@ -76,13 +82,12 @@ def largest_side(model: Model, device: torch.device) -> int:
     return min(int(side) // PIXELS_PER_CELL * PIXELS_PER_CELL, MAX_SIDE)
 
 
-def _peak(models: Mapping[str | None, Model], workflow: Workflow) -> _Peak:
+def _peak(resident: Mapping[Node, Any], workflow: Workflow) -> _Peak:
     needs = needs_of(workflow)
     peaks = []
     for node, size in needs.sizes.items():
         if isinstance(node, Sample | Decode):
-            model = models[_checkpoint(node).name]
-            worker = model.denoiser if isinstance(node, Sample) else model.decoder
+            worker = _worker(node, resident)
             peaks.append(_Peak(node, size, worker.peak_bytes(*size.pixels), _bytes_of_picture(size)))
     return max(peaks, key=lambda peak: peak.whole)
 
@@ -92,10 +97,14 @@ def _bytes_of_picture(size: Size) -> int:
     return width * height * (3 + _LATENTS_AT_WORK * 4 * 4 // PIXELS_PER_CELL**2)
 
 
-def _checkpoint(node: Sample | Decode) -> Checkpoint:
-    """The checkpoint whose network a node runs."""
-    end = node.guider if isinstance(node, Sample) else node.vae
-    return next(each for each in in_order(end) if isinstance(each, Checkpoint))
+def _worker(node: Sample | Decode, resident: Mapping[Node, Any]) -> Denoiser | Decoder:
+    """What carries a node out and knows how much memory it takes."""
+    if isinstance(node, Decode):
+        decoder: Decoder = resident[node.vae].decoder
+        return decoder
+    model = next(source for source in node.guider.sources() if isinstance(source, nodes.Model))
+    denoiser: Denoiser = resident[model].denoiser
+    return denoiser
 
 
 def _origin(node: Node) -> Node:

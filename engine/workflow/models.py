@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.parameters import Name, WholeNumber, parameter
+from engine.parameters import FileName, WholeNumber, parameter
 from engine.workflow.node import Node, link
+from engine.workflow.weights import Weights
 
 LOWEST_LAYER = -24
 
@@ -23,12 +24,12 @@ class Vae(Node):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Checkpoint(Model, Clip, Vae):
+class Checkpoint(Weights, Model, Clip, Vae):
     """The three networks of a checkpoint file."""
 
     name: str | None = parameter(
         None,
-        Name(what="checkpoint", optional=True),
+        FileName(what="checkpoint", optional=True),
         "a name from the models folders, or a path; none: the engine's own",
     )
 

@@ -18,6 +18,7 @@ from engine.workflow.models import Checkpoint
 from engine.workflow.node import Node
 from engine.workflow.pictures import Decode, Output
 from engine.workflow.sampling import Sample
+from engine.workflow.weights import Weights, used_weights, weights_of
 from engine.workflow.workflow import Workflow
 
 PIXELS_PER_CELL = 8
@@ -57,6 +58,10 @@ class Needs:
 
     checkpoints: tuple[str | None, ...]
     """The names of its checkpoints, each once; None is the engine's own."""
+    weights: Mapping[Node, Weights]
+    """What each of its nodes for a model, text encoder, VAE and the like stands for."""
+    used: tuple[Weights, ...]
+    """Those that have to be resident, each once."""
     sizes: Mapping[Node, Size]
     """Of each node that makes latents or pictures."""
     steps: Mapping[Sample, int]
@@ -87,7 +92,15 @@ def needs_of(workflow: Workflow) -> Needs:
             if isinstance(node, Sample):
                 steps[node] = steps_of(node.sigmas)
                 work += steps[node] * _share(sizes[node])
-    return Needs(checkpoints=tuple(names), sizes=sizes, steps=steps, work=work)
+    weights = weights_of(workflow.nodes)
+    return Needs(
+        checkpoints=tuple(names),
+        weights=weights,
+        used=used_weights(workflow.nodes, weights),
+        sizes=sizes,
+        steps=steps,
+        work=work,
+    )
 
 
 def steps_of(sigmas: sampling.Sigmas) -> int:

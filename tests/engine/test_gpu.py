@@ -108,7 +108,7 @@ def test_larger_exact_calls_are_used_after_a_picture_was_made(
 def test_every_kernel_of_the_first_picture_was_compiled_before(
     open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.running.loading.chores", lambda *_: [])
+    monkeypatch.setattr("engine.running.residents.checkpoints.chores", lambda *_: [])
     modules = [importlib.import_module(f"engine.networks.{name}") for name in ("kernels", "group_norm")]
     functions = [part.function for module in modules for part in vars(module).values() if isinstance(part, Kernel)]
 

@@ -19,6 +19,7 @@ from engine.running.model import Autoencoder, Model, Network, Networks, TextEnco
 from engine.running.observer import Observer
 from engine.workflow import models as nodes
 from engine.workflow.node import Node
+from engine.workflow.weights import Weights
 
 N = TypeVar("N", bound=Node)
 
@@ -65,8 +66,8 @@ class Bench:
     """What a function works with: the device, the resident models, and what was made already."""
 
     device: torch.device
-    models: Mapping[str | None, Model]
-    """The resident checkpoints by the names that the workflow has for them."""
+    resident: Mapping[Node, Any]
+    """What is resident, by the nodes that stand for it. A node that only other weights are made of is not."""
     values: dict[Node, Any]
     observer: Observer
     owner: Hashable = None
@@ -108,4 +109,12 @@ def carries_out(kind: type[N]) -> Callable[[Callable[[N, Bench], Any]], Callable
 
 def function_of(node: Node) -> Callable[[Any, Bench], Any]:
     """The function that carries ``node`` out."""
-    return _FUNCTIONS[type(node)]
+    return _resident if isinstance(node, Weights) else _FUNCTIONS[type(node)]
+
+
+def _resident(node: Weights, bench: Bench) -> Any:
+    """What was loaded for ``node``."""
+    value = bench.resident.get(node)
+    if isinstance(value, Model):
+        return Networks(Network(value.denoiser), TextEncoder(value.conditioner), Autoencoder(value.decoder))
+    return value

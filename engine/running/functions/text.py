@@ -1,4 +1,4 @@
-"""Carries out the nodes for models and conditioning."""
+"""Carries out the nodes for text encoders and conditioning."""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ import dataclasses
 from engine.batching.members import Conditioning, Member
 from engine.errors import BadRequest
 from engine.running.functions.registry import Bench, carries_out
-from engine.running.model import Autoencoder, Network, Networks, TextEncoder
-from engine.workflow.models import Checkpoint, LastLayer
+from engine.running.model import TextEncoder
+from engine.workflow.models import LastLayer
 from engine.workflow.text import EncodeText
-
-
-@carries_out(Checkpoint)
-def checkpoint(node: Checkpoint, bench: Bench) -> Networks:
-    model = bench.models[node.name]
-    return Networks(Network(model.denoiser), TextEncoder(model.conditioner), Autoencoder(model.decoder))
 
 
 @carries_out(LastLayer)

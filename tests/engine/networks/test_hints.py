@@ -26,6 +26,8 @@ from engine.networks import hints as hints_module
 from engine.networks import operations as operations_module
 from engine.networks.hints import Hints, hints_file
 from engine.networks.pieces import Pieces
+from engine.running.loading import source_of
+from engine.workflow.models import Checkpoint
 from tests.requests import same, small
 
 PROJECT = Path(__file__).parent.parent.parent.parent
@@ -302,7 +304,7 @@ def test_what_is_unloaded_is_gone_at_once_and_its_hints_are_kept(models_folder: 
     config = EngineConfig(models_folders=(models_folder,), device="cpu", unet_rows=4, cache_folder=tmp_path / "cache")
     with Engine(config) as engine:
         engine.load("tiny")
-        lease = engine._pool.acquire(models_folder / "tiny.safetensors")
+        lease = engine._pool.acquire(source_of(Checkpoint(name=str(models_folder / "tiny.safetensors"))))
         (model,) = lease.resident.result()
         weights = weakref.ref(model.checkpoint.unet.conv_in)
         model.conditioner.encode("a cat")

@@ -14,9 +14,11 @@ from engine import Engine, EngineConfig
 from engine.batching import trials as trials_module
 from engine.networks.hints import Hints
 from engine.running import chores as warm_up_module
-from engine.running import loading as loading_module
 from engine.running.chores import chores
-from engine.running.loading import Loader
+from engine.running.loading import source_of
+from engine.running.residents import Tools
+from engine.running.residents import checkpoints as loading_module
+from engine.workflow.models import Checkpoint
 from tests.engine.networks.test_graphs import FakeRecorder
 from tests.requests import same, small
 
@@ -27,7 +29,7 @@ SMALL = 8
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines on the CPU have recorders, as on a GPU."""
-    monkeypatch.setattr(Loader, "_recorder", lambda self: FakeRecorder())
+    monkeypatch.setattr(Tools, "_recorder", lambda self: FakeRecorder())
     monkeypatch.setattr(warm_up_module, "CELLS", SMALL)
 
 
@@ -60,7 +62,7 @@ def test_a_warm_engine_meets_nothing_new(open_engine: Callable[..., Engine]) -> 
     for handle in [engine.submit(small(seed=seed, prompt="", negative_prompt="")) for seed in range(2)]:
         handle.result(60)
     assert engine.counts["shapes"] == warm
-    (model,) = engine._pool.acquire(engine.resident()[0]).resident.result()
+    (model,) = engine._pool.acquire(source_of(Checkpoint(name=str(engine.resident()[0])))).resident.result()
     assert len(model.denoiser._calls[None]._graphs) == 4  # of two sizes, for pictures with guidance and without
 
 

@@ -16,12 +16,14 @@ from engine.networks.compiling import Kernel
 from engine.networks.decoder import VaeDecoder
 from engine.networks.operations import Operations
 from engine.networks.unet import Unet
-from engine.running.loading import Loader, resident_size
+from engine.running.residents import Tools
+from engine.running.residents.checkpoints import _compile_ahead, checkpoint_size
+from engine.workflow.models import Checkpoint
 from tests.engine.networks.test_compiling import FakeFunction
 
 
-def loader() -> Loader:
-    return Loader(EngineConfig(device="cpu"), torch.device("cpu"), torch.float32, lambda model, chores: None)
+def tools(dtype: torch.dtype = torch.float32) -> Tools:
+    return Tools(EngineConfig(device="cpu"), torch.device("cpu"), dtype, lambda model, chores: None)
 
 
 def network(calls: list[Any], function: FakeFunction, failure: Exception | None = None) -> Callable[..., torch.Tensor]:
@@ -38,7 +40,7 @@ def network(calls: list[Any], function: FakeFunction, failure: Exception | None 
 
 
 def compile_ahead(unet: Any, decoder: Any) -> None:
-    loader()._compile_ahead(unet, decoder, 768)
+    _compile_ahead(unet, decoder, 768, tools())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -47,7 +49,8 @@ def test_a_checkpoints_size_is_what_is_held_of_it(tiny_checkpoint: Path, dtype: 
     unet, decoder = Unet(checkpoint.unet, Operations()), VaeDecoder(checkpoint.vae, Operations())
     held = [checkpoint.unet, checkpoint.vae, checkpoint.text_encoder]
     held += [*unet._doublings.values(), decoder._layers["doublings"]]
-    assert resident_size(tiny_checkpoint, dtype) == sum(p.nbytes for layer in held for p in layer.parameters())
+    size = checkpoint_size(Checkpoint(name=str(tiny_checkpoint)), tools(dtype))
+    assert size == sum(p.nbytes for layer in held for p in layer.parameters())
 
 
 def test_both_networks_kernels_are_compiled_and_not_started() -> None:

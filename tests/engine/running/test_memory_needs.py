@@ -11,6 +11,7 @@ import torch
 from engine import BadRequest
 from engine.request import MAX_SIDE
 from engine.running.memory_needs import check_room, has_room, largest_side
+from engine.workflow.models import Checkpoint
 from tests.requests import small
 
 CPU = torch.device("cpu")
@@ -25,8 +26,8 @@ def model(bytes_per_pixel: int) -> Any:
 
 
 def models(bytes_per_pixel: int) -> Any:
-    """The models of a workflow that names none."""
-    return {None: model(bytes_per_pixel)}
+    """The resident things of a workflow that names no checkpoint."""
+    return {Checkpoint(): model(bytes_per_pixel)}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The pool's promises, with checkpoints that are strings and loads that the test lets happen."""
+"""The pool's promises, with things that are strings, made from files as the test lets that happen."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import BrokenCheckpoint, EngineClosed, OutOfMemory, UnknownCheckpoint
-from engine.running.pool import Pool
+from engine.errors import BrokenCheckpoint, EngineClosed, OutOfMemory
+from engine.running.pool import Lease, Pool, Source, Stamp
 
 WAIT = 10
 
@@ -29,12 +29,42 @@ class Loads:
         self.gate = threading.Event()
         self.gate.set()
 
-    def load(self, path: Path) -> str:
+    def make(self, source: Source, bases: tuple[str, ...]) -> str:
         assert self.gate.wait(WAIT)
+        path = source.stamps[0].path
         self.log.append(path.stem)
         if path.stem == "broken":
             raise BrokenCheckpoint(path, "broken on purpose")
-        return path.read_text()
+        return "".join([path.read_text(), *(f" on {base}" for base in bases)])
+
+
+class Files:
+    """A pool that is asked for files by their paths."""
+
+    def __init__(self, pool: Pool[str]) -> None:
+        self.pool = pool
+
+    def acquire(self, *paths: Path) -> Lease[str]:
+        return self.pool.acquire(*map(source, paths))
+
+    def resident(self) -> list[Path]:
+        return [each.stamps[0].path for each in self.pool.resident()]
+
+    def loading(self) -> list[Path]:
+        return [each.stamps[0].path for each in self.pool.making()]
+
+    def let_go(self, path: Path) -> bool:
+        return self.pool.let_go(path)
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+def source(path: Path, *bases: Source) -> Source:
+    """The thing in ``path``, which shares tensors with ``bases``."""
+    status = path.stat()
+    stamp = Stamp(path.resolve(), status.st_mtime_ns, status.st_size)
+    return Source(path.resolve(), (stamp, *(each for base in bases for each in base.stamps)), bases)
 
 
 @pytest.fixture
@@ -43,15 +73,15 @@ def loads() -> Loads:
 
 
 @pytest.fixture
-def pool(loads: Loads) -> Iterator[Pool[str]]:
+def pool(loads: Loads) -> Iterator[Files]:
     """Room for two of the small files."""
-    pool = Pool(loads.load, lambda path: path.stat().st_size, budget=9)
-    yield pool
+    pool = Pool(loads.make, lambda source: source.stamps[0].size, budget=9)
+    yield Files(pool)
     loads.gate.set()
     pool.close()
 
 
-def use(pool: Pool[str], path: Path) -> str:
+def use(pool: Files, path: Path) -> str:
     lease = pool.acquire(path)
     (value,) = lease.resident.result(WAIT)
     lease.release()
@@ -63,7 +93,7 @@ def loaders() -> list[threading.Thread]:
 
 
 def test_where_no_thread_can_be_started_the_next_one_is_asked_to_load(
-    pool: Pool[str], files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    pool: Files, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -76,7 +106,7 @@ def test_where_no_thread_can_be_started_the_next_one_is_asked_to_load(
     assert use(pool, files["a"]) == "aaaa"
 
 
-def test_the_thread_that_loads_ends_with_its_work(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+def test_the_thread_that_loads_ends_with_its_work(pool: Files, loads: Loads, files: dict[str, Path]) -> None:
     others = set(loaders())
     for _ in range(2):
         loads.gate.clear()
@@ -92,12 +122,12 @@ def test_the_thread_that_loads_ends_with_its_work(pool: Pool[str], loads: Loads,
             assert pool.let_go(files[name])
 
 
-def test_a_checkpoint_is_loaded_once(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+def test_a_checkpoint_is_loaded_once(pool: Files, loads: Loads, files: dict[str, Path]) -> None:
     assert [use(pool, files["a"]) for _ in range(3)] == ["aaaa"] * 3
     assert loads.log == ["a"]
 
 
-def test_the_least_recently_used_goes_first(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+def test_the_least_recently_used_goes_first(pool: Files, loads: Loads, files: dict[str, Path]) -> None:
     for name in "abac":
         use(pool, files[name])
     assert pool.resident() == [files["a"], files["c"]]
@@ -105,7 +135,7 @@ def test_the_least_recently_used_goes_first(pool: Pool[str], loads: Loads, files
     assert loads.log == ["a", "b", "c"]
 
 
-def test_one_in_use_is_never_let_go_of(pool: Pool[str], files: dict[str, Path]) -> None:
+def test_one_in_use_is_never_let_go_of(pool: Files, files: dict[str, Path]) -> None:
     leases = [pool.acquire(files[name]) for name in "ab"]
     for lease in leases:
         lease.resident.result(WAIT)
@@ -118,7 +148,7 @@ def test_one_in_use_is_never_let_go_of(pool: Pool[str], files: dict[str, Path]) 
     assert pool.resident() == [files["a"], files["c"]]
 
 
-def test_loading_one_does_not_keep_others_waiting(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+def test_loading_one_does_not_keep_others_waiting(pool: Files, loads: Loads, files: dict[str, Path]) -> None:
     use(pool, files["a"])
     loads.gate.clear()
     loading = pool.acquire(files["b"])
@@ -126,12 +156,12 @@ def test_loading_one_does_not_keep_others_waiting(pool: Pool[str], loads: Loads,
     assert not loading.resident.done()
 
 
-def test_one_larger_than_the_budget_is_refused(pool: Pool[str], files: dict[str, Path]) -> None:
+def test_one_larger_than_the_budget_is_refused(pool: Files, files: dict[str, Path]) -> None:
     with pytest.raises(OutOfMemory, match="80 bytes"):
         use(pool, files["huge"])
 
 
-def test_a_load_that_fails_is_tried_again_next_time(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+def test_a_load_that_fails_is_tried_again_next_time(pool: Files, loads: Loads, files: dict[str, Path]) -> None:
     for _ in range(2):
         with pytest.raises(BrokenCheckpoint):
             use(pool, files["broken"])
@@ -139,19 +169,14 @@ def test_a_load_that_fails_is_tried_again_next_time(pool: Pool[str], loads: Load
     assert use(pool, files["a"]) == "aaaa"
 
 
-def test_a_replaced_file_is_another_checkpoint(pool: Pool[str], files: dict[str, Path]) -> None:
+def test_a_replaced_file_is_another_checkpoint(pool: Files, files: dict[str, Path]) -> None:
     use(pool, files["a"])
     files["a"].write_text("AAAA")
     os.utime(files["a"], ns=(1, 1))
     assert use(pool, files["a"]) == "AAAA"
 
 
-def test_a_missing_file_is_unknown(pool: Pool[str], tmp_path: Path) -> None:
-    with pytest.raises(UnknownCheckpoint):
-        pool.acquire(tmp_path / "nothing.safetensors")
-
-
-def test_releasing_twice_counts_once(pool: Pool[str], files: dict[str, Path]) -> None:
+def test_releasing_twice_counts_once(pool: Files, files: dict[str, Path]) -> None:
     first, second = pool.acquire(files["a"]), pool.acquire(files["a"])
     first.resident.result(WAIT)
     first.release()
@@ -163,7 +188,7 @@ def test_releasing_twice_counts_once(pool: Pool[str], files: dict[str, Path]) ->
     second.release()
 
 
-def test_closing_fails_those_who_wait_for_room(pool: Pool[str], files: dict[str, Path]) -> None:
+def test_closing_fails_those_who_wait_for_room(pool: Files, files: dict[str, Path]) -> None:
     for name in "ab":
         pool.acquire(files[name]).resident.result(WAIT)
     third = pool.acquire(files["c"])
@@ -175,7 +200,7 @@ def test_closing_fails_those_who_wait_for_room(pool: Pool[str], files: dict[str,
 
 
 def test_a_load_that_nobody_waits_for_any_more_keeps_nobody_waiting(
-    pool: Pool[str], loads: Loads, files: dict[str, Path]
+    pool: Files, loads: Loads, files: dict[str, Path]
 ) -> None:
     busy = pool.acquire(files["a"])
     busy.resident.result(WAIT)
@@ -189,7 +214,7 @@ def test_a_load_that_nobody_waits_for_any_more_keeps_nobody_waiting(
     assert "large" not in loads.log
 
 
-def test_one_always_in_use_does_not_keep_another_out(pool: Pool[str], files: dict[str, Path]) -> None:
+def test_one_always_in_use_does_not_keep_another_out(pool: Files, files: dict[str, Path]) -> None:
     large = files["b"].parent / "large.safetensors"
     large.write_text("l" * 8)
     first = pool.acquire(files["a"])
@@ -204,7 +229,7 @@ def test_one_always_in_use_does_not_keep_another_out(pool: Pool[str], files: dic
     assert second.resident.result(WAIT) == ("aaaa",)
 
 
-def test_a_checkpoint_is_let_go_on_demand(pool: Pool[str], files: dict[str, Path], loads: Loads) -> None:
+def test_a_checkpoint_is_let_go_on_demand(pool: Files, files: dict[str, Path], loads: Loads) -> None:
     use(pool, files["a"])
     assert pool.let_go(files["a"])
     assert pool.resident() == []
@@ -213,7 +238,7 @@ def test_a_checkpoint_is_let_go_on_demand(pool: Pool[str], files: dict[str, Path
     assert loads.log == ["a", "a"]
 
 
-def test_one_in_use_goes_when_nobody_uses_it_any_more(pool: Pool[str], files: dict[str, Path], loads: Loads) -> None:
+def test_one_in_use_goes_when_nobody_uses_it_any_more(pool: Files, files: dict[str, Path], loads: Loads) -> None:
     lease = pool.acquire(files["a"])
     lease.resident.result(WAIT)
     assert pool.let_go(files["a"])
@@ -226,7 +251,7 @@ def test_one_in_use_goes_when_nobody_uses_it_any_more(pool: Pool[str], files: di
     assert pool.resident() == []
 
 
-def test_what_is_being_loaded_is_told(pool: Pool[str], files: dict[str, Path], loads: Loads) -> None:
+def test_what_is_being_loaded_is_told(pool: Files, files: dict[str, Path], loads: Loads) -> None:
     loads.gate.clear()
     lease = pool.acquire(files["a"])
     assert (pool.loading(), pool.resident()) == ([files["a"]], [])
@@ -236,7 +261,7 @@ def test_what_is_being_loaded_is_told(pool: Pool[str], files: dict[str, Path], l
     assert (pool.loading(), pool.resident()) == ([], [files["a"]])
 
 
-def test_several_are_had_together(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+def test_several_are_had_together(pool: Files, loads: Loads, files: dict[str, Path]) -> None:
     lease = pool.acquire(files["b"], files["a"])
     assert lease.waits
     assert lease.resident.result(WAIT) == ("bbbb", "aaaa")
@@ -248,21 +273,22 @@ def test_several_are_had_together(pool: Pool[str], loads: Loads, files: dict[str
     assert not pool.acquire(files["c"]).waits
 
 
-def test_leases_of_several_do_not_wait_for_each_other(pool: Pool[str], files: dict[str, Path]) -> None:
+def test_leases_of_several_do_not_wait_for_each_other(pool: Files, files: dict[str, Path]) -> None:
     pairs = [("a", "b"), ("b", "c"), ("c", "a"), ("a", "b"), ("c", "b")]
     leases = [pool.acquire(*(files[name] for name in pair)) for pair in pairs]
+    for lease in leases:  # each goes when it is done, whatever the others do
+        lease.resident.add_done_callback(lambda _, lease=lease: threading.Thread(target=lease.release).start())
     for lease, pair in zip(leases, pairs, strict=True):
         assert lease.resident.result(WAIT) == tuple(name * 4 for name in pair)
-        lease.release()
 
 
-def test_several_that_exceed_the_budget_together_are_refused(pool: Pool[str], files: dict[str, Path]) -> None:
+def test_several_that_exceed_the_budget_together_are_refused(pool: Files, files: dict[str, Path]) -> None:
     with pytest.raises(OutOfMemory, match="12 bytes together"):
         pool.acquire(files["a"], files["b"], files["c"]).resident.result(WAIT)
     assert use(pool, files["a"]) == "aaaa"
 
 
-def test_one_that_fails_fails_the_lease_of_several(pool: Pool[str], files: dict[str, Path]) -> None:
+def test_one_that_fails_fails_the_lease_of_several(pool: Files, files: dict[str, Path]) -> None:
     lease = pool.acquire(files["a"], files["broken"])
     with pytest.raises(BrokenCheckpoint):
         lease.resident.result(WAIT)
@@ -270,9 +296,7 @@ def test_one_that_fails_fails_the_lease_of_several(pool: Pool[str], files: dict[
     assert use(pool, files["c"]) == "cccc"
 
 
-def test_a_lease_of_several_that_is_given_up_keeps_nothing(
-    pool: Pool[str], loads: Loads, files: dict[str, Path]
-) -> None:
+def test_a_lease_of_several_that_is_given_up_keeps_nothing(pool: Files, loads: Loads, files: dict[str, Path]) -> None:
     loads.gate.clear()
     first, given_up = pool.acquire(files["c"]), pool.acquire(files["a"], files["b"])
     given_up.release()
@@ -283,7 +307,7 @@ def test_a_lease_of_several_that_is_given_up_keeps_nothing(
     assert pool.resident() == [files["c"]]
 
 
-def test_closing_ends_leases_of_several_that_wait(pool: Pool[str], loads: Loads, files: dict[str, Path]) -> None:
+def test_closing_ends_leases_of_several_that_wait(pool: Files, loads: Loads, files: dict[str, Path]) -> None:
     loads.gate.clear()
     first, waiting = pool.acquire(files["c"]), pool.acquire(files["a"], files["b"])
     closer = threading.Thread(target=pool.close)
@@ -293,3 +317,89 @@ def test_closing_ends_leases_of_several_that_wait(pool: Pool[str], loads: Loads,
     assert first.resident.done()
     with pytest.raises(EngineClosed):
         waiting.resident.result(WAIT)
+
+
+def variant(path: Path, base: Path) -> Source:
+    return source(path, source(base))
+
+
+def use_variant(pool: Files, path: Path, base: Path) -> str:
+    lease = pool.pool.acquire(variant(path, base))
+    (value,) = lease.resident.result(WAIT)
+    lease.release()
+    return value
+
+
+def test_a_variant_has_its_base_made_and_kept(pool: Files, loads: Loads, files: dict[str, Path]) -> None:
+    assert use_variant(pool, files["a"], files["b"]) == "aaaa on bbbb"
+    assert loads.log == ["b", "a"]
+    assert use(pool, files["b"]) == "bbbb"
+    assert loads.log == ["b", "a"]
+
+
+def test_a_variant_goes_before_its_base_however_lately_it_was_used(
+    pool: Files, loads: Loads, files: dict[str, Path]
+) -> None:
+    use_variant(pool, files["a"], files["b"])
+    use(pool, files["c"])
+    assert pool.resident() == [files["b"], files["c"]]
+    assert use(pool, files["b"]) == "bbbb"
+    assert loads.log == ["b", "a", "c"]
+
+
+def test_letting_a_file_go_lets_go_of_all_that_is_made_from_it(pool: Files, files: dict[str, Path]) -> None:
+    use_variant(pool, files["a"], files["b"])
+    assert pool.let_go(files["a"])
+    assert pool.resident() == [files["b"]]
+    use_variant(pool, files["a"], files["b"])
+    assert pool.let_go(files["b"])
+    assert pool.resident() == []
+
+
+def test_a_base_in_use_by_a_variant_is_not_let_go_of(pool: Files, files: dict[str, Path]) -> None:
+    lease = pool.pool.acquire(variant(files["a"], files["b"]))
+    lease.resident.result(WAIT)
+    third = pool.acquire(files["c"])
+    with pytest.raises(TimeoutError):
+        third.resident.result(0.1)
+    lease.release()
+    assert third.resident.result(WAIT) == ("cccc",)
+
+
+def test_a_variant_and_its_base_that_exceed_the_budget_are_refused(
+    pool: Files, files: dict[str, Path], loads: Loads
+) -> None:
+    large = files["b"].parent / "large.safetensors"
+    large.write_text("l" * 8)
+    with pytest.raises(OutOfMemory, match="12 bytes together"):
+        use_variant(pool, files["a"], large)
+    assert loads.log == []
+
+
+def test_what_is_resident_is_leased_at_once_while_something_is_made(
+    pool: Files, files: dict[str, Path], loads: Loads
+) -> None:
+    use_variant(pool, files["a"], files["b"])
+    loads.gate.clear()
+    making = pool.acquire(files["c"])
+    lease = pool.pool.acquire(variant(files["a"], files["b"]))
+    assert not lease.waits
+    assert lease.resident.result(0) == ("aaaa on bbbb",)
+    assert not making.resident.done()
+
+
+def test_all_who_wait_for_what_cannot_be_made_are_failed_by_one_try(
+    pool: Files, files: dict[str, Path], loads: Loads
+) -> None:
+    loads.gate.clear()
+    leases = [pool.acquire(files["broken"]) for _ in range(3)]
+    loads.gate.set()
+    for lease in leases:
+        with pytest.raises(BrokenCheckpoint):
+            lease.resident.result(WAIT)
+    assert loads.log == ["broken"]
+
+
+def test_nothing_is_leased_at_once(pool: Files) -> None:
+    lease = pool.acquire()
+    assert (lease.waits, lease.resident.result(0)) == (False, ())
