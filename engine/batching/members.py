@@ -6,14 +6,15 @@ which has a size and noise levels, they become the parts of branches. Knows no n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
-from engine.batching.branches import Branch, Part
+from engine.batching.areas import Shares, bounds, contains, cut, faded, for_pictures, resized
+from engine.batching.branches import Branch, Part, Window
 from engine.sampling.levels import NoiseLevels
 
 
@@ -33,6 +34,16 @@ class Member:
 
     tokens: Tensor
     """(1, 77·n, width) float32 on the device."""
+    strength: float = 1.0
+    """How much it weighs in the mean of its branch's predictions."""
+    area: Window | Shares | None = None
+    """Where it counts: the network is given that part of x alone. None: everywhere."""
+    mask: Tensor | None = None
+    """(B, h, w) float32 of any size: how much it weighs in each place; None: the same everywhere."""
+    mask_strength: float = 1.0
+    """A factor of the mask."""
+    mask_bounds: bool = False
+    """Whether its area is the bounds of its mask."""
     start: float = 0.0
     """The share of the sampling, 0 … 1, from which on it counts."""
     end: float = 1.0
@@ -47,11 +58,71 @@ Conditioning: TypeAlias = tuple[Member, ...]
 
 
 def branches_of(prompts: Sequence[Conditioning], shape: Sequence[int], levels: NoiseLevels) -> tuple[Branch, ...]:
-    """Return the branch of each prompt for x of ``shape`` (B, 4, h, w), at the noise levels of a model."""
-    return tuple(Branch(parts=tuple(_part(member, levels) for member in prompt)) for prompt in prompts)
+    """Return the branch of each prompt for x of ``shape`` (B, 4, h, w), at the noise levels of a model.
+
+    As in ComfyUI, where a member of one prompt has an area, the others get a member of the same area, strength and
+    range, so that guidance has something to compare it with.
+    """
+    pictures, _, height, width = shape
+    placed = [[_placed(member, height, width) for member in prompt] for prompt in prompts]
+    for prompt in placed:
+        for member in prompt:  # those that were added to it included
+            for other in placed:
+                if other is not prompt:
+                    other.extend(_opposite(member, other))
+    return tuple(
+        Branch(parts=tuple(_part(member, pictures, height, width, levels) for member in prompt)) for prompt in placed
+    )
 
 
-def _part(member: Member, levels: NoiseLevels) -> Part:
-    first = levels.sigma_at_percent(member.start) if member.start > 0 else math.inf
-    last = levels.sigma_at_percent(member.end) if member.end < 1 else 0.0
-    return Part(conditioning=member.tokens, channels=member.channels, first_sigma=first, last_sigma=last)
+def _placed(member: Member, height: int, width: int) -> Member:
+    """Return the member with its area in cells and its mask at the size of the latents."""
+    mask = None if member.mask is None else resized(member.mask, height, width)
+    area = member.area.window(height, width) if isinstance(member.area, Shares) else member.area
+    if mask is not None and member.mask_bounds:
+        area = bounds(mask)
+    return replace(member, area=area, mask=mask)
+
+
+def _opposite(member: Member, prompt: Sequence[Member]) -> list[Member]:
+    """Return what ``prompt`` lacks against ``member`` of another prompt: its own words for the member's area.
+
+    They are those of its smallest area around that one, or else of its first member for the whole picture.
+    """
+    area = member.area
+    if not isinstance(area, Window):
+        return []
+    around = [each for each in prompt if isinstance(each.area, Window) and contains(each.area, area)]
+    whole = [each for each in prompt if each.area is None]
+    nearest = min(around, key=_cells, default=whole[0] if whole else None)
+    if nearest is None or nearest.area == area:
+        return []
+    return [replace(member, tokens=nearest.tokens, channels=nearest.channels)]
+
+
+def _cells(member: Member) -> int:
+    assert isinstance(member.area, Window)
+    return member.area.height * member.area.width
+
+
+def _part(member: Member, pictures: int, height: int, width: int, levels: NoiseLevels) -> Part:
+    assert not isinstance(member.area, Shares)
+    window = None if member.area is None else cut(member.area, height, width)
+    return Part(
+        conditioning=member.tokens,
+        window=window,
+        channels=member.channels,
+        weight=_weight(member, window, pictures, height, width),
+        first_sigma=levels.sigma_at_percent(member.start),
+        last_sigma=levels.sigma_at_percent(member.end),
+    )
+
+
+def _weight(member: Member, window: Window | None, pictures: int, height: int, width: int) -> Tensor | None:
+    """Return the weight of a member in its window: a mask has its own edges, and an area without one fades."""
+    if member.mask is not None:
+        mask = for_pictures(member.mask, pictures)
+        return (mask if window is None else window.of(mask)) * member.mask_strength * member.strength
+    if window is not None:
+        return (member.strength * faded(window, height, width)).to(member.tokens.device)
+    return None if member.strength == 1 else torch.full((1, 1, 1, 1), member.strength, device=member.tokens.device)

@@ -1,6 +1,6 @@
 """What carries nodes out: a function for each kind of node, found by ``function_of``."""
 
-from engine.running.functions import latents, pictures, repainting, sampling, sigmas, text
+from engine.running.functions import conditioning, latents, pictures, repainting, sampling, sigmas, text
 from engine.running.functions.registry import Bench, LatentBatch, Pause, Until, Wish, function_of
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Pause",
     "Until",
     "Wish",
+    "conditioning",
     "function_of",
     "latents",
     "pictures",

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from engine.formats.comfyui.table import inpainting, latents, loaders, pictures, samplers, sampling, sigmas, values
+from engine.formats.comfyui.table import (
+    conditioning,
+    inpainting,
+    latents,
+    loaders,
+    pictures,
+    samplers,
+    sampling,
+    sigmas,
+    values,
+)
 from engine.formats.comfyui.table.rows import ANY, CONTROL, Input, Output, Row
 
 __all__ = ["ANY", "CONTROL", "OUTPUT_CLASSES", "ROWS", "Input", "Output", "Row"]
@@ -18,6 +28,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
         each.class_type: each
         for rows in (
             loaders.ROWS,
+            conditioning.ROWS,
             latents.ROWS,
             sampling.ROWS,
             sigmas.ROWS,
