@@ -9,26 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from engine.batching.windows import Window
+
 _LEAST_WEIGHT = 1e-37
 """Sums of weights begin here, so that where no part reaches, the prediction is 0 rather than NaN: as in ComfyUI."""
-
-
-class Window(NamedTuple):
-    """A part of the latents, in cells."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    def of(self, x: Tensor) -> Tensor:
-        """Return the window of x (…, h, w), a view."""
-        return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,7 +14,8 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from engine.batching.branches import Branch, Window
+from engine.batching.branches import Branch
+from engine.batching.windows import Window
 from engine.sampling.parametrization import Parametrization
 
 

@@ -13,8 +13,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from engine.batching.areas import Shares, bounds, contains, cut, faded, for_pictures, resized
-from engine.batching.branches import Branch, Part, Window
+from engine.batching.branches import Branch, Part
+from engine.batching.weights import bounds, faded, for_pictures, resized
+from engine.batching.windows import Shares, Window
 from engine.sampling.levels import NoiseLevels
 
 
@@ -92,7 +93,7 @@ def _opposite(member: Member, prompt: Sequence[Member]) -> list[Member]:
     area = member.area
     if not isinstance(area, Window):
         return []
-    around = [each for each in prompt if isinstance(each.area, Window) and contains(each.area, area)]
+    around = [each for each in prompt if isinstance(each.area, Window) and each.area.contains(area)]
     whole = [each for each in prompt if each.area is None]
     nearest = min(around, key=_cells, default=whole[0] if whole else None)
     if nearest is None or nearest.area == area:
@@ -102,12 +103,14 @@ def _opposite(member: Member, prompt: Sequence[Member]) -> list[Member]:
 
 def _cells(member: Member) -> int:
     assert isinstance(member.area, Window)
-    return member.area.height * member.area.width
+    return member.area.cells
 
 
 def _part(member: Member, pictures: int, height: int, width: int, levels: NoiseLevels) -> Part:
     assert not isinstance(member.area, Shares)
-    window = None if member.area is None else cut(member.area, height, width)
+    window = None if member.area is None else member.area.cut(height, width)
+    if window == (0, 0, height, width):
+        window = None
     return Part(
         conditioning=member.tokens,
         window=window,

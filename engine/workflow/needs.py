@@ -17,7 +17,9 @@ from engine.workflow.latents import Latents
 from engine.workflow.models import Checkpoint
 from engine.workflow.node import Node
 from engine.workflow.pictures import Decode, Output
+from engine.workflow.predictions import Outline, outlines_of, predictions_of
 from engine.workflow.sampling import Sample
+from engine.workflow.text import Conditioning
 from engine.workflow.weights import Weights, used_weights, weights_of
 from engine.workflow.workflow import Workflow
 
@@ -80,10 +82,13 @@ def needs_of(workflow: Workflow) -> Needs:
     sizes: dict[Node, Size] = {}
     steps: dict[Sample, int] = {}
     names: dict[str | None, None] = {}
+    outlines: dict[Node, tuple[Outline, ...]] = {}
     work = 0.0
     for node in workflow.nodes:
         if isinstance(node, Checkpoint):
             names[node.name] = None
+        elif isinstance(node, Conditioning):
+            outlines[node] = outlines_of(node, outlines)
         elif isinstance(node, Decode):
             sizes[node] = sizes[node.latents]
             work += _DECODE_STEPS * _share(sizes[node])
@@ -91,7 +96,8 @@ def needs_of(workflow: Workflow) -> Needs:
             sizes[node] = _SIZES.get(type(node), _size_of_source)(node, sizes)
             if isinstance(node, Sample):
                 steps[node] = steps_of(node.sigmas)
-                work += steps[node] * _share(sizes[node])
+                guided = predictions_of(node, outlines, sizes[node].height, sizes[node].width) / 2
+                work += steps[node] * _share(sizes[node]) * guided
     weights = weights_of(workflow.nodes)
     return Needs(
         checkpoints=tuple(names),

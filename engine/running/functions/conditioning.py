@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from engine.batching.areas import Shares
-from engine.batching.branches import Window
 from engine.batching.members import Conditioning, Member
 from engine.errors import BadRequest
 from engine.running.functions.registry import Bench, carries_out
 from engine.workflow import conditioning as nodes
-from engine.workflow.needs import PIXELS_PER_CELL
+from engine.workflow.predictions import area_of
 
 
 @carries_out(nodes.CombineConditioning)
@@ -57,15 +55,12 @@ def zero(node: nodes.ZeroConditioning, bench: Bench) -> Conditioning:
 
 @carries_out(nodes.WithArea)
 def with_area(node: nodes.WithArea, bench: Bench) -> Conditioning:
-    top, left, height, width = (pixels // PIXELS_PER_CELL for pixels in (node.y, node.x, node.height, node.width))
-    area = Window(top, left, height, width)
-    return _changed(bench[node.conditioning], area=area, strength=node.strength, mask_bounds=False)
+    return _changed(bench[node.conditioning], area=area_of(node), strength=node.strength, mask_bounds=False)
 
 
 @carries_out(nodes.WithAreaShares)
 def with_area_shares(node: nodes.WithAreaShares, bench: Bench) -> Conditioning:
-    area = Shares(node.y, node.x, node.height, node.width)
-    return _changed(bench[node.conditioning], area=area, strength=node.strength, mask_bounds=False)
+    return _changed(bench[node.conditioning], area=area_of(node), strength=node.strength, mask_bounds=False)
 
 
 @carries_out(nodes.WithStrength)

@@ -1,4 +1,4 @@
-"""Where in a picture a prompt counts: areas, masks, and the weight that they give each latent cell.
+"""How much a prompt counts in each latent cell: the fading edges of areas, and masks.
 
 Knows no prompt, no network and no node.
 """
@@ -6,13 +6,12 @@ Knows no prompt, no network and no node.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from engine.batching.branches import Window
+from engine.batching.windows import Window
 
 _FADE = 8
 """Cells over which an area's weight rises at a side that is not the picture's border."""
@@ -21,48 +20,11 @@ _LEAST_BOUNDS = 8
 """Cells, each way, of the smallest window around a mask."""
 
 
-class Shares(NamedTuple):
-    """A part of the latents, in shares of their height and width."""
-
-    top: float
-    left: float
-    height: float
-    width: float
-
-    def window(self, height: int, width: int) -> Window:
-        """Return the part of latents of ``height`` × ``width`` cells, at least one cell each way."""
-        return Window(
-            top=round(self.top * height),
-            left=round(self.left * width),
-            height=max(1, round(self.height * height)),
-            width=max(1, round(self.width * width)),
-        )
-
-
-def contains(outer: Window, inner: Window) -> bool:
-    """Return whether all of ``inner`` lies in ``outer``."""
-    return (
-        outer.top <= inner.top
-        and outer.left <= inner.left
-        and inner.top + inner.height <= outer.top + outer.height
-        and inner.left + inner.width <= outer.left + outer.width
-    )
-
-
-def cut(window: Window, height: int, width: int) -> Window | None:
-    """Return what of ``window`` lies in latents of ``height`` × ``width`` cells; None: it is all of them."""
-    inside = window._replace(
-        height=min(window.height, height - window.top), width=min(window.width, width - window.left)
-    )
-    assert min(inside.height, inside.width) > 0, "areas outside the picture are refused beforehand"
-    return None if inside == (0, 0, height, width) else inside
-
-
 def faded(window: Window, height: int, width: int) -> Tensor:
     """Return the weight (1, 1, window) float32 of a window of latents of ``height`` × ``width`` cells.
 
-    It is 1 inside and at the picture's border, and rises evenly from each other side, over an eighth of the border's
-    cells: over ``_FADE`` of them, or a quarter of the window if that is less.
+    It is 1 inside and at the picture's border. From each other side it rises evenly to 1, over ``_FADE`` cells or a
+    quarter of the window, whichever is less.
     """
     down = _rise(window.height, before=window.top != 0, behind=window.top + window.height < height)
     across = _rise(window.width, before=window.left != 0, behind=window.left + window.width < width)

@@ -1,0 +1,117 @@
+"""How many predictions of the network each step of a sampling takes, as far as nodes tell.
+
+Knows no tensors. A conditioning is outlined: how many prompts it has, where each counts, and when.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from engine.batching.windows import Shares, Window
+from engine.errors import BadRequest
+from engine.sampling.samplers.table import SAMPLERS
+from engine.workflow import conditioning as nodes
+from engine.workflow.node import Node
+from engine.workflow.sampling import CfgGuider, Sample
+from engine.workflow.text import Conditioning
+
+MOST_PROMPTS = 256
+"""Prompts that one conditioning combines at most, and texts that one prompt has one behind the other."""
+
+_PIXELS_PER_CELL = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """What is known beforehand of one prompt of a conditioning."""
+
+    texts: int = 1
+    """Encoded texts whose tokens it has, one behind the other."""
+    area: nodes.WithArea | nodes.WithAreaShares | None = None
+    """The node that says where it counts; None: everywhere, as far as is known."""
+    start: float = 0.0
+    end: float = 1.0
+
+
+Outlines: TypeAlias = Mapping[Node, tuple[Outline, ...]]
+
+
+def outlines_of(node: Conditioning, known: Outlines) -> tuple[Outline, ...]:
+    """Return the outlines of the prompts of ``node``, made from those ``known`` of the nodes that it is made from.
+
+    Raises ``BadRequest`` for more prompts, or texts in a prompt, than ``MOST_PROMPTS``: a few nodes could ask for
+    billions, each doubling the one before.
+    """
+    match node:
+        case nodes.CombineConditioning(first=first, second=second):
+            found = known[first] + known[second]
+            if len(found) > MOST_PROMPTS:
+                raise BadRequest("second", f"{len(found)} prompts in all", f"at most {MOST_PROMPTS}", node=node)
+        case nodes.ConcatenateConditioning(first=first, second=second):
+            behind = known[second][0].texts
+            found = tuple(replace(each, texts=each.texts + behind) for each in known[first])
+            most = max(each.texts for each in found)
+            if most > MOST_PROMPTS:
+                raise BadRequest("second", f"{most} texts behind each other", f"at most {MOST_PROMPTS}", node=node)
+        case nodes.WithArea(conditioning=source) | nodes.WithAreaShares(conditioning=source):
+            found = tuple(replace(each, area=node) for each in known[source])
+        case nodes.WithRange(conditioning=source, start=start, end=end):
+            found = tuple(replace(each, start=start, end=end) for each in known[source])
+        case _:
+            found = next((known[source] for source in node.sources() if source in known), (Outline(),))
+    return found
+
+
+def predictions_of(sample: Sample, known: Outlines, height: int, width: int) -> float:
+    """Return how many predictions of a whole picture, of ``height`` × ``width`` cells, a step takes on average, about.
+
+    An area counts with its share of the picture, and so does what other prompts are given for the same area. Raises
+    ``BadRequest``, with the node at fault, for an area outside the picture.
+    """
+    prompts = [known[each] for each in sample.guider.sources() if isinstance(each, Conditioning)]
+    shares = [_shares(prompt, height, width) for prompt in prompts]
+    total = 0.0
+    for number in range(1 if _alone(sample) else len(prompts)):
+        others = itertools.chain.from_iterable(shares[:number] + shares[number + 1 :])
+        opposite = {area: share for area, share in others if area is not None}
+        own = shares[number]
+        total += sum(share for _, share in own)
+        total += sum(share for area, share in opposite.items() if area not in {area for area, _ in own})
+    return total
+
+
+def area_of(node: nodes.WithArea | nodes.WithAreaShares) -> Window | Shares:
+    """Return the area that ``node`` confines prompts to, which may reach beyond the picture."""
+    if isinstance(node, nodes.WithAreaShares):
+        return Shares(node.y, node.x, node.height, node.width)
+    return Window(*(pixels // _PIXELS_PER_CELL for pixels in (node.y, node.x, node.height, node.width)))
+
+
+def _alone(sample: Sample) -> bool:
+    """Whether the first prompt alone is followed: at a scale of 1, unless the sampler asks for more."""
+    guider = sample.guider
+    unguided = isinstance(guider, CfgGuider) and guider.cfg_scale == 1
+    return unguided and not SAMPLERS[sample.sampler.name].needs_unconditional
+
+
+def _shares(prompt: Sequence[Outline], height: int, width: int) -> list[tuple[Window | None, float]]:
+    """The area of each prompt, in cells, and its share of the picture's cells and of the sampling."""
+    found: list[tuple[Window | None, float]] = []
+    for each in prompt:
+        window = None if each.area is None else _window(each.area, height, width)
+        cells = height * width if window is None else window.cells
+        found.append((window, cells / (height * width) * max(0.0, each.end - each.start)))
+    return found
+
+
+def _window(node: nodes.WithArea | nodes.WithAreaShares, height: int, width: int) -> Window:
+    area = area_of(node)
+    window = area.window(height, width) if isinstance(area, Shares) else area
+    for field, value, start, side in (("x", node.x, window.left, width), ("y", node.y, window.top, height)):
+        if start >= side:
+            picture = f"{width * _PIXELS_PER_CELL} × {height * _PIXELS_PER_CELL} pixels"
+            raise BadRequest(field, value, f"an area that begins within the picture of {picture}", node=node)
+    return window.cut(height, width)
