@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.batching.branches import Branch, Part
-from engine.batching.weights import bounds, faded, for_pictures, resized
+from engine.batching.coverage import bounds, faded, for_pictures, resized
 from engine.batching.windows import Shares, Window
 from engine.sampling.levels import NoiseLevels
 

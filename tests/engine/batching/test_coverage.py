@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.batching.weights import bounds, faded, for_pictures, resized
+from engine.batching.coverage import bounds, faded, for_pictures, resized
 from engine.batching.windows import Shares, Window
 
 
