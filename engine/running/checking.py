@@ -14,11 +14,13 @@ from engine.errors import BadRequest
 from engine.request import GenerationRequest
 from engine.running.functions import Bench, function_of
 from engine.running.observer import Unobserved
+from engine.running.readings import parametrization_of
 from engine.sampling.schedules import stands_still
 from engine.text.prompt import chunks
 from engine.workflow.from_request import field_of, workflow_of
 from engine.workflow.needs import Needs, needs_of
 from engine.workflow.node import Node
+from engine.workflow.patches import Reading
 from engine.workflow.sampling import Sample, Sigmas
 from engine.workflow.text import EncodeText
 from engine.workflow.workflow import Workflow
@@ -39,6 +41,8 @@ def check(workflow: Workflow) -> Needs:
 def _check_node(node: Node, bench: Bench) -> None:
     if isinstance(node, EncodeText):
         chunks(node.text, "text")
+    elif isinstance(node, Reading):
+        parametrization_of(node)
     elif isinstance(node, Sigmas):
         bench.values[node] = function_of(node)(node, bench)
     elif isinstance(node, Sample) and len(bench[node.sigmas]) and stands_still(node.sampler.name, bench[node.sigmas]):

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from engine.running.functions.registry import Bench, carries_out
+from engine.running.readings import levels_of
 from engine.sampling import schedules
 from engine.workflow import sampling as nodes
 from engine.workflow.node import Node
@@ -19,22 +20,30 @@ from engine.workflow.node import Node
 
 @carries_out(nodes.ScheduledSigmas)
 def scheduled(node: nodes.ScheduledSigmas, bench: Bench) -> Tensor:
-    return schedules.sigmas(sampler=node.sampler, scheduler=node.scheduler, steps=node.steps, denoise=node.denoise)
+    return schedules.sigmas(
+        sampler=node.sampler,
+        scheduler=node.scheduler,
+        steps=node.steps,
+        denoise=node.denoise,
+        levels=levels_of(node.model),
+    )
 
 
 @carries_out(nodes.BasicSigmas)
 def basic(node: nodes.BasicSigmas, bench: Bench) -> Tensor:
-    return schedules.basic(scheduler=node.scheduler, steps=node.steps, denoise=node.denoise)
+    levels = levels_of(node.model)
+    return schedules.basic(scheduler=node.scheduler, steps=node.steps, denoise=node.denoise, levels=levels)
 
 
 @carries_out(nodes.TurboSigmas)
 def turbo(node: nodes.TurboSigmas, bench: Bench) -> Tensor:
-    return schedules.sd_turbo(steps=node.steps, denoise=node.denoise)
+    return schedules.sd_turbo(steps=node.steps, denoise=node.denoise, levels=levels_of(node.model))
 
 
 @carries_out(nodes.BetaSigmas)
 def beta(node: nodes.BetaSigmas, bench: Bench) -> Tensor:
-    return schedules.beta_sampling(steps=node.steps, alpha=node.alpha, beta=node.beta)
+    levels = levels_of(node.model)
+    return schedules.beta_sampling(steps=node.steps, alpha=node.alpha, beta=node.beta, levels=levels)
 
 
 def _by_its_fields(function: Callable[..., Tensor], node: Node, bench: Bench) -> Tensor:

@@ -17,12 +17,12 @@ from engine.sampling.levels import NoiseLevels
 
 def normal(n: int, levels: NoiseLevels) -> Tensor:
     """Evenly spaced timesteps from the last to the first."""
-    return levels.sigma_at(torch.linspace(levels.count - 1, 0, n))
+    return levels.sigma_at(torch.linspace(levels.last_timestep, levels.first_timestep, n))
 
 
 def sgm_uniform(n: int, levels: NoiseLevels) -> Tensor:
     """Evenly spaced timesteps from the last down, one step short of the first."""
-    return levels.sigma_at(torch.linspace(levels.count - 1, 0, n + 1)[:-1])
+    return levels.sigma_at(torch.linspace(levels.last_timestep, levels.first_timestep, n + 1)[:-1])
 
 
 def karras(n: int, levels: NoiseLevels) -> Tensor:

@@ -83,7 +83,10 @@ def sd_turbo(*, steps: int, denoise: float = 1.0, levels: NoiseLevels = STABLE_D
     _check_share("denoise", denoise)
     first = 10 - int(10 * denoise)
     timesteps = torch.arange(999, -1, -100, dtype=torch.float32)[first : first + steps]
-    return _with_zero(levels.sigma_at(timesteps))
+    sigmas = levels.sigma_at(timesteps)
+    if not bool(sigmas.isfinite().all()):
+        raise BadRequest("model", "continuous levels", "a model that has training timesteps")
+    return _with_zero(sigmas)
 
 
 def beta_sampling(

@@ -13,6 +13,7 @@ from engine.formats.comfyui.table import (
     inpainting,
     latents,
     loaders,
+    patches,
     pictures,
     samplers,
     sampling,
@@ -35,6 +36,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             samplers.ROWS,
             pictures.ROWS,
             inpainting.ROWS,
+            patches.ROWS,
             values.ROWS,
         )
         for each in rows

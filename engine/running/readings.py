@@ -1,0 +1,36 @@
+"""Which parametrization and noise levels a node for a model has, known without its weights.
+
+Schedules need the levels, and are checked before any checkpoint is loaded.
+"""
+
+from __future__ import annotations
+
+from engine.errors import BadRequest
+from engine.sampling.levels import NoiseLevels
+from engine.sampling.parametrization import EPS, Parametrization, continuous, discrete
+from engine.workflow.models import Model
+from engine.workflow.node import Node
+from engine.workflow.patches import ContinuousReading, DiscreteReading
+
+
+def parametrization_of(model: Model) -> Parametrization:
+    """Return how the output of ``model`` is read. A model made from several is read as the first of them is.
+
+    Raises ``BadRequest`` for levels whose ends are the wrong way round.
+    """
+    node: Node | None = model
+    while node is not None:
+        match node:
+            case DiscreteReading(sampling=kind, zsnr=zsnr):
+                return discrete(kind, zero_terminal_snr=zsnr)
+            case ContinuousReading(sampling=kind, sigma_min=sigma_min, sigma_max=sigma_max):
+                if sigma_min >= sigma_max:
+                    raise BadRequest("sigma_min", sigma_min, f"a level below sigma_max, {sigma_max:g}", node=node)
+                return continuous(kind, sigma_min=sigma_min, sigma_max=sigma_max)
+        node = next((each for each in node.sources() if isinstance(each, Model)), None)
+    return EPS
+
+
+def levels_of(model: Model) -> NoiseLevels:
+    """Return the noise levels of ``model``; for equal readings the same object."""
+    return parametrization_of(model).levels
