@@ -24,6 +24,7 @@ from engine.parameters import (
     parameter,
 )
 from engine.sampling import samplers, schedulers
+from engine.sampling.devices import NOISE_DEVICES
 
 if TYPE_CHECKING:
     from engine.workflow.workflow import Workflow
@@ -63,6 +64,12 @@ class GenerationRequest:
     scheduler: str = parameter("normal", OneOf(SCHEDULERS), "sigma schedule")
     seed: int | None = parameter(
         802908303372950, Seed(), "0 to 2^64-1; -1 (null in JSON, None in Python) draws a fresh one"
+    )
+    start_noise: str = parameter(
+        "cpu", OneOf(NOISE_DEVICES), "whose generator the start noise is that of, whatever device samples"
+    )
+    step_noise: str = parameter(
+        "cpu", OneOf(NOISE_DEVICES), "the same for the noise that some samplers add at their steps"
     )
     denoise: float = parameter(1.0, Number(0, 1, above_low=True), "share of the sigma schedule that is run, above 0")
     clip_skip: int = parameter(1, WholeNumber(1, 100), "text encoder layer: 1 the last, 2 the last but one, …")

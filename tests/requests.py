@@ -31,6 +31,8 @@ def random_request(seed: int) -> GenerationRequest:
         sampler=choose.choice(SAMPLERS),
         scheduler=choose.choice([name for name in SCHEDULERS if name != "kl_optimal"]),
         seed=choose.randrange(2**64),
+        start_noise=choose.choice(["cpu", "cpu", "cuda"]),
+        step_noise=choose.choice(["cpu", "cpu", "cuda"]),
         batch_size=choose.choice([1, 1, 1, 3]),
         denoise=choose.choice([1.0, 1.0, 0.6]),
         clip_skip=choose.choice([1, 2]),

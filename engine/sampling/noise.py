@@ -1,12 +1,14 @@
 """Seed → start noise and step noise, the same on every device.
 
-All noise is drawn on the CPU, from generators of its own. Knows no sampler, and of a schedule only the ends.
+All noise is computed on the CPU, from generators of its own: torch's CPU generator, or the one of a CUDA device, which
+``philox`` imitates. Knows no sampler, and of a schedule only the ends.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -15,6 +17,8 @@ import torch
 from torch import Tensor
 
 from engine.device.transfer import to_device
+from engine.sampling.devices import NoiseDevice
+from engine.sampling.philox import cuda_normals
 
 
 class StepNoise(Protocol):
@@ -27,19 +31,21 @@ class StepNoise(Protocol):
         """Unit noise of x's shape: the increment of one Brownian path from ``sigma`` to the smaller ``sigma_next``."""
 
 
-def start_noise(seed: int, shape: Sequence[int], indices: Sequence[int] | None = None) -> Tensor:
-    """Unit noise for a batch of ``shape``, float32 on the CPU; ``seed`` is 0 … 2⁶⁴−1, of which torch reads 32 bits.
+def start_noise(
+    seed: int, shape: Sequence[int], indices: Sequence[int] | None = None, *, drawn_on: NoiseDevice = "cpu"
+) -> Tensor:
+    """Unit noise for a batch of ``shape``, float32 on the CPU; ``seed`` is 0 … 2⁶⁴−1, of which a CPU reads 32 bits.
 
     Without ``indices`` the batch is drawn as one tensor. With them, one for each picture, the pictures 0 … the largest
     index are drawn one after the other and picked: what LatentFromBatch keeps is painted as it would be in its batch.
     The two agree only where a picture has a multiple of 16 numbers, because torch draws normals in blocks of 16.
     """
-    generator = torch.Generator().manual_seed(seed)
+    draw = _drawing(seed, drawn_on)
     if indices is None:
-        return torch.randn(tuple(shape), generator=generator)
+        return draw(shape)
     wanted, pictures = set(indices), {}
     for index in range(max(wanted) + 1):
-        picture = torch.randn((1, *shape[1:]), generator=generator)
+        picture = draw((1, *shape[1:]))
         if index in wanted:
             pictures[index] = picture
     return torch.cat([pictures[index] for index in indices])
@@ -48,18 +54,30 @@ def start_noise(seed: int, shape: Sequence[int], indices: Sequence[int] | None =
 class NoiseSource:
     """The step noise of one trajectory whose x has ``shape`` and lies on ``device``. Float32.
 
-    White noise comes from ``seed + 1`` (modulo 2⁶⁴), so that it differs from the start noise; Brownian noise from a
-    path over the positive ``sigmas``, seeded with ``seed``.
+    White noise ``drawn_on`` a CPU comes from ``seed + 1`` (modulo 2⁶⁴), so that it differs from the start noise; on a
+    CUDA device, as in ComfyUI, from ``seed`` itself. Brownian noise comes from a path over the positive ``sigmas``,
+    seeded with ``seed``, whose numbers are drawn on a CPU even so unless ``path_drawn_on`` says otherwise.
     """
 
-    def __init__(self, seed: int, sigmas: Tensor, shape: Sequence[int], device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        seed: int,
+        sigmas: Tensor,
+        shape: Sequence[int],
+        device: torch.device | str = "cpu",
+        *,
+        drawn_on: NoiseDevice = "cpu",
+        path_drawn_on: NoiseDevice = "cpu",
+    ) -> None:
+        self._drawn_on: NoiseDevice = drawn_on
+        self._path_drawn_on: NoiseDevice = path_drawn_on
         self._seed = seed
         self._sigmas = sigmas
         self._shape = tuple(shape)
         self._device = torch.device(device)
 
     def white(self) -> Tensor:
-        return self._to_device(torch.randn(self._shape, generator=self._generator))
+        return self._to_device(self._draw(self._shape))
 
     def brownian(self, sigma: Tensor, sigma_next: Tensor) -> Tensor:
         """``sigma`` and ``sigma_next`` are 0-dim float32 on the CPU; the path depends on their last bit."""
@@ -70,13 +88,14 @@ class NoiseSource:
         return to_device(noise, self._device)
 
     @cached_property
-    def _generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed((self._seed + 1) % 2**64)
+    def _draw(self) -> Callable[[Sequence[int]], Tensor]:
+        return _drawing(self._seed if self._drawn_on == "cuda" else (self._seed + 1) % 2**64, self._drawn_on)
 
     @cached_property
     def _path(self) -> _BrownianPath:
         positive = self._sigmas[self._sigmas > 0]
-        return _BrownianPath(self._seed, float(positive.min()), float(positive.max()), self._shape)
+        ends = float(positive.min()), float(positive.max())
+        return _BrownianPath(self._seed, *ends, self._shape, self._path_drawn_on)
 
 
 class _BrownianPath:
@@ -88,8 +107,9 @@ class _BrownianPath:
     between two times, takes more than twice as long.
     """
 
-    def __init__(self, seed: int, begin: float, end: float, shape: tuple[int, ...]) -> None:
+    def __init__(self, seed: int, begin: float, end: float, shape: tuple[int, ...], drawn_on: NoiseDevice) -> None:
         self._seed = seed
+        self._drawn_on: NoiseDevice = drawn_on
         self._shape = shape
         self._begin, self._end = _rounded(begin), _rounded(end)
         self._whole = self._noise() * math.sqrt(end - begin)
@@ -124,7 +144,16 @@ class _BrownianPath:
 
     def _noise(self, *place: int) -> Tensor:
         (seed,) = np.random.SeedSequence(self._seed, spawn_key=place, pool_size=24).generate_state(1)
-        return torch.randn(self._shape, generator=torch.Generator().manual_seed(int(seed)))
+        return _drawing(int(seed), self._drawn_on)(self._shape)
+
+
+def _drawing(seed: int, drawn_on: NoiseDevice) -> Callable[[Sequence[int]], Tensor]:
+    """A generator of unit noise, float32 on the CPU, one tensor after the other."""
+    if drawn_on == "cpu":
+        generator = torch.Generator().manual_seed(seed)
+        return lambda shape: torch.randn(tuple(shape), generator=generator)
+    draws = itertools.count()
+    return lambda shape: torch.from_numpy(cuda_normals(seed, next(draws), math.prod(shape))).reshape(tuple(shape))
 
 
 def _rounded(time: float) -> float:

@@ -42,7 +42,7 @@ def workflow_of(request: GenerationRequest) -> Workflow:
             steps=request.steps,
             denoise=request.denoise,
         ),
-        noise=RandomNoise(seed=request.seed),
+        noise=RandomNoise(seed=request.seed, start_noise=request.start_noise, step_noise=request.step_noise),
         latents=empty,
     )
     pictures = Decode(latents=sample, vae=checkpoint)

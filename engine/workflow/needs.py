@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import BadRequest
+from engine.sampling.devices import MOST_CUDA_NUMBERS
 from engine.workflow import latents as kinds
 from engine.workflow import sampling
 from engine.workflow.latents import Latents
@@ -25,6 +26,8 @@ from engine.workflow.workflow import Workflow
 
 PIXELS_PER_CELL = 8
 """Pixels that one latent cell covers each way."""
+
+LATENT_CHANNELS = 4
 
 _CELLS = 64 * 64
 """Of a picture of 512 × 512, whose sampling step is the unit of work."""
@@ -95,6 +98,7 @@ def needs_of(workflow: Workflow) -> Needs:
         elif isinstance(node, Latents):
             sizes[node] = _SIZES.get(type(node), _size_of_source)(node, sizes)
             if isinstance(node, Sample):
+                _check_noise(node.noise, sizes[node])
                 steps[node] = steps_of(node.sigmas)
                 guided = predictions_of(node, outlines, sizes[node].height, sizes[node].width) / 2
                 work += steps[node] * _share(sizes[node]) * guided
@@ -107,6 +111,15 @@ def needs_of(workflow: Workflow) -> Needs:
         steps=steps,
         work=work,
     )
+
+
+def _check_noise(noise: sampling.Noise, size: Size) -> None:
+    """Raise ``BadRequest`` for more numbers than a CUDA device draws in an order that all cards share."""
+    numbers = size.pictures * size.cells * LATENT_CHANNELS
+    for field in ("start_noise", "step_noise"):
+        if getattr(noise, field, "cpu") == "cuda" and numbers > MOST_CUDA_NUMBERS:
+            allowed = f"cpu for {numbers:,} numbers: of more than {MOST_CUDA_NUMBERS:,} the order depends on the card"
+            raise BadRequest(field, "cuda", allowed, node=noise)
 
 
 def steps_of(sigmas: sampling.Sigmas) -> int:

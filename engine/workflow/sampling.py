@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.errors import BadRequest
 from engine.parameters import Flag, Number, OneOf, Seed, WholeNumber, parameter
+from engine.sampling.devices import NOISE_DEVICES
 from engine.sampling.samplers.table import SAMPLERS
 from engine.sampling.schedulers import SCHEDULERS
 from engine.workflow.latents import Latents
@@ -16,6 +17,7 @@ from engine.workflow.text import Conditioning
 
 MAX_STEPS = 10_000
 
+_NOISE_DEVICE = OneOf(NOISE_DEVICES)
 _STEPS = WholeNumber(1, MAX_STEPS)
 _SCHEDULER = OneOf(tuple(SCHEDULERS))
 _SAMPLER = OneOf(tuple(SAMPLERS))
@@ -249,6 +251,8 @@ class RandomNoise(Noise):
     """Unit noise drawn from a seed."""
 
     seed: int = parameter(0, Seed(optional=False), "0 to 2^64-1")
+    start_noise: str = parameter("cpu", _NOISE_DEVICE, "whose generator the start noise is that of")
+    step_noise: str = parameter("cpu", _NOISE_DEVICE, "whose generator the noise of the steps is that of")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -256,6 +260,7 @@ class NoNoise(Noise):
     """No noise at the start. Samplers that draw noise at their steps draw it from the seed."""
 
     seed: int = parameter(0, Seed(optional=False), "0 to 2^64-1")
+    step_noise: str = parameter("cpu", _NOISE_DEVICE, "whose generator the noise of the steps is that of")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -65,6 +65,8 @@ def test_every_flag_reaches_the_request(run: Any, models_folder: Path, tmp_path:
         "sampler": "dpmpp_2m",
         "scheduler": "karras",
         "seed": 2**64 - 1,
+        "start_noise": "cuda",
+        "step_noise": "cuda",
         "denoise": 0.75,
         "clip_skip": 2,
         "model": "other",

@@ -29,6 +29,8 @@ def test_the_defaults_are_the_workflow() -> None:
         "sampler": "euler",
         "scheduler": "normal",
         "seed": 802908303372950,
+        "start_noise": "cpu",
+        "step_noise": "cpu",
         "denoise": 1.0,
         "clip_skip": 1,
         "model": None,

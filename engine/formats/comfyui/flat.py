@@ -35,6 +35,8 @@ PARAMETER_INPUTS: Mapping[str, tuple[str, str]] = {
     "sampler": ("sampler", "sampler_name"),
     "scheduler": ("sampler", "scheduler"),
     "seed": ("sampler", "seed"),
+    "start_noise": ("sampler", "start_noise"),
+    "step_noise": ("sampler", "step_noise"),
     "denoise": ("sampler", "denoise"),
     "clip_skip": ("layer", "stop_at_clip_layer"),
     "model": ("loader", "ckpt_name"),
@@ -111,7 +113,8 @@ class _Flat:
             raise BadRequest(
                 self._layer_place(prompts[1]), layers[1], f"{layers[0]}, the layer of the other prompt; {_FLAT}"
             )
-        nodes = {"sampler": (sampler, "name"), "seed": (noise, "seed"), "model": (checkpoint, "name")}
+        nodes = {"sampler": (sampler, "name"), "model": (checkpoint, "name")}
+        nodes |= {name: (noise, name) for name in ("seed", "start_noise", "step_noise")}
         nodes |= {"prompt": (prompts[0], "text"), "negative_prompt": (prompts[1], "text")}
         nodes |= {name: (empty, name) for name in ("width", "height", "batch_size")}
         nodes |= {name: (sigmas, name) for name in ("steps", "scheduler", "denoise")}

@@ -103,7 +103,8 @@ class _Writer:
         written = {
             name: self._link(row.inputs[name].type, value) if isinstance(value, Node) else _plain(value)
             for name, value in inputs.items()
-            if value is not None  # what has no value is left out
+            # what has no value is left out, and what ComfyUI does not know, unless it says something
+            if value is not None and not (row.inputs[name].ours and value == row.inputs[name].default)
         }
         return {"class_type": row.class_type, "inputs": written}
 

@@ -41,11 +41,15 @@ _READ = {
     "Denoising strength",
     "Clip skip",
     "Batch size",
+    "RNG",
+    "Step noise",
 }
+_RANDOM = {"CPU": "cpu", "GPU": "cuda", "NV": "cuda"}
+"""Whose generator drew the start noise, in AUTOMATIC1111's words: NV is a GPU's, computed on a CPU."""
+
 _HARMLESS = {
     "Model hash",  # names the same file as Model
     "Batch pos",
-    "RNG",  # noise is always drawn on the CPU here: AUTOMATIC1111's GPU noise cannot be had whatever the key says
     "Version",
     "User",
     "Created Date",
@@ -80,7 +84,8 @@ def infotext(
         "Model": model_name or None,
         "Denoising strength": _plain(request.denoise) if request.denoise < 1 else None,
         "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
-        "RNG": "CPU",
+        "RNG": "CPU" if request.start_noise == "cpu" else "NV",
+        "Step noise": request.step_noise if request.step_noise != "cpu" else None,
         "Batch size": request.batch_size if request.batch_size > 1 else None,
         "Batch pos": position if request.batch_size > 1 else None,
         "Version": f"{_PROGRAM} {version}".rstrip(),
@@ -93,8 +98,8 @@ def infotext(
 def request_from_infotext(text: str) -> GenerationRequest:
     """The request that a ``parameters`` text stands for, as AUTOMATIC1111, Forge or this project wrote it.
 
-    A picture's seed is its own there, so ``Batch size`` counts only in a text of ours. Noise that AUTOMATIC1111 drew
-    on a GPU is another noise: the parameters are the same, the picture is not.
+    A picture's seed is its own there, so ``Batch size`` counts only in a text of ours. A text without ``RNG`` is read
+    as one of noise that a CPU drew, for programs differ in what they leave out; AUTOMATIC1111 leaves out a GPU's.
 
     Raises ``BadRequest``, whose field names the key (``infotext Steps``), for a text without parameters, for a value
     out of range, and for every key that is not known to leave the picture as it is (hires, LoRA, VAE, variations, …).
@@ -122,6 +127,8 @@ def request_from_infotext(text: str) -> GenerationRequest:
             "sampler": ("infotext Sampler", sampler),
             "scheduler": ("infotext Schedule type", scheduler),
             "seed": ("infotext Seed", pairs["Seed"]),
+            "start_noise": ("infotext RNG", _RANDOM.get(pairs.get("RNG", "CPU"), pairs.get("RNG"))),
+            "step_noise": ("infotext Step noise", pairs.get("Step noise", "cpu")),
             "denoise": ("infotext Denoising strength", pairs.get("Denoising strength", 1)),
             "clip_skip": ("infotext Clip skip", pairs.get("Clip skip", 1)),
             "model": ("infotext Model", pairs.get("Model")),

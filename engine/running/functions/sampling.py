@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from engine.pictures.decoder import SCALE, latents_of
 from engine.running.functions.registry import Bench, LatentBatch, Wish, carries_out
 from engine.running.model import Network
 from engine.sampling.beginning import first_x
+from engine.sampling.devices import NoiseDevice
 from engine.sampling.noise import NoiseSource, start_noise
 from engine.sampling.samplers.table import SAMPLERS
 from engine.sampling.schedules import stands_still
@@ -30,13 +32,23 @@ class SeededNoise:
     """Where a sampling's noise comes from."""
 
     seed: int
-    at_start: bool
-    """Whether it begins from noise; its steps' noise is drawn from the seed in either case."""
+    start: NoiseDevice | None
+    """Whose generator gives the noise that it begins from; None where it begins without. Its steps' noise is drawn from
+    the seed in either case."""
+    steps: NoiseDevice
+    """Whose generator gives the noise of its steps."""
 
     def drawn(self, latents: LatentBatch) -> Tensor:
         """The noise that a sampling of ``latents`` begins from, (B, 4, h, w) float32 on the CPU."""
         shape = latents.samples.shape
-        return start_noise(self.seed, shape, latents.indices) if self.at_start else torch.zeros(shape)
+        if self.start is None:
+            return torch.zeros(shape)
+        return start_noise(self.seed, shape, latents.indices, drawn_on=self.start)
+
+    def source(self, sampler: str, sigmas: Tensor, shape: Sequence[int], device: torch.device) -> NoiseSource:
+        """The noise of the steps of ``sampler``."""
+        path: NoiseDevice = self.steps if SAMPLERS[sampler].device_path else "cpu"
+        return NoiseSource(self.seed, sigmas, shape, device, drawn_on=self.steps, path_drawn_on=path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +62,12 @@ class Guider:
 
 @carries_out(nodes.RandomNoise)
 def random_noise(node: nodes.RandomNoise, bench: Bench) -> SeededNoise:
-    return SeededNoise(node.seed, at_start=True)
+    return SeededNoise(node.seed, start=cast(NoiseDevice, node.start_noise), steps=cast(NoiseDevice, node.step_noise))
 
 
 @carries_out(nodes.NoNoise)
 def no_noise(node: nodes.NoNoise, bench: Bench) -> SeededNoise:
-    return SeededNoise(node.seed, at_start=False)
+    return SeededNoise(node.seed, start=None, steps=cast(NoiseDevice, node.step_noise))
 
 
 @carries_out(nodes.Sampler)
@@ -100,7 +112,7 @@ def sample(node: nodes.Sample, bench: Bench) -> Generator[Wish, Tensor, LatentBa
     guider: Guider = bench[node.guider]
     noise: SeededNoise = bench[node.noise]
     start = to_device(noise.drawn(latents), bench.device)
-    trajectory = _trajectory(node.sampler, guider, latents, sigmas, noise.seed, start, bench)
+    trajectory = _trajectory(node.sampler, guider, latents, sigmas, noise, start, bench)
     final = yield trajectory
     denoised = final if trajectory.denoised is None else trajectory.denoised
     return dataclasses.replace(latents, samples=latents_of(final), denoised=latents_of(denoised))
@@ -111,7 +123,7 @@ def _trajectory(
     guider: Guider,
     latents: LatentBatch,
     sigmas: Tensor,
-    seed: int,
+    seeded: SeededNoise,
     noise: Tensor,
     bench: Bench,
 ) -> Trajectory:
@@ -124,7 +136,7 @@ def _trajectory(
     if mask is not None:
         around = noise
         if SAMPLERS[sampler.name].redraws_masked_noise:
-            around = to_device(start_noise((seed + 1) % 2**64, shape), bench.device)
+            around = to_device(start_noise((seeded.seed + 1) % 2**64, shape), bench.device)
         thresholds = _thresholds(network, sigmas)
         guidance = Repainting(guidance=guidance, mask=mask, latents=scaled, noise=around, thresholds=thresholds)
     return Trajectory(
@@ -132,7 +144,7 @@ def _trajectory(
         options=sampler.options,
         x=first_x(noise=noise, sigma=sigmas[0], latents=scaled, levels=levels),
         sigmas=sigmas,
-        noise=NoiseSource(seed, sigmas, shape, bench.device),
+        noise=seeded.source(sampler.name, sigmas, shape, bench.device),
         guidance=guidance,
         branches=branches_of(prompts, shape, levels),
         denoiser=network.denoiser,

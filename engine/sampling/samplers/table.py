@@ -59,6 +59,9 @@ class SamplerRecord:
     needs_levels: bool = False
     """Whether the function takes the model's ``levels`` (``NoiseLevels``) as a keyword argument."""
 
+    device_path: bool = False
+    """Whether ComfyUI draws the numbers of its Brownian path on the device that samples, rather than on the CPU."""
+
     redraws_masked_noise: bool = False
     """Whether the noise around an inpainting mask is drawn anew, from ``seed + 1``, instead of the initial noise."""
 
@@ -118,19 +121,38 @@ _RECORDS = (
         needs_unconditional=True,
     ),
     _record("dpmpp_sde", "DPM++ SDE", "dpm_solver_pp.dpmpp_sde", _SDE, divides_by_step=True),
-    _record("dpmpp_sde_gpu", "DPM++ SDE GPU", "dpm_solver_pp.dpmpp_sde", _SDE, divides_by_step=True),
+    _record("dpmpp_sde_gpu", "DPM++ SDE GPU", "dpm_solver_pp.dpmpp_sde", _SDE, divides_by_step=True, device_path=True),
     _record("dpmpp_2m", "DPM++ 2M", "dpm_solver_pp.dpmpp_2m", divides_by_step=True),
     _record(
         "dpmpp_2m_cfg_pp", "DPM++ 2M CFG++", "cfg_pp.dpmpp_2m_cfg_pp", divides_by_step=True, needs_unconditional=True
     ),
     _record("dpmpp_2m_sde", "DPM++ 2M SDE", "dpm_solver_pp.dpmpp_2m_sde", _MIDPOINT, divides_by_step=True),
-    _record("dpmpp_2m_sde_gpu", "DPM++ 2M SDE GPU", "dpm_solver_pp.dpmpp_2m_sde", _MIDPOINT, divides_by_step=True),
+    _record(
+        "dpmpp_2m_sde_gpu",
+        "DPM++ 2M SDE GPU",
+        "dpm_solver_pp.dpmpp_2m_sde",
+        _MIDPOINT,
+        divides_by_step=True,
+        device_path=True,
+    ),
     _record("dpmpp_2m_sde_heun", "DPM++ 2M SDE Heun", "dpm_solver_pp.dpmpp_2m_sde", _HEUN, divides_by_step=True),
     _record(
-        "dpmpp_2m_sde_heun_gpu", "DPM++ 2M SDE Heun GPU", "dpm_solver_pp.dpmpp_2m_sde", _HEUN, divides_by_step=True
+        "dpmpp_2m_sde_heun_gpu",
+        "DPM++ 2M SDE Heun GPU",
+        "dpm_solver_pp.dpmpp_2m_sde",
+        _HEUN,
+        divides_by_step=True,
+        device_path=True,
     ),
     _record("dpmpp_3m_sde", "DPM++ 3M SDE", "dpm_solver_pp.dpmpp_3m_sde", _NOISE, divides_by_step=True),
-    _record("dpmpp_3m_sde_gpu", "DPM++ 3M SDE GPU", "dpm_solver_pp.dpmpp_3m_sde", _NOISE, divides_by_step=True),
+    _record(
+        "dpmpp_3m_sde_gpu",
+        "DPM++ 3M SDE GPU",
+        "dpm_solver_pp.dpmpp_3m_sde",
+        _NOISE,
+        divides_by_step=True,
+        device_path=True,
+    ),
     _record("ddpm", "DDPM", "discrete.ddpm"),
     _record("lcm", "LCM", "discrete.lcm"),
     _record("ipndm", "IPNDM", "multistep.ipndm"),

@@ -119,7 +119,8 @@ def _with_values(node: EditorNode, inner: list[EditorNode]) -> list[EditorNode]:
 def _widgets(node: EditorNode) -> list[str]:
     """The names of a node's widgets; of a class that is unknown, numbers."""
     if node.type in ROWS:
-        return list(ROWS[node.type].widgets)
+        row = ROWS[node.type]
+        return [name for name in row.widgets if name not in row.inputs or not row.inputs[name].ours]
     return [str(number) for number in range(len(node.widgets) if isinstance(node.widgets, list) else 0)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.formats.comfyui.editing.dynamic_prompt import escape
 from engine.formats.comfyui.places import node_id, slot_index
-from engine.formats.comfyui.table import CONTROL, ROWS, Input
+from engine.formats.comfyui.table import CONTROL, ROWS, Input, Row
 
 _DEFAULT: Mapping[tuple[str, str], tuple[tuple[int, int], tuple[int, int]]] = {
     ("4", "CheckpointLoaderSimple"): ((26, 474), (315, 98)),
@@ -126,8 +126,15 @@ def _node(number: int, api: Mapping[str, Any], order: int) -> dict[str, Any]:
             for slot, each in enumerate(row.outputs)
         ],
         "properties": {"Node name for S&R": class_type},
-        "widgets_values": [_widget(class_type, name, api.get("inputs", {})) for name in row.widgets],
+        "widgets_values": [_widget(class_type, name, api.get("inputs", {})) for name in _widgets(row, api)],
     }
+
+
+def _widgets(row: Row, api: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the values that are kept: those that ComfyUI does not know come last, and only if any is given."""
+    own = [name for name, each in row.inputs.items() if each.ours]
+    given = any(name in api.get("inputs", {}) for name in own)
+    return row.widgets if given else tuple(name for name in row.widgets if name not in own)
 
 
 def _widget(class_type: str, name: str, inputs: Mapping[str, Any]) -> object:

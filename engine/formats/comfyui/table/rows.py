@@ -78,6 +78,8 @@ class Input:
     """Whether the editor shows the widget ``CONTROL`` behind it."""
     files: str = ""
     """The kind of files among whose names it chooses: ``checkpoints``."""
+    ours: bool = False
+    """Whether ComfyUI's class does not have it. It is written only where it has another value than its default."""
 
     @property
     def may_be_absent(self) -> bool:
@@ -187,6 +189,7 @@ class Other:
     control: bool = False
     files: str = ""
     type: str = ""
+    ours: bool = False
     hints: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -244,8 +247,9 @@ def _input(other: Other, use: Mapping[str, Any]) -> Input:
         kind=declared,
         default=use.get("default", REQUIRED) if other.default is None else other.default,
         help=help_text,
-        optional=other.optional,
+        optional=other.optional or other.ours,
         lenient=other.lenient,
+        ours=other.ours,
         hints=other.hints,
         control=other.control or seed,
         files=other.files,

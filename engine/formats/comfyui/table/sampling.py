@@ -9,6 +9,8 @@ from engine.workflow import sampling as nodes
 
 _CFG = Other("cfg", hints={"step": 0.1, "round": 0.01})
 _DENOISE = Other("denoise", hints={"step": 0.01})
+_STEP_NOISE = Other("step_noise", ours=True)
+_OWN_NOISE = (Other("start_noise", ours=True), _STEP_NOISE)
 _SWITCH = OneOf(("enable", "disable"))
 
 
@@ -23,9 +25,16 @@ def _schedule(denoise: Template | str) -> Made:
     )
 
 
+def _random(seed: str) -> Made:
+    return made(nodes.RandomNoise, seed=seed, start_noise="start_noise", step_noise="step_noise")
+
+
+def _none(seed: Template | str) -> Made:
+    return made(nodes.NoNoise, seed=seed, step_noise="step_noise")
+
+
 def _noise(enabled: object, disabled: object) -> Choice:
-    seeded = {enabled: made(nodes.RandomNoise, seed="noise_seed"), disabled: made(nodes.NoNoise, seed="noise_seed")}
-    return Choice("add_noise", seeded)
+    return Choice("add_noise", {enabled: _random("noise_seed"), disabled: _none("noise_seed")})
 
 
 def _sample(sigmas: Template | str, noise: Template | str, *, sampler: Template | str, guider: Template | str) -> Made:
@@ -53,12 +62,12 @@ ROWS = (
         "Samples latents.",
         inputs=(
             *("model", "seed", "steps", _CFG, "sampler_name", "scheduler"),
-            *("positive", "negative", "latent_image", _DENOISE),
+            *("positive", "negative", "latent_image", _DENOISE, *_OWN_NOISE),
         ),
         outputs=(
             output(
                 "LATENT",
-                _sample(_schedule("denoise"), made(nodes.RandomNoise, seed="seed"), sampler=_SAMPLER, guider=_GUIDER),
+                _sample(_schedule("denoise"), _random("seed"), sampler=_SAMPLER, guider=_GUIDER),
             ),
         ),
     ),
@@ -77,6 +86,7 @@ ROWS = (
                 default="disable",
                 help="whether it ends at the last step's level rather than at 0",
             ),
+            *_OWN_NOISE,
         ),
         outputs=(output("LATENT", _sample(_PART, _noise("enable", "disable"), sampler=_SAMPLER, guider=_GUIDER)),),
     ),
@@ -87,7 +97,7 @@ ROWS = (
         "Samples latents with a sampler and sigmas of one's choice.",
         inputs=(
             *("model", Other("add_noise", kind=Flag(), default=True, help="whether it begins from noise")),
-            *("noise_seed", _CFG, "positive", "negative", "sampler", "sigmas", "latent_image"),
+            *("noise_seed", _CFG, "positive", "negative", "sampler", "sigmas", "latent_image", *_OWN_NOISE),
         ),
         outputs=(
             output("LATENT", _CUSTOM, "output"),
@@ -110,23 +120,24 @@ ROWS = (
         "RandomNoise",
         "sampling/custom_sampling/noise",
         "Draws noise from a seed.",
-        inputs=("noise_seed",),
-        outputs=(output("NOISE", made(nodes.RandomNoise, seed="noise_seed")),),
+        inputs=("noise_seed", *_OWN_NOISE),
+        outputs=(output("NOISE", _random("noise_seed")),),
     ),
     row(
         "DisableNoise",
         "DisableNoise",
         "sampling/custom_sampling/noise",
         "Begins without noise; samplers that draw noise at their steps draw it from seed 0.",
-        outputs=(output("NOISE", made(nodes.NoNoise, seed=Always(0))),),
+        inputs=(_STEP_NOISE,),
+        outputs=(output("NOISE", _none(Always(0))),),
     ),
     row(
         "DisableNoiseWithSeed",
         "DisableNoise with a seed",
         "sampling/custom_sampling/noise",
         "Begins without noise; samplers that draw noise at their steps draw it from the seed.",
-        inputs=("noise_seed",),
-        outputs=(output("NOISE", made(nodes.NoNoise, seed="noise_seed")),),
+        inputs=("noise_seed", _STEP_NOISE),
+        outputs=(output("NOISE", _none("noise_seed")),),
         ours=True,
     ),
     row(

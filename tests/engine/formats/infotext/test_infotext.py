@@ -161,6 +161,16 @@ def test_a_quotation_that_is_only_part_of_a_value_stays() -> None:
     assert request_from_infotext(f'{theirs(Model=None)}, Model: "x" y').model == '"x" y'
 
 
+def test_the_start_noise_of_their_gpu_is_read() -> None:
+    assert [request_from_infotext(theirs(RNG=rng)).start_noise for rng in ("CPU", "GPU", "NV")] == [
+        "cpu",
+        "cuda",
+        "cuda",
+    ]
+    refused(theirs(RNG="TPU"), "infotext RNG", "cpu, cuda")
+    assert request_from_infotext(theirs(RNG="NV")).step_noise == "cpu"
+
+
 def test_the_seed_of_a_picture_of_their_batch_is_its_own() -> None:
     assert request_from_infotext(theirs(Batch_size="4", Batch_pos="2")).batch_size == 1
 
@@ -168,7 +178,7 @@ def test_the_seed_of_a_picture_of_their_batch_is_its_own() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "RNG: NV",
+        "RNG: CPU",
         "User: me",
         "Model hash: abc",
         'Hashes: {"model": "137ebf59ea"}',

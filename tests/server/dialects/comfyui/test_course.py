@@ -54,6 +54,8 @@ OTHERS: dict[str, Any] = {
     "negative_prompt": "a",
     "sampler": "heun",
     "scheduler": "karras",
+    "start_noise": "cuda",
+    "step_noise": "cuda",
     "denoise": 0.5,
     "clip_skip": -3,
     "model": "another",

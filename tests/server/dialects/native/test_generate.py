@@ -51,6 +51,8 @@ def test_every_parameter_arrives_and_is_shown(client: httpx.Client) -> None:
         "sampler": "dpmpp_2m",
         "scheduler": "karras",
         "seed": MAX_SEED,
+        "start_noise": "cuda",
+        "step_noise": "cuda",
         "denoise": 0.5,
         "clip_skip": 2,
         "model": "other",
