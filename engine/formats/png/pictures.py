@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadRequest
-from engine.formats.comfyui import api_workflow, editor_of, editor_workflow, parse_json, request_of
+from engine.formats.comfyui import api_workflow, editor_of, parse_json, request_of
 from engine.formats.infotext import infotext, request_from_infotext
 from engine.formats.png.chunks import FIELD, name_of, text_chunks
 from engine.request import GenerationRequest
@@ -45,8 +45,7 @@ def picture_metadata(
     """
     graph, own = api_workflow(request, checkpoint_file=checkpoint_file), {"record": dict(record), "index": index}
     if posted is None:
-        workflow = editor_workflow(request, checkpoint_file=checkpoint_file)
-        graphs: Mapping[str, str] = {"prompt": json.dumps(graph), "workflow": json.dumps(workflow)}
+        graphs: Mapping[str, str] = {"prompt": json.dumps(graph), "workflow": json.dumps(editor_of(graph))}
     else:
         graphs, own["prompt"] = posted, graph
     return {

@@ -38,8 +38,8 @@ def editor_of(api: Mapping[str, Any]) -> dict[str, Any]:
     control of each seed is "fixed". Ids that are no numbers are replaced, for the editor knows nodes by numbers.
     """
     graph = {id: node for id, node in api.items() if isinstance(node, Mapping) and node.get("class_type") in ROWS}
-    columns = _columns(graph)
     default = all((id, node["class_type"]) in _DEFAULT for id, node in graph.items())
+    columns = {} if default else _columns(graph)
     order = [id for id, _ in _DEFAULT if id in graph] if default else sorted(graph, key=lambda id: columns[id])
     numbers = _numbers(order)
     nodes = {id: _node(numbers[id], graph[id], index) for index, id in enumerate(order)}
