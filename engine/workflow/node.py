@@ -7,10 +7,11 @@ are fields too.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from engine.errors import BadRequest
 from engine.parameters import check_fields
@@ -25,27 +26,28 @@ class Node:
 
     digest: bytes
     """A hash of the class and of all fields, those of the nodes that it is made from included."""
+    _sources: tuple[Node, ...]
 
     def __post_init__(self) -> None:
         check_fields(self)
         text = hashlib.sha256(type(self).__name__.encode())
+        sources: list[Node] = []
         for name, value in self.fields():
             text.update(f"\0{name}\0".encode())
             text.update(_written(value))
+            sources += (each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, Node))
         object.__setattr__(self, "digest", text.digest())
+        object.__setattr__(self, "_sources", tuple(sources))
 
     def fields(self) -> Iterator[tuple[str, Any]]:
         """The fields' names and values, in the order of their declaration."""
-        for field in dataclasses.fields(cast(Any, self)):
-            yield field.name, getattr(self, field.name)
+        kind: Any = type(self)
+        for name in _names_of(kind):
+            yield name, getattr(self, name)
 
     def sources(self) -> Iterator[Node]:
         """The nodes that this one is made from."""
-        for _, value in self.fields():
-            if isinstance(value, Node):
-                yield value
-            elif isinstance(value, tuple):
-                yield from (each for each in value if isinstance(each, Node))
+        return iter(self._sources)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.digest == self.digest
@@ -93,6 +95,11 @@ def in_order(*ends: Node) -> list[Node]:
         else:
             stack.append((source, source.sources()))
     return list(done)
+
+
+@functools.cache
+def _names_of(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def _written(value: object) -> bytes:

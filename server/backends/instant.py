@@ -128,7 +128,7 @@ class InstantBackend:
         """Report every sampling's steps as an engine does, each in its time."""
         samplings = needs_of(workflow).steps
         total, done = sum(samplings.values()) + 1, 0
-        preview = image.resize((image.width // 8, image.height // 8))
+        preview = Image.new("RGB", (image.width // 8, image.height // 8), image.getpixel((0, 0)))
         for sample, steps in samplings.items():
             node = workflow.ids.get(sample)
             listen(Progress(stage="waiting", steps=steps, node=node))
