@@ -22,8 +22,12 @@ from engine.models import catalog
 from engine.models.catalog import CatalogEntry
 from engine.models.download import Source, copy, download, remote_name
 from engine.models.folder import by_hand, folder_states, hash_words, known_checkpoint, known_file, state_of, table
+from engine.models.folders import KINDS, Folders
 from engine.models.hashes import Progress, remember, silent, verified_hash
 from engine.models.incoming import AlreadyThere, checked_name, safe_name
+from engine.models.inspecting import inspect_file
+from engine.models.layouts import SUFFIXES, kind_folder
+from engine.tensors.kinds import FileKind
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="python -m engine.models", description="Manage the folders of checkpoints. New files go into the first."
+        prog="python -m engine.models",
+        description="Manage the models folders: checkpoints, LoRAs, VAEs, … New files go into the first.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -52,21 +57,23 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=run)
         return added
 
-    listing = command("list", _list, "Show the known and the installed checkpoints.")
+    listing = command("list", _list, "Show the known checkpoints and all installed files.")
     pull = command("pull", _pull, "Download a known checkpoint; an interrupted download continues.")
     verify = command(
-        "verify", _verify, "Compute the SHA-256 of checkpoints, compare it with the catalog, check the file."
+        "verify", _verify, "Compute the SHA-256 of files, compare it with the catalog, check what is in them."
     )
-    add = command("add", _add, "Bring a checkpoint file, or what a URL gives, into the folder.")
+    add = command("add", _add, "Bring a file, or what a URL gives, into the folder for its kind.")
     pull.add_argument("name", metavar="NAME", help="a name that list shows")
-    verify.add_argument("names", metavar="NAME", nargs="*", help="names of installed checkpoints (default: all)")
+    verify.add_argument("names", metavar="NAME", nargs="*", help="names of installed files (default: all)")
+    for parser_with_kind in (listing, verify):
+        parser_with_kind.add_argument("--kind", choices=KINDS, help="files of this kind alone (default: all kinds)")
     add.add_argument("source", metavar="URL-OR-PATH")
     add.add_argument("--name", help="the file's name in the folder (default: the one it has)")
     add.add_argument(
         "--sha256", metavar="HEX", help="what its SHA-256 must be (default: the catalog's, if it is known)"
     )
     for parser_with_json in (listing, verify):
-        parser_with_json.add_argument("--json", action="store_true", help="print one JSON line per checkpoint")
+        parser_with_json.add_argument("--json", action="store_true", help="print one JSON line per file")
     for parser_with_token in (pull, add):
         parser_with_token.add_argument(
             "--token-env", metavar="VARIABLE", help="environment variable that holds a bearer token for the download"
@@ -75,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(options: argparse.Namespace) -> int:
-    states = folder_states(chosen_folders(options))
+    states = folder_states(chosen_folders(options), _kinds(options))
     print("\n".join(json.dumps(dataclasses.asdict(state)) for state in states) if options.json else table(states))
     return 0
 
@@ -83,7 +90,8 @@ def _list(options: argparse.Namespace) -> int:
 def _pull(options: argparse.Namespace) -> int:
     entry = known_checkpoint(options.name)
     folders = chosen_folders(options)
-    target = next(filter(os.path.lexists, (folder / entry.file for folder in folders)), folders[0] / entry.file)
+    places = [kind_folder(folder, "checkpoints") / entry.file for folder in folders]
+    target = next(filter(os.path.lexists, places), places[0])
     try:
         if os.path.lexists(target):
             raise AlreadyThere(target)
@@ -99,32 +107,46 @@ def _pull(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    folders = chosen_folders(options)
-    installed = catalog.installed(folders)
-    paths = [catalog.find(name, folders) for name in options.names] or list(installed.values())
-    bad = [path.name for path in paths if not _verified(path, as_json=options.json)]
-    if not paths:
-        print(f"there is no checkpoint in {' and '.join(map(str, folders))}", file=sys.stderr)
-    return say(f"{len(bad)} of {len(paths)} failed: {', '.join(bad)}", FAILED) if bad else 0
+    folders, kinds = Folders(chosen_folders(options)), _kinds(options)
+    files = {(kind, name): path for kind in kinds for name, path in folders.files(kind).items()}
+    if options.names:
+        files = dict(_named(name, kinds, chosen_folders(options)) for name in options.names)
+    bad = [path.name for (kind, name), path in files.items() if not _verified(kind, name, path, as_json=options.json)]
+    if not files:
+        print(f"there is no file in {' and '.join(map(str, chosen_folders(options)))}", file=sys.stderr)
+    return say(f"{len(bad)} of {len(files)} failed: {', '.join(bad)}", FAILED) if bad else 0
 
 
-def _verified(path: Path, *, as_json: bool) -> bool:
+def _named(name: str, kinds: Sequence[FileKind], folders: Sequence[Path]) -> tuple[tuple[FileKind, str], Path]:
+    """The file of one of ``kinds`` called ``name``. Raises ``UnknownFile``, which speaks of the last of them."""
+    for kind in kinds:
+        found = Folders(folders).get(kind, name)
+        if found is not None:
+            return (kind, found.name), found
+    found = catalog.find(name, folders) if kinds[0] == "checkpoints" else Folders(folders).find(kinds[0], name)
+    return (kinds[0], found.name), found
+
+
+def _kinds(options: argparse.Namespace) -> Sequence[FileKind]:
+    return KINDS if options.kind is None else (options.kind,)
+
+
+def _verified(kind: FileKind, name: str, path: Path, *, as_json: bool) -> bool:
     """Print what is found out about one file, and return whether it is sound."""
-    from engine.checkpoint import inspect_checkpoint
-
     with _bar(path.name) as progress:
         verified_hash(path, progress)
-    state = state_of(path)
-    parameters, problem = None, None
+    state = state_of(path, kind, name)
+    found, problem = None, None
     try:
-        parameters = inspect_checkpoint(path).parameters
+        found = inspect_file(path)
     except EngineError as error:
         problem = getattr(error, "reason", str(error))
+    parameters = None if found is None else found.parameters
     if as_json:
         print(json.dumps(dataclasses.asdict(state) | {"parameters": parameters, "problem": problem}))
     else:
         print(f"{path}\n  SHA-256     {state.sha256}\n  short hash  {hash_words(state)}")
-        print(f"  checkpoint  {problem or f'sound Stable Diffusion 1.x, {parameters:,} parameters'}")
+        print(f"  content     {problem if found is None else f'{found.words}, {found.parameters:,} parameters'}")
     return problem is None and state.hash != "differs"
 
 
@@ -134,17 +156,21 @@ def _add(options: argparse.Namespace) -> int:
     if name is None:
         name = remote_name(_source(options, options.source)) if is_url else safe_name(Path(options.source).name)
     if name is None:
-        raise BadRequest("name", None, "--name FILE: the source names no .safetensors or .ckpt file")
-    target = chosen_folders(options)[0] / checked_name(name)
+        raise BadRequest("name", None, f"--name FILE: the source names no file that ends in {', '.join(SUFFIXES)}")
+    folder = chosen_folders(options)[0]
+    target = folder / checked_name(name)
     sha256 = _expected_hash(options.sha256, known_file(target))
-    if os.path.lexists(target):
-        raise AlreadyThere(target)
+    places = {kind: kind_folder(folder, kind) / name for kind in KINDS}
+    for place in (target, *places.values()):
+        if os.path.lexists(place):
+            raise AlreadyThere(place)
     with _bar(name) as progress:
         if is_url:
-            digest = download(_source(options, options.source, sha256, progress), target)
+            digest = download(_source(options, options.source, sha256, progress), target, places.__getitem__)
         else:
-            digest = copy(Path(options.source), target, sha256=sha256, progress=progress)
-    return _arrived(target, digest)
+            path = Path(options.source)
+            digest = copy(path, places[inspect_file(path).kind], sha256=sha256, progress=progress)
+    return _arrived(next(filter(os.path.lexists, places.values())), digest)
 
 
 def _source(options: argparse.Namespace, url: str, sha256: str | None = None, progress: Progress = silent) -> Source:

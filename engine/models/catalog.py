@@ -14,7 +14,8 @@ from pathlib import Path
 
 from engine.errors import UnknownCheckpoint
 from engine.folders import SHIPPED_MODELS
-from engine.models.folders import SUFFIXES, Folders
+from engine.models.folders import Folders
+from engine.models.layouts import SUFFIXES
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -1,4 +1,4 @@
-"""A URL or a file → a whole, checked checkpoint in the models folder: tries again, resumes, and refuses other files.
+"""A URL or a file → a whole, checked file in the models folder: tries again, resumes, and refuses other files.
 
 Knows nothing of the catalog and of who watches; the exchange is ``web``'s, the file ``incoming``'s.
 """
@@ -18,6 +18,7 @@ import httpx
 from engine.errors import BadRequest, BrokenCheckpoint
 from engine.models.hashes import Progress, sha256_of, silent
 from engine.models.incoming import Note, Origin, Part, part_of, safe_name, what_else
+from engine.models.inspecting import inspect_file
 from engine.models.web import (
     Cut,
     DownloadFailed,
@@ -29,10 +30,14 @@ from engine.models.web import (
     open_url,
     validator_of,
 )
+from engine.tensors.kinds import FileKind
 
 _CHUNK = 1 << 18
 _HEAD = 512
 _T = TypeVar("_T")
+
+Placed = Callable[[FileKind], Path]
+"""Kind of file → the path that it gets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,32 +75,31 @@ class Source:
         object.__setattr__(self, "url", checked_url(self.url, self.token))
 
 
-def download(source: Source, target: Path) -> str:
-    """Fetch the checkpoint ``source`` to ``target``, which appears whole and checked or not at all; return its SHA-256.
+def download(source: Source, target: Path, place: Placed | None = None) -> str:
+    """Fetch the file ``source`` to ``target``, which appears whole and checked or not at all; return its SHA-256.
 
-    The bytes of a download that broke are kept beside it, and the next call goes on from there. Raises
+    With ``place`` it goes where that puts a file of its kind. The bytes of a download that broke are kept beside
+    ``target``, and the next call goes on from there. Raises
     ``AlreadyThere``, ``BadRequest`` on ``models``, and ``DownloadFailed``; and ``OSError`` where the disk fails.
     """
     with part_of(target, source.note) as part:
         digest = _fetched(part, source)
         try:
-            part.check()
+            kind = part.check()
         except BrokenCheckpoint as error:
             part.discard()
             raise DownloadFailed(source.url, error.reason) from None
-        part.install()
+        part.install(target if place is None else place(kind))
     return digest
 
 
 def copy(path: Path, target: Path, *, sha256: str | None = None, progress: Progress = silent) -> str:
-    """Copy the checkpoint ``path`` to ``target``, which appears whole and checked or not at all; return its SHA-256.
+    """Copy the file ``path`` to ``target``, which appears whole and checked or not at all; return its SHA-256.
 
     A hard link would not do: it would change when ``path`` is written to. Raises ``AlreadyThere``, ``BadRequest`` on
     ``models`` or ``sha256``, ``UnknownCheckpoint``, ``BrokenCheckpoint`` and ``OSError``.
     """
-    from engine.checkpoint import inspect_checkpoint
-
-    inspect_checkpoint(path)
+    inspect_file(path)
     with part_of(target, _ignored) as part, path.open("rb") as file:
         part.start_over()
         try:
@@ -107,7 +111,7 @@ def copy(path: Path, target: Path, *, sha256: str | None = None, progress: Progr
             if sha256 not in (None, digest):
                 raise BadRequest("sha256", digest, f"{sha256}: {path} is another file, or was altered")
             part.check()  # the copy may be of a file that was being written
-            part.install()
+            part.install(target)
         except BrokenCheckpoint as error:
             raise BrokenCheckpoint(path, error.reason) from None
         finally:

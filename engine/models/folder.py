@@ -1,18 +1,22 @@
-"""Describes each checkpoint from the models folders and the catalog, and prints that as a table.
+"""Describes each file in the models folders, and each checkpoint of the catalog, and prints that as a table.
 
-Reads names, sizes and remembered hashes; opens no checkpoint and fetches nothing.
+Reads names, sizes and remembered hashes; loads no weights and fetches nothing.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UnknownCheckpoint
 from engine.models.catalog import CatalogEntry, installed, known_checkpoints
+from engine.models.folders import KINDS, Folders
 from engine.models.hashes import HashState, hash_state, recorded_hash, short_hash
+from engine.models.layouts import kind_folder
+from engine.tensors.kinds import FileKind
 
 _HASH_WORDS: dict[HashState, str] = {
     "matches": "{short}, as the catalog says",
@@ -26,9 +30,11 @@ _HASH_WORDS: dict[HashState, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FolderState:
-    """One checkpoint, known or installed. A field that is not known is None."""
+    """One file, known or installed. A field that is not known is None."""
 
+    kind: FileKind
     name: str
+    """Its path below the folder for its kind, without suffix."""
     file: str
     path: str | None
     """None for a checkpoint that is not installed."""
@@ -67,31 +73,41 @@ def by_hand(entry: CatalogEntry, folder: Path) -> str:
     return f"get {entry.file} from {entry.source} in a browser and put it into {folder}"
 
 
-def folder_states(folders: Sequence[Path]) -> list[FolderState]:
-    """Return the state of every known checkpoint, in the catalog's order, then of every other that is installed."""
-    known = known_checkpoints()
+def folder_states(folders: Sequence[Path], kinds: Sequence[FileKind] = KINDS) -> list[FolderState]:
+    """Return the state of every file of ``kinds``: known checkpoints first, in the catalog's order."""
+    known = known_checkpoints() if "checkpoints" in kinds else ()
     files = {path.name: path for path in installed(folders).values()}
     states = [state_of(files[entry.file]) if entry.file in files else _missing(entry, folders[0]) for entry in known]
-    return states + [state_of(path) for name, path in files.items() if name not in {entry.file for entry in known}]
+    listed = {state.path for state in states}
+    for kind in kinds:
+        found = Folders(folders).files(kind)
+        states += [state_of(path, kind, name) for name, path in found.items() if str(path) not in listed]
+    return states
 
 
-def state_of(path: Path) -> FolderState:
-    """Return what is known about the installed file ``path`` from its name and its recorded hash."""
-    entry, sha256 = known_file(path), recorded_hash(path)
-    return _state(entry, path.name, path, sha256)
+def state_of(path: Path, kind: FileKind = "checkpoints", name: str | None = None) -> FolderState:
+    """Return what is known about the installed file ``path``, called ``name``, by its name and its recorded hash."""
+    entry = known_file(path) if kind == "checkpoints" else None
+    return _state(entry, kind, name or path.name, path, recorded_hash(path))
 
 
 def _missing(entry: CatalogEntry, folder: Path) -> FolderState:
-    return _state(entry, entry.file, None, None, by_hand(entry, folder))
+    return _state(entry, "checkpoints", entry.file, None, None, by_hand(entry, kind_folder(folder, "checkpoints")))
 
 
 def _state(
-    entry: CatalogEntry | None, file: str, path: Path | None, sha256: str | None, how: str | None = None
+    entry: CatalogEntry | None,
+    kind: FileKind,
+    file: str,
+    path: Path | None,
+    sha256: str | None,
+    how: str | None = None,
 ) -> FolderState:
     if entry is not None and entry.download is not None:
         how = f"python -m engine.models pull {entry.name}"
     return FolderState(
-        name=Path(file).stem,
+        kind=kind,
+        name=os.path.splitext(file)[0],
         file=file,
         path=None if path is None else str(path),
         size_bytes=None if path is None else path.stat().st_size,
@@ -113,10 +129,10 @@ def hash_words(state: FolderState) -> str:
 
 def table(states: list[FolderState]) -> str:
     """Lay the states out in columns for people to read."""
-    rows = [("checkpoint", "size", "hash", "where")]
-    rows += [(state.name, _size(state.size_bytes), hash_words(state), state.where) for state in states]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "\n".join("  ".join([*map(str.ljust, row[:3], widths), row[3]]) for row in rows)
+    rows = [("name", "kind", "size", "hash", "where")]
+    rows += [(state.name, state.kind, _size(state.size_bytes), hash_words(state), state.where) for state in states]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join("  ".join([*map(str.ljust, row[:4], widths), row[4]]) for row in rows)
 
 
 def _size(size: int | None) -> str:

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import get_args
 
 from engine.errors import UnknownCheckpoint, UnknownFile
+from engine.models.layouts import SUFFIXES, Place, kind_folders, order_of, places
 from engine.tensors.entries import UnreadableFile
 from engine.tensors.header import read_tensor_file
 from engine.tensors.kinds import Content, FileKind, told
 from engine.workflow.node import Node
-
-SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
-"""Of files that are looked at; of two files that differ in nothing else, the earlier suffix counts."""
 
 KINDS: tuple[FileKind, ...] = get_args(FileKind)
 
@@ -35,24 +33,6 @@ WORDS: Mapping[FileKind, str] = {
 }
 """What one file of a kind is called."""
 
-_NAMES: Mapping[str, FileKind] = {
-    "checkpoints": "checkpoints",
-    "stable-diffusion": "checkpoints",
-    "loras": "loras",
-    "lora": "loras",
-    "lycoris": "loras",
-    "vae": "vae",
-    "controlnet": "controlnet",
-    "t2i_adapter": "controlnet",
-    "embeddings": "embeddings",
-    "upscale_models": "upscale_models",
-    "esrgan": "upscale_models",
-    "realesrgan": "upscale_models",
-}
-"""The names of folders, in ComfyUI's and AUTOMATIC1111's layouts, and what they hold."""
-
-_AUTOMATIC1111 = "stable-diffusion"
-_DEEPEST = 8
 _SHOWN = 5
 
 
@@ -82,7 +62,7 @@ class Folders:
         """Return name → file of all files of ``kind``; of two with one name, that in the earlier folder."""
         found: dict[str, Path] = {}
         for folder in self._folders:
-            for file in map(_found, _places(folder)):
+            for file in map(_found, places(folder)):
                 if file.kind == kind:
                     found.setdefault(file.name, file.path)
         return found
@@ -127,16 +107,16 @@ class Folders:
     def _by_last_part(self, kind: FileKind, last: str) -> list[Found]:
         """The files of ``kind`` called ``last``, with or without suffix, in whatever subfolder of the first folder."""
         for folder in self._folders:
-            called = [place for place in _places(folder) if _is_called(place.path, last)]
+            called = [place for place in places(folder) if _is_called(place.path, last)]
             found = [file for file in map(_found, called) if file.kind == kind]
-            best = min((_order(file.path.name) for file in found), default=None)
+            best = min((order_of(file.path.name) for file in found), default=None)
             if best is not None:
-                return [file for file in found if _order(file.path.name) == best]
+                return [file for file in found if order_of(file.path.name) == best]
         return []
 
     def _roots(self, kind: FileKind) -> Iterator[Path]:
         for folder in self._folders:
-            yield from (root for root, holds in _kind_folders(folder) if holds == kind)
+            yield from (root for root, holds in kind_folders(folder) if holds == kind)
             yield folder
 
     def _allowed(self, kind: FileKind, parts: tuple[str, ...]) -> str:
@@ -150,8 +130,8 @@ class Folders:
         several = self._by_last_part(kind, last) if last else {}
         if len(several) > 1:
             return f"the name of one {word}, with its subfolder: {', '.join(sorted(file.name for file in several))}"
-        places = (place for folder in self._folders for place in _places(folder) if _is_called(place.path, last))
-        other = next((file for file in map(_found, places) if file.words and file.kind != kind), None)
+        called = (place for folder in self._folders for place in places(folder) if _is_called(place.path, last))
+        other = next((file for file in map(_found, called) if file.words and file.kind != kind), None)
         hint = f"; {other.name} is there, but it is {other.words}" if other is not None else ""
         return f"the name of a {word}, {shown}{hint}"
 
@@ -179,91 +159,10 @@ _UNKNOWN = Content(kind=None, words="")
 _contents: dict[str, tuple[tuple[int, int], Content]] = {}
 
 
-def kind_folder(folder: Path, kind: FileKind) -> Path:
-    """Return where in the models folder ``folder`` a new file of ``kind`` belongs; it may not be there yet.
-
-    That is the folder for its kind in whichever layout there is; a flat folder takes checkpoints itself, and has
-    ComfyUI's folders for the rest.
-    """
-    return next((root for root, holds in _kind_folders(folder) if holds == kind), _new_folder(folder, kind))
-
-
-def _new_folder(folder: Path, kind: FileKind) -> Path:
-    flat = not any(holds == "checkpoints" for _, holds in _kind_folders(folder))
-    return folder if kind == "checkpoints" and flat else folder / kind
-
-
-def _kind_folders(folder: Path) -> list[tuple[Path, FileKind]]:
-    """The folders for one kind each that ``folder`` has; with AUTOMATIC1111's, the embeddings that lie beside it."""
-    found = [(folder / name, _NAMES[name.lower()]) for name in _folders_in(folder) if name.lower() in _NAMES]
-    if any(root.name.lower() == _AUTOMATIC1111 for root, _ in found):
-        beside = Path(os.path.abspath(folder)).parent / "embeddings"
-        found += [(beside, "embeddings")] if beside.is_dir() else []
-    order = list(_NAMES)
-    return sorted(found, key=lambda entry: (order.index(entry[0].name.lower()), entry[0].name))
-
-
-def _folders_in(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
-    except OSError:  # no such folder, or no permission to read it
-        return []
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A file, the folder that its name starts below, and the kind of files that this folder holds."""
-
-    path: Path
-    root: Path
-    holds: FileKind | None
-
-
-def _places(folder: Path) -> Iterator[_Place]:
-    """All files in a models folder, those in folders for one kind first."""
-    own = _kind_folders(folder)
-    for root, holds in own:
-        yield from (_Place(path, root, holds) for path in _walk(root, ()))
-    for path in _walk(folder, tuple(root for root, _ in own)):
-        lone = path.parent == folder and path.suffix in (".safetensors", ".ckpt")
-        yield _Place(path, folder, "checkpoints" if lone else None)
-
-
-def _found(place: _Place) -> Found:
+def _found(place: Place) -> Found:
     content = content_of(place.path)
     kind = content.kind if content.words else place.holds
     return Found(name=place.path.relative_to(place.root).as_posix(), path=place.path, kind=kind, words=content.words)
-
-
-def _walk(root: Path, apart: tuple[Path, ...]) -> Iterator[Path]:
-    """The weights files in ``root`` and its subfolders but those ``apart``, each folder once however it is linked."""
-    visited: set[str] = set()
-    stack = [(root, 0)]
-    while stack:
-        folder, depth = stack.pop()
-        real = os.path.realpath(folder)
-        if real in visited or depth > _DEEPEST:
-            continue
-        visited.add(real)
-        try:
-            with os.scandir(folder) as entries:
-                inner = sorted(entries, key=lambda entry: _order(entry.name))
-        except OSError:
-            continue
-        inner = [entry for entry in inner if not entry.name.startswith((".", "__"))]
-        yield from (folder / entry.name for entry in inner if _is_weights(entry))
-        below = [folder / entry.name for entry in inner if entry.is_dir()]
-        stack += [(path, depth + 1) for path in reversed(below) if path not in apart]
-
-
-def _order(name: str) -> tuple[str, int]:
-    stem, suffix = os.path.splitext(name)
-    return stem, SUFFIXES.index(suffix.lower()) if suffix.lower() in SUFFIXES else len(SUFFIXES)
-
-
-def _is_weights(entry: os.DirEntry[str]) -> bool:
-    return os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file()
 
 
 def _is_file(path: Path) -> bool:
@@ -281,7 +180,7 @@ def _parts(name: str) -> tuple[str, ...]:
     """The parts of a name; none for a name that would lead out of the folders."""
     parts = tuple(name.replace("\\", "/").split("/"))
     leads_out = any(part in ("", ".", "..") or "\0" in part or ":" in part for part in parts)
-    return () if leads_out or len(parts) > _DEEPEST + 1 else parts
+    return () if leads_out else parts
 
 
 def _listed(folders: Sequence[Path]) -> str:

@@ -1,6 +1,6 @@
-"""A checkpoint on its way into the models folder: a ``.part`` file beside the final name, which it gets whole or never.
+"""A weights file on its way into a models folder: a ``.part`` file, which gets its final name whole or never.
 
-Knows of other processes that bring the same file, and what a checkpoint's name may be; not where the bytes come from.
+Knows of other processes that bring the same file, and what a file's name may be; not where the bytes come from.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from pathlib import Path
 
 from engine.errors import BadRequest
 from engine.files import rename_to_free, sync_folder
-from engine.models.folders import SUFFIXES
+from engine.models.layouts import SUFFIXES
+from engine.tensors.header import PICKLE_SUFFIXES
+from engine.tensors.kinds import FileKind
 
 Note = Callable[[str], None]
 """Called with a line that a person may want to read meanwhile."""
@@ -81,25 +83,26 @@ class Part:
         """Whether the disk has less than ``more`` bytes left."""
         return shutil.disk_usage(self.path.parent).free < more
 
-    def check(self) -> None:
-        """Raises ``BrokenCheckpoint`` if what came is no sound Stable Diffusion 1.x checkpoint."""
-        from engine.checkpoint import inspect_checkpoint
+    def check(self) -> FileKind:
+        """Return what kind of file came. Raises ``BrokenCheckpoint`` if it is of none that the engine works with."""
+        from engine.models.inspecting import inspect_file
 
         with tempfile.TemporaryDirectory() as folder:
             named = Path(folder) / self.target.name  # what may be in a file depends on its suffix, .part is none
             named.symlink_to(self.path.absolute())
-            inspect_checkpoint(named)
+            return inspect_file(named).kind
 
-    def install(self) -> None:
-        """Give the file its name, on the disk too. Raises ``AlreadyThere``, never writes over another file."""
+    def install(self, target: Path) -> None:
+        """Give the file its final name, on the disk too. Raises ``AlreadyThere``, never writes over another file."""
         os.fsync(self._descriptor)
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            rename_to_free(self.path, self.target)
+            rename_to_free(self.path, target)
         except FileExistsError:
             self.discard()
-            raise AlreadyThere(self.target) from None
+            raise AlreadyThere(target) from None
         self.discard()
-        sync_folder(self.target.parent)
+        sync_folder(target.parent)
 
     def discard(self) -> None:
         """Remove the ``.part`` file and what is noted of it."""
@@ -152,7 +155,7 @@ def what_else(head: bytes, suffix: str) -> str | None:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER:
         return None
     if head.startswith((b"PK\x03\x04", b"\x80")):
-        return None if suffix == ".ckpt" else "it is a PyTorch pickle, to be named ….ckpt, or a zip archive"
+        return None if suffix in PICKLE_SUFFIXES else "it is a PyTorch pickle, to be named ….ckpt, or a zip archive"
     if head.lstrip().startswith(b"<"):
         return "it is a web page, not a checkpoint; open it in a browser: it may want a login or hold a download link"
     return f"it is no checkpoint (first bytes: {head[:24]!r})" if head else "it is empty"

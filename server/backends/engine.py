@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from engine import BadRequest, EngineClosed, GenerationRequest, GenerationResult, Progress, UnknownCheckpoint, Workflow
-from engine.models.folders import KINDS
+from engine import BadRequest, EngineClosed, GenerationRequest, GenerationResult, Progress, Workflow
+from engine.errors import UnknownFile
+from engine.models.folders import KINDS, Folders
 from engine.tensors.kinds import FileKind
-from engine.workflow.models import Checkpoint
 from engine.workflow.needs import needs_of
+from engine.workflow.node import Node
+from engine.workflow.weights import file_kind
 from server.backends.checkpoints import Checkpoints, FileInfo, ModelInfo
 from server.backends.protocol import Listener
 from server.settings import Settings
@@ -71,8 +73,7 @@ class EngineBackend:
             return named
         try:
             for node in wanted.nodes:
-                if isinstance(node, Checkpoint):
-                    self._find(node)
+                self._find_files(node)
             check(wanted)
         except BadRequest as error:
             raise wanted.located(error) from None
@@ -92,12 +93,17 @@ class EngineBackend:
         finally:
             handle.cancel()
 
-    def _find(self, node: Checkpoint) -> None:
-        """Raise ``UnknownCheckpoint``, with ``node`` at fault, where the models folders do not have its file."""
-        try:
-            self._checkpoints.name_of(node.name)
-        except UnknownCheckpoint as error:
-            raise UnknownCheckpoint("name", node.name, error.allowed, node=node) from None
+    def _find_files(self, node: Node) -> None:
+        """Raise ``UnknownFile``, with ``node`` at fault, where the models folders do not have a file that it names."""
+        for field, name in node.fields():
+            kind = file_kind(node, field)
+            try:
+                if kind == "checkpoints":
+                    self._checkpoints.name_of(name)
+                elif kind is not None and name is not None:
+                    Folders(self._config.models_folders).find(kind, name)
+            except UnknownFile as error:
+                raise type(error)(field, name, error.allowed, node=node) from None
 
     def models(self) -> list[ModelInfo]:
         engine = self._engine

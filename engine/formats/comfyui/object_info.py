@@ -15,7 +15,7 @@ class Offer:
     """What depends on where the classes are offered."""
 
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Kind of files → the names to choose from: ``checkpoints``."""
+    """Kind of files, by the name of ComfyUI's folder for it → the names to choose from."""
     most: Mapping[str, int] = field(default_factory=dict)
     """Name of an input → the largest whole number that is taken, if that is less than the table's."""
 

@@ -61,7 +61,7 @@ def test_chunks_without_a_length(server: Server, target: Path, content: bytes) -
         (b'{"error": "no"}', "no checkpoint"),
         (b"", "empty"),
         (b"PK\x03\x04" + b"x" * 999, "pickle"),
-        (b"\x08\0\0\0\0\0\0\0{}      ", "no Stable Diffusion 1.x"),
+        (b"\x08\0\0\0\0\0\0\0{}      ", "none of its 0 tensors is known"),
         (b"\xff" * 8 + b"{" + b"x" * 999, "no checkpoint"),
     ],
 )

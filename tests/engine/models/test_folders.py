@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from engine.errors import UnknownCheckpoint, UnknownFile
-from engine.models.folders import KINDS, Folders, content_of, kind_folder
+from engine.models.folders import KINDS, Folders, content_of
+from engine.models.layouts import kind_folder
 from engine.tensors.kinds import FileKind
 
 MARKS: dict[FileKind, str] = {

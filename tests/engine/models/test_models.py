@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from engine.models import catalog, folder, hashes
 from engine.models.__main__ import main
@@ -99,6 +101,40 @@ def test_list_prints_one_json_line_per_checkpoint(run: Run) -> None:
     assert [state["name"] for state in states] == [entry.name for entry in catalog.known_checkpoints()]
     assert all(state["path"] is None for state in states)
     assert states[0]["known"]["unconfirmed_short_hash"] == "5a44dad2e0"
+
+
+def adapter(path: Path) -> Path:
+    save_file(
+        {"lora_unet_a.lora_up.weight": torch.zeros(4, 2), "lora_unet_a.lora_down.weight": torch.zeros(2, 4)}, path
+    )
+    return path
+
+
+def test_files_of_other_kinds_go_into_their_folders_and_are_listed_and_verified(
+    run: Run, models: Path, tmp_path: Path, server: Server
+) -> None:
+    source = adapter(tmp_path / "ink.safetensors")
+    assert run("add", str(source))[1].strip() == str(models / "loras" / "ink.safetensors")
+    torch.save({"emb_params": torch.zeros(3, 8)}, tmp_path / "word.pt")
+    assert run("add", str(tmp_path / "word.pt"))[1].strip() == str(models / "embeddings" / "word.pt")
+    assert run("add", str(source))[0] == 2
+    server.site.content = source.read_bytes()
+    status, out, _ = run("add", server.url + "/tone.safetensors")
+    assert (status, out.strip()) == (0, str(models / "loras" / "tone.safetensors"))
+    assert sorted(path.name for path in models.iterdir()) == ["embeddings", "loras"]
+    states = [json.loads(line) for line in run("list", "--json", "--kind", "loras")[1].splitlines()]
+    assert [(state["kind"], state["name"]) for state in states] == [("loras", "ink"), ("loras", "tone")]
+    status, out, _ = run("verify", "ink", "word")
+    assert status == 0
+    assert "a LoRA, 16 parameters" in out
+    assert "a textual-inversion embedding, 24 parameters" in out
+
+
+def test_a_file_of_no_kind_that_is_known_is_refused(run: Run, models: Path, tmp_path: Path) -> None:
+    save_file({"something.else": torch.zeros(2, 2, 2)}, tmp_path / "odd.safetensors")
+    status, _, err = run("add", str(tmp_path / "odd.safetensors"))
+    assert (status, brought(models)) == (1, [])
+    assert "none of its 1 tensors is known; the engine works with checkpoint, LoRA" in err
 
 
 def test_pull_brings_a_known_checkpoint_once(

@@ -9,7 +9,7 @@ from engine.workflow.models import Checkpoint, LastLayer
 from engine.workflow.text import EncodeText
 
 _CHECKPOINT = made(Checkpoint, name="ckpt_name")
-_FILE = Other("ckpt_name", files="checkpoints", lenient=True)
+_FILE = Other("ckpt_name", lenient=True)
 _NETWORKS = tuple(output(type, _CHECKPOINT) for type in ("MODEL", "CLIP", "VAE"))
 
 ROWS = (

@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.errors import BadRequest
 from engine.formats.comfyui.table.templates import Given, Template
-from engine.parameters import REQUIRED, Flag, Kind, Name, Number, OneOf, Seed, Text, WholeNumber
+from engine.parameters import REQUIRED, FileName, Flag, Kind, Name, Number, OneOf, Seed, Text, WholeNumber
 from engine.workflow.latents import Latents
 from engine.workflow.models import Clip, Model, Vae
 from engine.workflow.node import Link, Node
@@ -77,7 +77,7 @@ class Input:
     control: bool = False
     """Whether the editor shows the widget ``CONTROL`` behind it."""
     files: str = ""
-    """The kind of files among whose names it chooses: ``checkpoints``."""
+    """The kind of files among whose names it chooses: ``checkpoints``; that of the field, if it is a ``FileName``."""
     ours: bool = False
     """Whether ComfyUI's class does not have it. It is written only where it has another value than its default."""
 
@@ -252,5 +252,5 @@ def _input(other: Other, use: Mapping[str, Any]) -> Input:
         ours=other.ours,
         hints=other.hints,
         control=other.control or seed,
-        files=other.files,
+        files=other.files or (declared.folder if isinstance(declared, FileName) else ""),
     )
