@@ -23,6 +23,7 @@ from engine.errors import (
     UnknownCheckpoint,
 )
 from engine.request import GenerationRequest
+from engine.request_parts import Region
 from engine.workflow.workflow import Workflow
 
 __version__ = "0.1.0"
@@ -47,6 +48,7 @@ __all__ = [
     "Handle",
     "OutOfMemory",
     "Progress",
+    "Region",
     "UnknownCheckpoint",
     "Workflow",
 ]

@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m engine.generate", description="Make a picture with a Stable Diffusion checkpoint.")
     for name, each in _PARAMETERS.items():
-        default = "" if each.default is None else f" (default: {each.default})"
+        default = "" if each.default in (None, ()) else f" (default: {each.default})"
         flag = "prompt" if name == "prompt" else "--" + name.replace("_", "-")
         options: dict[str, Any] = {"nargs": "?"} if name == "prompt" else {"metavar": "VALUE"}
         help_text = (each.help + default).replace("%", "%%")

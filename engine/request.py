@@ -12,10 +12,13 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engine.errors import BadRequest
 from engine.parameters import (
     MAX_SEED,
+    Many,
     Name,
     Number,
+    Object,
     OneOf,
     Seed,
     Text,
@@ -23,6 +26,7 @@ from engine.parameters import (
     check_fields,
     parameter,
 )
+from engine.request_parts import Region
 from engine.sampling import samplers, schedulers
 from engine.sampling.devices import NOISE_DEVICES
 
@@ -33,6 +37,8 @@ __all__ = ["MAX_SEED", "MAX_SIDE", "SAMPLERS", "SCHEDULERS", "GenerationRequest"
 
 MAX_SIDE = 16384
 """The longest side of a picture, in pixels."""
+
+MAX_REGIONS = 64
 
 SAMPLERS = tuple(samplers.SAMPLERS)
 """The names of the samplers, as ComfyUI calls them."""
@@ -78,9 +84,16 @@ class GenerationRequest:
         Name("the name or path of a checkpoint"),
         "checkpoint: a name from the models folder, or a path; none: the engine's own",
     )
+    regions: tuple[Region, ...] = parameter(
+        (), Many(Object(Region), most=MAX_REGIONS), "rectangles of the picture with prompts of their own"
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
+        for number, region in enumerate(self.regions):
+            for field, value, side in (("x", region.x, self.width), ("y", region.y, self.height)):
+                if value >= side:
+                    raise BadRequest(f"regions[{number}].{field}", value, f"a place within the picture, below {side}")
 
     def workflow(self) -> Workflow:
         """The workflow that carries this request out. Raises ``BadRequest`` without a seed: see ``with_seed``."""

@@ -12,12 +12,23 @@ from hypothesis import strategies as st
 from engine.errors import BadRequest
 from engine.formats.comfyui import api_workflow, editor_workflow, request_from_workflow
 from engine.request import MAX_SEED, SAMPLERS, SCHEDULERS, GenerationRequest
+from engine.request_parts import Region
 
 FOLDER = Path(__file__).parent / "workflows"
 FILE = "AWPainting_v1.3.safetensors"
 SHIPPED = GenerationRequest(model=FILE)
 K = "workflow node 3 (KSampler)"
 """Where the sampler's inputs are, in messages."""
+
+regions = st.builds(
+    Region,
+    prompt=st.text(max_size=20),
+    x=st.just(0) | st.just(8),
+    y=st.just(0) | st.just(8),
+    width=st.integers(8, 2048).map(lambda n: n * 8),
+    height=st.integers(8, 2048).map(lambda n: n * 8),
+    strength=st.floats(0, 10),
+)
 
 requests = st.builds(
     GenerationRequest,
@@ -34,6 +45,7 @@ requests = st.builds(
     denoise=st.floats(0, 1, exclude_min=True),
     clip_skip=st.integers(1, 24),
     model=st.none() | st.just("some model"),
+    regions=st.lists(regions, max_size=3).map(tuple),
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.parameters import Kind, Seed, parameters_of
+from engine.parameters import Kind, Seed, parameters_of, within
 from engine.request import GenerationRequest
 
 _KINDS: Mapping[str, Kind] = {
@@ -31,7 +31,9 @@ def request_from_places(found: Mapping[str, tuple[str, object]]) -> GenerationRe
 
     Raises ``BadRequest`` with the place as its field for a value that ``GenerationRequest`` does not allow.
     """
-    values: dict[str, Any] = {
-        name: _KINDS[name].check(place, foreign_value(_KINDS[name], value)) for name, (place, value) in found.items()
-    }
+    values: dict[str, Any] = {}
+    for name, (place, value) in found.items():
+        with within(place):
+            read = foreign_value(_KINDS[name], value)
+        values[name] = _KINDS[name].check(place, read)
     return GenerationRequest(**values)

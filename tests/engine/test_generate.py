@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from engine import Engine, EngineConfig, GenerationRequest
 from engine.formats.comfyui import api_workflow, editor_workflow
 from engine.generate import main
+from engine.parameters import from_json
 
 SMALL = ["--width", "64", "--height", "64", "--steps", "2"]
 PROJECT = Path(__file__).parent.parent.parent
@@ -70,15 +71,17 @@ def test_every_flag_reaches_the_request(run: Any, models_folder: Path, tmp_path:
         "denoise": 0.75,
         "clip_skip": 2,
         "model": "other",
+        "regions": [{"prompt": "a door", "x": 8, "y": 0, "width": 64, "height": 64, "strength": 0.5}],
     }
-    arguments = [part for name, value in flags.items() for part in ("--" + name.replace("_", "-"), str(value))]
+    texts = {name: json.dumps(value) if isinstance(value, list) else str(value) for name, value in flags.items()}
+    arguments = [part for name, text in texts.items() for part in ("--" + name.replace("_", "-"), text)]
     status, out, _ = run("a house", *arguments, "--json", "--save-latents", str(tmp_path / "x.safetensors"), model=None)
     assert status == 0
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["index"] for line in lines] == [0, 1]
     assert lines[0]["request"] == flags | {"prompt": "a house"}
     with Engine(EngineConfig(models_folders=(models_folder,), device="cpu")) as engine:
-        result = engine.generate(GenerationRequest(**lines[0]["request"]))
+        result = engine.generate(from_json(GenerationRequest, lines[0]["request"]))
     assert load_file(tmp_path / "x.safetensors")["latents"].equal(result.latents)
     for line, image in zip(lines, result.images, strict=True):
         assert Image.open(line["path"]).tobytes() == image.tobytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import BadRequest, GenerationRequest
+from engine import BadRequest, GenerationRequest, Region
+from engine.parameters import from_json, to_json
 from engine.request import SAMPLERS, SCHEDULERS
+from engine.workflow.from_request import field_of
+from engine.workflow.text import EncodeText
 
 FIELDS = [field.name for field in dataclasses.fields(GenerationRequest)]
 
@@ -34,6 +38,7 @@ def test_the_defaults_are_the_workflow() -> None:
         "denoise": 1.0,
         "clip_skip": 1,
         "model": None,
+        "regions": (),
     }
 
 
@@ -122,6 +127,50 @@ def test_an_absent_seed_is_drawn_anew_each_time(absent: int | None) -> None:
     seeds = {request.with_seed().seed for _ in range(5)}
     assert len(seeds) == 5
     assert all(seed is not None and 0 <= seed < 2**64 for seed in seeds)
+
+
+REGION = Region(prompt="a boat", x=64, y=8, width=128, height=64)
+
+
+@pytest.mark.parametrize(
+    ("regions", "field"),
+    [
+        (REGION, "regions"),
+        ([REGION, None], "regions[1]"),
+        ([REGION] * 65, "regions"),
+        ([dataclasses.replace(REGION, x=512)], "regions[0].x"),
+        ([REGION, dataclasses.replace(REGION, y=1024)], "regions[1].y"),
+    ],
+)
+def test_regions_that_are_none_or_lie_outside_the_picture_are_refused(regions: Any, field: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        GenerationRequest(regions=regions)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("width", 56), ("height", 100), ("x", -8), ("strength", 10.5), ("prompt", None)]
+)
+def test_a_region_names_what_is_not_allowed(field: str, value: Any) -> None:
+    with pytest.raises(BadRequest) as caught:
+        dataclasses.replace(REGION, **{field: value})
+    assert caught.value.field == field
+
+
+def test_a_mistake_in_a_regions_prompt_names_the_region() -> None:
+    request = GenerationRequest(regions=(REGION, dataclasses.replace(REGION, prompt="a " * 2)))
+    workflow = request.workflow()
+    texts = {node.text: node for node in workflow.nodes if isinstance(node, EncodeText)}
+    assert field_of(workflow, BadRequest("text", "", "", node=texts["a a "])) == "regions[1].prompt"
+    assert field_of(workflow, BadRequest("text", "", "", node=texts[request.prompt])) == "prompt"
+
+
+def test_a_request_with_regions_comes_back_from_json() -> None:
+    request = GenerationRequest(regions=(REGION, dataclasses.replace(REGION, strength=0.5)))
+    assert from_json(GenerationRequest, json.loads(json.dumps(to_json(request)))) == request
+    with pytest.raises(BadRequest) as caught:
+        from_json(GenerationRequest, {"regions": [{"prompt": "a", "width": 64}]})
+    assert caught.value.field == "regions[0].height"
 
 
 def test_seed_0_is_a_seed() -> None:

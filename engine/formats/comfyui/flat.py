@@ -15,6 +15,8 @@ from engine.formats.comfyui.forms import read_workflow
 from engine.formats.comfyui.places import place
 from engine.formats.comfyui.writer import place_of, write_workflow
 from engine.request import GenerationRequest
+from engine.request_parts import Region
+from engine.workflow.conditioning import CombineConditioning, WithArea
 from engine.workflow.from_request import workflow_of
 from engine.workflow.latents import EmptyLatents
 from engine.workflow.models import LOWEST_LAYER, Checkpoint, LastLayer, Vae
@@ -41,9 +43,12 @@ PARAMETER_INPUTS: Mapping[str, tuple[str, str]] = {
     "clip_skip": ("layer", "stop_at_clip_layer"),
     "model": ("loader", "ckpt_name"),
 }
-"""Each parameter → the part that its node plays in a request's graph, and its input there."""
+"""Each scalar parameter → the part that its node plays in a request's graph, and its input there."""
 
-_FLAT = "nothing else is a plain request, which is one KSampler from empty latents by one checkpoint"
+_FLAT = (
+    "nothing else is a plain request, which is one KSampler from empty latents by one checkpoint, "
+    "with prompts for the whole picture and for areas of it"
+)
 
 N = TypeVar("N", bound=Node)
 
@@ -87,6 +92,11 @@ def editor_workflow(request: GenerationRequest, *, checkpoint_file: str) -> dict
     return editor_of(api_workflow(request, checkpoint_file=checkpoint_file))
 
 
+def _region(area: WithArea, text: EncodeText) -> Region:
+    values = {name: getattr(area, name) for name in ("x", "y", "width", "height", "strength")}
+    return Region(prompt=text.text, **values)
+
+
 class _Flat:
     """A workflow that is taken for a request, part by part."""
 
@@ -101,7 +111,10 @@ class _Flat:
         noise = self._part(sample, "noise", RandomNoise, "RandomNoise")
         empty = self._part(sample, "latents", EmptyLatents, "EmptyLatentImage")
         checkpoint = self._part(guider, "model", Checkpoint, "CheckpointLoaderSimple")
-        prompts = [self._part(guider, name, EncodeText, "CLIPTextEncode") for name in ("positive", "negative")]
+        prompt, areas = self._regions(guider)
+        negative = self._part(guider, "negative", EncodeText, "CLIPTextEncode")
+        texts = [self._part(area, "conditioning", EncodeText, "CLIPTextEncode") for area in areas]
+        prompts = [prompt, negative, *texts]
         self._same_checkpoint(checkpoint, decode, "vae", decode.vae)
         layers = [self._layer(checkpoint, prompt) for prompt in prompts]
         sampler = sample.sampler
@@ -109,10 +122,10 @@ class _Flat:
             raise BadRequest(self._place(sampler, "options"), sampler.options, f"a sampler without options; {_FLAT}")
         if (sigmas.sampler, sigmas.model) != (sampler.name, checkpoint):
             raise BadRequest(self._place(sample, "sigmas"), sigmas.sampler, f"a schedule for {sampler.name}; {_FLAT}")
-        if layers[0] != layers[1]:
-            raise BadRequest(
-                self._layer_place(prompts[1]), layers[1], f"{layers[0]}, the layer of the other prompt; {_FLAT}"
-            )
+        other = next((i for i, layer in enumerate(layers) if layer != layers[0]), None)
+        if other is not None:
+            allowed = f"{layers[0]}, the layer of the other prompt; {_FLAT}"
+            raise BadRequest(self._layer_place(prompts[other]), layers[other], allowed)
         nodes = {"sampler": (sampler, "name"), "model": (checkpoint, "name")}
         nodes |= {name: (noise, name) for name in ("seed", "start_noise", "step_noise")}
         nodes |= {"prompt": (prompts[0], "text"), "negative_prompt": (prompts[1], "text")}
@@ -120,10 +133,21 @@ class _Flat:
         nodes |= {name: (sigmas, name) for name in ("steps", "scheduler", "denoise")}
         nodes |= {"cfg_scale": (guider, "cfg_scale")}
         values = {name: getattr(node, field) for name, (node, field) in nodes.items()}
+        nodes |= {f"regions[{i}].{name}": (area, name) for i, area in enumerate(areas) for name in ("x", "y")}
+        nodes["regions"] = (guider, "positive")
         try:
-            return GenerationRequest(**values, clip_skip=-layers[0])
+            regions = tuple(_region(area, text) for area, text in zip(areas, texts, strict=True))
+            return GenerationRequest(**values, clip_skip=-layers[0], regions=regions)
         except BadRequest as error:
             raise BadRequest(self._place(*nodes[error.field]), error.value, error.allowed) from None
+
+    def _regions(self, guider: CfgGuider) -> tuple[EncodeText, list[WithArea]]:
+        """The prompt for the whole picture, and what combines it with those for areas."""
+        node, field, areas = guider, "positive", []
+        while isinstance(getattr(node, field), CombineConditioning):
+            node, field = getattr(node, field), "first"
+            areas.append(self._part(node, "second", WithArea, "ConditioningSetArea"))
+        return self._part(node, field, EncodeText, "CLIPTextEncode"), areas[::-1]
 
     def _decode(self) -> Decode:
         ends = list(self._workflow.outputs.values())

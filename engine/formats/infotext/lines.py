@@ -19,6 +19,7 @@ from engine.formats.infotext.labels import (
     scheduler_from_label,
 )
 from engine.formats.json_text import read_json
+from engine.parameters import to_json
 from engine.request import GenerationRequest
 
 LONGEST = 2**18
@@ -43,6 +44,7 @@ _READ = {
     "Batch size",
     "RNG",
     "Step noise",
+    "Regions",
 }
 _RANDOM = {"CPU": "cpu", "GPU": "cuda", "NV": "cuda"}
 """Whose generator drew the start noise, in AUTOMATIC1111's words: NV is a GPU's, computed on a CPU."""
@@ -88,6 +90,7 @@ def infotext(
         "Step noise": request.step_noise if request.step_noise != "cpu" else None,
         "Batch size": request.batch_size if request.batch_size > 1 else None,
         "Batch pos": position if request.batch_size > 1 else None,
+        "Regions": json.dumps(to_json(request)["regions"], ensure_ascii=False) if request.regions else None,
         "Version": f"{_PROGRAM} {version}".rstrip(),
     }
     line = ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value is not None)
@@ -132,6 +135,7 @@ def request_from_infotext(text: str) -> GenerationRequest:
             "denoise": ("infotext Denoising strength", pairs.get("Denoising strength", 1)),
             "clip_skip": ("infotext Clip skip", pairs.get("Clip skip", 1)),
             "model": ("infotext Model", pairs.get("Model")),
+            "regions": ("infotext Regions", pairs.get("Regions", "[]")),
         }
     )
 

@@ -85,14 +85,17 @@ def _columns(graph: Mapping[str, Any]) -> dict[str, int]:
     columns: dict[str, int] = {}
     for end in graph:
         stack = [end]
+        waiting: set[str] = set()  # for the columns of their sources; one among its own sources is in a circle
         while stack:
             id = stack[-1]
             sources = [origin for _, origin, _ in _linked(graph, id)]
-            missing = [origin for origin in sources if origin not in columns and origin not in stack]
+            missing = [origin for origin in sources if origin not in columns and origin not in waiting]
             if id not in columns and missing:
+                waiting.add(id)
                 stack += missing
                 continue
             stack.pop()
+            waiting.discard(id)
             columns.setdefault(id, 1 + max((columns.get(origin, 0) for origin in sources), default=-1))
     return columns
 

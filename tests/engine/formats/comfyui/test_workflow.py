@@ -54,8 +54,8 @@ def test_the_default_request_is_written_as_the_shipped_files() -> None:
         assert ours["widgets_values"] == values
 
 
-def test_every_parameter_has_its_place_in_the_graph() -> None:
-    assert set(PARAMETER_INPUTS) == {field.name for field in dataclasses.fields(GenerationRequest)}
+def test_every_scalar_has_its_place_in_the_graph() -> None:
+    assert {*PARAMETER_INPUTS, "regions"} == {field.name for field in dataclasses.fields(GenerationRequest)}
 
 
 @given(requests)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from engine import GenerationRequest
 from engine.formats.png import request_from_png
+from engine.parameters import from_json, to_json
 from engine.request import MAX_SEED
 from tests.server.conftest import RunningServer
 from tests.server.dialects.native.client import JSON, generate, picture
@@ -34,7 +35,7 @@ def test_the_missions_client_works_unchanged(server: RunningServer) -> None:
 def test_nothing_asked_for_is_the_workflows_own_picture(client: httpx.Client) -> None:
     answer = client.post("/generate")
     assert answer.status_code == 200
-    expected = {**vars(GenerationRequest()), "model": "instant"}
+    expected = {**to_json(GenerationRequest()), "model": "instant"}
     assert answer.json()["parameters"] == expected
     assert generate(client)["parameters"] == expected
 
@@ -56,6 +57,7 @@ def test_every_parameter_arrives_and_is_shown(client: httpx.Client) -> None:
         "denoise": 0.5,
         "clip_skip": 2,
         "model": "other",
+        "regions": [{"prompt": "a door", "x": 8, "y": 0, "width": 64, "height": 64, "strength": 0.5}],
     }
     job = generate(client, **asked)
     assert job["parameters"] == asked
@@ -68,7 +70,7 @@ def test_every_parameter_arrives_and_is_shown(client: httpx.Client) -> None:
     ]
     assert {"queued", "sample", "decode", "total"} <= job["timings"].keys()
     png = httpx.get(job["images"][1]["url"]).content
-    assert vars(request_from_png(png)) == asked | {"model": "other.safetensors"}
+    assert request_from_png(png) == from_json(GenerationRequest, asked | {"model": "other.safetensors"})
 
 
 def test_a_whole_number_may_be_written_with_a_point(client: httpx.Client) -> None:

@@ -1,0 +1,29 @@
+"""The optional parts of a request: what it may have beside its scalars, each a small dataclass.
+
+``GenerationRequest`` checks what depends on the whole request; ``engine.workflow.from_request`` says what a part does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.parameters import REQUIRED, Text, check_fields, parameter
+from engine.workflow.conditioning import AREA_PLACE, AREA_SIDE, STRENGTH
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """A rectangle of the picture with a prompt of its own, beside the prompt for the whole picture.
+
+    It is cut at the picture's border, and must begin within it. Raises ``BadRequest`` for a value out of range.
+    """
+
+    prompt: str = parameter(REQUIRED, Text(), "what the region shows")
+    x: int = parameter(0, AREA_PLACE, "its left edge in pixels, a multiple of 8")
+    y: int = parameter(0, AREA_PLACE, "its upper edge in pixels, a multiple of 8")
+    width: int = parameter(REQUIRED, AREA_SIDE, "its width in pixels, a multiple of 8, at least 64")
+    height: int = parameter(REQUIRED, AREA_SIDE, "its height in pixels, a multiple of 8, at least 64")
+    strength: float = parameter(1.0, STRENGTH, "how much its prompt weighs there; that for the whole picture weighs 1")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
