@@ -1,4 +1,4 @@
-"""A local HTTP server for one file that misbehaves as it is told to: it cuts, stalls, lies, redirects, changes."""
+"""A local HTTP server for one file that misbehaves on demand: it cuts, stalls, lies, redirects, changes."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def serve(handler: Handler, *, cut_after: int | None = None, length: int | None 
 
 
 def cut(after: int) -> Callable[[Handler], None]:
-    """Close the connection after so many bytes of the body."""
+    """Close the connection after ``after`` bytes of the body."""
     return lambda handler: serve(handler, cut_after=after)
 
 

@@ -1,4 +1,4 @@
-"""Benches and workers for tests, without processes."""
+"""Workbenches and workers for tests, without processes."""
 
 from __future__ import annotations
 

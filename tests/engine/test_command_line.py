@@ -32,7 +32,7 @@ def test_models_may_be_given_several_times() -> None:
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_the_collector_skips_what_is_imported_and_is_set_as_before(wanted: bool) -> None:
-    told = _run(
+    found = _run(
         f"""
 import gc, json
 from engine.command_line import imports_kept_from_collector
@@ -51,13 +51,13 @@ print(json.dumps({{
 }}))
 """
     )
-    assert told["collections"] == 1  # of the garbage from before
-    assert told["enabled"] is wanted
-    assert told["skips"] > 100 * told["looks through"]
+    assert found["collections"] == 1  # of the garbage from before
+    assert found["enabled"] is wanted
+    assert found["skips"] > 100 * found["looks through"]
 
 
 def test_the_collector_is_set_as_before_after_an_import_that_fails() -> None:
-    told = _run(
+    found = _run(
         """
 import gc, json, sys
 from engine.command_line import imports_kept_from_collector
@@ -69,11 +69,11 @@ except ImportError:
     print(json.dumps({"enabled": gc.isenabled()}))
 """
     )
-    assert told == {"enabled": True}
+    assert found == {"enabled": True}
 
 
 def test_objects_from_afterwards_are_collected() -> None:
-    told = _run(
+    found = _run(
         """
 import gc, json, weakref
 from engine.command_line import imports_kept_from_collector
@@ -90,7 +90,7 @@ gc.collect()
 print(json.dumps({"collected": seen() is None}))
 """
     )
-    assert told["collected"]
+    assert found["collected"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_commands_keep_the_engines_modules_from_the_collector(
     command: str, models_folder: Path, tmp_path: Path
 ) -> None:
     flags = ["--model=tiny", f"--models={models_folder}", f"--out={tmp_path}", "--device=cpu"]
-    told = _run(
+    found = _run(
         f"""
 import gc, io, json, sys
 out, sys.stdout = sys.stdout, io.StringIO()
@@ -112,5 +112,5 @@ out, sys.stdout = sys.stdout, io.StringIO()
 print(json.dumps({{"engine": "engine.engine" in sys.modules, "skips": gc.get_freeze_count()}}), file=out)
 """
     )
-    assert told["engine"]
-    assert told["skips"] > 100_000
+    assert found["engine"]
+    assert found["skips"] > 100_000

@@ -99,8 +99,13 @@ def test_a_workflow_is_run_and_flags_win(run: Any, tmp_path: Path, form: Any) ->
     file.write_text(json.dumps(form(request, checkpoint_file="tiny.safetensors")))
     status, out, _ = run("--workflow", str(file), "--steps", "2", "--json", model=None)
     assert status == 0
-    told = json.loads(out)["request"]
-    assert (told["prompt"], told["seed"], told["steps"], told["model"]) == ("from the file", 9, 2, "tiny")
+    request_read = json.loads(out)["request"]
+    assert (request_read["prompt"], request_read["seed"], request_read["steps"], request_read["model"]) == (
+        "from the file",
+        9,
+        2,
+        "tiny",
+    )
 
 
 def test_any_workflow_is_run_and_its_pictures_carry_it(run: Any, tmp_path: Path) -> None:
@@ -199,10 +204,10 @@ def test_without_a_model_it_says_which_it_takes(
 ) -> None:
     (tmp_path / "starter.safetensors").symlink_to(models_folder / "tiny.safetensors")
     assert main(["a", *SMALL, "--models", str(tmp_path), "--out", str(tmp_path), "--device", "cpu"]) == 0
-    told = capsys.readouterr().err
-    assert told.startswith("model: starter (paints a small world")
-    assert "; for AWPainting_v1.3, put AWPainting_v1.3.safetensors (from https://" in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("model: starter (paints a small world")
+    assert "; for AWPainting_v1.3, put AWPainting_v1.3.safetensors (from https://" in printed
+    assert printed.count("\n") == 1
 
 
 def start(models_folder: Path, folder: Path, *arguments: str, **streams: Any) -> subprocess.Popen[str]:

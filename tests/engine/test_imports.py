@@ -18,17 +18,17 @@ def _run(code: str) -> Any:
 
 
 def test_torch_is_imported_with_the_first_engine_and_not_before() -> None:
-    told = _run(
+    found = _run(
         "import json, sys, engine; before = 'torch' in sys.modules; engine.GenerationRequest; "
         "still = 'torch' in sys.modules; engine.Engine; print(json.dumps([before, still, 'torch' in sys.modules]))"
     )
-    assert told == [False, False, True]
+    assert found == [False, False, True]
 
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_importing_leaves_the_process_as_it_was(wanted: bool) -> None:
     """A library changes no settings of its caller's collector or log."""
-    told = _run(
+    found = _run(
         f"""
 import gc, json, logging
 {"gc.enable()" if wanted else "gc.disable()"}
@@ -43,7 +43,7 @@ print(json.dumps({{
 }}))
 """
     )
-    assert told == {"enabled": wanted, "frozen": False, "log": [True, True, True]}
+    assert found == {"enabled": wanted, "frozen": False, "log": [True, True, True]}
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -24,7 +24,7 @@ BEHIND_PIXELS = 1e-3
 """The same behind a decode or a step of 8 bits, where a rounding may become 1 of 255."""
 
 _EACH = 8
-"""Of so many cases, and of each feature, one is run by ``make test``; CI runs all."""
+"""``make test`` runs one of this many cases, and one of each feature; CI runs all."""
 
 
 @pytest.fixture(scope="module")

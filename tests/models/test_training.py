@@ -35,7 +35,7 @@ CAPTIONS = write_captions(TINY.scenes, TINY.captions, CPU)
 
 @dataclass(frozen=True, kw_only=True)
 class StepClock(Clock):
-    """Time is up after so many looks at the clock."""
+    """A clock whose time is up after a number of looks at it."""
 
     deadline: float = math.inf
     steps: int

@@ -242,7 +242,7 @@ def test_exact_pairs_are_not_taken_apart_by_their_neighbours() -> None:
 @pytest.mark.parametrize("latents", [2, 4])
 def test_larger_calls_of_pairs_and_of_others_are_tried_apart(latents: int) -> None:
     class LatentsUnet(LinearUnet):
-        """Computes larger calls of so many latents otherwise."""
+        """Computes larger calls of that many latents in another way."""
 
         def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
             wrong = len(context) == 4 and len(x) == latents

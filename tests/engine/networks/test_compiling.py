@@ -1,4 +1,4 @@
-"""Kernels that are compiled ahead: each once for each kind of arguments, none started, nobody else's touched."""
+"""Kernels that are compiled ahead: each once for each kind of arguments, none started, no other caller's touched."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ def test_kernels_are_compiled_side_by_side(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_waits_is_not_compiled_once_something_went_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.networks.compiling.processors", lambda: 1)
-    begun = threading.Event()
+    started = threading.Event()
     first, second = FakeFunction(), FakeFunction()
-    monkeypatch.setattr(first, "warmup", lambda *_, grid: (begun.set(), time.sleep(0.2)))
+    monkeypatch.setattr(first, "warmup", lambda *_, grid: (started.set(), time.sleep(0.2)))
 
     def go_wrong() -> None:
         with compiled_ahead(CPU):
             Kernel(first)[(1,)](5)
             Kernel(second)[(1,)](5)
-            assert begun.wait(30)
+            assert started.wait(30)
             raise ValueError("no more")
 
     with pytest.raises(ValueError, match="no more"):

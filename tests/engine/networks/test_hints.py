@@ -79,9 +79,9 @@ def test_another_network_or_machine_has_another_file(tmp_path: Path) -> None:
 
 def spoilt(change: Callable[[dict[str, Any]], None]) -> Callable[[bytes], bytes]:
     def spoil(content: bytes) -> bytes:
-        told = json.loads(content)
-        change(told)
-        return json.dumps(told).encode()
+        hints = json.loads(content)
+        change(hints)
+        return json.dumps(hints).encode()
 
     return spoil
 
@@ -95,17 +95,17 @@ def spoilt(change: Callable[[dict[str, Any]], None]) -> Callable[[bytes], bytes]
         lambda content: b"[" * 100_000,
         lambda content: b"[]",
         lambda content: b"3",
-        spoilt(lambda told: told.pop("pieces")),
-        spoilt(lambda told: told.update(key="another")),
-        spoilt(lambda told: told.update(pieces=[[]])),
-        spoilt(lambda told: told.update(pieces=[["linear", -2]])),
-        spoilt(lambda told: told.update(pieces=[["linear", 0]])),
-        spoilt(lambda told: told.update(pieces=[["linear", True]])),
-        spoilt(lambda told: told.update(pieces=[["linear", "4"]])),
-        spoilt(lambda told: told.update(shapes=[[2, 1, 64, 64]])),
-        spoilt(lambda told: told.update(shapes=[[2, 1, 64, 1e9, 77]])),
-        spoilt(lambda told: told.update(shapes=[[2, 1, 64, 10**9, 77]])),
-        spoilt(lambda told: told.update(shapes=None)),
+        spoilt(lambda hints: hints.pop("pieces")),
+        spoilt(lambda hints: hints.update(key="another")),
+        spoilt(lambda hints: hints.update(pieces=[[]])),
+        spoilt(lambda hints: hints.update(pieces=[["linear", -2]])),
+        spoilt(lambda hints: hints.update(pieces=[["linear", 0]])),
+        spoilt(lambda hints: hints.update(pieces=[["linear", True]])),
+        spoilt(lambda hints: hints.update(pieces=[["linear", "4"]])),
+        spoilt(lambda hints: hints.update(shapes=[[2, 1, 64, 64]])),
+        spoilt(lambda hints: hints.update(shapes=[[2, 1, 64, 1e9, 77]])),
+        spoilt(lambda hints: hints.update(shapes=[[2, 1, 64, 10**9, 77]])),
+        spoilt(lambda hints: hints.update(shapes=None)),
     ],
 )
 def test_a_file_that_is_no_good_is_ignored_and_replaced(

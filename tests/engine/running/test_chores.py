@@ -1,4 +1,4 @@
-"""Chores: done while nobody waits, one at a time; they prepare, and change no result."""
+"""Chores run one at a time while no request waits; they prepare, and change no result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fits into the memory that is free: told as a size, and refused by name."""
+"""Requests that do not fit into the free memory are refused by name, with what would fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PNG files: parameters go in and come back, damage is told as such, files never overwrite each other."""
+"""PNG files carry parameters there and back, damage is refused by name, files never overwrite each other."""
 
 from __future__ import annotations
 
