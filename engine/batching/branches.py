@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from engine.batching.controls import PartControl
 from engine.batching.windows import Window
 
 _LEAST_WEIGHT = 1e-37
@@ -31,6 +33,8 @@ class Part:
     """(1 or B, c, h, w) on the device: channels that the network takes beside x, in the same window."""
     patches: Hashable = None
     """How the network's own computation is changed; parts whose patches differ do not share calls."""
+    controls: tuple[PartControl, ...] = ()
+    """What is added to the network's predictions, in this order."""
     weight: Tensor | None = None
     """(1 or B, 1, h, w) float32 on the device, of the window; None: 1 everywhere."""
     first_sigma: float = math.inf
@@ -45,11 +49,13 @@ class Part:
 
     def of_pictures(self, pictures: slice) -> Part:
         """Return the part for some pictures of the batch: what it has for each of them is cut."""
-        cut = {
+        cut: dict[str, Any] = {
             name: value[pictures]
             for name in ("channels", "weight")
             if (value := getattr(self, name)) is not None and value.shape[0] > 1
         }
+        if self.controls:
+            cut["controls"] = tuple(control.of_pictures(pictures) for control in self.controls)
         return replace(self, **cut) if cut else self
 
     def active(self, sigma: Tensor) -> bool:

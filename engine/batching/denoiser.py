@@ -16,6 +16,7 @@ from torch import Tensor
 
 from engine.batching.branches import Part
 from engine.batching.calls import Calls
+from engine.batching.controls import Use, controlled
 from engine.batching.rows import Row, may_share, repeated
 from engine.networks.graphs import Launcher
 from engine.networks.hints import Hints
@@ -31,8 +32,11 @@ class UnetFunction(Protocol):
     inputs: int
     """Channels of x and of what lies beside it: 4, or 9 for inpainting."""
 
-    def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor, /) -> Tensor:
-        """x (P, c, h, w), times (P,), conditioning (R, L, width) → (R, 4, h, w); each x is R/P consecutive rows'."""
+    def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor, /, *added: Tensor) -> Tensor:
+        """x (P, c, h, w), times (P,), conditioning (R, L, width) → (R, 4, h, w); each x is R/P consecutive rows'.
+
+        ``added``: what controls add to each row, (R, …) each.
+        """
 
     def pieces(self, rows: int) -> Mapping[int, int]: ...
 
@@ -121,10 +125,12 @@ class Denoiser:
         """
         rows: list[Row] = []
         patches: list[Hashable] = []
+        uses: list[list[Use]] = []
         for owner, evaluation in enumerate(evaluations):
             rows += self._rows_of(evaluation, owner)
             patches += [part.patches for part in evaluation.parts] * evaluation.x.shape[0]
-        outputs = iter(self._outputs(rows, patches))
+            uses += _uses_of(evaluation)
+        outputs = iter(self._outputs(controlled(rows, uses), patches))
         self._hints.save_when_due()
         return [
             _by_part(len(evaluation.parts), list(itertools.islice(outputs, evaluation.rows)))
@@ -166,6 +172,14 @@ class Denoiser:
             own = [i for i, wanted in enumerate(patches) if wanted == each]
             outputs |= zip(own, self._calls[each].outputs([rows[i] for i in own]), strict=True)
         return [outputs[i] for i in range(len(rows))]
+
+
+def _uses_of(evaluation: Evaluation) -> Iterator[list[Use]]:
+    """The active controls of each of its rows, in the order of ``_rows_of``."""
+    sigma = float(evaluation.sigma)
+    active = [[control for control in part.controls if control.active(sigma)] for part in evaluation.parts]
+    for picture in range(evaluation.x.shape[0]):
+        yield from ([(control, picture) for control in own] for own in active)
 
 
 class _Float32:

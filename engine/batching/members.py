@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.batching.branches import Branch, Part
+from engine.batching.controls import Control, Preparation
 from engine.batching.coverage import bounds, faded, for_pictures, resized
 from engine.batching.windows import Shares, Window
 from engine.sampling.levels import NoiseLevels
@@ -51,6 +52,10 @@ class Member:
     """The share of the sampling up to which it counts."""
     masked: MaskedLatents | None = None
     """What an inpainting network is shown of the picture that it repaints."""
+    controls: tuple[Control, ...] = ()
+    """What is added to the network's predictions, in this order."""
+    shares_controls: bool = False
+    """Whether other prompts that have no controls get its own."""
     channels: Tensor | None = None
     """What the network takes beside x, (1 or B, c, h, w) on the device; made of ``masked`` for each sampling."""
 
@@ -61,8 +66,8 @@ Conditioning: TypeAlias = tuple[Member, ...]
 def branches_of(prompts: Sequence[Conditioning], shape: Sequence[int], levels: NoiseLevels) -> tuple[Branch, ...]:
     """Return the branch of each prompt for x of ``shape`` (B, 4, h, w), at the noise levels of a model.
 
-    As in ComfyUI, where a member of one prompt has an area, the others get a member of the same area, strength and
-    range, so that guidance has something to compare it with.
+    The first prompt is the positive one. As in ComfyUI, where a member of one prompt has an area, the others get a
+    member of the same area, strength, range and controls, so that guidance has something to compare it with.
     """
     pictures, _, height, width = shape
     placed = [[_placed(member, height, width) for member in prompt] for prompt in prompts]
@@ -71,8 +76,12 @@ def branches_of(prompts: Sequence[Conditioning], shape: Sequence[int], levels: N
             for other in placed:
                 if other is not prompt:
                     other.extend(_opposite(member, other))
+    for prompt in placed[1:]:
+        _share_controls(placed[0], prompt)
+    preparation = Preparation(pictures, levels)
     return tuple(
-        Branch(parts=tuple(_part(member, pictures, height, width, levels) for member in prompt)) for prompt in placed
+        Branch(parts=tuple(_part(member, pictures, height, width, levels, preparation) for member in prompt))
+        for prompt in placed
     )
 
 
@@ -101,20 +110,39 @@ def _opposite(member: Member, prompt: Sequence[Member]) -> list[Member]:
     return [replace(member, tokens=nearest.tokens, channels=nearest.channels)]
 
 
+def _share_controls(positive: Sequence[Member], prompt: list[Member]) -> None:
+    """Give members for the whole picture the controls of the positive prompt's that share theirs, in turn.
+
+    As in ComfyUI, later controls take the place of earlier ones where there are more of them than members, and a
+    prompt with controls of its own gets none.
+    """
+    whole = [number for number, member in enumerate(prompt) if member.area is None]
+    if any(prompt[number].controls for number in whole):
+        return
+    shared = [member.controls for member in positive if member.area is None and member.shares_controls]
+    for turn, controls in enumerate(shared if whole else []):
+        number = whole[turn % len(whole)]
+        prompt[number] = replace(prompt[number], controls=controls)
+
+
 def _cells(member: Member) -> int:
     assert isinstance(member.area, Window)
     return member.area.cells
 
 
-def _part(member: Member, pictures: int, height: int, width: int, levels: NoiseLevels) -> Part:
+def _part(
+    member: Member, pictures: int, height: int, width: int, levels: NoiseLevels, preparation: Preparation
+) -> Part:
     assert not isinstance(member.area, Shares)
     window = None if member.area is None else member.area.cut(height, width)
     if window == (0, 0, height, width):
         window = None
+    size = (height, width) if window is None else (window.height, window.width)
     return Part(
         conditioning=member.tokens,
         window=window,
         channels=member.channels,
+        controls=tuple(preparation.control(control, *size) for control in member.controls),
         weight=_weight(member, window, pictures, height, width),
         first_sigma=levels.sigma_at_percent(member.start),
         last_sigma=levels.sigma_at_percent(member.end),

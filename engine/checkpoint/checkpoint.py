@@ -5,24 +5,18 @@ Says of any other file what it is. Knows nothing of prompts, of sampling, or of 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import nn
 from transformers import CLIPTextModel
 
 from engine.checkpoint.contents import CheckpointFacts, Contents, read_contents
+from engine.checkpoint.filling import fill
 from engine.checkpoint.shapes import LayoutError
 from engine.checkpoint.weights import Weights, open_weights
-from engine.device.memory import out_of_memory
-from engine.errors import BrokenCheckpoint, OutOfMemory
-
-_CHUNK = 1 << 15
-"""Values converted at a time: they stay in the processor's cache, and torch does such a piece on one thread. Its
-threads wait for each other by spinning, which takes ten times as long while another thread is sampling."""
+from engine.errors import BrokenCheckpoint
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,13 +48,7 @@ def load_checkpoint(path: Path | str, *, device: torch.device, dtype: torch.dtyp
     path = Path(path)
     weights = open_weights(path)
     contents = _contents(path, weights)
-    try:
-        _fill(path, weights, contents, device, dtype)
-    except RuntimeError as error:
-        if not out_of_memory(error):
-            raise
-        size = contents.facts.size_bytes(dtype)
-        raise OutOfMemory(f"{path}: its {size:,} bytes as {dtype} do not fit into the memory of {device}") from error
+    fill(path, weights, contents.parts, device, dtype)
     return Checkpoint(
         path=path,
         name=path.stem,
@@ -88,64 +76,3 @@ def _contents(path: Path, weights: Weights) -> Contents:
         return read_contents(weights.shapes, weights.dtypes)
     except LayoutError as error:
         raise BrokenCheckpoint(path, str(error)) from None
-
-
-def _fill(path: Path, weights: Weights, contents: Contents, device: torch.device, dtype: torch.dtype) -> None:
-    owners = {
-        part.names[name]: (part.module, name) for part in contents.parts for name, _ in part.module.named_parameters()
-    }
-    for name in [name for name in weights.shapes if name in owners]:  # the file's order, so that the disk reads ahead
-        module, parameter = owners[name]
-        shape = module.get_parameter(parameter).shape
-        try:
-            stored = weights.take(name)
-        except Exception as error:
-            raise BrokenCheckpoint(path, f"its tensor {name} cannot be read ({error})") from error
-        value, finite = _copied(stored.reshape(shape), device, dtype)
-        if not finite:
-            raise BrokenCheckpoint(path, _what_is_not_finite(name, stored, dtype))
-        _assign(module, parameter, nn.Parameter(value, requires_grad=False))
-    for part in contents.parts:
-        for name, buffer in list(part.module.named_buffers()):
-            assert name.endswith("position_ids"), name  # the one buffer; it counts up, whatever files say
-            _assign(part.module, name, torch.arange(buffer.shape[-1], device=device)[None])
-        part.module.eval()
-
-
-def _assign(module: nn.Module, name: str, value: torch.Tensor) -> None:
-    parent, _, leaf = name.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, value)
-
-
-def _copied(stored: torch.Tensor, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, bool]:
-    """``stored`` on ``device`` as ``dtype``, and whether all its values are finite there.
-
-    Never a view of the mapping, whatever the dtype: touching a page of a file that was cut short since kills the
-    process, and a file that is written over would change a resident model.
-    """
-    if device.type != "cpu":
-        value = stored.to(device).to(dtype)
-        return value, _is_finite(value)
-    value, finite = torch.empty(stored.shape, dtype=dtype), True
-    flat_value, flat_stored = value.view(-1), stored.reshape(-1)
-    by_float32 = stored.dtype != dtype and stored.dtype.itemsize == dtype.itemsize == 2  # exact, and thrice as fast
-    for start in range(0, stored.numel(), _CHUNK):
-        source, target = flat_stored[start : start + _CHUNK], flat_value[start : start + _CHUNK]
-        target.copy_(source.float() if by_float32 else source)
-        finite = finite and _is_finite(target)
-    return value, finite
-
-
-def _is_finite(value: torch.Tensor) -> bool:
-    low, high = value.aminmax()  # NaN if any value is; a tenth of what isfinite costs
-    return math.isfinite(low) and math.isfinite(high)
-
-
-def _what_is_not_finite(name: str, stored: torch.Tensor, dtype: torch.dtype) -> str:
-    stored = stored.float() if stored.dtype.itemsize == 1 else stored  # torch computes little with float8
-    finite = stored.isfinite()
-    count = finite.numel() - int(finite.sum())
-    if count:
-        return f"its tensor {name} holds NaN or infinite values ({count:,} of {finite.numel():,})"
-    largest = float(stored.abs().max())
-    return f"its tensor {name} has a value of magnitude {largest:g}, beyond the range of {dtype}"

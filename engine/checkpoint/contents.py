@@ -5,7 +5,7 @@ Knows nothing of files and values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -74,7 +74,10 @@ def read_contents(shapes: Shapes, dtypes: Mapping[str, str]) -> Contents:
     if empty is not None:
         raise LayoutError(f"its tensor {shown(empty)} is empty: its shape is {shapes[empty]}")
     contents = Contents(unet=read_unet(shapes), vae=read_vae(shapes), text_encoder=read_text_encoder(shapes))
-    _check(contents, shapes, dtypes)
+    taken, given = contents.unet.context, contents.text_encoder.context
+    if taken != given:
+        raise LayoutError(f"its UNet takes a context {taken} wide, but its text encoder gives {given}")
+    check_parts(contents.parts, shapes, dtypes)
     return contents
 
 
@@ -92,11 +95,9 @@ def _refuse_others(shapes: Shapes) -> None:
             raise LayoutError(f"its {what} ({prefix}…) is missing; it holds the {' and the '.join(present)} alone")
 
 
-def _check(contents: Contents, shapes: Shapes, dtypes: Mapping[str, str]) -> None:
-    parts = contents.parts
-    taken, given = contents.unet.context, contents.text_encoder.context
-    if taken != given:
-        raise LayoutError(f"its UNet takes a context {taken} wide, but its text encoder gives {given}")
+def check_parts(parts: Sequence[Part], shapes: Shapes, dtypes: Mapping[str, str]) -> None:
+    """Raise ``LayoutError`` unless every parameter of ``parts`` has its tensor, in the right shape and a readable
+    dtype, and no tensor is left over where they own all."""
     wanted = {part.names[name]: tuple(p.shape) for part in parts for name, p in part.module.named_parameters()}
     missing = [name for name in wanted if name not in shapes]
     if missing:

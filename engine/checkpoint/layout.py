@@ -17,15 +17,15 @@ UNET = "model.diffusion_model."
 VAE = "first_stage_model."
 TEXT = "cond_stage_model.transformer."
 
-_GROUPS = 32  # of every GroupNorm, in UNet and VAE
-_UNET_HEADS = 8
+GROUPS = 32  # of every GroupNorm, in UNet and VAE
+UNET_HEADS = 8
 _TEXT_HEAD_WIDTH = 64
 _LATENT_CHANNELS = 4
 _VAE_LEVELS = 4  # three halvings: one latent is 8 × 8 pixels
 _VOCABULARY = 49408
 _POSITIONS = 77
 
-_UNET_RESNET = {
+UNET_RESNET = {
     "norm1": "in_layers.0",
     "conv1": "in_layers.2",
     "time_emb_proj": "emb_layers.1",
@@ -38,13 +38,13 @@ _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Level:
+class Level:
     width: int
     blocks: int
     attention: int  # transformer blocks after each residual block
 
 
-def _unet_level(shapes: Shapes, number: int, blocks: list[int]) -> _Level:
+def _unet_level(shapes: Shapes, number: int, blocks: list[int]) -> Level:
     if not blocks:
         raise LayoutError(f"level {number} of the UNet has no residual block")
     layers = ("in_layers.2", "emb_layers.1", "out_layers.0", "out_layers.3")
@@ -53,14 +53,14 @@ def _unet_level(shapes: Shapes, number: int, blocks: list[int]) -> _Level:
     depths = {count(shapes, f"{UNET}input_blocks.{i}.1.transformer_blocks.") for i in blocks}
     if len(depths) > 1:
         raise LayoutError(f"level {number} of the UNet has attention of unequal depth: {sorted(depths)}")
-    return _Level(
-        width=multiple(f"the width of the UNet's level {number}", width, _GROUPS, "GroupNorm has that many groups"),
+    return Level(
+        width=multiple(f"the width of the UNet's level {number}", width, GROUPS, "GroupNorm has that many groups"),
         blocks=len(blocks),
         attention=depths.pop(),
     )
 
 
-def _unet_levels(shapes: Shapes) -> list[_Level]:
+def unet_levels(shapes: Shapes) -> list[Level]:
     levels: list[list[int]] = [[]]
     for i in range(1, count(shapes, UNET + "input_blocks.")):
         if has(shapes, f"{UNET}input_blocks.{i}.0.op."):
@@ -70,7 +70,7 @@ def _unet_levels(shapes: Shapes) -> list[_Level]:
     return [_unet_level(shapes, number, blocks) for number, blocks in enumerate(levels)]
 
 
-def _unet_places(levels: list[_Level]) -> dict[str, str]:
+def unet_places(levels: list[Level]) -> dict[str, str]:
     places = {
         "conv_in": "input_blocks.0.0",
         "time_embedding.linear_1": "time_embed.0",
@@ -112,7 +112,7 @@ def _check_latents(shapes: Shapes) -> None:
 def read_unet(shapes: Shapes) -> Part:
     """The UNet, ``model.diffusion_model.…``. Raises ``LayoutError``."""
     _check_latents(shapes)
-    levels = _unet_levels(shapes)
+    levels = unet_levels(shapes)
     keys = [name for name in shapes if name.startswith(UNET) and name.endswith("attn2.to_k.weight")]
     context = vote(shapes, "the width of the UNet's context", [(name, 1) for name in keys])
     if context == 1024:
@@ -134,14 +134,14 @@ def read_unet(shapes: Shapes) -> Part:
         up_block_types=tuple("CrossAttnUpBlock2D" if x.attention else "UpBlock2D" for x in reversed(levels)),
         # diffusers takes the middle's depth from the last level, which in 1.x has no attention of its own
         transformer_layers_per_block=tuple(level.attention or middle for level in levels),
-        attention_head_dim=_UNET_HEADS,  # the number of heads, whatever diffusers calls it
+        attention_head_dim=UNET_HEADS,  # the number of heads, whatever diffusers calls it
         cross_attention_dim=context,
         time_embedding_dim=time,
-        norm_num_groups=_GROUPS,
+        norm_num_groups=GROUPS,
     )
     return Part(
         module=module,
-        names=file_names(module, UNET, _unet_places(levels), _UNET_RESNET),
+        names=file_names(module, UNET, unet_places(levels), UNET_RESNET),
         owns=(UNET,),
         widths=tuple(level.width for level in levels),
         context=context,
@@ -181,7 +181,7 @@ def read_vae(shapes: Shapes) -> Part:
         layers = [f"block.{i}.{layer}" for i in range(blocks) for layer in ("conv1", "norm2", "conv2")]
         what = f"the width of the VAE's level {level}"
         width = vote(shapes, what, outputs(f"{VAE}encoder.down.{level}.", *layers))
-        widths.append(multiple(what, width, _GROUPS, "GroupNorm has that many groups"))
+        widths.append(multiple(what, width, GROUPS, "GroupNorm has that many groups"))
     latents = vote(
         shapes, "the number of latent channels", [*outputs(VAE, "post_quant_conv"), (VAE + "decoder.conv_in.weight", 1)]
     )
@@ -195,7 +195,7 @@ def read_vae(shapes: Shapes) -> Part:
         layers_per_block=blocks,
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
-        norm_num_groups=_GROUPS,
+        norm_num_groups=GROUPS,
     )
     return Part(
         module=module,

@@ -1,7 +1,7 @@
 """A ControlNet as one function, over the weights of diffusers' module.
 
-Zhang et al. 2023 (arXiv 2302.05543): a copy of the UNet's way down, which is given a hint beside x, and whose blocks'
-outputs are added to the UNet's.
+Zhang et al. 2023 (arXiv 2302.05543): a copy of the way down of a UNet, which is given a picture beside x; what its
+blocks make of both is added to what those of the UNet make.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ class ControlNet(Trunk):
 
     def __init__(self, module: ControlNetModel, operations: Operations) -> None:
         super().__init__(module, operations)
-        self.hint_channels: int = module.config.conditioning_channels
 
-    def embedded(self, hint: Tensor) -> Tensor:
-        """Return a hint (1, 3, 8h, 8w), 0 … 1, as it is added to x: (1, c, h, w) in the network's dtype."""
+    def embedded(self, picture: Tensor) -> Tensor:
+        """Return a picture (1, 3, 8h, 8w), 0 … 1, as it is added to x: (1, c, h, w) in the network's dtype."""
         operations, layers = self._operations, self._module.controlnet_cond_embedding
-        x: Tensor = hint.to(self.dtype).contiguous(memory_format=self.layout)
+        x: Tensor = picture.to(self.dtype).contiguous(memory_format=self.layout)
         for layer in (layers.conv_in, *layers.blocks):
             x = operations.silu(operations.convolve(x, layer))
         return operations.convolve(x, layers.conv_out)
 
-    def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor, embedded: Tensor) -> tuple[Tensor, ...]:
+    def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor, *embedded: Tensor) -> tuple[Tensor, ...]:
         """Return the residuals, (R, c, h, w) each: one for each tensor that the UNet's way up joins, and the middle's.
 
-        x (P, 4, h, w), times (P,) float32, conditioning (R, n, width) as the UNet's, ``embedded`` (P, c, h, w).
+        x (P, 4, h, w), times (P,) float32, conditioning (R, n, width) as the UNet's; ``embedded``, one, (P, c, h, w).
         """
         run, module = Run(self, times, conditioning), self._module
-        passed = run.down(x, entrance=embedded)
+        (entrance,) = embedded
+        passed = run.down(x, entrance=entrance)
         residuals = [
             run.for_all_rows(run.operations(each).convolve(each, layer))
             for each, layer in zip(passed, module.controlnet_down_blocks, strict=True)

@@ -37,7 +37,7 @@ def random_controlnet(unet: Any, seed: int = 0) -> ControlNetModel:
 
 
 def inputs(rows: int, height: int = 8, width: int = 8) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """x, times, conditioning and hints, 0 … 1."""
+    """x, times, conditioning and pictures, 0 … 1."""
     generator = torch.Generator().manual_seed(rows)
     x = torch.randn(rows, 4, height, width, generator=generator)
     times, conditioning = torch.rand(rows, generator=generator) * 999, torch.randn(rows, 77, 64, generator=generator)
@@ -63,8 +63,8 @@ def test_residuals_and_what_the_unet_makes_of_them_are_those_of_diffusers(
     module = load_checkpoint(deep, device=CPU, dtype=torch.float32).unet
     control = random_controlnet(module)
     theirs, their_control = copy.deepcopy(module), copy.deepcopy(control)
-    x, times, conditioning, hints = inputs(3, height, width)
-    skips, middle = their_control(x, times, conditioning, hints, return_dict=False)
+    x, times, conditioning, pictures = inputs(3, height, width)
+    skips, middle = their_control(x, times, conditioning, pictures, return_dict=False)
     wanted = theirs(
         x,
         times,
@@ -75,7 +75,7 @@ def test_residuals_and_what_the_unet_makes_of_them_are_those_of_diffusers(
     )[0]
     operations = operations_for(CPU, torch.float32, fused=False) if prepacked else Operations()
     unet, network = Unet(module, operations), ControlNet(control, operations)
-    embedded = torch.cat([network.embedded(hint) for hint in hints.split(1)])
+    embedded = torch.cat([network.embedded(picture) for picture in pictures.split(1)])
     residuals = network(x, times, conditioning, embedded)
     assert len(residuals) == unet.residuals
     assert all(close(own, other) for own, other in zip(residuals, (*skips, middle), strict=True))
@@ -87,8 +87,8 @@ def test_residuals_and_what_the_unet_makes_of_them_are_those_of_diffusers(
 def test_the_rows_of_a_pair_have_the_bits_of_a_call_of_their_own(tiny_checkpoint: Path) -> None:
     module = load_checkpoint(tiny_checkpoint, device=CPU, dtype=torch.float32).unet
     network = ControlNet(random_controlnet(module), Operations(unit=2))
-    x, times, conditioning, hints = inputs(4)
-    embedded = torch.cat([network.embedded(hint) for hint in hints[:2].split(1)])
+    x, times, conditioning, pictures = inputs(4)
+    embedded = torch.cat([network.embedded(picture) for picture in pictures[:2].split(1)])
     whole = network(x[:2], times[:2], conditioning, embedded)  # two conditionings for each of two
     alone = network(x[:1], times[:1], conditioning[:2], embedded[:1])
     assert all(same_bits(own[:2].contiguous(), other) for own, other in zip(whole, alone, strict=True))
