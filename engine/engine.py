@@ -16,9 +16,12 @@ from engine.errors import BadRequest
 from engine.handle import GenerationResult, Handle, Listener
 from engine.models import catalog
 from engine.models.folders import Folders
+from engine.pictures.inputs import InputPicture
+from engine.pictures.inputs import Source as PictureSource
 from engine.request import GenerationRequest
 from engine.running.checking import check, check_request
 from engine.running.execution import Execution
+from engine.running.inputs import inputs_of, known_of
 from engine.running.loading import Loader, source_of
 from engine.running.loop import Loop, as_ours
 from engine.running.observer import Observer, Unobserved
@@ -26,6 +29,7 @@ from engine.running.pool import Pool, Source
 from engine.tensors.kinds import FileKind
 from engine.text.vocabulary import encoder
 from engine.workflow.models import Checkpoint
+from engine.workflow.needs import Needs
 from engine.workflow.weights import Weights, located
 from engine.workflow.workflow import Place, Workflow
 
@@ -65,10 +69,14 @@ class Engine:
                 raise as_ours(error) from None
 
     def generate(
-        self, wanted: GenerationRequest | Workflow | None = None, *, keep: Sequence[Place] = ()
+        self,
+        wanted: GenerationRequest | Workflow | None = None,
+        *,
+        inputs: PictureSource | Sequence[PictureSource] = (),
+        keep: Sequence[Place] = (),
     ) -> GenerationResult:
         """The result of ``wanted``; blocks until it is there. Raises what ``submit`` and ``Handle.result`` raise."""
-        handle = self.submit(wanted if wanted is not None else GenerationRequest(), keep=keep)
+        handle = self.submit(wanted if wanted is not None else GenerationRequest(), inputs=inputs, keep=keep)
         try:
             return handle.result()
         except BaseException:
@@ -82,6 +90,7 @@ class Engine:
         previews: bool = False,
         listen: Listener | None = None,
         owner: Hashable = None,
+        inputs: PictureSource | Sequence[PictureSource] = (),
         keep: Sequence[Place] = (),
         files: Mapping[str, Path] | None = None,
     ) -> Handle:
@@ -89,23 +98,27 @@ class Engine:
 
         A request's seed of None is drawn now. With ``previews``, every step's ``Progress`` shows a small picture.
         ``owner`` is whom it belongs to: owners take turns at the device, however many workflows each has in flight.
-        ``listen`` is called for each progress, and for the end, on the thread that brings the news. ``keep`` names
-        nodes, as (id, output), whose values the result has beside the pictures. ``files`` are those of checkpoints that
-        a workflow names otherwise than the models folders do.
+        ``listen`` is called for each progress, and for the end, on the thread that brings the news.
+        ``inputs`` hold the pictures that a workflow loads: folders, files, or pictures by name (Pillow's, paths, or the
+        bytes of files); they are decoded before this returns. ``keep`` names nodes, as (id, output), whose values the
+        result has beside the pictures. ``files`` are those of checkpoints that a workflow names otherwise than the
+        models folders do.
 
-        Raises ``BadRequest`` for what can be checked without the checkpoints (sizes, prompts' syntax, schedules),
-        ``UnknownCheckpoint``, and ``EngineClosed``.
+        Raises ``BadRequest`` for what can be checked without the checkpoints (pictures, sizes, prompts' syntax,
+        schedules), ``UnknownCheckpoint``, and ``EngineClosed``.
         """
-        request, workflow = self._checked(wanted)
+        request, workflow, pictures, needs = self._checked(wanted, inputs)
         for place in keep:
             workflow.at(place)
-        sources_of = self._sources(workflow, files or {})
+        sources_of = self._sources(workflow, needs, files or {})
         sources = list(dict.fromkeys(sources_of.values()))
         lease = self._pool.acquire(*sources)
         handle = Handle(request, self._cancel, listen)
         execution = Execution(
             handle=handle,
             workflow=workflow,
+            inputs=pictures,
+            needs=needs,
             lease=lease,
             places={weights: sources.index(source) for weights, source in sources_of.items()},
             device=self.device,
@@ -122,7 +135,7 @@ class Engine:
         named = name if name is not None else self.config.checkpoint
         return catalog.file_of(named, self.config.models_folders)
 
-    def _sources(self, workflow: Workflow, known: Mapping[str, Path]) -> dict[Weights, Source]:
+    def _sources(self, workflow: Workflow, needs: Needs, known: Mapping[str, Path]) -> dict[Weights, Source]:
         """What each of the weights that ``workflow`` uses is made from. Raises ``BadRequest`` for an unknown file."""
 
         def find(name: str | None, kind: FileKind) -> str:
@@ -133,24 +146,28 @@ class Engine:
             return str(file.absolute())
 
         try:
-            return {weights: source_of(located(weights, find)) for weights in check(workflow).used}
+            return {weights: source_of(located(weights, find)) for weights in needs.used}
         except BadRequest as error:
             raise workflow.located(error) from None
 
-    def _checked(self, wanted: GenerationRequest | Workflow) -> tuple[GenerationRequest | None, Workflow]:
-        """The request with its seed and its model's name, where there is one, and the workflow.
+    def _checked(
+        self, wanted: GenerationRequest | Workflow, inputs: PictureSource | Sequence[PictureSource]
+    ) -> tuple[GenerationRequest | None, Workflow, dict[str, InputPicture], Needs]:
+        """The request with its seed and its model's name, where there is one; the workflow, its pictures and needs.
 
         Raises ``BadRequest`` in the caller's words, and ``UnknownCheckpoint``.
         """
         if isinstance(wanted, GenerationRequest):
             name = catalog.name_of(self.checkpoint_file(wanted.model), self.config.models_folders)
             request = dataclasses.replace(wanted.with_seed(), model=name)
-            return request, check_request(request)
+            workflow = check_request(request)
+            return request, workflow, {}, check(workflow)
         try:
-            check(wanted)
+            pictures = inputs_of(wanted, inputs)
+            needs = check(wanted, known_of(wanted, pictures, Folders(self.config.models_folders)))
         except BadRequest as error:
             raise wanted.located(error) from None
-        return None, wanted
+        return None, wanted, pictures, needs
 
     def load(self, model: str | Path) -> None:
         """Have a checkpoint resident; blocks until it is. It may have to go again as any other.

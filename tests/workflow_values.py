@@ -44,8 +44,9 @@ def _values(kind: Kind) -> st.SearchStrategy[Any]:
             return st.booleans()
         case Seed():
             return st.integers(0, 2**64 - 1)
-        case Name():
-            return st.none() | st.sampled_from(["a.safetensors", "folder\\b.ckpt"])
+        case Name(optional=optional):
+            names = st.sampled_from(["a.safetensors", "folder\\b.ckpt"])
+            return st.none() | names if optional else names
         case Text():
             return st.text(max_size=10)
     raise AssertionError(f"no strategy for {kind}")
@@ -75,9 +76,9 @@ def _nodes(draw: st.DrawFn, cls: type[Node], pool: list[Node]) -> Node | None:
         kind = field.metadata.get("kind")
         if isinstance(kind, Link):
             fitting = [node for node in pool if isinstance(node, kind.type)]
-            if not fitting:
+            if not fitting and not kind.optional:
                 return None
-            values[field.name] = draw(st.sampled_from(fitting))
+            values[field.name] = draw(st.sampled_from([*fitting, *([None] if kind.optional else [])]))
         elif kind is not None:
             values[field.name] = draw(_values(kind))
     if cls is Sampler:

@@ -54,7 +54,7 @@ class VaeDecoder:
         x = operations.convolve(operations.convolve(x, entrance), decoder.conv_in)
         middle = decoder.mid_block
         x = residual(operations, middle.resnets[0], x, middle.resnets[0].conv1.bias)
-        x = self._attend(x)
+        x = attend(operations, middle.attentions[0], x)
         x = residual(operations, middle.resnets[1], x, middle.resnets[1].conv1.bias)
         for block in decoder.up_blocks:
             for resnet in block.resnets:
@@ -63,12 +63,13 @@ class VaeDecoder:
                 x = operations.convolve_doubled(x, next(doublings))
         return operations.convolve(operations.group_norm(x, decoder.conv_norm_out), decoder.conv_out)
 
-    def _attend(self, x: Tensor) -> Tensor:
-        operations, layer = self._operations, self._decoder.mid_block.attentions[0]
-        normed = tokens(operations.group_norm(x, layer.group_norm, silu=False))
-        q, k, v = (operations.linear(normed, part.weight, part.bias) for part in (layer.to_q, layer.to_k, layer.to_v))
-        out = layer.to_out[0]
-        return operations.pictures(operations.linear(operations.attend(q, k, v, 1), out.weight, out.bias), x) + x
+
+def attend(operations: Operations, layer: Any, x: Tensor) -> Tensor:
+    """Return ``x`` plus the attention of its pixels to each other: the VAE's middle, in both directions."""
+    normed = tokens(operations.group_norm(x, layer.group_norm, silu=False))
+    q, k, v = (operations.linear(normed, part.weight, part.bias) for part in (layer.to_q, layer.to_k, layer.to_v))
+    out = layer.to_out[0]
+    return operations.pictures(operations.linear(operations.attend(q, k, v, 1), out.weight, out.bias), x) + x
 
 
 def _doublings(decoder: nn.Module) -> nn.ModuleList:

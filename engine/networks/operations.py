@@ -229,13 +229,20 @@ class Operations:
 
 
 def operations_for(
-    device: torch.device, dtype: torch.dtype, *, fused: bool, unit: int | None = None, hints: Hints | None = None
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    fused: bool,
+    unit: int | None = None,
+    hints: Hints | None = None,
+    of_pixels: bool = False,
 ) -> Operations:
     """The operations for networks on ``device`` in ``dtype``; ``fused`` by kernels where Triton is installed and works.
 
-    A CPU's group norm of channels_last loses digits, so that float32 pictures are not laid out like that.
+    A CPU's group norm of channels_last loses digits, so that float32 pictures are not laid out like that; but where
+    pixels enter, ``of_pixels``, they are: ComfyUI has them like that, and its result is the lossy one.
     """
-    plain = device.type == "cpu" and dtype == torch.float32
+    plain = device.type == "cpu" and dtype == torch.float32 and not of_pixels
     layout = torch.contiguous_format if plain else torch.channels_last
     kernels = fused_kernels(device) if fused else None
     prepack = onednn.available(device, dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Protocol
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from engine.networks.graphs import Launcher
+from engine.pictures.tiling import Tiles, averaged, three_passes
 
 SCALE = 0.18215
 """What Stable Diffusion 1.x's latents are multiplied by for diffusion, to about unit variance (Rombach et al. 2022)."""
@@ -18,6 +20,9 @@ PIXELS_PER_CELL = 8
 
 _FLOATS_PER_PIXEL_AND_CHANNEL = 10
 """Peak memory of a decode over (pixels · base channels), in elements; measured with the full-size decoder."""
+
+TILES = three_passes(64, 16)
+"""The tiles, in cells, of latents for whose decode the memory does not suffice."""
 
 
 def latents_of(x: Tensor) -> Tensor:
@@ -42,7 +47,7 @@ class Decoder:
     def __init__(self, network: DecoderFunction, launcher: Launcher | None = None) -> None:
         self._network = network
         self._launcher = launcher or Launcher()
-        self._graphs = self._launcher.graphs(lambda latents: _pixels(network, latents))
+        self._graphs = self._launcher.graphs(lambda latents: _finished(_image(network, latents)))
         self._fit: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -57,18 +62,27 @@ class Decoder:
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents float32 (1, 4, h, w) → pixels uint8 (8h, 8w, 3), and whether all were finite, bool (); on the device.
+        """Latents float32 (1, 4, h, w) → picture float32 (8h, 8w, 3), and whether all was finite, bool ().
 
-        Pixels are clamped to 0…255 and truncated. What is returned holds until the next call: later work on the device
-        may read it, if it was launched before that.
+        Values are clamped to 0 … 1. What is returned is on the device, and holds until the next call: later work on
+        the device may read it, if it was launched before that.
         """
-        pixels, finite = self._graphs(latents)
-        return pixels, finite
+        image, finite = self._graphs(latents)
+        return image, finite
 
     @torch.inference_mode()
     def decode_in_float32(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """As ``decode``, with a copy of the weights in float32 for this once. Halves widen without a loss."""
-        return _pixels(self._network.in_float32(), latents)
+        return _finished(_image(self._network.in_float32(), latents))
+
+    @torch.inference_mode()
+    def decode_tiled(
+        self, latents: Tensor, passes: tuple[Tiles, ...] = TILES, *, in_float32: bool = False
+    ) -> Generator[None, None, tuple[Tensor, Tensor]]:
+        """As ``decode``, as the mean of several passes over tiles, in cells. Yields between tiles."""
+        network = self._network.in_float32() if in_float32 else self._network
+        image = yield from averaged(lambda tile: _image(network, tile), latents, passes, PIXELS_PER_CELL)
+        return _finished(image)
 
     def release(self) -> None:
         """Give memory back that this model's networks hold only to be fast."""
@@ -84,7 +98,7 @@ class Decoder:
             self._fit = self._fitted(latents.device)
         matrix, offset = self._fit
         image = latents[0].permute(1, 2, 0) @ matrix + offset  # (h, w, 3)
-        return (image.clamp(0, 1) * 255).to(torch.uint8)
+        return eight_bits(image.clamp(0, 1))
 
     @torch.inference_mode()
     def _fitted(self, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -103,7 +117,11 @@ def _image(network: DecoderFunction, latents: Tensor) -> Tensor:
     return (network(latents).float() + 1) / 2
 
 
-def _pixels(network: DecoderFunction, latents: Tensor) -> tuple[Tensor, Tensor]:
-    image = _image(network, latents)
-    pixels = (image.clamp(0, 1) * 255).to(torch.uint8)
-    return pixels[0].permute(1, 2, 0).contiguous(), torch.isfinite(image).all()
+def _finished(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Picture (1, 3, h, w) → (h, w, 3), 0 … 1, and whether all was finite."""
+    return image.clamp(0, 1)[0].permute(1, 2, 0).contiguous(), torch.isfinite(image).all()
+
+
+def eight_bits(image: Tensor) -> Tensor:
+    """A picture of 0 … 1 → uint8, truncated."""
+    return (image * 255).to(torch.uint8)

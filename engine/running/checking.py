@@ -22,20 +22,24 @@ from engine.workflow.needs import Needs, needs_of
 from engine.workflow.node import Node
 from engine.workflow.patches import Reading
 from engine.workflow.sampling import Sample, Sigmas
+from engine.workflow.sizes import Known
 from engine.workflow.text import EncodeText
 from engine.workflow.workflow import Workflow
 
 
 @functools.lru_cache(maxsize=256)  # a job is checked when it is accepted, and once more when it is submitted
-def check(workflow: Workflow) -> Needs:
-    """What ``workflow`` needs. Raises ``BadRequest``, with the node at fault, for what cannot be carried out."""
+def check(workflow: Workflow, known: Known = Known()) -> Needs:  # noqa: B008 – frozen
+    """What ``workflow`` needs, with what is ``known`` of its files.
+
+    Raises ``BadRequest``, with the node at fault, for what cannot be carried out.
+    """
     bench = Bench(torch.device("cpu"), {}, {}, Unobserved())
     for node in workflow.nodes:
         try:
             _check_node(node, bench)
         except BadRequest as error:
             raise BadRequest(error.field, error.value, error.allowed, node=error.node or node) from None
-    return needs_of(workflow)
+    return needs_of(workflow, known)
 
 
 def _check_node(node: Node, bench: Bench) -> None:

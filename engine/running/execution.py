@@ -5,10 +5,11 @@ Knows no other workflow and no thread; the loop drives it.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -22,14 +23,15 @@ from engine.device.transfer import Fetch
 from engine.errors import BadRequest
 from engine.handle import GenerationResult, Handle, Timings
 from engine.pictures.decoder import Decoder, latents_of
-from engine.running.functions import Bench, LatentBatch, Until, Wish, function_of
+from engine.pictures.inputs import InputPicture
+from engine.running.functions import Bench, LatentBatch, PictureBatch, Until, Wish, function_of
 from engine.running.model import Model
 from engine.running.observer import Observer
 from engine.running.pool import Lease
 from engine.workflow.from_request import field_of
-from engine.workflow.needs import needs_of
+from engine.workflow.needs import Needs
 from engine.workflow.node import Node, in_order
-from engine.workflow.pictures import Decode
+from engine.workflow.pictures import Decode, DecodeTiled
 from engine.workflow.weights import Weights
 from engine.workflow.workflow import Place, Workflow
 
@@ -44,6 +46,9 @@ class Execution:
 
     handle: Handle
     workflow: Workflow
+    inputs: Mapping[str, InputPicture]
+    """The pictures that it loads, by name."""
+    needs: Needs
     lease: Lease[Any]
     """The use of its weights."""
     places: Mapping[Weights, int]
@@ -56,6 +61,8 @@ class Execution:
     """Whose values the result has."""
     trajectory: Trajectory | None = None
     """The sampling that is waiting or under way."""
+    tiled: Set[Node] = frozenset()
+    """The nodes whose pictures the VAE works on in tiles, for want of memory."""
     _course: Generator[Wish, Any, GenerationResult] | None = None
     _spent: Counter[str] = field(default_factory=Counter)  # seconds, by stage
     _submitted: float = field(default_factory=time.perf_counter)
@@ -65,12 +72,12 @@ class Execution:
     def __post_init__(self) -> None:
         self._latest = self._submitted  # one reading of the clock, so that the stages add up to the total
         self._steps_before = 0  # of the samplings that are done
-        self._steps_to_come = [steps for steps in needs_of(self.workflow).steps.values() if steps > 0]
+        self._steps_to_come = [steps for steps in self.needs.steps.values() if steps > 0]
 
     @property
     def resident(self) -> dict[Node, Any]:
         """The resident things, by the nodes that stand for them. Raises what loading one of them raised."""
-        things, weights = self.lease.resident.result(timeout=0), needs_of(self.workflow).weights
+        things, weights = self.lease.resident.result(timeout=0), self.needs.weights
         return {node: things[self.places[each]] for node, each in weights.items() if each in self.places}
 
     @property
@@ -152,17 +159,17 @@ class Execution:
         workflow = self.workflow
         kept = {place: workflow.at(place) for place in self.keep}
         latents = _last_latents(workflow)
-        bench = Bench(self.device, self.resident, {}, self.observer, self.owner)
+        bench = Bench(self.device, self.resident, {}, self.observer, self.owner, self.inputs, self.tiled)
         nodes = in_order(*workflow.outputs.values(), *kept.values()) if kept else workflow.nodes
         uses = Counter(source for node in nodes for source in node.sources())
-        uses.update([*workflow.outputs.values(), *kept.values(), latents])
+        uses.update([*workflow.outputs.values(), *kept.values(), *latents])
         for node in nodes:
             self._at = node
             made = function_of(node)(node, bench)
             bench.values[node] = (yield from made) if isinstance(made, Generator) else made
             _forget(node.sources(), uses, bench.values)
         self._at = None
-        fetches = {node: [Fetch(each) for each in _tensors(bench[node])] for node in (latents, *kept.values())}
+        fetches = {node: [Fetch(each) for each in _tensors(bench[node])] for node in (*latents, *kept.values())}
         yield Until([fetch for each in fetches.values() for fetch in each])
         with inference_mode(False):  # callers may change what they are given
             values = {node: [fetch.value().clone() for fetch in each] for node, each in fetches.items()}
@@ -170,7 +177,7 @@ class Execution:
         self.mark("decode")
         return GenerationResult(
             outputs=pictures,
-            latents=values[latents][0],
+            latents=next((values[node][0] for node in latents), torch.empty(0, 4, 0, 0)),
             kept={place: _shown(values[node], bench[node]) for place, node in kept.items()},
             request=self.handle.request,
             workflow=workflow,
@@ -186,7 +193,9 @@ class Execution:
         things = dict.fromkeys(self.resident.values())
         records = [thing.record for thing in things if isinstance(thing, Model)]
         several = {"checkpoints": [record["checkpoint"] for record in records]} if len(records) > 1 else {}
-        return {**records[0], **several}
+        inputs = {"inputs": {name: picture.sha256 for name, picture in self.inputs.items()}} if self.inputs else {}
+        tiled = {"tiled": sorted(self.workflow.ids.get(node, "?") for node in self.tiled)} if self.tiled else {}
+        return {**(records[0] if records else {}), **several, **inputs, **tiled}
 
 
 def _forget(sources: Iterator[Node], uses: Counter[Node], values: dict[Node, Any]) -> None:
@@ -197,20 +206,22 @@ def _forget(sources: Iterator[Node], uses: Counter[Node], values: dict[Node, Any
             del values[source]
 
 
-def _last_latents(workflow: Workflow) -> Node:
-    """The latents that the first output's pictures are decoded from."""
-    found = next(node for node in reversed(workflow.nodes) if isinstance(node, Decode))
-    first = next(iter(workflow.outputs.values())).pictures
-    return first.latents if isinstance(first, Decode) else found.latents
+def _last_latents(workflow: Workflow) -> list[Node]:
+    """The latents that the first output's pictures are decoded from, if any are."""
+    first = in_order(next(iter(workflow.outputs.values())))
+    decoded = (node.latents for node in reversed([*workflow.nodes, *first]) if isinstance(node, Decode | DecodeTiled))
+    return list(itertools.islice(decoded, 1))
 
 
 def _tensors(value: object) -> list[Tensor]:
-    """The tensors that a value is shown as: those of each member of a conditioning."""
+    """The tensors that a value is shown as: those of each member of a conditioning; latents and their noise mask."""
     match value:
         case Tensor():
             return [value]
-        case LatentBatch():
-            return [value.samples]
+        case PictureBatch(pixels=pixels):
+            return [pixels]
+        case LatentBatch(samples=samples, noise_mask=mask):
+            return [samples] if mask is None else [samples, mask]
         case (Member(), *_):
             return [member.tokens for member in cast(Conditioning, value)]
         case _:

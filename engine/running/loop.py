@@ -196,10 +196,10 @@ class Loop:
         try:
             resident = execution.resident
             others = self._flying or self._working or self._arriving
-            if others and not has_room(resident, execution.workflow, self._device):
+            if others and not has_room(resident, execution.needs, self._device):
                 self._ready.appendleft(execution)  # what the others hold comes back
                 return
-            check_room(resident, execution.workflow, self._device)
+            execution.tiled = check_room(resident, execution.needs, self._device)
             execution.mark("load")
         except BadRequest as error:
             self._fail(execution, execution.located(error))

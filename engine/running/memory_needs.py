@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +12,32 @@ from engine.device.memory import free_bytes, release_cached
 from engine.errors import BadRequest
 from engine.running.model import Model
 from engine.workflow import models as nodes
+from engine.workflow.encoding import Encode, EncodeForInpaint
 from engine.workflow.latents import MAX_SIDE, EmptyLatents, Latents
-from engine.workflow.needs import PIXELS_PER_CELL, Size, needs_of
+from engine.workflow.needs import Needs
 from engine.workflow.node import Node
-from engine.workflow.pictures import Decode
+from engine.workflow.pictures import Decode, Pictures
 from engine.workflow.sampling import Sample
-from engine.workflow.workflow import Workflow
+from engine.workflow.sizes import PIXELS_PER_CELL, AnySize, Size
+from engine.workflow.upscaling import Upscale
 
 if TYPE_CHECKING:
     from engine.batching.denoiser import Denoiser
     from engine.pictures.decoder import Decoder
+    from engine.pictures.encoder import Encoder
+    from engine.running.model import Autoencoder
 
 _LATENTS_AT_WORK = 12
 """About how many tensors of x's size a sampler holds at most."""
+
+_TILE = 768
+"""The side of the square that is about as large as the largest of the tiles, with what is being put together."""
+
+_UPSCALER_TILE = 512
+"""The side of the largest square that an upscaler enlarges at once."""
+
+_VAE_NODES = (Decode, Encode, EncodeForInpaint)
+"""The nodes that may run in tiles instead."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,7 @@ class _Peak:
     """What the node that takes most takes, in bytes, about."""
 
     node: Node
-    size: Size
+    size: AnySize
     call: int
     """For one network call."""
     picture: int
@@ -43,26 +56,29 @@ class _Peak:
         return self.call + self.size.pictures * self.picture
 
 
-def has_room(resident: Mapping[Node, Any], workflow: Workflow, device: torch.device) -> bool:
+def has_room(resident: Mapping[Node, Any], needs: Needs, device: torch.device) -> bool:
     """Whether the workflow fits into the memory that is free now."""
-    return _peak(resident, workflow).whole <= free_bytes(device)
+    return _peak(resident, needs).whole <= free_bytes(device)
 
 
-def check_room(resident: Mapping[Node, Any], workflow: Workflow, device: torch.device) -> None:
-    """Raise ``BadRequest`` for a workflow that does not fit into the memory that is free now.
+def check_room(resident: Mapping[Node, Any], needs: Needs, device: torch.device) -> Set[Node]:
+    """Return the nodes whose pictures the VAE must work on in tiles to fit into the memory that is free now.
 
-    What the networks hold only to be fast is given back first where it is in the way.
+    What the networks hold only to be fast is given back first where it is in the way. Raises ``BadRequest`` for a
+    workflow that does not fit even so.
     """
-    peak = _peak(resident, workflow)
+    peak = _peak(resident, needs)
     if peak.whole > free_bytes(device):
         for thing in resident.values():
             if isinstance(thing, Model):
                 thing.decoder.release()
         release_cached(device)
     free = free_bytes(device)
+    tiled = {each.node for each in _peaks(resident, needs) if each.whole > free and isinstance(each.node, _VAE_NODES)}
+    peak = _peak(resident, needs, tiled)
     width, height = peak.size.pixels
-    if peak.call > free:
-        most = int((width * height * free / peak.call) ** 0.5) // 8 * 8
+    if peak.call + peak.picture > free:
+        most = int((width * height * free / (peak.call + peak.picture)) ** 0.5) // 8 * 8
         allowed = f"with height {height}, a size that fits into {free / 2**30:.1f} GiB of memory"
         allowed = f"{allowed}, such as {most} × {most}" if most >= 16 else allowed
         raise BadRequest("width", width, allowed, node=_origin(peak.node))
@@ -71,6 +87,7 @@ def check_room(resident: Mapping[Node, Any], workflow: Workflow, device: torch.d
             f"at most {(free - peak.call) // peak.picture} pictures of this size in {free / 2**30:.1f} GiB of memory"
         )
         raise BadRequest("batch_size", peak.size.pictures, allowed, node=_origin(peak.node))
+    return tiled
 
 
 def largest_side(model: Model, device: torch.device) -> int:
@@ -82,35 +99,47 @@ def largest_side(model: Model, device: torch.device) -> int:
     return min(int(side) // PIXELS_PER_CELL * PIXELS_PER_CELL, MAX_SIDE)
 
 
-def _peak(resident: Mapping[Node, Any], workflow: Workflow) -> _Peak:
-    needs = needs_of(workflow)
-    peaks = []
+def _peak(resident: Mapping[Node, Any], needs: Needs, tiled: Set[Node] = frozenset()) -> _Peak:
+    return max(_peaks(resident, needs, tiled), key=lambda peak: peak.whole, default=_NOTHING)
+
+
+def _peaks(resident: Mapping[Node, Any], needs: Needs, tiled: Set[Node] = frozenset()) -> Iterator[_Peak]:
     for node, size in needs.sizes.items():
-        if isinstance(node, Sample | Decode):
-            worker = _worker(node, resident)
-            peaks.append(_Peak(node, size, worker.peak_bytes(*size.pixels), _bytes_of_picture(size)))
-    return max(peaks, key=lambda peak: peak.whole)
+        width, height = size.pixels
+        if isinstance(node, Upscale):
+            before = needs.sizes[node.pictures].pixels
+            tile = (min(_UPSCALER_TILE, side) for side in before)
+            yield _Peak(node, size, resident[node.upscaler].peak_bytes(*tile), _bytes_of_picture(size))
+        elif isinstance(node, (*_VAE_NODES, Sample)):
+            sides = (min(_TILE, width), min(_TILE, height)) if node in tiled else (width, height)
+            yield _Peak(node, size, _worker(node, resident).peak_bytes(*sides), _bytes_of_picture(size))
+        else:
+            yield _Peak(node, size, _bytes_of_picture(size), _bytes_of_picture(size))
 
 
-def _bytes_of_picture(size: Size) -> int:
+def _bytes_of_picture(size: AnySize) -> int:
     width, height = size.pixels
-    return width * height * (3 + _LATENTS_AT_WORK * 4 * 4 // PIXELS_PER_CELL**2)
+    return width * height * (3 * 4 + _LATENTS_AT_WORK * 4 * 4 // PIXELS_PER_CELL**2)
 
 
-def _worker(node: Sample | Decode, resident: Mapping[Node, Any]) -> Denoiser | Decoder:
+def _worker(node: Any, resident: Mapping[Node, Any]) -> Denoiser | Decoder | Encoder:
     """What carries a node out and knows how much memory it takes."""
-    if isinstance(node, Decode):
-        decoder: Decoder = resident[node.vae].decoder
-        return decoder
-    model = next(source for source in node.guider.sources() if isinstance(source, nodes.Model))
-    denoiser: Denoiser = resident[model].denoiser
-    return denoiser
+    if isinstance(node, Sample):
+        model = next(source for source in node.guider.sources() if isinstance(source, nodes.Model))
+        denoiser: Denoiser = resident[model].denoiser
+        return denoiser
+    autoencoder: Autoencoder = resident[node.vae]
+    return autoencoder.decoder if isinstance(node, Decode) else autoencoder.encoder
 
 
 def _origin(node: Node) -> Node:
     """The node that says how large what ``node`` makes is: for an error that names what a caller can change."""
     while True:
-        source = next((each for each in node.sources() if isinstance(each, Latents)), None)
+        source = next((each for each in node.sources() if isinstance(each, Latents | Pictures)), None)
         if source is None or isinstance(source, EmptyLatents):
             return source or node
         node = source
+
+
+_NOTHING = _Peak(EmptyLatents(), Size(pictures=0, height=0, width=0), 0, 0)
+"""Of a workflow that makes nothing."""

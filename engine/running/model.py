@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # the libraries that load checkpoints take their time to be i
     from engine.batching.denoiser import Denoiser
     from engine.checkpoint import Checkpoint
     from engine.pictures.decoder import Decoder
+    from engine.pictures.encoder import Encoder
     from engine.text.conditioning import Conditioner
 
 
@@ -22,6 +23,7 @@ class Model:
     conditioner: Conditioner
     denoiser: Denoiser
     decoder: Decoder
+    encoder: Encoder
     record: dict[str, Any]
     """What the bytes of a picture depend on beside its workflow: versions, device, precision, the checkpoint's file."""
 
@@ -50,6 +52,7 @@ class Autoencoder:
     """What a node for a VAE stands for."""
 
     decoder: Decoder
+    encoder: Encoder
 
 
 @dataclass(frozen=True, eq=False)

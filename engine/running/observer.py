@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, Protocol
 
 Stage = Literal["encode", "step", "decode"]
-"""``encode``: one prompt · ``step``: one step of the pictures that share a UNet call · ``decode``: one picture."""
+"""``encode``: a prompt or picture · ``step``: a step of the pictures that share a UNet call · ``decode``: a picture."""
 
 _NOTHING = nullcontext()
 

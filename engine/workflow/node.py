@@ -66,20 +66,22 @@ class Node:
 
 @dataclass(frozen=True)
 class Link:
-    """A kind of parameter: a node of ``type``, which says what it makes."""
+    """A kind of parameter: a node of ``type``, which says what it makes; or None, if ``optional``."""
 
     type: type[Node]
+    optional: bool = False
 
     def check(self, name: str, value: object) -> Any:
         """``value``. Raises ``BadRequest`` if it makes something else."""
-        if not isinstance(value, self.type):
+        if not isinstance(value, self.type) and not (self.optional and value is None):
             raise BadRequest(name, type(value).__name__, f"a node that makes {self.type.__name__}")
         return value
 
 
-def link(type: type[Node]) -> Any:
-    """A field that holds a node which makes ``type``."""
-    return dataclasses.field(metadata={"kind": Link(type), "help": ""})
+def link(type: type[Node], *, optional: bool = False) -> Any:
+    """A field that holds a node which makes ``type``. If ``optional``, its default is None."""
+    metadata = {"kind": Link(type, optional), "help": ""}
+    return dataclasses.field(default=None, metadata=metadata) if optional else dataclasses.field(metadata=metadata)
 
 
 def in_order(*ends: Node) -> list[Node]:

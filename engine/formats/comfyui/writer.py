@@ -14,6 +14,7 @@ from engine.errors import BadRequest
 from engine.formats.comfyui.places import place
 from engine.formats.comfyui.table import ROWS, Row
 from engine.formats.comfyui.table.templates import Made, Template
+from engine.parameters import REQUIRED
 from engine.workflow.node import Node
 from engine.workflow.workflow import Workflow
 
@@ -128,7 +129,11 @@ def _inputs_of(node: Node) -> tuple[_Form, dict[str, Any]]:
         try:
             if not form.template.match(node, found):
                 continue
-            inputs = {name: each.checked(found[name]) for name, each in form.row.inputs.items() if name in found}
+            inputs = {
+                name: each.checked(found.get(name, each.default))
+                for name, each in form.row.inputs.items()
+                if name in found or (not each.linked and each.default is not REQUIRED)  # ComfyUI asks for all of them
+            }
             if form.template.make(inputs) == node:  # not where 1 stands for 1.0, which is another value
                 return form, inputs
         except BadRequest:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from engine.pictures import latents as operations
+from engine.pictures.scaling import like, repeated_to
+from engine.pictures.scaling import resized as rescaled
 from engine.running.functions.registry import Bench, LatentBatch, carries_out
 from engine.workflow import latents as nodes
-from engine.workflow.needs import PIXELS_PER_CELL, Size, corner, resized, scaled
+from engine.workflow.sizes import PIXELS_PER_CELL, Size, corner, resized, scaled
 
 
 @carries_out(nodes.EmptyLatents)
@@ -27,7 +29,10 @@ def repeat(node: nodes.RepeatLatents, bench: Bench) -> LatentBatch:
     if indices is not None:
         span = max(indices) - min(indices) + 1
         indices = tuple(index + turn * span for turn in range(node.amount) for index in indices)
-    return LatentBatch(batch.samples.repeat(node.amount, 1, 1, 1), indices)
+    mask = batch.noise_mask
+    if mask is not None and mask.shape[0] > 1:
+        mask = repeated_to(mask, batch.samples.shape[0]).repeat(node.amount, 1, 1)
+    return LatentBatch(batch.samples.repeat(node.amount, 1, 1, 1), indices, noise_mask=mask)
 
 
 @carries_out(nodes.LatentsFromBatch)
@@ -35,14 +40,17 @@ def from_batch(node: nodes.LatentsFromBatch, bench: Bench) -> LatentBatch:
     batch: LatentBatch = bench[node.latents]
     first = min(node.index, batch.samples.shape[0] - 1)
     part = slice(first, min(first + node.length, batch.samples.shape[0]))
-    return LatentBatch(batch.samples[part], _indices(batch)[part])
+    mask = batch.noise_mask
+    if mask is not None and mask.shape[0] > 1:
+        mask = repeated_to(mask, batch.samples.shape[0])[part]
+    return LatentBatch(batch.samples[part], _indices(batch)[part], noise_mask=mask)
 
 
 @carries_out(nodes.JoinLatents)
 def join(node: nodes.JoinLatents, bench: Bench) -> LatentBatch:
     first, second = bench[node.first], bench[node.second]
-    samples = torch.cat([first.samples, operations.like(second.samples, first.samples)])
-    return LatentBatch(samples, _indices(first) + _indices(second))
+    samples = torch.cat([first.samples, like(second.samples, first.samples)])
+    return LatentBatch(samples, _indices(first) + _indices(second), noise_mask=first.noise_mask)
 
 
 @carries_out(nodes.ResizeLatents)
@@ -50,14 +58,14 @@ def resize(node: nodes.ResizeLatents, bench: Bench) -> LatentBatch:
     batch: LatentBatch = bench[node.latents]
     height, width = resized(node, _size(batch.samples))
     crop = node.crop == "center"
-    return _changed(batch, lambda samples: operations.resized(samples, height, width, node.method, crop=crop))
+    return _changed(batch, lambda samples: rescaled(samples, height, width, node.method, crop=crop))
 
 
 @carries_out(nodes.ScaleLatents)
 def scale(node: nodes.ScaleLatents, bench: Bench) -> LatentBatch:
     batch: LatentBatch = bench[node.latents]
     height, width = (scaled(cells, node.factor) for cells in batch.samples.shape[2:])
-    return _changed(batch, lambda samples: operations.resized(samples, height, width, node.method))
+    return _changed(batch, lambda samples: rescaled(samples, height, width, node.method))
 
 
 @carries_out(nodes.FlipLatents)
@@ -125,7 +133,7 @@ def _of_two(
     first: LatentBatch, second: LatentBatch, join: Callable[[Tensor, Tensor], Tensor], method: str = "bilinear"
 ) -> LatentBatch:
     """``join`` of both, the second one brought to the first one's shape."""
-    other = operations.repeated_to(operations.like(second.samples, first.samples, method), first.samples.shape[0])
+    other = repeated_to(like(second.samples, first.samples, method), first.samples.shape[0])
     return _changed(first, lambda samples: join(samples, other))
 
 

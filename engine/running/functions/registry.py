@@ -6,8 +6,9 @@ long it is a generator: it yields a ``Wish`` and goes on when that is fulfilled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from engine.batching.trajectory import Trajectory
 from engine.device.transfer import Fetch
+from engine.pictures.inputs import InputPicture
 from engine.running.model import Autoencoder, Model, Network, Networks, TextEncoder
 from engine.running.observer import Observer
 from engine.workflow import models as nodes
@@ -22,6 +24,7 @@ from engine.workflow.node import Node
 from engine.workflow.weights import Weights
 
 N = TypeVar("N", bound=Node)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,16 @@ class LatentBatch:
     """The latest denoised prediction, as ``samples``, of latents that a sampling made."""
     noise_mask: Tensor | None = None
     """Where they are painted anew, float32 (b, H, W), 0 … 1, in a size of its own, on the device; None: everywhere."""
+
+
+@dataclass(frozen=True, eq=False)
+class PictureBatch:
+    """Pictures as they travel between nodes. Masks travel as tensors, float32 (B, h, w), on the device."""
+
+    pixels: Tensor
+    """float32 (B, h, w, 3 or 4) on the device, 0 … 1."""
+    eight_bits: Sequence[Fetch] = ()
+    """The same as uint8 (h, w, 3) each, on their way to the CPU, where they were decoded: most are shown next."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,10 @@ class Bench:
     observer: Observer
     owner: Hashable = None
     """Who the workflow belongs to; owners take turns at the device."""
+    inputs: Mapping[str, InputPicture] = field(default_factory=dict)
+    """The pictures that were handed in, by the names that the workflow has for them."""
+    tiled: Set[Node] = frozenset()
+    """The nodes whose pictures the VAE works on in tiles, for want of memory."""
 
     def __getitem__(self, node: Node) -> Any:
         """Return what ``node`` stands for."""
@@ -91,6 +108,20 @@ class Bench:
         """Return the VAE that ``node`` stands for."""
         value: Autoencoder | Networks = self.values[node]
         return value.autoencoder if isinstance(value, Networks) else value
+
+
+def in_slices(
+    work: Generator[None, None, T], around: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Generator[Wish, Any, T]:
+    """Return what ``work`` returns, each slice of it within ``around()``; where it yields, others use the device."""
+    while True:
+        try:
+            with around():
+                next(work)
+        except StopIteration as end:
+            made: T = end.value
+            return made
+        yield Pause()
 
 
 _FUNCTIONS: dict[type[Node], Callable[[Any, Bench], Any]] = {}
@@ -116,5 +147,7 @@ def _resident(node: Weights, bench: Bench) -> Any:
     """What was loaded for ``node``."""
     value = bench.resident.get(node)
     if isinstance(value, Model):
-        return Networks(Network(value.denoiser), TextEncoder(value.conditioner), Autoencoder(value.decoder))
+        return Networks(
+            Network(value.denoiser), TextEncoder(value.conditioner), Autoencoder(value.decoder, value.encoder)
+        )
     return value

@@ -18,9 +18,11 @@ from engine.device.memory import device_lost, release_cached
 from engine.networks.compiling import compiled_ahead
 from engine.networks.decoder import VaeDecoder
 from engine.networks.doubling import parameters_before_doubling
+from engine.networks.encoder import VaeEncoder
 from engine.networks.hints import Hints, hints_file
 from engine.networks.unet import Unet
 from engine.pictures.decoder import Decoder
+from engine.pictures.encoder import Encoder
 from engine.running.chores import CELLS, chores
 from engine.running.memory_needs import largest_side
 from engine.running.model import Model
@@ -76,6 +78,7 @@ def _model(checkpoint: Checkpoint, path: Path, tools: Tools, hints: Hints) -> Mo
         conditioner=Conditioner(checkpoint.text_encoder, launcher),
         denoiser=denoiser,
         decoder=Decoder(decoder, launcher),
+        encoder=Encoder(VaeEncoder(checkpoint.vae, tools.operations(of_pixels=True)), launcher),
         record=_record(path, tools) | {"form": denoiser.form},
     )
 

@@ -50,10 +50,13 @@ class Tools:
         """What runs the functions of a network; each network has its own."""
         return Launcher(self._recorder, self.tally)
 
-    def operations(self, *, by_rows: bool = False, hints: Hints | None = None) -> Operations:
-        """The operations of a network; ``by_rows`` keeps rows to the same bits, in exact mode, in calls of any size."""
+    def operations(self, *, by_rows: bool = False, hints: Hints | None = None, of_pixels: bool = False) -> Operations:
+        """The operations of a network; ``by_rows`` keeps rows to the same bits, in exact mode, in calls of any size.
+
+        ``of_pixels``: of a network that pixels enter.
+        """
         unit = self.unit if by_rows else None
-        return operations_for(self.device, self.dtype, fused=self.fused, unit=unit, hints=hints)
+        return operations_for(self.device, self.dtype, fused=self.fused, unit=unit, hints=hints, of_pixels=of_pixels)
 
     def _recorder(self) -> Recorder | None:
         return CudaRecorder() if self.fused else None

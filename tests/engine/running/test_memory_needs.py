@@ -12,22 +12,26 @@ from engine import BadRequest
 from engine.request import MAX_SIDE
 from engine.running.memory_needs import check_room, has_room, largest_side
 from engine.workflow.models import Checkpoint
+from engine.workflow.needs import Needs, needs_of
+from engine.workflow.pictures import Decode
 from tests.requests import small
 
 CPU = torch.device("cpu")
 
 
 def model(bytes_per_pixel: int) -> Any:
-    """One whose decoder takes so much, and whose UNet takes half of it."""
-    return SimpleNamespace(
-        decoder=SimpleNamespace(peak_bytes=lambda w, h: w * h * bytes_per_pixel, release=lambda: None),
-        denoiser=SimpleNamespace(peak_bytes=lambda w, h: w * h * bytes_per_pixel // 2),
-    )
+    """One each of whose networks takes so much."""
+    network = SimpleNamespace(peak_bytes=lambda w, h: w * h * bytes_per_pixel, release=lambda: None)
+    return SimpleNamespace(decoder=network, denoiser=network, encoder=network)
 
 
 def models(bytes_per_pixel: int) -> Any:
     """The resident things of a workflow that names no checkpoint."""
     return {Checkpoint(): model(bytes_per_pixel)}
+
+
+def needs(**parameters: int) -> Needs:
+    return needs_of(small(**parameters).workflow())
 
 
 @pytest.fixture
@@ -46,10 +50,10 @@ def test_the_largest_side_fits_and_a_larger_one_does_not(
     free[0] = bytes_free
     side = largest_side(model(bytes_per_pixel), CPU)
     assert side % 8 == 0
-    assert has_room(models(bytes_per_pixel), small(width=side, height=side).workflow(), CPU)
-    assert not has_room(models(bytes_per_pixel), small(width=side + 8, height=side + 8).workflow(), CPU)
+    assert has_room(models(bytes_per_pixel), needs(width=side, height=side), CPU)
+    assert not has_room(models(bytes_per_pixel), needs(width=side + 8, height=side + 8), CPU)
     with pytest.raises(BadRequest, match="width"):
-        check_room(models(bytes_per_pixel), small(width=side + 16, height=side + 16).workflow(), CPU)
+        check_room(models(bytes_per_pixel), needs(width=side + 16, height=side + 16), CPU)
 
 
 def test_no_size_is_told_that_no_request_may_have(free: list[int]) -> None:
@@ -58,7 +62,21 @@ def test_no_size_is_told_that_no_request_may_have(free: list[int]) -> None:
 
 
 def test_too_large_a_batch_is_refused_with_what_fits(free: list[int]) -> None:
-    free[0] = 64 * 64 * (1000 + 10 * 6)
-    check_room(models(1000), small(batch_size=10).workflow(), CPU)
+    free[0] = 64 * 64 * (1000 + 10 * 15)
+    check_room(models(1000), needs(batch_size=10), CPU)
     with pytest.raises(BadRequest, match=r"batch_size.*at most 10 pictures"):
-        check_room(models(1000), small(batch_size=11).workflow(), CPU)
+        check_room(models(1000), needs(batch_size=11), CPU)
+
+
+def test_the_vae_works_in_tiles_where_only_they_fit(free: list[int]) -> None:
+    roomy = SimpleNamespace(peak_bytes=lambda w, h: 0, release=lambda: None)
+    resident: Any = {Checkpoint(): SimpleNamespace(**{**vars(model(1000)), "denoiser": roomy})}
+    workflow = small(width=2048, height=2048).workflow()
+    free[0] = 2048 * 2048 * 1100
+    assert check_room(resident, needs_of(workflow), CPU) == set()
+    free[0] = 2048 * 2048 * 500
+    (tiled,) = check_room(resident, needs_of(workflow), CPU)
+    assert isinstance(tiled, Decode)
+    free[0] = 2**24
+    with pytest.raises(BadRequest, match="width"):
+        check_room(resident, needs_of(workflow), CPU)

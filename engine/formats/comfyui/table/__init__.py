@@ -10,9 +10,11 @@ from types import MappingProxyType
 
 from engine.formats.comfyui.table import (
     conditioning,
+    editing,
     inpainting,
     latents,
     loaders,
+    masks,
     patches,
     pictures,
     samplers,
@@ -37,6 +39,8 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             pictures.ROWS,
             inpainting.ROWS,
             patches.ROWS,
+            editing.ROWS,
+            masks.ROWS,
             values.ROWS,
         )
         for each in rows

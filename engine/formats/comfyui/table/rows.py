@@ -17,11 +17,13 @@ from engine.errors import BadRequest
 from engine.formats.comfyui.table.templates import Given, Template
 from engine.parameters import REQUIRED, FileName, Flag, Kind, Name, Number, OneOf, Seed, Text, WholeNumber
 from engine.workflow.latents import Latents
+from engine.workflow.masks import Mask
 from engine.workflow.models import Clip, Model, Vae
 from engine.workflow.node import Link, Node
 from engine.workflow.pictures import Pictures
 from engine.workflow.sampling import Guider, Noise, Sampler, Sigmas
 from engine.workflow.text import Conditioning
+from engine.workflow.upscaling import Upscaler
 
 CONTROL = "control_after_generate"
 """The editor's own widget behind a seed: what becomes of the seed after a run. No server reads it."""
@@ -36,6 +38,8 @@ LINK_TYPES: Mapping[type[Node], str] = {
     Conditioning: "CONDITIONING",
     Latents: "LATENT",
     Pictures: "IMAGE",
+    Mask: "MASK",
+    Upscaler: "UPSCALE_MODEL",
     Sigmas: "SIGMAS",
     Sampler: "SAMPLER",
     Guider: "GUIDER",

@@ -34,8 +34,11 @@ FILLED: dict[str, Any] = {
 }
 """What a program would put in the place of the placeholders in these graphs."""
 
-BROKEN = {"wild05": "workflow node 5 (CLIPTextEncode) clip"}
-"""Graphs that ComfyUI refuses too, and where: this one takes a VAE for a CLIP."""
+BROKEN = {
+    "wild05": "workflow node 5 (CLIPTextEncode) clip",  # a VAE
+    "wild61": "workflow node 3 (KSampler) seed",  # a word in place of a number
+}
+"""Graphs that ComfyUI refuses too, and where."""
 
 
 def filled(graph: dict[str, Any]) -> dict[str, Any]:

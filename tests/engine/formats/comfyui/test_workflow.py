@@ -226,7 +226,7 @@ def put(node: str, value: object) -> Callable[[Any], None]:
         (drop("9", "inputs", "images"), "workflow node 9 (SaveImage) images", "IMAGE"),
         (drop("3"), "workflow node 8 (VAEDecode) samples", "node 3"),
         (drop("9"), "workflow", "SaveImage or PreviewImage"),
-        (put("5", {"class_type": "VAEEncod", "inputs": {}}), "workflow node 5 (VAEEncod)", "nearest: VAEDecode"),
+        (put("5", {"class_type": "VAEEncod", "inputs": {}}), "workflow node 5 (VAEEncod)", "nearest: VAEEncode"),
         (put("5", {"class_type": 5}), "workflow node 5", "classes"),
         (
             put("5", {"class_type": "EmptyLatentImage", "inputs": 5}),

@@ -1,0 +1,95 @@
+"""Pictures, masks and latents → the same in another size: numbers only, on whatever device they are.
+
+Everything here is float32 (B, C, h, w). Knows no nodes.
+"""
+
+from __future__ import annotations
+
+import numpy
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+
+def resized(values: Tensor, height: int, width: int, method: str, *, crop: bool = False) -> Tensor:
+    """Return ``values`` as (B, C, height, width).
+
+    ``method``: ``nearest-exact``, ``bilinear``, ``area`` or ``bicubic`` (a = −0.75), without antialiasing; ``bislerp``
+    for latents; ``lanczos`` for pictures, through 8 bits. With ``crop`` the longer side first loses what the new aspect
+    ratio has no room for, at both ends.
+    """
+    if crop:
+        values = cropped_to_aspect(values, height, width)
+    if method == "bislerp":
+        return bislerp(values, height, width)
+    if method == "lanczos":
+        return lanczos(values, height, width)
+    return interpolate(values, size=(height, width), mode=method)
+
+
+def cropped_to_aspect(values: Tensor, height: int, width: int) -> Tensor:
+    """Return the middle of ``values``, in the aspect ratio of ``height`` and ``width``; at least one row and column."""
+    old_height, old_width = values.shape[2:]
+    old, new = old_width / old_height, width / height
+    x = round((old_width - old_width * (new / old)) / 2) if old > new else 0
+    y = round((old_height - old_height * (old / new)) / 2) if old < new else 0
+    x, y = min(x, (old_width - 1) // 2), min(y, (old_height - 1) // 2)
+    return values[:, :, y : old_height - y, x : old_width - x]
+
+
+def lanczos(pictures: Tensor, height: int, width: int) -> Tensor:
+    """Scale pictures of 0 … 1 by Lanczos' kernel over three lobes, in 8 bits (truncated) before and after."""
+    bytes_of = (pictures * 255).clamp(0, 255).to(torch.uint8).movedim(1, -1).cpu().numpy()
+    scaled = [Image.fromarray(each).resize((width, height), Image.Resampling.LANCZOS) for each in bytes_of]
+    return (
+        torch.from_numpy(numpy.stack([numpy.asarray(each) for each in scaled])).movedim(-1, 1).to(pictures.device) / 255
+    )
+
+
+def bislerp(latents: Tensor, height: int, width: int) -> Tensor:
+    """Scale ``latents``: each cell's vector is turned from one neighbour's to the other's, along the width first.
+
+    Directions are interpolated on the sphere (Shoemake 1985), lengths linearly. Parallel vectors stay the left one's;
+    opposite ones are interpolated linearly.
+    """
+    return _slerped(_slerped(latents, width).transpose(2, 3), height).transpose(2, 3)
+
+
+def _slerped(latents: Tensor, width: int) -> Tensor:
+    left, right, ratio = _neighbours(latents.shape[3], width, latents.device)
+    one, other = latents[..., left], latents[..., right]
+    length, other_length = one.norm(dim=1, keepdim=True), other.norm(dim=1, keepdim=True)
+    direction = torch.where(length == 0, 0.0, one / length)
+    other_direction = torch.where(other_length == 0, 0.0, other / other_length)
+    dot = (direction * other_direction).sum(1, keepdim=True)
+    angle = torch.acos(dot)
+    sine = torch.sin(angle)
+    turned = (torch.sin((1 - ratio) * angle) * direction + torch.sin(ratio * angle) * other_direction) / sine
+    result = turned * (length * (1 - ratio) + other_length * ratio)
+    result = torch.where(dot > 1 - 1e-5, one, result)
+    return torch.where(dot < 1e-5 - 1, one * (1 - ratio) + other * ratio, result)
+
+
+def _neighbours(old: int, new: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The left and the right cell of each new one, and how far it lies from the left one to the right one."""
+    ramp = torch.arange(old, dtype=torch.float32)
+    next_ramp = (ramp + 1).clamp(max=old - 1)
+    place, next_place = (
+        interpolate(each[None, None, None], size=(1, new), mode="bilinear")[0, 0, 0] for each in (ramp, next_ramp)
+    )
+    return place.long().to(device), next_place.long().to(device), (place - place.floor()).to(device)
+
+
+def repeated_to(values: Tensor, count: int) -> Tensor:
+    """Return ``count`` of ``values``: the first ones, again from the start where there are fewer."""
+    if values.shape[0] >= count:
+        return values[:count]
+    return values.repeat(-(-count // values.shape[0]), *(1 for _ in values.shape[1:]))[:count]
+
+
+def like(values: Tensor, other: Tensor, method: str = "bilinear") -> Tensor:
+    """Return ``values`` in the height and width of ``other``, cropped to the centre, where they differ."""
+    if values.shape[2:] == other.shape[2:]:
+        return values
+    return resized(values, other.shape[2], other.shape[3], method, crop=True)

@@ -1,0 +1,98 @@
+"""Carries out the nodes for masks: float32 (B, h, w), 0 … 1, on the device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from engine.pictures import masks as operations
+from engine.running.functions.registry import Bench, PictureBatch, carries_out
+from engine.workflow import masks as nodes
+from engine.workflow.picture_sizes import part_of
+from engine.workflow.sizes import PictureSize
+
+
+@carries_out(nodes.LoadTransparency)
+def load_transparency(node: nodes.LoadTransparency, bench: Bench) -> Tensor:
+    picture = bench.inputs[node.name]
+    if not picture.size.alpha or picture.alpha is None:
+        return torch.zeros(picture.size.pictures, 64, 64, device=bench.device)
+    return 1 - torch.from_numpy(picture.alpha).to(bench.device) / 255
+
+
+@carries_out(nodes.LoadMask)
+def load_mask(node: nodes.LoadMask, bench: Bench) -> Tensor:
+    picture = bench.inputs[node.name]
+    if node.channel != "alpha":
+        channel = ("red", "green", "blue").index(node.channel)
+        return torch.from_numpy(picture.pixels[:1, ..., channel].copy()).to(bench.device) / 255
+    if picture.alpha is None:
+        return torch.zeros(1, *picture.pixels.shape[1:3], device=bench.device)
+    return 1 - torch.from_numpy(picture.alpha[:1]).to(bench.device) / 255
+
+
+@carries_out(nodes.ChannelMask)
+def channel(node: nodes.ChannelMask, bench: Bench) -> Tensor:
+    pictures: PictureBatch = bench[node.pictures]
+    return pictures.pixels[..., ("red", "green", "blue", "alpha").index(node.channel)]
+
+
+@carries_out(nodes.TransparencyMask)
+def transparency(node: nodes.TransparencyMask, bench: Bench) -> Tensor:
+    pixels: Tensor = bench[node.pictures].pixels
+    return 1 - pixels[..., 3] if pixels.shape[3] > 3 else torch.zeros(pixels.shape[:3], device=bench.device)
+
+
+@carries_out(nodes.ColourMask)
+def colour(node: nodes.ColourMask, bench: Bench) -> Tensor:
+    pixels: Tensor = bench[node.pictures].pixels
+    wanted = torch.tensor([node.colour >> 16, node.colour >> 8 & 255, node.colour & 255], device=bench.device)
+    found = (pixels[..., :3].clamp(0, 1) * 255).round().int()
+    return (found == wanted).all(-1).float()
+
+
+@carries_out(nodes.PaddingMask)
+def padding(node: nodes.PaddingMask, bench: Bench) -> Tensor:
+    _, height, width, _ = bench[node.pictures].pixels.shape
+    sides = (node.left, node.top, node.right, node.bottom)
+    return operations.padding(height, width, *sides, node.feathering).to(bench.device)
+
+
+@carries_out(nodes.SolidMask)
+def solid(node: nodes.SolidMask, bench: Bench) -> Tensor:
+    return torch.full((1, node.height, node.width), node.value, device=bench.device)
+
+
+@carries_out(nodes.InvertMask)
+def invert(node: nodes.InvertMask, bench: Bench) -> Tensor:
+    mask: Tensor = bench[node.mask]
+    return 1 - mask
+
+
+@carries_out(nodes.CropMask)
+def crop(node: nodes.CropMask, bench: Bench) -> Tensor:
+    mask: Tensor = bench[node.mask]
+    count, height, width = mask.shape
+    top, left, bottom, right = part_of(node, PictureSize(pictures=count, height=height, width=width))
+    return mask[:, top:bottom, left:right]
+
+
+@carries_out(nodes.CombineMasks)
+def combine(node: nodes.CombineMasks, bench: Bench) -> Tensor:
+    return operations.combined(bench[node.below], bench[node.above], node.x, node.y, node.operation)
+
+
+@carries_out(nodes.FeatherMask)
+def feather(node: nodes.FeatherMask, bench: Bench) -> Tensor:
+    return operations.feathered(bench[node.mask], node.left, node.top, node.right, node.bottom)
+
+
+@carries_out(nodes.GrowMask)
+def grow(node: nodes.GrowMask, bench: Bench) -> Tensor:
+    return operations.grown(bench[node.mask], node.expand, tapered=node.tapered_corners)
+
+
+@carries_out(nodes.ThresholdMask)
+def threshold(node: nodes.ThresholdMask, bench: Bench) -> Tensor:
+    mask: Tensor = bench[node.mask]
+    return (mask > node.value).float()

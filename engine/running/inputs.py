@@ -1,0 +1,43 @@
+"""The pictures that a workflow names, read from where a caller says that they are. Runs on the caller's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from engine.checkpoint.upscaler import inspect_upscaler
+from engine.errors import BadRequest
+from engine.models.folders import Folders
+from engine.pictures.inputs import InputPicture, Source, read_input, sources_of
+from engine.workflow.picture_sizes import LOADED
+from engine.workflow.sizes import Known
+from engine.workflow.upscaling import UpscalerFile
+from engine.workflow.workflow import Workflow
+
+
+def inputs_of(workflow: Workflow, handed_in: Source | Sequence[Source]) -> dict[str, InputPicture]:
+    """Return the pictures that ``workflow`` names, each decoded once.
+
+    Raises ``BadRequest``, with the node at fault, for one that was not handed in, or cannot be read.
+    """
+    sources = sources_of(handed_in)
+    found: dict[str, InputPicture] = {}
+    for node in workflow.nodes:
+        if isinstance(node, LOADED) and node.name not in found:
+            try:
+                found[node.name] = read_input(node.name, sources)
+            except BadRequest as error:
+                raise BadRequest(error.field, error.value, error.allowed, node=node) from None
+    return found
+
+
+def known_of(workflow: Workflow, inputs: Mapping[str, InputPicture], folders: Folders) -> Known:
+    """Return what is known of the files that ``workflow`` names, for ``needs_of``.
+
+    Raises ``BadRequest``, with the node at fault, for an upscaler that is not there, and ``BrokenCheckpoint``.
+    """
+    upscalers = [node for node in workflow.nodes if isinstance(node, UpscalerFile)]
+    paths = {node.name: folders.find("upscale_models", node.name, node=node) for node in upscalers}
+    return Known(
+        pictures=tuple((name, picture.size) for name, picture in inputs.items()),
+        factors=tuple((name, inspect_upscaler(path).factor) for name, path in paths.items()),
+    )
