@@ -18,7 +18,7 @@ from torch import Tensor
 from engine.batching.calls import Calls
 from engine.batching.rows import Row
 from engine.pictures.decoder import PIXELS_PER_CELL
-from engine.pictures.latents import resized
+from engine.pictures.scaling import resized
 from engine.sampling.levels import NoiseLevels
 
 _NOISY_CHANNELS = 4
