@@ -1,5 +1,7 @@
 """One single-file Stable Diffusion 1.x checkpoint → UNet, VAE and text encoder, ready to run; offline.
 
+A file may lack the VAE, or the text encoder.
+
 Says of any other file what it is. Knows nothing of prompts, of sampling, or of who uses the networks.
 """
 
@@ -21,14 +23,16 @@ from engine.errors import BrokenCheckpoint
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
-    """The three networks of one file, in evaluation mode, without gradients."""
+    """The networks of one file, in evaluation mode, without gradients."""
 
     path: Path
     name: str
     """The file's name without its suffix."""
     unet: UNet2DConditionModel
-    vae: AutoencoderKL
-    text_encoder: CLIPTextModel
+    own_vae: AutoencoderKL | None
+    """None where the file holds none."""
+    own_text_encoder: CLIPTextModel | None
+    """None where the file holds none."""
     dtype: torch.dtype
     """Of every parameter."""
     device: torch.device
@@ -36,6 +40,18 @@ class Checkpoint:
     size_bytes: int
     """Of the parameters."""
     facts: CheckpointFacts
+
+    @property
+    def vae(self) -> AutoencoderKL:
+        """Its VAE, of a file that holds one."""
+        assert self.own_vae is not None, f"{self.path} holds no VAE"
+        return self.own_vae
+
+    @property
+    def text_encoder(self) -> CLIPTextModel:
+        """Its text encoder, of a file that holds one."""
+        assert self.own_text_encoder is not None, f"{self.path} holds no text encoder"
+        return self.own_text_encoder
 
 
 def load_checkpoint(path: Path | str, *, device: torch.device, dtype: torch.dtype) -> Checkpoint:
@@ -53,8 +69,8 @@ def load_checkpoint(path: Path | str, *, device: torch.device, dtype: torch.dtyp
         path=path,
         name=path.stem,
         unet=contents.unet.module,
-        vae=contents.vae.module,
-        text_encoder=contents.text_encoder.module,
+        own_vae=None if contents.vae is None else contents.vae.module,
+        own_text_encoder=None if contents.text_encoder is None else contents.text_encoder.module,
         dtype=dtype,
         device=device,
         size_bytes=contents.facts.size_bytes(dtype),

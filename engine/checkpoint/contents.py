@@ -27,11 +27,11 @@ class CheckpointFacts:
     unet_widths: tuple[int, ...]
     """Channels of each level of the UNet, full resolution first."""
     vae_widths: tuple[int, ...]
-    """Channels of each level of the VAE, full resolution first."""
+    """Channels of each level of the VAE, full resolution first; none for a checkpoint without a VAE."""
     context_width: int
     """Features per token, which the text encoder gives and the UNet takes."""
     text_layers: int
-    """Layers of the text encoder: ``clip_skip`` may be 1 to this."""
+    """Layers of the text encoder: ``clip_skip`` may be 1 to this; 0 for a checkpoint without a text encoder."""
 
     def size_bytes(self, dtype: torch.dtype) -> int:
         """Bytes of the parameters once loaded as ``dtype``."""
@@ -40,16 +40,16 @@ class CheckpointFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """The three networks of a file, without weights."""
+    """The networks of a file, without weights."""
 
     unet: Part
-    vae: Part
-    text_encoder: Part
+    vae: Part | None
+    text_encoder: Part | None
 
     @property
-    def parts(self) -> tuple[Part, Part, Part]:
-        """All three."""
-        return self.unet, self.vae, self.text_encoder
+    def parts(self) -> tuple[Part, ...]:
+        """Those that there are."""
+        return tuple(part for part in (self.unet, self.vae, self.text_encoder) if part is not None)
 
     @property
     def facts(self) -> CheckpointFacts:
@@ -57,14 +57,14 @@ class Contents:
         return CheckpointFacts(
             parameters=sum(p.numel() for part in self.parts for p in part.module.parameters()),
             unet_widths=self.unet.widths,
-            vae_widths=self.vae.widths,
+            vae_widths=() if self.vae is None else self.vae.widths,
             context_width=self.unet.context,
-            text_layers=self.text_encoder.layers,
+            text_layers=0 if self.text_encoder is None else self.text_encoder.layers,
         )
 
 
 def read_contents(shapes: Shapes, dtypes: Mapping[str, str]) -> Contents:
-    """The networks that tensors of these shapes and dtypes make.
+    """The networks that tensors of these shapes and dtypes make: a UNet, and a VAE and a text encoder if there are any.
 
     Every parameter has its tensor, in the right shape and a readable dtype, and no tensor is left over. Raises
     ``LayoutError``.
@@ -73,8 +73,13 @@ def read_contents(shapes: Shapes, dtypes: Mapping[str, str]) -> Contents:
     empty = next((name for name, shape in shapes.items() if 0 in shape and name.startswith((UNET, VAE, TEXT))), None)
     if empty is not None:
         raise LayoutError(f"its tensor {shown(empty)} is empty: its shape is {shapes[empty]}")
-    contents = Contents(unet=read_unet(shapes), vae=read_vae(shapes), text_encoder=read_text_encoder(shapes))
-    taken, given = contents.unet.context, contents.text_encoder.context
+    contents = Contents(
+        unet=read_unet(shapes),
+        vae=read_vae(shapes) if has(shapes, VAE) else None,
+        text_encoder=read_text_encoder(shapes) if has(shapes, TEXT) else None,
+    )
+    taken = contents.unet.context
+    given = taken if contents.text_encoder is None else contents.text_encoder.context
     if taken != given:
         raise LayoutError(f"its UNet takes a context {taken} wide, but its text encoder gives {given}")
     check_parts(contents.parts, shapes, dtypes)
@@ -86,13 +91,8 @@ def _refuse_others(shapes: Shapes) -> None:
     if content.words and content.words != CHECKPOINT:
         whole = "a whole checkpoint" if "alone" in content.words else "a Stable Diffusion 1.x checkpoint"
         raise LayoutError(f"it is {content.words} (found {shown(content.mark)}), not {whole}")
-    prefixes = {"UNet": UNET, "VAE": VAE, "text encoder": TEXT}
-    present = [what for what, prefix in prefixes.items() if has(shapes, prefix)]
-    if not present:
+    if not has(shapes, UNET):
         raise LayoutError(f"it holds no Stable Diffusion 1.x tensors; it has {len(shapes)} others: {_list(shapes)}")
-    for what, prefix in prefixes.items():
-        if what not in present:
-            raise LayoutError(f"its {what} ({prefix}…) is missing; it holds the {' and the '.join(present)} alone")
 
 
 def check_parts(parts: Sequence[Part], shapes: Shapes, dtypes: Mapping[str, str]) -> None:

@@ -41,8 +41,10 @@ def inspect_file(path: Path) -> Inspected:
         raise BrokenCheckpoint(path, f"it cannot be read: {error}") from None
     content = told(file.shapes, file.nested)
     if content.kind == "checkpoints":
-        words = "sound Stable Diffusion 1.x checkpoint"
-        return Inspected(kind="checkpoints", words=words, parameters=inspect_checkpoint(path).parameters)
+        facts = inspect_checkpoint(path)
+        lacking = [part for part, size in (("VAE", facts.vae_widths), ("text encoder", facts.text_layers)) if not size]
+        words = f"sound Stable Diffusion 1.x checkpoint{''.join(f', without its {part}' for part in lacking)}"
+        return Inspected(kind="checkpoints", words=words, parameters=facts.parameters)
     if content.kind is None:
         is_what = f"it is {content.words}" if content.words else f"none of its {len(file.entries)} tensors is known"
         kinds = ", ".join(WORDS[kind] for kind in KINDS)

@@ -38,15 +38,17 @@ def chores(sizes: Sequence[int], remembered: Sequence[Shape]) -> list[Chore]:
 
 
 def _encode(model: Model) -> None:
-    model.conditioner.warm_up()
+    if model.own_conditioner is not None:
+        model.own_conditioner.warm_up()
 
 
 def _call(model: Model, *, shape: Shape) -> None:
     rows, latents, height, width, tokens = shape
-    conditioning = torch.zeros(1, tokens, model.conditioner.width, device=model.checkpoint.device)
+    conditioning = torch.zeros(1, tokens, model.checkpoint.facts.context_width, device=model.checkpoint.device)
     x = torch.zeros(1, model.denoiser.inputs, height, width, device=model.checkpoint.device)
     model.denoiser.warm_up(rows, x, conditioning, paired=latents < rows)
 
 
 def _decode(model: Model) -> None:
-    model.decoder.decode(torch.zeros(1, 4, CELLS, CELLS, device=model.checkpoint.device))
+    if model.own_decoder is not None:
+        model.own_decoder.decode(torch.zeros(1, 4, CELLS, CELLS, device=model.checkpoint.device))

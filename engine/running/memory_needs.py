@@ -10,7 +10,7 @@ import torch
 
 from engine.device.memory import free_bytes, release_cached
 from engine.errors import BadRequest
-from engine.running.model import Model
+from engine.running.model import WITH_VAE, Model
 from engine.workflow import models as nodes
 from engine.workflow.encoding import Encode, EncodeForInpaint
 from engine.workflow.latents import MAX_SIDE, EmptyLatents, Latents
@@ -70,8 +70,8 @@ def check_room(resident: Mapping[Node, Any], needs: Needs, device: torch.device)
     peak = _peak(resident, needs)
     if peak.whole > free_bytes(device):
         for thing in resident.values():
-            if isinstance(thing, Model):
-                thing.decoder.release()
+            if isinstance(thing, Model) and thing.own_decoder is not None:
+                thing.own_decoder.release()
         release_cached(device)
     free = free_bytes(device)
     tiled = {each.node for each in _peaks(resident, needs) if each.whole > free and isinstance(each.node, _VAE_NODES)}
@@ -93,7 +93,8 @@ def check_room(resident: Mapping[Node, Any], needs: Needs, device: torch.device)
 def largest_side(model: Model, device: torch.device) -> int:
     """Width and height, in pixels, of the largest square picture that fits into the memory that is free now."""
     known = Size(pictures=1, height=64, width=64)
-    call = max(model.decoder.peak_bytes(*known.pixels), model.denoiser.peak_bytes(*known.pixels))
+    decoding = 0 if model.own_decoder is None else model.own_decoder.peak_bytes(*known.pixels)
+    call = max(decoding, model.denoiser.peak_bytes(*known.pixels))
     taken = call + _bytes_of_picture(known)
     side = known.pixels[0] * (free_bytes(device) / taken) ** 0.5  # what it takes grows with its area
     return min(int(side) // PIXELS_PER_CELL * PIXELS_PER_CELL, MAX_SIDE)
@@ -128,7 +129,9 @@ def _worker(node: Any, resident: Mapping[Node, Any]) -> Denoiser | Decoder | Enc
         model = next(source for source in node.guider.sources() if isinstance(source, nodes.Model))
         denoiser: Denoiser = resident[model].denoiser
         return denoiser
-    autoencoder: Autoencoder = resident[node.vae]
+    autoencoder: Autoencoder | Model = resident[node.vae]
+    if isinstance(autoencoder, Model) and autoencoder.own_decoder is None:
+        raise BadRequest("name", autoencoder.checkpoint.path.name, WITH_VAE, node=node.vae)
     return autoencoder.decoder if isinstance(node, Decode) else autoencoder.encoder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engine.errors import BadRequest
 from engine.sampling.parametrization import EPS, Parametrization
 
 if TYPE_CHECKING:  # the libraries that load checkpoints take their time to be imported
@@ -15,17 +16,48 @@ if TYPE_CHECKING:  # the libraries that load checkpoints take their time to be i
     from engine.text.conditioning import Conditioner
 
 
+WITH_VAE = "a checkpoint that holds a VAE, which this one does not; or the VAE of another file with it"
+"""What is wanted in place of a checkpoint without its VAE."""
+
+WITH_TEXT_ENCODER = "a checkpoint that holds a text encoder, which this one does not; or that of another file with it"
+"""What is wanted in place of a checkpoint without its text encoder."""
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A resident checkpoint and what works with it."""
 
     checkpoint: Checkpoint
-    conditioner: Conditioner
+    own_conditioner: Conditioner | None
+    """None where the checkpoint holds no text encoder."""
     denoiser: Denoiser
-    decoder: Decoder
-    encoder: Encoder
+    own_decoder: Decoder | None
+    """None where the checkpoint holds no VAE."""
+    own_encoder: Encoder | None
+    """None where the checkpoint holds no VAE."""
     record: dict[str, Any]
     """What the bytes of a picture depend on beside its workflow: versions, device, precision, the checkpoint's file."""
+
+    @property
+    def conditioner(self) -> Conditioner:
+        """What encodes prompts. Raises ``BadRequest`` where the checkpoint holds no text encoder."""
+        if self.own_conditioner is None:
+            raise BadRequest("name", self.checkpoint.path.name, WITH_TEXT_ENCODER)
+        return self.own_conditioner
+
+    @property
+    def decoder(self) -> Decoder:
+        """What decodes latents. Raises ``BadRequest`` where the checkpoint holds no VAE."""
+        if self.own_decoder is None:
+            raise BadRequest("name", self.checkpoint.path.name, WITH_VAE)
+        return self.own_decoder
+
+    @property
+    def encoder(self) -> Encoder:
+        """What encodes pictures. Raises ``BadRequest`` where the checkpoint holds no VAE."""
+        if self.own_encoder is None:
+            raise BadRequest("name", self.checkpoint.path.name, WITH_VAE)
+        return self.own_encoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,5 +92,5 @@ class Networks:
     """What a checkpoint's node, which is all three, stands for."""
 
     network: Network
-    text_encoder: TextEncoder
-    autoencoder: Autoencoder
+    text_encoder: TextEncoder | None
+    autoencoder: Autoencoder | None

@@ -176,11 +176,12 @@ def _pipeline(checkpoint: Path, scheduler: Any, device: torch.device, dtype: tor
     contents = read_contents(weights.shapes, weights.dtypes)
     for part in contents.parts:
         _fill(part, weights, device, dtype)
+    unet, vae, text_encoder = (part.module for part in contents.parts)
     pipeline = diffusers.StableDiffusionPipeline(
-        vae=contents.vae.module,
-        text_encoder=contents.text_encoder.module,
+        vae=vae,
+        text_encoder=text_encoder,
         tokenizer=_Tokenizer(),
-        unet=contents.unet.module,
+        unet=unet,
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,

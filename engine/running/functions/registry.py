@@ -16,8 +16,17 @@ from torch import Tensor
 
 from engine.batching.trajectory import Trajectory
 from engine.device.transfer import Fetch
+from engine.errors import BadRequest
 from engine.pictures.inputs import InputPicture
-from engine.running.model import Autoencoder, Model, Network, Networks, TextEncoder
+from engine.running.model import (
+    WITH_TEXT_ENCODER,
+    WITH_VAE,
+    Autoencoder,
+    Model,
+    Network,
+    Networks,
+    TextEncoder,
+)
 from engine.running.observer import Observer
 from engine.workflow import models as nodes
 from engine.workflow.node import Node
@@ -100,14 +109,20 @@ class Bench:
         return value.network if isinstance(value, Networks) else value
 
     def text_encoder(self, node: nodes.Clip) -> TextEncoder:
-        """Return the text encoder that ``node`` stands for."""
-        value: TextEncoder | Networks = self.values[node]
-        return value.text_encoder if isinstance(value, Networks) else value
+        """Return the text encoder that ``node`` stands for. Raises ``BadRequest`` for a checkpoint without one."""
+        value: TextEncoder | Networks | None = self.values[node]
+        value = value.text_encoder if isinstance(value, Networks) else value
+        if value is None:
+            raise BadRequest("name", _name(node), WITH_TEXT_ENCODER, node=node)
+        return value
 
     def autoencoder(self, node: nodes.Vae) -> Autoencoder:
-        """Return the VAE that ``node`` stands for."""
-        value: Autoencoder | Networks = self.values[node]
-        return value.autoencoder if isinstance(value, Networks) else value
+        """Return the VAE that ``node`` stands for. Raises ``BadRequest`` for a checkpoint without one."""
+        value: Autoencoder | Networks | None = self.values[node]
+        value = value.autoencoder if isinstance(value, Networks) else value
+        if value is None:
+            raise BadRequest("name", _name(node), WITH_VAE, node=node)
+        return value
 
 
 def in_slices(
@@ -148,6 +163,13 @@ def _resident(node: Weights, bench: Bench) -> Any:
     value = bench.resident.get(node)
     if isinstance(value, Model):
         return Networks(
-            Network(value.denoiser), TextEncoder(value.conditioner), Autoencoder(value.decoder, value.encoder)
+            Network(value.denoiser),
+            None if value.own_conditioner is None else TextEncoder(value.own_conditioner),
+            None if value.own_decoder is None else Autoencoder(value.decoder, value.encoder),
         )
     return value
+
+
+def _name(node: Node) -> str | None:
+    """The file that a checkpoint's node names."""
+    return node.name if isinstance(node, nodes.Checkpoint) else None

@@ -40,7 +40,7 @@ _VERSIONED = ("torch", "diffusers", "transformers", "numpy")
 def checkpoint_size(node: nodes.Checkpoint, tools: Tools) -> int:
     """Bytes that the checkpoint takes at work. Raises what ``inspect_checkpoint`` raises."""
     facts = inspect_checkpoint(_path(node))
-    added = sum(map(parameters_before_doubling, (facts.unet_widths, facts.vae_widths)))
+    added = sum(parameters_before_doubling(widths) for widths in (facts.unet_widths, facts.vae_widths) if widths)
     return facts.size_bytes(tools.dtype) + added * tools.dtype.itemsize
 
 
@@ -67,23 +67,25 @@ def _path(node: nodes.Checkpoint) -> Path:
 def _model(checkpoint: Checkpoint, path: Path, tools: Tools, hints: Hints) -> Model:
     operations = tools.operations(by_rows=True, hints=hints)
     unet = Unet(checkpoint.unet, operations)
-    decoder = VaeDecoder(checkpoint.vae, tools.operations())
+    vae = checkpoint.own_vae
+    decoder = None if vae is None else VaeDecoder(vae, tools.operations())
+    encoder = None if vae is None else VaeEncoder(vae, tools.operations(of_pixels=True))
     if operations.fused and not tools.compiled:
         tools.compiled = True
-        _compile_ahead(unet, decoder, checkpoint.text_encoder.config.hidden_size, tools)
-    launcher = tools.launcher()
+        _compile_ahead(unet, decoder, checkpoint.facts.context_width, tools)
+    launcher, text_encoder = tools.launcher(), checkpoint.own_text_encoder
     denoiser = Denoiser(unet, exact=tools.exact, sizes=tools.sizes, launcher=launcher, hints=hints)
     return Model(
         checkpoint=checkpoint,
-        conditioner=Conditioner(checkpoint.text_encoder, launcher),
+        own_conditioner=None if text_encoder is None else Conditioner(text_encoder, launcher),
         denoiser=denoiser,
-        decoder=Decoder(decoder, launcher),
-        encoder=Encoder(VaeEncoder(checkpoint.vae, tools.operations(of_pixels=True)), launcher),
+        own_decoder=None if decoder is None else Decoder(decoder, launcher),
+        own_encoder=None if encoder is None else Encoder(encoder, launcher),
         record=_record(path, tools) | {"form": denoiser.form},
     )
 
 
-def _compile_ahead(unet: Unet, decoder: VaeDecoder, width: int, tools: Tools) -> None:
+def _compile_ahead(unet: Unet, decoder: VaeDecoder | None, width: int, tools: Tools) -> None:
     """Compile the kernels for pictures of 512 × 512, so that the first request does not wait for each in turn.
 
     This is done for the first checkpoint only, while nothing else is at work. If it fails, for want of memory say,
@@ -94,7 +96,8 @@ def _compile_ahead(unet: Unet, decoder: VaeDecoder, width: int, tools: Tools) ->
         with torch.inference_mode(), compiled_ahead(tools.device):
             latents = max(1, rows // 2)  # of pictures with guidance
             unet(zeros(latents, 4, CELLS, CELLS), zeros(latents, dtype=torch.float32), zeros(rows, CHUNK, width))
-            decoder(zeros(1, 4, CELLS, CELLS))
+            if decoder is not None:
+                decoder(zeros(1, 4, CELLS, CELLS))
     except Exception as error:
         if device_lost(error):
             raise

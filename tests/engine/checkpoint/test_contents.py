@@ -48,19 +48,6 @@ def test_it_says_what_else_a_file_is(tmp_path: Path, names: list[str], expected:
         inspect_checkpoint(path)
 
 
-@pytest.mark.parametrize(
-    ("prefixes", "missing", "present"),
-    [
-        ((UNET,), "VAE", "UNet"),
-        ((UNET, VAE), "text encoder", "UNet and the VAE"),
-    ],
-)
-def test_it_says_which_part_is_missing(tmp_path: Path, prefixes: tuple[str, ...], missing: str, present: str) -> None:
-    path = write(tmp_path / "part.safetensors", {n: t for n, t in TENSORS.items() if n.startswith(prefixes)})
-    assert f"its {missing} (" in reason(path)
-    assert f"holds the {present} alone" in reason(path)
-
-
 @pytest.mark.parametrize(("channels", "kind"), [(9, "inpainting"), (8, "instruct-pix2pix"), (5, "5 channels")])
 def test_models_that_take_more_than_latents(tmp_path: Path, channels: int, kind: str) -> None:
     first = {UNET + "input_blocks.0.0.weight": torch.zeros(32, channels, 3, 3)}

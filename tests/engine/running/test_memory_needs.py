@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 def model(bytes_per_pixel: int) -> Any:
     """One each of whose networks takes so much."""
     network = SimpleNamespace(peak_bytes=lambda w, h: w * h * bytes_per_pixel, release=lambda: None)
-    return SimpleNamespace(decoder=network, denoiser=network, encoder=network)
+    return SimpleNamespace(decoder=network, own_decoder=network, denoiser=network, encoder=network)
 
 
 def models(bytes_per_pixel: int) -> Any:
