@@ -35,7 +35,10 @@ class Node:
         for name, value in self.fields():
             text.update(f"\0{name}\0".encode())
             text.update(_written(value))
-            sources += (each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, Node))
+            if isinstance(value, Node):
+                sources.append(value)
+            elif isinstance(value, tuple):
+                sources += [each for each in value if isinstance(each, Node)]
         object.__setattr__(self, "digest", text.digest())
         object.__setattr__(self, "_sources", tuple(sources))
 
