@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.parameters import Number, WholeNumber, parameter
+from engine.parameters import Flag, Number, WholeNumber, parameter
 from engine.workflow.latents import MAX_SIDE
+from engine.workflow.masks import Mask
 from engine.workflow.node import link
 from engine.workflow.text import Conditioning
 
@@ -82,6 +83,16 @@ class WithStrength(Conditioning):
 
     conditioning: Conditioning = link(Conditioning)
     strength: float = parameter(1.0, STRENGTH, _STRENGTH_HELP)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class WithMask(Conditioning):
+    """Prompts that weigh in each place as much as a mask says, which is scaled to the picture."""
+
+    conditioning: Conditioning = link(Conditioning)
+    mask: Mask = link(Mask)
+    strength: float = parameter(1.0, STRENGTH, "a factor of the mask")
+    bounds: bool = parameter(False, Flag(), "whether the network sees the rectangle around the mask alone")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

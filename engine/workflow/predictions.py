@@ -16,12 +16,11 @@ from engine.sampling.samplers.table import SAMPLERS
 from engine.workflow import conditioning as nodes
 from engine.workflow.node import Node
 from engine.workflow.sampling import CfgGuider, Sample
+from engine.workflow.sizes import PIXELS_PER_CELL
 from engine.workflow.text import Conditioning
 
 MOST_PROMPTS = 256
 """Prompts that one conditioning combines at most, and texts that one prompt has one behind the other."""
-
-_PIXELS_PER_CELL = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +86,7 @@ def area_of(node: nodes.WithArea | nodes.WithAreaShares) -> Window | Shares:
     """Return the area that ``node`` confines prompts to, which may reach beyond the picture."""
     if isinstance(node, nodes.WithAreaShares):
         return Shares(node.y, node.x, node.height, node.width)
-    return Window(*(pixels // _PIXELS_PER_CELL for pixels in (node.y, node.x, node.height, node.width)))
+    return Window(*(pixels // PIXELS_PER_CELL for pixels in (node.y, node.x, node.height, node.width)))
 
 
 def _alone(sample: Sample) -> bool:
@@ -112,6 +111,6 @@ def _window(node: nodes.WithArea | nodes.WithAreaShares, height: int, width: int
     window = area.window(height, width) if isinstance(area, Shares) else area
     for field, value, start, side in (("x", node.x, window.left, width), ("y", node.y, window.top, height)):
         if start >= side:
-            picture = f"{width * _PIXELS_PER_CELL} × {height * _PIXELS_PER_CELL} pixels"
+            picture = f"{width * PIXELS_PER_CELL} × {height * PIXELS_PER_CELL} pixels"
             raise BadRequest(field, value, f"an area that begins within the picture of {picture}", node=node)
     return window.cut(height, width)

@@ -68,6 +68,12 @@ def with_strength(node: nodes.WithStrength, bench: Bench) -> Conditioning:
     return _changed(bench[node.conditioning], strength=node.strength)
 
 
+@carries_out(nodes.WithMask)
+def with_mask(node: nodes.WithMask, bench: Bench) -> Conditioning:
+    mask: Tensor = bench[node.mask]
+    return _changed(bench[node.conditioning], mask=mask, mask_strength=node.strength, mask_bounds=node.bounds)
+
+
 @carries_out(nodes.WithRange)
 def with_range(node: nodes.WithRange, bench: Bench) -> Conditioning:
     return _changed(bench[node.conditioning], start=node.start, end=node.end)

@@ -157,3 +157,40 @@ def test_regions_with_another_text_encoder_are_no_plain_request() -> None:
     with pytest.raises(BadRequest) as caught:
         request_of(Workflow.from_comfyui(made))
     assert caught.value.field == "workflow node 20 (CLIPSetLastLayer) stop_at_clip_layer"
+
+
+def masked(value: float, bounds: str = "default", strength: float = 1.0) -> Workflow:
+    """The request's prompt, and another one beside it whose mask has one value everywhere."""
+    mask = {"conditioning": ["21", 0], "mask": ["23", 0], "strength": strength, "set_cond_area": bounds}
+    return graph(
+        ["22", 0],
+        **{"21": ("CLIPTextEncode", {"text": "a red boat", "clip": ["4", 1]})},
+        **{"23": ("SolidMask", {"value": value, "width": 40, "height": 24})},
+        **{"24": ("ConditioningSetMask", mask)},
+        **{"22": ("ConditioningCombine", {"conditioning_1": ["6", 0], "conditioning_2": ["24", 0]})},
+    )
+
+
+@pytest.mark.parametrize("bounds", ["default", "mask bounds"])
+def test_a_prompt_counts_as_its_mask_says(engine: Engine, bounds: str) -> None:
+    plain = engine.generate(small(seed=7))
+    assert error(engine.generate(masked(0.0, bounds)), plain) < 1e-5
+    whole = engine.generate(small(seed=7, regions=(Region(prompt="a red boat", width=64, height=64),)))
+    assert error(engine.generate(masked(1.0, bounds)), whole) < 1e-5
+    half, weak = engine.generate(masked(0.5, bounds)), engine.generate(masked(1.0, bounds, strength=0.5))
+    assert error(half, weak) < 1e-5
+    assert error(half, whole) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("set_cond_area", "bounds"), ("strength", 10.01), ("mask", ["6", 0]), ("mask", None)]
+)
+def test_a_wrong_mask_names_node_and_field(name: str, value: Any) -> None:
+    inputs = {"conditioning": ["6", 0], "mask": ["23", 0], "strength": 1.0, "set_cond_area": "default", name: value}
+    with pytest.raises(BadRequest) as caught:
+        graph(
+            ["24", 0],
+            **{"23": ("SolidMask", {"value": 1, "width": 8, "height": 8})},
+            **{"24": ("ConditioningSetMask", inputs)},
+        )
+    assert caught.value.field == f"workflow node 24 (ConditioningSetMask) {name}"

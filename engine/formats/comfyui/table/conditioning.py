@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from engine.formats.comfyui.table.rows import Other, Row, output, row
-from engine.formats.comfyui.table.templates import Made, made
+from engine.formats.comfyui.table.templates import Always, Choice, Made, made
+from engine.parameters import OneOf
 from engine.workflow import conditioning as nodes
 
 _HUNDREDTHS = {"step": 0.01}
 _THOUSANDTHS = {"step": 0.001}
 _STRENGTH = Other("strength", hints=_HUNDREDTHS)
+_BOUNDS = Other(
+    "set_cond_area",
+    kind=OneOf(("default", "mask bounds")),
+    default="default",
+    help="whether the network sees the rectangle around the mask alone",
+)
 
 
 def _conditioning(class_type: str, display_name: str, description: str, template: Made, *inputs: str | Other) -> Row:
@@ -73,6 +80,19 @@ ROWS = (
         "Sets how much a prompt weighs against others.",
         made(nodes.WithStrength, conditioning="conditioning", strength="strength"),
         *("conditioning", _STRENGTH),
+    ),
+    _conditioning(
+        "ConditioningSetMask",
+        "Conditioning (Set Mask)",
+        "Lets a prompt weigh as a mask says.",
+        made(
+            nodes.WithMask,
+            conditioning="conditioning",
+            mask="mask",
+            strength="strength",
+            bounds=Choice("set_cond_area", {"default": Always(False), "mask bounds": Always(True)}),
+        ),
+        *("conditioning", "mask", _STRENGTH, _BOUNDS),
     ),
     _conditioning(
         "ConditioningSetTimestepRange",
