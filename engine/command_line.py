@@ -40,7 +40,7 @@ def add_models_flag(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         type=Path,
         action="append",
-        help=f"folder of checkpoints; given several times, they are searched in order (default: {default})",
+        help=f"models folder, in any layout; given several times, they are searched in order (default: {default})",
     )
 
 

@@ -30,7 +30,7 @@ class EngineConfig:
     starter checkpoint."""
 
     models_folders: tuple[Path, ...] = field(default_factory=models_folders)
-    """The folders that checkpoints are looked for in by name, in this order; at least one. A list and text are taken
+    """The folders that files are looked for in by name, in this order; at least one. A list and text are taken
     too. Default: ``models`` in a checkout; for an installed package the user's folder, then the one that ships with
     the engine."""
 

@@ -19,7 +19,7 @@ _NAME = "stable-diffusion-engine"
 
 
 def models_folders() -> tuple[Path, ...]:
-    """Return the folders that checkpoints are looked for in by default; downloads go into the first."""
+    """Return the folders that models are looked for in by default; downloads go into the first."""
     return (SHIPPED_MODELS,) if _in_checkout() else (data_folder() / "models", SHIPPED_MODELS)
 
 

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
 
     model: str | None = Field(None, description="checkpoint for requests that name none: a name or a path")
     models_folders: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_listed)] = Field(
-        default_factory=models_folders, min_length=1, description="folders of checkpoints, searched in order"
+        default_factory=models_folders, min_length=1, description="models folders, searched in order"
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     dtype: Dtype = Field("auto", description="auto, float32, float16 or bfloat16")

@@ -115,6 +115,8 @@ def what_it_is(head: bytes, size: int) -> str:
         return "it is a GGUF file, not a single-file checkpoint"
     if text.startswith(b"{"):
         return "it is JSON, not a checkpoint: the download may have gone wrong"
+    if head[257:262] == b"ustar":
+        return "it is a tar archive, which torch.save wrote before there were Stable Diffusion models; unpack it first"
     if not any(head):
         return "it begins with nothing but zeros: an unfinished download, or a damaged disk"
     return f"it is neither safetensors nor a PyTorch checkpoint (first bytes: {head[:16]!r})"

@@ -29,6 +29,7 @@ from engine import (
 from engine.models.folders import KINDS
 from server.backends.checkpoints import Checkpoints
 from server.backends.engine import EngineBackend
+from tests.requests import small
 from tests.server.conftest import RunningServer
 from tests.server.queues import request, settings_in, until
 
@@ -240,6 +241,17 @@ def test_the_files_of_each_kind_are_those_in_the_folders(tmp_path: Path) -> None
     assert files["checkpoints"] == ["SD1.5/tiny.safetensors"] == [info.file for info in checkpoints.models()]
     assert checkpoints.default_name == "tiny"
     assert checkpoints.name_of("SD1.5\\tiny.safetensors") == "tiny"
+
+
+async def test_a_graph_that_names_a_file_of_another_kind_is_refused_at_once(models_folder: Path) -> None:
+    graph = small().workflow().to_comfyui()
+    graph["20"] = {"class_type": "UpscaleModelLoader", "inputs": {"model_name": "tiny.safetensors"}}
+    graph["21"] = {"class_type": "ImageUpscaleWithModel", "inputs": {"upscale_model": ["20", 0], "image": ["8", 0]}}
+    graph["9"]["inputs"]["images"] = ["21", 0]
+    async with backend(models_folder, start=False) as own:
+        with pytest.raises(BadRequest, match=r"tiny\.safetensors is there, but it is a checkpoint") as caught:
+            own.check(Workflow.from_comfyui(graph))
+        assert caught.value.field == "workflow node 20 (UpscaleModelLoader) model_name"
 
 
 def test_jobs_over_http_are_the_engines_pictures(engine_server: RunningServer, engine: Engine) -> None:
