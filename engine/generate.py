@@ -40,8 +40,9 @@ from engine.formats.png import (
 from engine.models import catalog
 from engine.models.hashes import recorded_hash, short_hash
 from engine.parameters import parameters_of, to_json, within
+from engine.pictures.inputs import sources_of
 from engine.request import GenerationRequest
-from engine.workflow.needs import needs_of
+from engine.workflow.needs import checkpoints_of
 from engine.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -87,6 +88,14 @@ def _parser() -> argparse.ArgumentParser:
         "--from-image", metavar="PNG", type=Path, help="repeat a picture from the parameters or workflow inside it"
     )
     parser.add_argument(
+        "--input",
+        metavar="PATH",
+        type=Path,
+        action="append",
+        default=[],
+        help="a folder of pictures, or one, that the workflow loads by name; may be given several times",
+    )
+    parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("output"), help="where the PNG goes (default: output)"
     )
     parser.add_argument("--save-latents", metavar="FILE", type=Path, help="write the final latents too, as safetensors")
@@ -108,8 +117,9 @@ def _run(options: argparse.Namespace) -> None:
         batching=options.batching,
         cache_folder=cache_folder(),
     )
-    names = needs_of(wanted).checkpoints if isinstance(wanted, Workflow) else (wanted.model,)
+    names = checkpoints_of(wanted) if isinstance(wanted, Workflow) else (wanted.model,)
     checkpoints = [catalog.file_of(name, config.models_folders) for name in names]
+    inputs = sources_of(options.input)
     folder = writable_folder(options.out)
     if options.save_latents is not None:
         _check_latents_file(options.save_latents)
@@ -121,7 +131,7 @@ def _run(options: argparse.Namespace) -> None:
     try:
         if None in names:
             _print_model(checkpoints[names.index(None)], config.models_folders)
-        result = _watched(engine.submit(wanted))
+        result = _watched(engine.submit(wanted, inputs=inputs))
     except Exception:
         engine.close()
         raise

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine import BadRequest, GenerationRequest, Workflow
 from engine.parameters import from_json, restored, to_json
-from engine.workflow.needs import Needs, needs_of
+from engine.workflow.needs import Needs, checkpoints_of, needs_of
 from engine.workflow.node import in_order
 from engine.workflow.sampling import Sample
 
@@ -39,7 +39,7 @@ class Task:
             return Task(request=wanted, model=wanted.model or "")
         from engine.formats.comfyui import request_of
 
-        model = next((name_of(name) for name in needs_of(wanted).checkpoints if name is not None), "")
+        model = next((name_of(name) for name in checkpoints_of(wanted) if name is not None), "")
         try:
             request = dataclasses.replace(request_of(wanted), model=model)
         except BadRequest:

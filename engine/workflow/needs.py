@@ -89,16 +89,20 @@ def needs_of(workflow: Workflow, known: Known = Known()) -> Needs:  # noqa: B008
                 work += _STEPS[Upscale] * _share(sizes[node.pictures])
             else:
                 work += _STEPS.get(type(node), 0.0) * _share(size)
-    names = dict.fromkeys(node.name for node in workflow.nodes if isinstance(node, Checkpoint))
     weights = weights_of(workflow.nodes)
     return Needs(
-        checkpoints=tuple(names),
+        checkpoints=checkpoints_of(workflow),
         weights=weights,
         used=used_weights(workflow.nodes, weights),
         sizes=sizes,
         steps=steps,
         work=work,
     )
+
+
+def checkpoints_of(workflow: Workflow) -> tuple[str | None, ...]:
+    """Return the names of a workflow's checkpoints, each once; None is the engine's own."""
+    return tuple(dict.fromkeys(node.name for node in workflow.nodes if isinstance(node, Checkpoint)))
 
 
 def _check_noise(noise: sampling.Noise, size: AnySize) -> None:

@@ -15,7 +15,7 @@ from engine import BadRequest, EngineClosed, GenerationRequest, GenerationResult
 from engine.errors import UnknownFile
 from engine.models.folders import KINDS, Folders
 from engine.tensors.kinds import FileKind
-from engine.workflow.needs import needs_of
+from engine.workflow.needs import checkpoints_of
 from engine.workflow.node import Node
 from engine.workflow.weights import file_kind
 from server.backends.checkpoints import Checkpoints, FileInfo, ModelInfo
@@ -85,7 +85,7 @@ class EngineBackend:
     async def run(self, workflow: Workflow, listen: Listener, client: str | None = None) -> GenerationResult:
         engine = self._running_engine()
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        files = {name: self._checkpoints.file_of(name) for name in needs_of(workflow).checkpoints if name is not None}
+        files = {name: self._checkpoints.file_of(name) for name in checkpoints_of(workflow) if name is not None}
         handle = engine.submit(workflow, files=files, previews=True, listen=_bridge(listen, end), owner=client)
         try:
             await _ended(engine, end)

@@ -20,7 +20,7 @@ from engine.formats.comfyui import request_of
 from engine.handle import GenerationResult, Progress, Timings
 from engine.tensors.kinds import FileKind
 from engine.workflow.models import Checkpoint
-from engine.workflow.needs import needs_of
+from engine.workflow.needs import checkpoints_of, needs_of
 from engine.workflow.pictures import Output
 from engine.workflow.text import EncodeText
 from server.backends.checkpoints import FileInfo, ModelInfo
@@ -96,7 +96,7 @@ class InstantBackend:
 
     async def run(self, workflow: Workflow, listen: Listener, client: str | None = None) -> GenerationResult:
         clock = asyncio.get_running_loop().time
-        names = [self._find(name or self.names[0]) for name in needs_of(workflow).checkpoints]
+        names = [self._find(name or self.names[0]) for name in checkpoints_of(workflow)]
         start = clock()
         for name in names:
             if name not in self._resident:

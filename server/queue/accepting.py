@@ -13,7 +13,7 @@ import time
 from typing import get_args
 
 from engine import BadRequest, GenerationRequest, Workflow
-from engine.workflow.needs import needs_of
+from engine.workflow.needs import Needs, needs_of
 from engine.workflow.node import Node
 from engine.workflow.text import EncodeText
 from server.backends.protocol import Backend
@@ -78,7 +78,7 @@ def _pictures(wanted: GenerationRequest | Workflow) -> int:
     """Return the number of pictures that come of it, or that it has in progress at a time if those are more."""
     if isinstance(wanted, GenerationRequest):
         return wanted.batch_size
-    needs = needs_of(wanted)
+    needs = _needs(wanted)
     made = sum(needs.pictures(output).pictures for output in wanted.outputs.values())
     return max(made, *(size.pictures for size in needs.sizes.values()))
 
@@ -91,7 +91,7 @@ def _within(wanted: GenerationRequest | Workflow, settings: Settings) -> Generat
         for name in ("prompt", "negative_prompt"):
             _check_text(name, getattr(wanted, name), settings)
         return wanted.with_seed()
-    needs = needs_of(wanted)
+    needs = _needs(wanted)
     for node, size in needs.sizes.items():
         _check_size(_place(wanted, node, "width"), *size.pixels, settings)
     for sample, steps in needs.steps.items():
@@ -100,6 +100,14 @@ def _within(wanted: GenerationRequest | Workflow, settings: Settings) -> Generat
         if isinstance(node, EncodeText):
             _check_text(_place(wanted, node, "text"), node.text, settings)
     return wanted
+
+
+def _needs(workflow: Workflow) -> Needs:
+    """What ``workflow`` needs. Raises ``BadRequest`` at its place in the graph."""
+    try:
+        return needs_of(workflow)
+    except BadRequest as error:
+        raise workflow.located(error) from None
 
 
 def _place(workflow: Workflow, node: Node, field: str) -> str:

@@ -108,6 +108,26 @@ def test_a_workflow_is_run_and_flags_win(run: Any, tmp_path: Path, form: Any) ->
     )
 
 
+def test_a_workflow_loads_the_pictures_that_are_handed_in(run: Any, tmp_path: Path) -> None:
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "photo.png"}},
+        "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "x"}},
+    }
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (4, 3), (0, 55, 255)).save(tmp_path / "pictures" / "photo.png")
+    (tmp_path / "invert.json").write_text(json.dumps(graph))
+    given = ("--workflow", str(tmp_path / "invert.json"))
+    for path in ("pictures", "pictures/photo.png"):
+        status, out, _ = run(*given, "--input", str(tmp_path / path), model=None)
+        assert status == 0
+        assert Image.open(out.strip()).getpixel((0, 0)) == (255, 200, 0)
+    status, _, complaint = run(*given, model=None)
+    assert (status, complaint.startswith("error: workflow node 1 (LoadImage) image")) == (2, True)
+    status, _, complaint = run(*given, "--input", "/nowhere", model=None)
+    assert (status, complaint.startswith("error: inputs")) == (2, True)
+
+
 def test_any_workflow_is_run_and_its_pictures_carry_it(run: Any, tmp_path: Path) -> None:
     request = GenerationRequest(width=64, height=64, steps=2, seed=9)
     graph = api_workflow(request, checkpoint_file="tiny.safetensors")

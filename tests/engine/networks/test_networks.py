@@ -19,6 +19,7 @@ from engine.folders import SHIPPED_MODELS
 from engine.networks import onednn
 from engine.networks.decoder import VaeDecoder
 from engine.networks.doubling import before_doubling
+from engine.networks.encoder import VaeEncoder
 from engine.networks.operations import Operations, operations_for
 from engine.networks.unet import Unet
 from tests.checkpoints import write_tiny_checkpoint
@@ -177,6 +178,18 @@ def test_the_decoder_is_that_of_diffusers(tiny_checkpoint: Path, form: str) -> N
     latents = torch.randn(2, 4, 5, 7, generator=torch.Generator().manual_seed(0))
     wanted = module.decode(latents, return_dict=False)[0]
     assert close(VaeDecoder(module, operations_of(form))(latents), wanted)
+
+
+@pytest.mark.parametrize("form", ["plain", "prepacked"])
+@pytest.mark.parametrize(("height", "width"), [(40, 56), (8, 8)])
+@torch.inference_mode()
+def test_the_encoder_is_that_of_diffusers(tiny_checkpoint: Path, form: str, height: int, width: int) -> None:
+    module = load_checkpoint(tiny_checkpoint, device=CPU, dtype=torch.float32).vae
+    pictures = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    wanted = module.encode(pictures, return_dict=False)[0].mean
+    encoder = VaeEncoder(module, operations_of(form))
+    assert close(encoder(pictures), wanted)
+    assert close(encoder.in_float32()(pictures), wanted)
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
