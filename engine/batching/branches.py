@@ -7,7 +7,7 @@ one conditioning. Knows no network and no guidance.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from engine.batching.controls import PartControl
 from engine.batching.windows import Window
+from engine.networks.patches import Patches
 
 _LEAST_WEIGHT = 1e-37
 """Sums of weights begin here, so that where no part reaches, the prediction is 0 rather than NaN: as in ComfyUI."""
@@ -31,10 +32,12 @@ class Part:
     """The part of x that the network is given; None: all of it."""
     channels: Tensor | None = None
     """(1 or B, c, h, w) on the device: channels that the network takes beside x, in the same window."""
-    patches: Hashable = None
+    patches: Patches = ()
     """How the network's own computation is changed; parts whose patches differ do not share calls."""
     controls: tuple[PartControl, ...] = ()
     """What is added to the network's predictions, in this order."""
+    beside: tuple[Tensor, ...] = ()
+    """What the patches take beside x, (1, …) each on the device."""
     weight: Tensor | None = None
     """(1 or B, 1, h, w) float32 on the device, of the window; None: 1 everywhere."""
     first_sigma: float = math.inf
@@ -74,9 +77,9 @@ class Branch:
         active = tuple(part for part in self.parts if part.active(sigma))
         return self if len(active) == len(self.parts) else Branch(parts=active)
 
-    def patched(self, patches: Hashable) -> Branch:
-        """Return the same branch, predicted by the network with ``patches``."""
-        return Branch(parts=tuple(replace(part, patches=patches) for part in self.parts))
+    def patched(self, change: Callable[[Patches], Patches]) -> Branch:
+        """Return the same branch, predicted by the network with its patches changed."""
+        return Branch(parts=tuple(replace(part, patches=change(part.patches)) for part in self.parts))
 
     @property
     def plain(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -15,13 +16,18 @@ import torch
 from torch import Tensor
 
 from engine.batching.branches import Part
-from engine.batching.calls import Calls
+from engine.batching.calls import Calls, NetworkFunction
 from engine.batching.controls import Use, controlled
 from engine.batching.rows import Row, may_share, repeated
 from engine.networks.graphs import Launcher
 from engine.networks.hints import Hints
+from engine.networks.layout import Layout
+from engine.networks.patches import Patches
 from engine.pictures.decoder import PIXELS_PER_CELL
 from engine.sampling.parametrization import EPS, Parametrization
+
+_MOST_PATCHED = 16
+"""Patched UNets whose calls are remembered, with their graphs and what is known of exactness."""
 
 
 class UnetFunction(Protocol):
@@ -31,12 +37,15 @@ class UnetFunction(Protocol):
     channels: int
     inputs: int
     """Channels of x and of what lies beside it: 4, or 9 for inpainting."""
+    attentions: Layout
 
     def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor, /, *added: Tensor) -> Tensor:
         """x (P, c, h, w), times (P,), conditioning (R, L, width) → (R, 4, h, w); each x is R/P consecutive rows'.
 
         ``added``: what controls add to each row, (R, …) each.
         """
+
+    def patched(self, patches: Patches, /) -> NetworkFunction: ...
 
     def pieces(self, rows: int) -> Mapping[int, int]: ...
 
@@ -82,21 +91,27 @@ class Denoiser:
         self._sizes = tuple(sizes)
         self._launcher = launcher or Launcher()
         self._hints = hints or Hints()
-        self._calls: dict[Hashable, Calls] = {None: self._calls_of(unet)}
+        self._calls = self._calls_of(unet)
+        self._patched: OrderedDict[Patches, Calls] = OrderedDict()
 
     @property
     def form(self) -> str:
         """How calls are run: ``graph`` replays them, ``eager`` launches their operations one by one."""
-        return self._calls[None].form
+        return self._calls.form
 
     @property
     def inputs(self) -> int:
         """Channels that the network takes: 4, or 9 for inpainting."""
         return self._unet.inputs
 
+    @property
+    def attentions(self) -> Layout:
+        """Where the network attends."""
+        return self._unet.attentions
+
     def peak_bytes(self, width: int, height: int) -> int:
         """About what one UNet call for pictures of ``width`` × ``height`` pixels takes beside the weights."""
-        return self._calls[None].peak_bytes((width // PIXELS_PER_CELL) * (height // PIXELS_PER_CELL))
+        return self._calls.peak_bytes((width // PIXELS_PER_CELL) * (height // PIXELS_PER_CELL))
 
     def pictures_at_once(self, parts: int) -> int:
         """How many pictures of a batch with so many parts fit into one UNet call."""
@@ -124,7 +139,7 @@ class Denoiser:
         the same bits whatever is beside them. In fast mode calls are as large as they can be. Raises ``OutOfMemory``.
         """
         rows: list[Row] = []
-        patches: list[Hashable] = []
+        patches: list[Patches] = []
         uses: list[list[Use]] = []
         for owner, evaluation in enumerate(evaluations):
             rows += self._rows_of(evaluation, owner)
@@ -145,10 +160,21 @@ class Denoiser:
         first, and not made where it is not to be used. Does nothing where no call has that size, or memory does not
         suffice.
         """
-        self._calls[None].warm_up(rows, Row(0, x.to(self._unet.dtype), 0.0, conditioning, paired))
+        self._calls.warm_up(rows, Row(0, x.to(self._unet.dtype), 0.0, conditioning, paired))
 
-    def _calls_of(self, unet: UnetFunction) -> Calls:
+    def _calls_of(self, unet: UnetFunction | NetworkFunction) -> Calls:
         return Calls(_Float32(unet), exact=self._exact, sizes=self._sizes, launcher=self._launcher, hints=self._hints)
+
+    def _calls_for(self, patches: Patches) -> Calls:
+        """The calls of the UNet with ``patches``; those that were used least recently are forgotten."""
+        if not patches:
+            return self._calls
+        if patches not in self._patched:
+            if len(self._patched) >= _MOST_PATCHED:
+                self._patched.popitem(last=False)[1].close()
+            self._patched[patches] = self._calls_of(self._unet.patched(patches))
+        self._patched.move_to_end(patches)
+        return self._patched[patches]
 
     def _rows_of(self, evaluation: Evaluation, owner: int) -> Iterator[Row]:
         """Picture by picture a row for each part. Two parts of the same input and length have it in common, as a
@@ -156,21 +182,21 @@ class Denoiser:
         scaled = evaluation.parametrization.network_input(evaluation.x, evaluation.sigma)
         time, parts, dtype = evaluation.parametrization.time(evaluation.sigma), evaluation.parts, self._unet.dtype
         inputs = {_input_of(part): _network_input(scaled, part).to(dtype) for part in parts}
-        alike = len(inputs) == 1 and len({(part.conditioning.shape, part.patches) for part in parts}) == 1
-        paired = len(parts) == 2 and alike and self._calls[None].in_pairs
+        alike = len(inputs) == 1 and len({(part.conditioning.shape, part.patches, *part.beside) for part in parts}) == 1
+        paired = len(parts) == 2 and alike and self._calls.in_pairs
         for picture in range(evaluation.x.shape[0]):
             own = {key: x[picture : picture + 1] for key, x in inputs.items()}
             for part in parts:
-                yield Row(owner, own[_input_of(part)], time, part.conditioning, paired)
+                yield Row(owner, own[_input_of(part)], time, part.conditioning, paired, beside_x=part.beside)
 
-    def _outputs(self, rows: Sequence[Row], patches: Sequence[Hashable]) -> list[tuple[Tensor, ...]]:
+    def _outputs(self, rows: Sequence[Row], patches: Sequence[Patches]) -> list[tuple[Tensor, ...]]:
         """What the UNet, patched for each row as it is to be, makes of the rows."""
         if not any(patches):
-            return self._calls[None].outputs(rows)
+            return self._calls.outputs(rows)
         outputs: dict[int, tuple[Tensor, ...]] = {}
         for each in dict.fromkeys(patches):
             own = [i for i, wanted in enumerate(patches) if wanted == each]
-            outputs |= zip(own, self._calls[each].outputs([rows[i] for i in own]), strict=True)
+            outputs |= zip(own, self._calls_for(each).outputs([rows[i] for i in own]), strict=True)
         return [outputs[i] for i in range(len(rows))]
 
 
@@ -183,15 +209,16 @@ def _uses_of(evaluation: Evaluation) -> Iterator[list[Use]]:
 
 
 class _Float32:
-    """A UNet whose output is float32."""
+    """A UNet whose outputs are float32."""
 
-    def __init__(self, unet: UnetFunction) -> None:
+    def __init__(self, unet: UnetFunction | NetworkFunction) -> None:
         self._unet = unet
         self.dtype = unet.dtype
         self.channels = unet.channels
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return (self._unet(*inputs).float(),)
+        outputs = self._unet(*inputs)
+        return (outputs.float(),) if isinstance(outputs, Tensor) else tuple(output.float() for output in outputs)
 
     def pieces(self, rows: int) -> Mapping[int, int]:
         return self._unet.pieces(rows)

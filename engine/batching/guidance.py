@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -64,8 +64,21 @@ class Guided:
 Course: TypeAlias = Generator[Ask, Predictions, Guided]
 
 
+class Pair(NamedTuple):
+    """The places of the two branches that a rule's guidance leads between: what corrects guidance goes by them."""
+
+    positive: int
+    negative: int | None
+    """None where nothing is predicted for it."""
+    weight: float = 1.0
+    """How much a correction counts in the rule's own result."""
+
+
 class Guidance(Protocol):
     """A rule. It is handed the branches of its guider's prompts in the order in which its class names them."""
+
+    @property
+    def pair(self) -> Pair: ...
 
     def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
         """Return a course to the denoised prediction for x (B, 4, h, w) at ``sigma`` (0-dim float32 on the CPU)."""
@@ -74,6 +87,10 @@ class Guidance(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Unguided:
     """One prediction alone: positive."""
+
+    @property
+    def pair(self) -> Pair:
+        return Pair(0, None)
 
     def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
         predicted = yield Ask(x, branches[:1])
@@ -85,9 +102,18 @@ class ClassifierFree:
     """uncond + scale · (cond − uncond): Ho & Salimans 2022 (arXiv 2207.12598), equation 6. Positive, negative."""
 
     scale: float
+    rescale: float = 0.0
+    """How much of the result has the positive prediction's spread, 0 … 1: see ``rescaled``."""
+
+    @property
+    def pair(self) -> Pair:
+        return Pair(0, 1)
 
     def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
         predicted = yield Ask(x, branches)
+        if self.rescale:
+            cond, uncond = predicted.all_denoised
+            return Guided(rescaled(x, sigma, cond, uncond, self.scale, self.rescale), uncond)
         cond, uncond = predicted.values
         denoised = predicted.denoised(uncond + self.scale * (cond - uncond))
         return Guided(denoised, predicted.denoised(uncond))
@@ -103,14 +129,20 @@ class Dual:
     scale: float
     middle_scale: float
     nested: bool
+    rescale: float = 0.0
+    """As for ``ClassifierFree``, of the inner guidance: to the middle, or where nested to the positive."""
+
+    @property
+    def pair(self) -> Pair:
+        return Pair(0, 1, self.middle_scale) if self.nested else Pair(1, 2)
 
     def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
         predicted = yield Ask(x, branches)
         positive, middle, negative = predicted.all_denoised
         if self.nested:
-            inner = middle + self.scale * (positive - middle)
+            inner = rescaled(x, sigma, positive, middle, self.scale, self.rescale)
             return Guided(negative + self.middle_scale * (inner - negative), negative)
-        towards = negative + self.middle_scale * (middle - negative)
+        towards = rescaled(x, sigma, middle, negative, self.middle_scale, self.rescale)
         return Guided(towards + self.scale * (positive - middle), negative)
 
 
@@ -124,6 +156,10 @@ class PerpendicularNegative:
     scale: float
     negative_scale: float
 
+    @property
+    def pair(self) -> Pair:
+        return Pair(0, 1)
+
     def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
         predicted = yield Ask(x, branches)
         positive, negative, empty = predicted.all_denoised
@@ -131,6 +167,23 @@ class PerpendicularNegative:
         along = (away * towards).sum() / towards.norm() ** 2 * towards
         guided: Tensor = empty + self.scale * (towards - self.negative_scale * (away - along))
         return Guided(guided, negative)
+
+
+def rescaled(x: Tensor, sigma: Tensor, cond: Tensor, uncond: Tensor, scale: float, share: float) -> Tensor:
+    """Return uncond + scale · (cond − uncond), ``share`` of it with the spread over each picture that ``cond`` has.
+
+    Lin et al. 2023 (arXiv 2305.08891), section 3.4, on the velocities that the denoised predictions stand for: strong
+    guidance makes pictures too bright and too contrasty.
+    """
+    if not share:
+        return uncond + scale * (cond - uncond)
+    total = sigma**2 + 1
+    cond_v, uncond_v = ((x / total - each) * total.sqrt() / sigma for each in (cond, uncond))
+    guided = uncond_v + scale * (cond_v - uncond_v)
+    spread, wanted = (each.std((1, 2, 3), keepdim=True) for each in (guided, cond_v))
+    velocity = guided * (share * wanted / spread + 1 - share)
+    denoised: Tensor = x / total - velocity * sigma / total.sqrt()
+    return denoised
 
 
 def predictions_of(

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from engine.batching.branches import Branch
-from engine.batching.guidance import Course, Guidance, Guided
+from engine.batching.guidance import Course, Guidance, Guided, Pair
 from engine.batching.members import Conditioning, MaskedLatents
 from engine.sampling.levels import NoiseLevels
 
@@ -39,6 +39,10 @@ class Repainting:
     """Unit noise of the same shape, or zeros."""
     thresholds: Thresholds | None = None
     """How the mask changes with the noise level; None: not at all."""
+
+    @property
+    def pair(self) -> Pair:
+        return self.guidance.pair
 
     def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
         mask = self.mask if self.thresholds is None else self.thresholds.at(sigma, self.mask)

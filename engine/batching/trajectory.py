@@ -16,6 +16,7 @@ from torch import Tensor
 from engine.batching.branches import Branch, Part
 from engine.batching.denoiser import Denoiser, Evaluation
 from engine.batching.guidance import Ask, Course, Guidance, Guided, predictions_of, unconditional_of
+from engine.batching.patching import Patching
 from engine.device.transfer import Fetch
 from engine.sampling.levels import STABLE_DIFFUSION_1, NoiseLevels
 from engine.sampling.noise import StepNoise
@@ -42,11 +43,12 @@ class Trajectory:
         branches: Sequence[Branch],
         denoiser: Denoiser,
         parametrization: Parametrization = EPS,
+        patching: Patching | None = None,
         owner: Hashable = None,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
         """``x`` is the first x, on the device; ``sigmas`` are float32 (n+1,) on the CPU; ``branches`` are the
-        guidance's."""
+        guidance's; ``patching`` is wanted where any of them has patches."""
         record = SAMPLERS[sampler]
         self.denoiser = denoiser
         self.owner = owner
@@ -62,6 +64,8 @@ class Trajectory:
         self._branches = tuple(branches)
         self._parametrization = parametrization
         self._pair = record.needs_unconditional
+        self._patching = patching
+        self._skips = record.draws_unused
         self._evaluated = 0
         self._wanted: tuple[Tensor, Tensor] | None = None  # the x and sigma of the evaluation under way
         self._course: Course | None = None  # to its denoised prediction
@@ -143,6 +147,8 @@ class Trajectory:
             self._scalar = Fetch(wanted.tensor)
             return
         self._wanted = wanted
+        if self._patching is not None and self._skips and not isinstance(wanted, Stage):
+            self._patching.skip(wanted[0])
         self._course = self._guidance.course(*wanted, self._branches)
         self._ask(next(self._course))
 
@@ -158,6 +164,8 @@ class Trajectory:
         if parts not in self._common:
             self._common[parts] = self.denoiser.with_common_length(parts)
         common, at_once = self._common[parts], self.denoiser.pictures_at_once(len(parts))
+        if self._patching is not None:
+            common = self._patching.of(common, sigma, ask.x)
         for first in range(0, self.pictures, at_once):
             pictures = slice(first, first + at_once)
             self._pieces.append(

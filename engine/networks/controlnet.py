@@ -12,7 +12,7 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
 from engine.networks.operations import Operations
-from engine.networks.unet import Run, Trunk
+from engine.networks.trunk import Run, Trunk
 
 
 class ControlNet(Trunk):
@@ -36,12 +36,12 @@ class ControlNet(Trunk):
         """
         run, module = Run(self, times, conditioning), self._module
         (entrance,) = embedded
-        passed = run.down(x, entrance=entrance)
+        x, passed = run.down(x, entrance=entrance)
         residuals = [
             run.for_all_rows(run.operations(each).convolve(each, layer))
             for each, layer in zip(passed, module.controlnet_down_blocks, strict=True)
         ]
-        middle = self._operations.convolve(run.middle(passed[-1]), module.controlnet_mid_block)
+        middle = self._operations.convolve(run.middle(x), module.controlnet_mid_block)
         return (*residuals, middle)
 
     @property

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from engine.networks.doubling import before_doubling
 from engine.networks.operations import Operations, fixed, tokens
-from engine.networks.unet import residual
+from engine.networks.trunk import residual
 
 
 class VaeDecoder:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from engine.networks.decoder import attend
 from engine.networks.operations import Operations, fixed
-from engine.networks.unet import residual
+from engine.networks.trunk import residual
 
 
 class VaeEncoder:

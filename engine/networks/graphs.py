@@ -185,6 +185,11 @@ class Launcher:
         self._made.append(Graphs(function, self._recorder(), self.tally))
         return self._made[-1]
 
+    def drop(self, graphs: Graphs) -> None:
+        """Give the memory of ``graphs``, which are used no more, back."""
+        self._made.remove(graphs)
+        graphs.clear()
+
     def release(self) -> None:
         """Give back the memory that graphs hold; they are recorded anew when they are needed."""
         for graphs in self._made:

@@ -222,6 +222,10 @@ class Operations:
             return operation(*inputs)
         return in_pieces(operation, inputs, self._unit)
 
+    def by_unit(self, operation: Operation, *inputs: Tensor) -> Tensor:
+        """``operation`` of ``inputs`` in pieces of a unit of rows, on every device: for what is not worth probing."""
+        return operation(*inputs) if self._unit is None else in_pieces(operation, inputs, self._unit)
+
     def _by_rows(self, kind: Any, operation: Operation, *inputs: Tensor, probes: Callable[[], Probes]) -> Tensor:
         if self._unit is None:
             return operation(*inputs)

@@ -1,164 +1,24 @@
-"""The UNet of Stable Diffusion 1.x as one function, over the weights of diffusers' module.
+"""The UNet of Stable Diffusion 1.x as one function, with and without patches.
 
-Rombach et al. 2022 (arXiv 2112.10752), with what the module computes apart computed together: queries, keys and values
-of self-attention, all layers' keys and values of the conditioning, all residual blocks' shifts by the time.
+Rombach et al. 2022 (arXiv 2112.10752).
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.controlnets.controlnet import ControlNetModel
-from diffusers.models.resnet import ResnetBlock2D
-from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.upsampling import Upsample2D
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.networks.doubling import before_doubling
-from engine.networks.operations import Operations, fixed, tokens
-
-_LONGEST_PERIOD = 10_000
-"""Of the time's sinusoids (Vaswani et al. 2017, arXiv 1706.03762, section 3.5)."""
-
-
-class Trunk:
-    """The blocks of a UNet or ControlNet, ready to be run.
-
-    Takes over the module's weights: its layers share them, or have none where oneDNN lays them out.
-    """
-
-    def __init__(self, module: UNet2DConditionModel | ControlNetModel, operations: Operations) -> None:
-        self.module = module
-        self.layout = operations.layout
-        self._operations = operations
-        self.dtype: torch.dtype = module.dtype
-        self.channels: int = module.config.block_out_channels[0]
-        """The number of channels of the first level."""
-        self.residuals: int = 2 + sum(
-            len(block.resnets) + len(block.downsamplers or ()) for block in module.down_blocks
-        )
-        """The number of tensors that a ControlNet adds: one for each that the way up joins, and the middle's."""
-        half = self.channels // 2
-        steps = torch.arange(half, dtype=torch.float32)
-        # in this order: a time of 999 makes a frequency's last bit a 1e-4 of the angle
-        frequencies = torch.exp(-math.log(_LONGEST_PERIOD) * steps / half)  # (channels/2,)
-        self._frequencies = frequencies.to(module.device)
-        self._heads: int = module.config.attention_head_dim  # what diffusers calls the number of heads
-        blocks = [layer for layer in module.modules() if isinstance(layer, BasicTransformerBlock)]
-        resnets = [layer for layer in module.modules() if isinstance(layer, ResnetBlock2D)]
-        self._qkv = {block: self._packed([block.attn1.to_q, block.attn1.to_k, block.attn1.to_v]) for block in blocks}
-        self._kv = self._packed([layer for block in blocks for layer in (block.attn2.to_k, block.attn2.to_v)])
-        self._kv_places = _places(blocks, [2 * block.attn2.to_k.out_features for block in blocks])
-        self._shift = self._packed([resnet.time_emb_proj for resnet in resnets])
-        biases = [resnet.time_emb_proj.bias.float() + resnet.conv1.bias.float() for resnet in resnets]
-        self._shift_bias = torch.cat(biases).to(self.dtype)
-        self._shift_places = _places(resnets, [resnet.time_emb_proj.out_features for resnet in resnets])
-        operations.lay_out(module)
-
-    def shifts(self, times: Tensor, operations: Operations) -> Tensor:
-        """What the times (P,) add to each residual block's first convolution, its bias included: (P, all channels)."""
-        angles = times[:, None] * self._frequencies
-        embedding = operations.in_units(_sinusoids, angles).to(self.dtype)
-        layers = self.module.time_embedding
-        hidden = operations.silu(operations.linear(embedding, layers.linear_1.weight, layers.linear_1.bias))
-        hidden = operations.silu(operations.linear(hidden, layers.linear_2.weight, layers.linear_2.bias))
-        return operations.linear(hidden, self._shift, self._shift_bias)
-
-    def pieces(self, rows: int) -> Counter[int]:
-        """In calls of ``rows`` rows, how many operations are given how many rows at a time; where that was tried."""
-        return self._operations.pieces_of(rows)
-
-    def _packed(self, layers: Sequence[nn.Linear]) -> Tensor:
-        """The layers' weights, one below the other. The layers keep views of it, so that they are not held twice."""
-        packed = torch.cat([layer.weight.detach() for layer in layers])
-        laid_out = self._operations.linear_weight(packed)
-        parts: Iterable[Tensor | None] = packed.split([layer.out_features for layer in layers])
-        if laid_out is not packed:
-            parts = [None] * len(layers)
-        for layer, part in zip(layers, parts, strict=True):
-            layer.register_parameter("weight", None if part is None else fixed(part))
-        return laid_out
-
-
-class Run:
-    """One call of the blocks: its rows' times and conditionings, as every block needs them."""
-
-    def __init__(self, trunk: Trunk, times: Tensor, conditioning: Tensor) -> None:
-        self._trunk = trunk
-        self._rows = conditioning.shape[0]
-        self._each = self._rows // times.shape[0]
-        self._before = trunk._operations.for_rows_of(self._each)
-        shifts = trunk.shifts(times, self._before)
-        self._shifts = {shifts.shape[0]: shifts, self._rows: self.for_all_rows(shifts)}
-        self._kv = trunk._operations.linear(conditioning, trunk._kv)  # (R, n, keys and values of every block)
-
-    def operations(self, x: Tensor) -> Operations:
-        """Those for x before it met its conditionings, or after that."""
-        return self._trunk._operations if x.shape[0] == self._rows else self._before
-
-    def for_all_rows(self, x: Tensor) -> Tensor:
-        """(P, …) or (R, …) → (R, …)."""
-        return x if x.shape[0] == self._rows else self._before.repeat(x, self._each)
-
-    def down(self, x: Tensor, *, entrance: Tensor | None = None, features: Sequence[Tensor] = ()) -> list[Tensor]:
-        """Return what each block on the way down makes of x (P, 4, h, w): (P or R, c, h, w) each.
-
-        ``entrance`` (P, c, h, w) is added behind the first convolution; ``features``, (R, c, h, w) for each level,
-        behind the level's last residual block.
-        """
-        module: Any = self._trunk.module
-        x = self.operations(x).convolve(x.contiguous(memory_format=self._trunk.layout), module.conv_in)
-        passed = [x if entrance is None else x + entrance]
-        for level, block in enumerate(module.down_blocks):
-            for resnet, attention in zip(block.resnets, attentions_of(block), strict=True):
-                passed.append(self.block(passed[-1], resnet, attention))
-            if features:
-                passed[-1] = self.for_all_rows(passed[-1]) + features[level]
-            for sampler in block.downsamplers or ():
-                passed.append(self.operations(passed[-1]).convolve(passed[-1], sampler.conv))
-        return passed
-
-    def middle(self, x: Tensor) -> Tensor:
-        """Return what the blocks of the lowest level make of x, (R, c, h, w)."""
-        middle: Any = self._trunk.module.mid_block
-        x = self.block(x, middle.resnets[0], middle.attentions[0])
-        return self.for_all_rows(self.block(x, middle.resnets[1], None))
-
-    def block(self, x: Tensor, resnet: ResnetBlock2D, attention: Transformer2DModel | None) -> Tensor:
-        shift = self._shifts[x.shape[0]][:, self._trunk._shift_places[resnet]]
-        x = residual(self.operations(x), resnet, x, shift)
-        return x if attention is None else self._attend(x, attention)
-
-    def _attend(self, x: Tensor, layer: Transformer2DModel) -> Tensor:
-        operations = self.operations(x)
-        inner = tokens(operations.convolve(operations.group_norm(x, layer.norm, silu=False), layer.proj_in))
-        for block in layer.transformer_blocks:
-            inner = self._transform(inner, block)
-        operations = self._trunk._operations
-        return operations.convolve(operations.pictures(inner, x), layer.proj_out) + self.for_all_rows(x)
-
-    def _transform(self, x: Tensor, block: BasicTransformerBlock) -> Tensor:
-        operations, heads = self.operations(x), self._trunk._heads
-        q, k, v = operations.linear(operations.layer_norm(x, block.norm1), self._trunk._qkv[block]).chunk(3, dim=-1)
-        out = block.attn1.to_out[0]
-        attended = operations.linear(operations.attend(q, k, v, heads), out.weight, out.bias)
-        x, normed = map(self.for_all_rows, operations.add_layer_norm(x, attended, block.norm2))
-        operations = self._trunk._operations
-        q = operations.linear(normed, block.attn2.to_q.weight)
-        k, v = self._kv[..., self._trunk._kv_places[block]].chunk(2, dim=-1)
-        out = block.attn2.to_out[0]
-        attended = operations.linear(operations.attend(q, k, v, heads), out.weight, out.bias)
-        x, normed = operations.add_layer_norm(x, attended, block.norm3)
-        gate, _, out = block.ff.net
-        hidden = operations.gated(operations.linear(normed, gate.proj.weight, gate.proj.bias))
-        return x + operations.linear(hidden, out.weight, out.bias)
+from engine.networks.layout import layout_of
+from engine.networks.operations import Operations
+from engine.networks.patches import Patches
+from engine.networks.trunk import Run, Trunk, added, attentions_of
 
 
 class Unet(Trunk):
@@ -170,6 +30,7 @@ class Unet(Trunk):
         super().__init__(module, operations)  # which lays the weights out
         for layer in self._doublings.values():
             operations.lay_out(layer)
+        self.attentions = layout_of(module)
         self.inputs: int = module.config.in_channels
         """The number of channels of x and of what lies beside it: 4, or 9 for inpainting."""
 
@@ -182,19 +43,25 @@ class Unet(Trunk):
         ``added``, (R, c, h, w) each: what ``ControlNet`` gives, or a T2I-adapter's features for each level, or one
         behind the other.
         """
-        run = Run(self, times, conditioning)
+        return self._predicted(Run(self, times, conditioning), x, added)
+
+    def patched(self, patches: Patches) -> PatchedUnet:
+        """Return the same network with patches."""
+        return PatchedUnet(self, patches)
+
+    def _predicted(self, run: Run, x: Tensor, beside: Sequence[Tensor]) -> Tensor:
         module: Any = self.module
-        residuals, features = self._parted([each.contiguous(memory_format=self.layout) for each in added])
-        skips = run.down(x, features=features)
-        x = run.middle(skips[-1])
+        residuals, features = self._parted([each.contiguous(memory_format=self.layout) for each in beside])
+        x, skips = run.down(x, features=features)
+        x = run.middle(x)
         if residuals:
-            x = x + residuals[-1]
+            x = added(x, residuals[-1])
         for block in module.up_blocks:
             for resnet, attention in zip(block.resnets, attentions_of(block), strict=True):
                 skip = run.for_all_rows(skips.pop())
                 if residuals:
-                    skip = skip + residuals[len(skips)]
-                x = run.block(torch.cat([x, skip], dim=1), resnet, attention)
+                    skip = added(skip, residuals[len(skips)])
+                x = run.block(run.joined(x, skip), resnet, attention)
             for sampler in block.upsamplers or ():
                 x = self._enlarge(x, sampler, skips[-1].shape[2:])
         x = self._operations.group_norm(x, module.conv_norm_out)
@@ -213,24 +80,24 @@ class Unet(Trunk):
         return self._operations.convolve(self._operations.enlarge(x, size), sampler.conv)
 
 
-def residual(operations: Operations, layer: ResnetBlock2D, x: Tensor, shift: Tensor) -> Tensor:
-    """A residual block; ``shift``, (R, C) or (C,), is added to its first convolution, in place of that one's bias."""
-    hidden = operations.convolve(operations.group_norm(x, layer.norm1), layer.conv1, bias=False)
-    hidden = operations.group_norm(hidden, layer.norm2, shift=shift)
-    around = x if layer.conv_shortcut is None else operations.convolve(x, layer.conv_shortcut)
-    return operations.convolve_add(hidden, layer.conv2, around)
+class PatchedUnet:
+    """A UNet whose own computation is changed. It shares the UNet's weights."""
 
+    def __init__(self, unet: Unet, patches: Patches) -> None:
+        self._unet = unet
+        self._patches = patches
+        self.dtype = unet.dtype
+        self.channels = unet.channels
 
-def attentions_of(block: nn.Module) -> Sequence[Transformer2DModel | None]:
-    resnets: Any = block.resnets
-    attentions: Sequence[Transformer2DModel | None] = getattr(block, "attentions", None) or [None] * len(resnets)
-    return attentions
+    def __call__(self, x: Tensor, times: Tensor, conditioning: Tensor, *beside: Tensor) -> tuple[Tensor, ...]:
+        """Return eps (R, 4, h, w), and what the patches note, (R, …) each.
 
+        Inputs as the UNet's; in front of what is added to it come the tensors that the patches take beside x.
+        """
+        count = sum(patch.takes for patch in self._patches)
+        run = Run(self._unet, times, conditioning, self._patches, beside[:count])
+        return (self._unet._predicted(run, x, beside[count:]), *run.notes)
 
-def _places(layers: Sequence[nn.Module], sizes: Sequence[int]) -> dict[nn.Module, slice]:
-    ends = itertools.accumulate(sizes, initial=0)
-    return {layer: slice(*ends_of) for layer, ends_of in zip(layers, itertools.pairwise(ends), strict=True)}
-
-
-def _sinusoids(angles: Tensor) -> Tensor:
-    return torch.cat([angles.cos(), angles.sin()], dim=1)
+    def pieces(self, rows: int) -> Counter[int]:
+        """As the UNet's."""
+        return self._unet.pieces(rows)

@@ -9,8 +9,10 @@ from engine.errors import BadRequest
 from engine.sampling.parametrization import EPS, Parametrization
 
 if TYPE_CHECKING:  # the libraries that load checkpoints take their time to be imported
+    from engine.batching.corrections import Correction
     from engine.batching.denoiser import Denoiser
     from engine.checkpoint import Checkpoint
+    from engine.networks.patches import Patches
     from engine.pictures.decoder import Decoder
     from engine.pictures.encoder import Encoder
     from engine.text.conditioning import Conditioner
@@ -68,6 +70,12 @@ class Network:
     parametrization: Parametrization = EPS
     mask_thresholds: float | None = None
     """The strength of differential diffusion, above 0 and at most 1; None: noise masks stay as they are."""
+    patches: Patches = ()
+    """What changes the network's own computation."""
+    rescale: float = 0.0
+    """How much of guidance's result has the positive prediction's spread, 0 … 1."""
+    corrections: tuple[Correction, ...] = ()
+    """What is added to guidance, one after the other."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,7 @@ from engine.errors import BadRequest
 from engine.sampling.levels import NoiseLevels
 from engine.sampling.parametrization import EPS, Parametrization, continuous, discrete
 from engine.workflow.models import Model
-from engine.workflow.node import Node
-from engine.workflow.patches import ContinuousReading, DiscreteReading
+from engine.workflow.patches import ContinuousReading, DiscreteReading, chain_of
 
 
 def parametrization_of(model: Model) -> Parametrization:
@@ -18,8 +17,7 @@ def parametrization_of(model: Model) -> Parametrization:
 
     Raises ``BadRequest`` for levels whose ends are the wrong way round.
     """
-    node: Node | None = model
-    while node is not None:
+    for node in chain_of(model):
         match node:
             case DiscreteReading(sampling=kind, zsnr=zsnr):
                 return discrete(kind, zero_terminal_snr=zsnr)
@@ -27,7 +25,6 @@ def parametrization_of(model: Model) -> Parametrization:
                 if sigma_min >= sigma_max:
                     raise BadRequest("sigma_min", sigma_min, f"a level below sigma_max, {sigma_max:g}", node=node)
                 return continuous(kind, sigma_min=sigma_min, sigma_max=sigma_max)
-        node = next((each for each in node.sources() if isinstance(each, Model)), None)
     return EPS
 
 

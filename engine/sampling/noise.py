@@ -51,6 +51,16 @@ def start_noise(
     return torch.cat([pictures[index] for index in indices])
 
 
+def behind_start_noise(seed: int, shape: Sequence[int], indices: Sequence[int] | None = None) -> torch.Generator:
+    """Return the CPU's generator as ``start_noise`` leaves it: what ComfyUI draws random choices of patches from."""
+    generator = torch.Generator().manual_seed(seed)
+    if indices is None:
+        torch.randn(tuple(shape), generator=generator)
+    for _ in range(0 if indices is None else max(indices) + 1):
+        torch.randn((1, *shape[1:]), generator=generator)
+    return generator
+
+
 class NoiseSource:
     """The step noise of one trajectory whose x has ``shape`` and lies on ``device``. Float32.
 

@@ -14,13 +14,18 @@ from engine.batching.windows import Shares, Window
 from engine.errors import BadRequest
 from engine.sampling.samplers.table import SAMPLERS
 from engine.workflow import conditioning as nodes
+from engine.workflow import patches
+from engine.workflow.models import Model
 from engine.workflow.node import Node
-from engine.workflow.sampling import CfgGuider, Sample
+from engine.workflow.sampling import BasicGuider, CfgGuider, Sample
 from engine.workflow.sizes import PIXELS_PER_CELL
 from engine.workflow.text import Conditioning
 
 MOST_PROMPTS = 256
 """Prompts that one conditioning combines at most, and texts that one prompt has one behind the other."""
+
+_FIRST, _LAST = 0, -1
+"""Of a guider's prompts: the positive, and the negative."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +72,13 @@ def outlines_of(node: Conditioning, known: Outlines) -> tuple[Outline, ...]:
 def predictions_of(sample: Sample, known: Outlines, height: int, width: int) -> float:
     """Return how many predictions of a whole picture, of ``height`` × ``width`` cells, a step takes on average, about.
 
-    An area counts with its share of the picture, and so does what other prompts are given for the same area. Raises
-    ``BadRequest``, with the node at fault, for an area outside the picture.
+    An area counts with its share of the picture, and so does what other prompts are given for the same area. Patches
+    of guidance predict the first or the last prompt once more. Raises ``BadRequest``, with the node at fault, for an
+    area outside the picture, and for a patch that needs a negative prompt where there is none.
     """
     prompts = [known[each] for each in sample.guider.sources() if isinstance(each, Conditioning)]
     shares = [_shares(prompt, height, width) for prompt in prompts]
-    total = 0.0
+    total = sum(share for prompt in _again(sample) for _, share in shares[prompt])
     for number in range(1 if _alone(sample) else len(prompts)):
         others = itertools.chain.from_iterable(shares[:number] + shares[number + 1 :])
         opposite = {area: share for area, share in others if area is not None}
@@ -90,10 +96,25 @@ def area_of(node: nodes.WithArea | nodes.WithAreaShares) -> Window | Shares:
 
 
 def _alone(sample: Sample) -> bool:
-    """Whether the first prompt alone is followed: at a scale of 1, unless the sampler asks for more."""
+    """Whether the first prompt alone is followed: at a scale of 1, unless the sampler or a patch asks for more."""
     guider = sample.guider
     unguided = isinstance(guider, CfgGuider) and guider.cfg_scale == 1
-    return unguided and not SAMPLERS[sample.sampler.name].needs_unconditional
+    return unguided and not SAMPLERS[sample.sampler.name].needs_unconditional and _LAST not in _again(sample)
+
+
+def _again(sample: Sample) -> list[int]:
+    """Which prompts are predicted once more for the model's patches."""
+    model = next(source for source in sample.guider.sources() if isinstance(source, Model))
+    again: list[int] = []
+    for node in patches.chain_of(model):
+        if isinstance(node, patches.PerturbedAttention) and node.scale > 0:
+            again.append(_FIRST)
+        elif isinstance(node, patches.SelfAttention):
+            if isinstance(sample.guider, BasicGuider):
+                allowed = "a guider with a negative prompt, which the model's self-attention guidance needs"
+                raise BadRequest("guider", "BasicGuider", allowed, node=sample)
+            again.append(_LAST)
+    return again
 
 
 def _shares(prompt: Sequence[Outline], height: int, width: int) -> list[tuple[Window | None, float]]:

@@ -13,15 +13,17 @@ from torch import Tensor
 from engine.batching.guidance import ClassifierFree, Dual, Guidance, PerpendicularNegative, Unguided
 from engine.batching.inpainting import Repainting, Thresholds, noise_mask_for, with_channels
 from engine.batching.members import Conditioning, branches_of
+from engine.batching.patching import Patching
 from engine.batching.trajectory import Trajectory
 from engine.device.transfer import to_device
 from engine.errors import BadRequest
 from engine.pictures.decoder import SCALE, latents_of
+from engine.running.functions.guiding import guided
 from engine.running.functions.registry import Bench, LatentBatch, Wish, carries_out
 from engine.running.model import Network
 from engine.sampling.beginning import first_x
 from engine.sampling.devices import NoiseDevice
-from engine.sampling.noise import NoiseSource, start_noise
+from engine.sampling.noise import NoiseSource, behind_start_noise, start_noise
 from engine.sampling.samplers.table import SAMPLERS
 from engine.sampling.schedules import stands_still
 from engine.workflow import sampling as nodes
@@ -44,6 +46,10 @@ class SeededNoise:
         if self.start is None:
             return torch.zeros(shape)
         return start_noise(self.seed, shape, latents.indices, drawn_on=self.start)
+
+    def behind_start(self, latents: LatentBatch) -> torch.Generator:
+        """The CPU's generator once that noise is drawn."""
+        return behind_start_noise(self.seed, latents.samples.shape, latents.indices)
 
     def source(self, sampler: str, sigmas: Tensor, shape: Sequence[int], device: torch.device) -> NoiseSource:
         """The noise of the steps of ``sampler``."""
@@ -129,10 +135,11 @@ def _trajectory(
 ) -> Trajectory:
     """The sampling of ``latents`` that begins from ``noise``, unit noise on the device, or zeros."""
     network, scaled, shape = guider.network, latents.samples * SCALE, latents.samples.shape
-    levels, guidance, prompts = network.parametrization.levels, _needed(guider.guidance, sampler.name), guider.prompts
+    levels, prompts = network.parametrization.levels, guider.prompts
     mask = None if latents.noise_mask is None else noise_mask_for(latents.noise_mask, shape)
     if network.denoiser.inputs > shape[1]:
         prompts = tuple(with_channels(prompt, scaled, mask) for prompt in prompts)
+    guidance, branches = guided(network, guider.guidance, branches_of(prompts, shape, levels), sampler.name)
     if mask is not None:
         around = noise
         if SAMPLERS[sampler.name].redraws_masked_noise:
@@ -146,11 +153,18 @@ def _trajectory(
         sigmas=sigmas,
         noise=seeded.source(sampler.name, sigmas, shape, bench.device),
         guidance=guidance,
-        branches=branches_of(prompts, shape, levels),
+        branches=branches,
         denoiser=network.denoiser,
         parametrization=network.parametrization,
+        patching=_patching(network, seeded, latents),
         owner=bench.owner,
     )
+
+
+def _patching(network: Network, noise: SeededNoise, latents: LatentBatch) -> Patching | None:
+    if not network.patches:
+        return None
+    return Patching(network.denoiser.attentions, noise.behind_start(latents))
 
 
 def _thresholds(network: Network, sigmas: Tensor) -> Thresholds | None:
@@ -167,10 +181,3 @@ def last_denoised(node: nodes.LastDenoised, bench: Bench) -> LatentBatch:
     sampled: LatentBatch = bench[node.sample]
     assert sampled.denoised is not None  # sampled latents have it
     return dataclasses.replace(sampled, samples=sampled.denoised)
-
-
-def _needed(guidance: Guidance, sampler: str) -> Guidance:
-    """At a scale of 1 the negative prompt counts for nothing; only some samplers ask for its prediction."""
-    if isinstance(guidance, ClassifierFree) and guidance.scale == 1 and not SAMPLERS[sampler].needs_unconditional:
-        return Unguided()
-    return guidance

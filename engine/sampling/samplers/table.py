@@ -62,6 +62,9 @@ class SamplerRecord:
     device_path: bool = False
     """Whether ComfyUI draws the numbers of its Brownian path on the device that samples, rather than on the CPU."""
 
+    draws_unused: bool = False
+    """Whether ComfyUI draws as much noise as x at each step without using it, from the generator of the start noise."""
+
     redraws_masked_noise: bool = False
     """Whether the noise around an inpainting mask is drawn anew, from ``seed + 1``, instead of the initial noise."""
 
@@ -105,9 +108,9 @@ _RECORDS = (
     _record(
         "euler_ancestral_cfg_pp", "Euler a CFG++", "cfg_pp.euler_ancestral_cfg_pp", _NOISE, needs_unconditional=True
     ),
-    _record("heun", "Heun", "runge_kutta.heun"),
-    _record("heunpp2", "HeunPP2", "runge_kutta.heunpp2"),
-    _record("dpm_2", "DPM2", "runge_kutta.dpm_2", discards_penultimate=True),
+    _record("heun", "Heun", "runge_kutta.heun", draws_unused=True),
+    _record("heunpp2", "HeunPP2", "runge_kutta.heunpp2", draws_unused=True),
+    _record("dpm_2", "DPM2", "runge_kutta.dpm_2", discards_penultimate=True, draws_unused=True),
     _record("dpm_2_ancestral", "DPM2 a", "runge_kutta.dpm_2_ancestral", _NOISE, discards_penultimate=True),
     _record("lms", "LMS", "multistep.lms", {"order": 4}, divides_by_step=True),
     _record("dpm_fast", "DPM fast", "dpm_solver.dpm_fast", own_steps=True),

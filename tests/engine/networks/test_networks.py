@@ -81,7 +81,7 @@ def test_rows_of_one_x_are_those_of_many_alike(tiny_checkpoint: Path, dtype: tor
 _SHARED_OUT = """
 import torch
 from engine.networks.operations import Operations
-from engine.networks.unet import _sinusoids
+from engine.networks.trunk import _sinusoids
 torch.set_num_threads(3)
 operations = Operations(layout=torch.channels_last, unit=1)
 norm, tokens = torch.nn.GroupNorm(32, 64), torch.nn.LayerNorm(64)
