@@ -6,7 +6,7 @@ order: of two checkpoints with one name, the one in the earlier folder counts.
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -95,8 +95,9 @@ def name_of(file: Path, folders: Sequence[Path]) -> str:
     path."""
     for name in _names_of(file, folders):
         found = Folders(folders).get("checkpoints", name)
-        if found is not None and os.path.samefile(found, file):
-            return name
+        with contextlib.suppress(OSError):  # one of them was removed just now
+            if found is not None and found.samefile(file):
+                return name
     return str(file.absolute())
 
 

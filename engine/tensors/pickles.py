@@ -21,7 +21,7 @@ LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """What a file of torch.save began with before it wrote zip archives."""
 
 _MOST_BYTES = 1 << 26
-"""Of one pickle, or of one text in it."""
+"""Of the pickles in a file."""
 
 _NESTED = ("state_dict", "string_to_param", "params_ema", "params-ema", "params", "model", "module", "net", "ema")
 """Under which key the tensors may lie within what was saved; the first that is there counts."""
@@ -31,18 +31,19 @@ _MOST_LISTED = 1000
 
 
 class _Bounded(io.RawIOBase):
-    """A file of which no piece of more than ``_MOST_BYTES`` is read at a time."""
+    """The beginning of a file, of which no more than ``_MOST_BYTES`` are read."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _MOST_BYTES:
-            raise PickleError(f"it asks for {size:,} bytes at a time")
+        if not 0 <= size <= _MOST_BYTES - self._file.tell():
+            raise PickleError(f"it asks for {size:,} bytes, which is more than its pickles can be long")
         return self._file.read(size)
 
     def readline(self, size: int | None = -1) -> bytes:
-        return self._file.readline(1 << 16)
+        line = self._file.readline(1 << 16)
+        return line if self._file.tell() <= _MOST_BYTES else b""
 
     def tell(self) -> int:
         return self._file.tell()
@@ -117,6 +118,9 @@ def _legacy_places(file: BinaryIO, storages: Mapping[str, Storage], keys: Any) -
         if storage is None:  # its type alone would say where the next one begins
             raise UnreadableFile("it has values of a type that is not known")
         size = storage.size * ITEM_SIZES[storage.dtype]
+        file.seek(start)
+        if start + 8 <= end and int.from_bytes(file.read(8), "little") != storage.size:
+            raise UnreadableFile("damaged: the sizes of its values are not those that its pickle promises")
         places[storage.key] = Place(start=start + 8, size=size)
         start += 8 + size
     if start > end:

@@ -115,3 +115,24 @@ def test_a_pickle_too_large_to_be_torchs_is_refused_before_it_is_unpacked(tmp_pa
         archive.writestr("archive/data.pkl", bytes(1 << 27))
     with pytest.raises(UnreadableFile, match="none of torch's"):
         read_tensor_file(tmp_path / "bomb.ckpt")
+
+
+def test_an_old_file_of_endless_text_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    path = saved(tmp_path / "old.pt", {"a": VECTORS}, legacy=True)
+    start = path.read_bytes().index(b"}q")  # of the main pickle, behind the three that say how it was written
+    for text in (b"X" + struct.pack("<I", 1 << 26), b"S'"):
+        path.write_bytes(path.read_bytes()[:start] + text)
+        os.truncate(path, 1 << 27)
+        with pytest.raises(UnreadableFile, match="its pickle is damaged"):
+            read_tensor_file(path)
+
+
+def test_an_old_file_whose_sizes_disagree_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "old.pt", {"a": VECTORS}, legacy=True)
+    whole = bytearray(path.read_bytes())
+    at = len(whole) - VECTORS.numel() * 4 - 8
+    assert int.from_bytes(whole[at : at + 8], "little") == VECTORS.numel()
+    whole[at] += 1
+    path.write_bytes(whole)
+    with pytest.raises(UnreadableFile, match="damaged: the sizes"):
+        read_tensor_file(path)
