@@ -1,1 +1,1 @@
-"""The models folder: what lies in it, and how checkpoints come into it; ``python -m engine.models`` is its command."""
+"""The models folders: which files lie in them, and how new ones come in; ``python -m engine.models`` is the command."""

@@ -1,4 +1,4 @@
-"""The command line for the models folder: ``python -m engine.models list | pull | verify | add``.
+"""The command line for the models folders: ``python -m engine.models list | pull | verify | add``.
 
 Exit status 0, 2 for a caller's mistake (said in one line), 1 for anything else; loads no weights.
 """
@@ -21,12 +21,12 @@ from engine.errors import BadRequest, EngineError
 from engine.models import catalog
 from engine.models.catalog import CatalogEntry
 from engine.models.download import Source, copy, download, remote_name
-from engine.models.folder import by_hand, folder_states, hash_words, known_checkpoint, known_file, state_of, table
 from engine.models.folders import KINDS, Folders
 from engine.models.hashes import Progress, remember, silent, verified_hash
 from engine.models.incoming import AlreadyThere, checked_name, safe_name
 from engine.models.inspecting import inspect_file
 from engine.models.layouts import SUFFIXES, kind_folder
+from engine.models.states import by_hand, folder_states, hash_words, known_checkpoint, known_file, state_of, table
 from engine.tensors.kinds import FileKind
 
 

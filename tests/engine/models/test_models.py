@@ -21,7 +21,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from engine.models import catalog, folder, hashes
+from engine.models import catalog, hashes, states
 from engine.models.__main__ import main
 from tests.web_server import Server, answer, cut, stall
 
@@ -57,7 +57,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         entry = catalog.CatalogEntry(
             **{"name": "tiny", "file": "tiny.safetensors", "source": "https://a.page"} | fields
         )
-        for module in (catalog, folder):
+        for module in (catalog, states):
             monkeypatch.setattr(module, "known_checkpoints", lambda: (entry,))
 
     return known
