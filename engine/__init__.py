@@ -23,7 +23,7 @@ from engine.errors import (
     UnknownCheckpoint,
 )
 from engine.request import GenerationRequest
-from engine.request_parts import Region
+from engine.request_parts import Hires, Region
 from engine.workflow.workflow import Workflow
 
 __version__ = "0.1.0"
@@ -46,6 +46,7 @@ __all__ = [
     "GenerationRequest",
     "GenerationResult",
     "Handle",
+    "Hires",
     "OutOfMemory",
     "Progress",
     "Region",

@@ -15,20 +15,23 @@ from typing import TYPE_CHECKING
 from engine.errors import BadRequest
 from engine.parameters import (
     MAX_SEED,
+    FileName,
     Many,
     Name,
     Number,
     Object,
     OneOf,
+    Optional,
     Seed,
     Text,
     WholeNumber,
     check_fields,
     parameter,
 )
-from engine.request_parts import Region
+from engine.request_parts import Hires, Region
 from engine.sampling import samplers, schedulers
 from engine.sampling.devices import NOISE_DEVICES
+from engine.workflow.pictures import PICTURE_NAME
 
 if TYPE_CHECKING:
     from engine.workflow.workflow import Workflow
@@ -39,6 +42,9 @@ MAX_SIDE = 16384
 """The longest side of a picture, in pixels."""
 
 MAX_REGIONS = 64
+
+PARTS = ("image", "mask", "hires", "upscale")
+"""What makes a request more than a plain one."""
 
 SAMPLERS = tuple(samplers.SAMPLERS)
 """The names of the samplers, as ComfyUI calls them."""
@@ -84,16 +90,39 @@ class GenerationRequest:
         Name("the name or path of a checkpoint"),
         "checkpoint: a name from the models folder, or a path; none: the engine's own",
     )
+    image: str | None = parameter(
+        None,
+        Optional(PICTURE_NAME),
+        "the picture to start from, scaled to width and height and cropped to the centre; denoise says how far",
+    )
+    mask: str | None = parameter(
+        None,
+        Optional(PICTURE_NAME),
+        "a picture whose red is the mask, scaled as the image: what is bright is painted anew",
+    )
     regions: tuple[Region, ...] = parameter(
         (), Many(Object(Region), most=MAX_REGIONS), "rectangles of the picture with prompts of their own"
+    )
+    hires: Hires | None = parameter(None, Optional(Object(Hires)), "a second, larger pass")
+    upscale: str | None = parameter(
+        None,
+        FileName(what="upscale model", folder="upscale_models", optional=True),
+        "the model that enlarges the finished picture",
     )
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.mask is not None and self.image is None:
+            raise BadRequest("mask", self.mask, "nothing, where there is no image that it masks")
         for number, region in enumerate(self.regions):
             for field, value, side in (("x", region.x, self.width), ("y", region.y, self.height)):
                 if value >= side:
                     raise BadRequest(f"regions[{number}].{field}", value, f"a place within the picture, below {side}")
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is text to picture in one pass of one checkpoint: all that an infotext says."""
+        return not any(getattr(self, name) for name in PARTS)
 
     def workflow(self) -> Workflow:
         """The workflow that carries this request out. Raises ``BadRequest`` without a seed: see ``with_seed``."""

@@ -7,8 +7,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.parameters import REQUIRED, Text, check_fields, parameter
+from engine.parameters import (
+    REQUIRED,
+    Number,
+    OneOf,
+    Optional,
+    Text,
+    WholeNumber,
+    check_fields,
+    parameter,
+)
 from engine.workflow.conditioning import AREA_PLACE, AREA_SIDE, STRENGTH
+from engine.workflow.latents import METHODS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hires:
+    """A second pass: the latents are scaled up and sampled again.
+
+    Raises ``BadRequest`` for a value out of range.
+    """
+
+    scale: float = parameter(2.0, Number(1, 8), "by which width and height are multiplied")
+    method: str = parameter("bislerp", OneOf(METHODS), "how the latents are scaled")
+    denoise: float = parameter(0.5, Number(0, 1, above_low=True), "share of the schedule that is run again, above 0")
+    steps: int | None = parameter(None, Optional(WholeNumber(1, 10_000)), "sampling steps; none: as in the first pass")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)

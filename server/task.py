@@ -95,7 +95,7 @@ class Task:
     def work(self) -> float:
         """The cost in sampling steps of a 512 × 512 picture; a decode counts as one."""
         request = self.request
-        if request is None or request.regions:
+        if request is None or request.regions or not request.plain:
             return self.needs.work
         pixels = request.batch_size * request.width * request.height
         return (request.steps * request.denoise + 1) * pixels / 512**2

@@ -60,7 +60,7 @@ def check_request(request: GenerationRequest) -> Workflow:
     try:
         check(workflow)
     except BadRequest as error:
-        raise BadRequest(field_of(workflow, error), error.value, error.allowed) from None
+        raise BadRequest(field_of(request, error), error.value, error.allowed) from None
     return workflow
 
 

@@ -113,7 +113,7 @@ class Execution:
         """``error`` in the caller's words: the field of a request, or the place in a graph."""
         placed = BadRequest(error.field, error.value, error.allowed, node=error.node or self._at)
         if self.handle.request is not None:
-            return BadRequest(field_of(self.workflow, placed), placed.value, placed.allowed)
+            return BadRequest(field_of(self.handle.request, placed), placed.value, placed.allowed)
         return self.workflow.located(placed)
 
     def mark(self, stage: str) -> None:

@@ -1,104 +1,168 @@
-"""The flat request → its workflow. The node ids are those of the workflow that ComfyUI comes with."""
+"""The flat request → its workflow. A plain request has the node ids of the workflow that ComfyUI comes with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, TypeVar
 
 from engine.errors import BadRequest
 from engine.workflow.conditioning import CombineConditioning, WithArea
-from engine.workflow.latents import EmptyLatents
-from engine.workflow.models import Checkpoint, Clip, LastLayer
+from engine.workflow.editing import ResizePictures
+from engine.workflow.encoding import Encode, WithNoiseMask
+from engine.workflow.latents import MAX_REPEATS, EmptyLatents, Latents, RepeatLatents, ScaleLatents
+from engine.workflow.masks import ChannelMask
+from engine.workflow.models import Checkpoint, Clip, LastLayer, Model, Vae
 from engine.workflow.node import Node
-from engine.workflow.pictures import Decode, SavePictures
+from engine.workflow.pictures import Decode, LoadPicture, Pictures, SavePictures
 from engine.workflow.sampling import CfgGuider, RandomNoise, Sample, Sampler, ScheduledSigmas
+from engine.workflow.sizes import PIXELS_PER_CELL
 from engine.workflow.text import Conditioning, EncodeText
+from engine.workflow.upscaling import Upscale, UpscalerFile
 from engine.workflow.workflow import Place, Workflow
 
 if TYPE_CHECKING:
     from engine.request import GenerationRequest
-    from engine.request_parts import Region
+    from engine.request_parts import Hires
 
 PICTURES = "9"
 """The id of the one output."""
 
+_REGIONS, _LARGER_REGIONS = 1000, 2000
+"""The ids of the first region's first node, in the first pass and in the second."""
+
+_NODES_OF_PART = 10
+"""How far the ids of one region's nodes are from the next one's."""
+
+N = TypeVar("N", bound=Node)
+
 
 def workflow_of(request: GenerationRequest) -> Workflow:
     """The workflow of ``request``, whose one output has the id ``PICTURES``. Raises ``BadRequest`` without a seed."""
-    if request.seed is None:
-        raise BadRequest("seed", None, "a seed that has been drawn: request.with_seed()")
-    checkpoint = Checkpoint(name=request.model)
-    places: dict[Place, Node] = {("4", slot): checkpoint for slot in range(3)}
-    clip: Clip = checkpoint
-    if request.clip_skip > 1:
-        places["10", 0] = clip = LastLayer(clip=checkpoint, layer=-request.clip_skip)
-    prompt = EncodeText(clip=clip, text=request.prompt)
-    negative = EncodeText(clip=clip, text=request.negative_prompt)
-    empty = EmptyLatents(width=request.width, height=request.height, batch_size=request.batch_size)
-    sample = Sample(
-        guider=CfgGuider(
-            model=checkpoint,
-            positive=_with_regions(prompt, request.regions, clip, places),
-            negative=negative,
-            cfg_scale=request.cfg_scale,
-        ),
-        sampler=Sampler(name=request.sampler),
-        sigmas=ScheduledSigmas(
-            model=checkpoint,
-            sampler=request.sampler,
-            scheduler=request.scheduler,
-            steps=request.steps,
-            denoise=request.denoise,
-        ),
-        noise=RandomNoise(seed=request.seed, start_noise=request.start_noise, step_noise=request.step_noise),
-        latents=empty,
-    )
-    pictures = Decode(latents=sample, vae=checkpoint)
-    places |= {("5", 0): empty, ("6", 0): prompt, ("7", 0): negative, ("3", 0): sample, ("8", 0): pictures}
-    return Workflow(outputs={PICTURES: SavePictures(pictures=pictures)}, places=places)
+    return _built(request).workflow
 
 
-def _with_regions(
-    prompt: Conditioning, regions: Sequence[Region], clip: Clip, places: dict[Place, Node]
-) -> Conditioning:
-    """``prompt`` for the whole picture, and the prompts of regions beside it."""
-    for number, region in enumerate(regions):
-        text = EncodeText(clip=clip, text=region.prompt)
-        area = WithArea(
-            conditioning=text,
-            width=region.width,
-            height=region.height,
-            x=region.x,
-            y=region.y,
-            strength=region.strength,
-        )
-        prompt = CombineConditioning(first=prompt, second=area)
-        first = _REGIONS + _NODES_OF_REGION * number
-        places |= {(str(first), 0): text, (str(first + 1), 0): area, (str(first + 2), 0): prompt}
-    return prompt
-
-
-_REGIONS = 1000
-"""The id of the first region's first node."""
-
-_NODES_OF_REGION = 10
-"""How far the ids of one region's nodes are from the next one's."""
-
-_FIELDS = {
-    ("6", "text"): "prompt",
-    ("7", "text"): "negative_prompt",
-    ("10", "layer"): "clip_skip",
-    ("4", "name"): "model",
-}
-
-
-def field_of(workflow: Workflow, error: BadRequest) -> str:
+def field_of(request: GenerationRequest, error: BadRequest) -> str:
     """The request's field that ``error`` is about, for an error about a node of the request's workflow."""
     if error.node is None:
         return error.field
-    identity = workflow.ids.get(error.node, "")
-    if identity.isdigit() and int(identity) >= _REGIONS:
-        number = (int(identity) - _REGIONS) // _NODES_OF_REGION
-        return f"regions[{number}].{'prompt' if error.field == 'text' else error.field}"
-    field = _FIELDS.get((identity, error.field), error.field)
+    field = _built(request).fields.get((error.node, error.field), error.field)
     return "steps" if field == "sigmas" else field
+
+
+@functools.lru_cache(maxsize=64)
+def _built(request: GenerationRequest) -> _Builder:
+    if request.seed is None:
+        raise BadRequest("seed", None, "a seed that has been drawn: request.with_seed()")
+    return _Builder(request)
+
+
+class _Builder:
+    """Makes the workflow, part by part, and notes which field of the request each field of its nodes is from."""
+
+    def __init__(self, request: GenerationRequest) -> None:
+        self._request = request
+        self._places: dict[Place, Node] = {}
+        self.fields: dict[tuple[Node, str], str] = {}
+        """A node's field → the request's."""
+        model, clip, vae = self._networks()
+        sample = self._put(
+            "3", self._sample(self._guider(model, clip), self._start(vae), request.steps, request.denoise)
+        )
+        if request.hires is not None:
+            sample = self._second_pass(request.hires, model, clip, sample)
+        pictures: Pictures = self._put("8", Decode(latents=sample, vae=vae))
+        if request.upscale is not None:
+            upscaler = self._put("80", UpscalerFile(name=request.upscale), name="upscale")
+            pictures = self._put("81", Upscale(upscaler=upscaler, pictures=pictures))
+        self.workflow = Workflow(outputs={PICTURES: SavePictures(pictures=pictures)}, places=self._places)
+
+    def _put(self, id: str, node: N, slot: int = 0, **fields: str) -> N:
+        """Give ``node`` a place; ``fields`` are the request's for fields of the node whose names differ."""
+        self._places[id, slot] = node
+        for name, field in fields.items():
+            self.fields[node, name] = field
+        return node
+
+    def _networks(self) -> tuple[Model, Clip, Vae]:
+        request = self._request
+        checkpoint = self._put("4", Checkpoint(name=request.model), name="model")
+        self._places |= {("4", 1): checkpoint, ("4", 2): checkpoint}
+        model: Model = checkpoint
+        clip: Clip = checkpoint
+        vae: Vae = checkpoint
+        if request.clip_skip > 1:
+            clip = self._put("10", LastLayer(clip=clip, layer=-request.clip_skip), layer="clip_skip")
+        return model, clip, vae
+
+    def _guider(self, model: Model, clip: Clip, hires: Hires | None = None) -> CfgGuider:
+        """The guider of the first pass, or of the second, ``hires``, whose regions are larger."""
+        request = self._request
+        positive = self._prompt("6", clip, request.prompt, "prompt")
+        negative = self._prompt("7", clip, request.negative_prompt, "negative_prompt")
+        positive = self._with_regions(positive, clip, hires)
+        return CfgGuider(model=model, positive=positive, negative=negative, cfg_scale=request.cfg_scale)
+
+    def _with_regions(self, prompt: Conditioning, clip: Clip, hires: Hires | None) -> Conditioning:
+        """``prompt`` for the whole picture, and the prompts of regions beside it."""
+        for number, region in enumerate(self._request.regions):
+            first = (_REGIONS if hires is None else _LARGER_REGIONS) + _NODES_OF_PART * number
+            text = self._prompt(str(first), clip, region.prompt, f"regions[{number}].prompt")
+            area = {name: getattr(region, name) for name in ("x", "y", "width", "height")}
+            if hires is not None:
+                area = {
+                    name: round(value * hires.scale / PIXELS_PER_CELL) * PIXELS_PER_CELL for name, value in area.items()
+                }
+            inside = WithArea(conditioning=text, **area, strength=region.strength)
+            self._put(str(first + 1), inside)
+            self.fields |= {(inside, name): f"regions[{number}].{name}" for name in (*area, "strength")}
+            prompt = self._put(str(first + 2), CombineConditioning(first=prompt, second=inside))
+        return prompt
+
+    def _prompt(self, id: str, clip: Clip, text: str, field: str) -> Conditioning:
+        return self._put(id, EncodeText(clip=clip, text=text), text=field)
+
+    def _start(self, vae: Vae) -> Latents:
+        """The latents that the first sampling begins from."""
+        request = self._request
+        if request.image is None:
+            size = {"width": request.width, "height": request.height}
+            return self._put("5", EmptyLatents(**size, batch_size=request.batch_size))
+        if request.batch_size > MAX_REPEATS:
+            raise BadRequest("batch_size", request.batch_size, f"at most {MAX_REPEATS} where there is an image")
+        latents: Latents = self._put("13", Encode(pictures=self._fitted(12, request.image, "image"), vae=vae))
+        if request.batch_size > 1:
+            latents = self._put("14", RepeatLatents(latents=latents, amount=request.batch_size), amount="batch_size")
+        if request.mask is not None:
+            mask = self._put("17", ChannelMask(pictures=self._fitted(15, request.mask, "mask"), channel="red"))
+            latents = self._put("18", WithNoiseMask(latents=latents, mask=mask))
+        return latents
+
+    def _fitted(self, id: int, name: str, field: str) -> Pictures:
+        """A picture that was handed in, scaled to the request's size and cropped to the centre."""
+        picture = self._put(str(id), LoadPicture(name=name), name=field)
+        size = {"width": self._request.width, "height": self._request.height}
+        fitted = ResizePictures(pictures=picture, method="lanczos", crop="center", **size)
+        return self._put(str(id + 7), fitted)
+
+    def _sample(self, guider: CfgGuider, latents: Latents, steps: int, denoise: float) -> Sample:
+        request = self._request
+        assert request.seed is not None
+        return Sample(
+            guider=guider,
+            sampler=Sampler(name=request.sampler),
+            sigmas=ScheduledSigmas(
+                model=guider.model,
+                sampler=request.sampler,
+                scheduler=request.scheduler,
+                steps=steps,
+                denoise=denoise,
+            ),
+            noise=RandomNoise(seed=request.seed, start_noise=request.start_noise, step_noise=request.step_noise),
+            latents=latents,
+        )
+
+    def _second_pass(self, hires: Hires, model: Model, clip: Clip, first: Sample) -> Sample:
+        larger = ScaleLatents(latents=first, method=hires.method, factor=hires.scale)
+        self._put("90", larger, factor="hires.scale", method="hires.method")
+        steps = self._request.steps if hires.steps is None else hires.steps
+        return self._put("91", self._sample(self._guider(model, clip, hires), larger, steps, hires.denoise))

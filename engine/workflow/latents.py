@@ -12,6 +12,9 @@ MAX_SIDE = 16384
 
 MAX_BATCH = 4096
 
+MAX_REPEATS = 64
+"""Times that a batch is repeated."""
+
 METHODS = ("nearest-exact", "bilinear", "area", "bicubic", "bislerp")
 """How latents are scaled."""
 
@@ -36,7 +39,7 @@ class RepeatLatents(Latents):
     """The whole batch several times, one after the other."""
 
     latents: Latents = link(Latents)
-    amount: int = parameter(1, WholeNumber(1, 64), "how many times")
+    amount: int = parameter(1, WholeNumber(1, MAX_REPEATS), "how many times")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -72,14 +72,15 @@ def test_every_flag_reaches_the_request(run: Any, models_folder: Path, tmp_path:
         "clip_skip": 2,
         "model": "other",
         "regions": [{"prompt": "a door", "x": 8, "y": 0, "width": 64, "height": 64, "strength": 0.5}],
+        "hires": {"scale": 1.5, "method": "bilinear", "denoise": 0.5, "steps": 2},
     }
-    texts = {name: json.dumps(value) if isinstance(value, list) else str(value) for name, value in flags.items()}
+    texts = {name: json.dumps(value) if isinstance(value, list | dict) else str(value) for name, value in flags.items()}
     arguments = [part for name, text in texts.items() for part in ("--" + name.replace("_", "-"), text)]
     status, out, _ = run("a house", *arguments, "--json", "--save-latents", str(tmp_path / "x.safetensors"), model=None)
     assert status == 0
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["index"] for line in lines] == [0, 1]
-    assert lines[0]["request"] == flags | {"prompt": "a house"}
+    assert lines[0]["request"] == flags | {"prompt": "a house", "image": None, "mask": None, "upscale": None}
     with Engine(EngineConfig(models_folders=(models_folder,), device="cpu")) as engine:
         result = engine.generate(from_json(GenerationRequest, lines[0]["request"]))
     assert load_file(tmp_path / "x.safetensors")["latents"].equal(result.latents)

@@ -38,7 +38,11 @@ def test_the_defaults_are_the_workflow() -> None:
         "denoise": 1.0,
         "clip_skip": 1,
         "model": None,
+        "image": None,
+        "mask": None,
         "regions": (),
+        "hires": None,
+        "upscale": None,
     }
 
 
@@ -161,8 +165,8 @@ def test_a_mistake_in_a_regions_prompt_names_the_region() -> None:
     request = GenerationRequest(regions=(REGION, dataclasses.replace(REGION, prompt="a " * 2)))
     workflow = request.workflow()
     texts = {node.text: node for node in workflow.nodes if isinstance(node, EncodeText)}
-    assert field_of(workflow, BadRequest("text", "", "", node=texts["a a "])) == "regions[1].prompt"
-    assert field_of(workflow, BadRequest("text", "", "", node=texts[request.prompt])) == "prompt"
+    assert field_of(request, BadRequest("text", "", "", node=texts["a a "])) == "regions[1].prompt"
+    assert field_of(request, BadRequest("text", "", "", node=texts[request.prompt])) == "prompt"
 
 
 def test_a_request_with_regions_comes_back_from_json() -> None:

@@ -38,9 +38,10 @@ def picture_metadata(
     """The texts of picture ``index`` (from 0) of ``request``'s batch, by keyword.
 
     ``prompt`` and ``workflow``: the graph in ComfyUI's two forms, for its editor. ``parameters``: AUTOMATIC1111's
-    line. ``engine``: ``record``, which says what the picture was made with, and ``index``. ``checkpoint_file`` is the
-    file's name in the models folder, ``version`` this project's. ``posted``: the texts with the caller's own graph,
-    which take the graph's place; it then stands in ``engine``, as ``prompt``, where it counts first.
+    line, of a plain request alone, since the line says no more. ``engine``: ``record``, which says what the picture was
+    made with, and ``index``. ``checkpoint_file`` is the file's name in the models folder, ``version`` this project's.
+    ``posted``: the texts with the caller's own graph, which take the graph's place; it then stands in ``engine``, as
+    ``prompt``, where it counts first.
     Raises ``BadRequest`` for a request without a seed.
     """
     graph, own = api_workflow(request, checkpoint_file=checkpoint_file), {"record": dict(record), "index": index}
@@ -48,11 +49,11 @@ def picture_metadata(
         graphs: Mapping[str, str] = {"prompt": json.dumps(graph), "workflow": json.dumps(editor_of(graph))}
     else:
         graphs, own["prompt"] = posted, graph
-    return {
-        **graphs,
-        "parameters": infotext(request, model_name=model_name, model_hash=model_hash, version=version, position=index),
-        "engine": json.dumps(own),
-    }
+    texts = {**graphs, "engine": json.dumps(own)}
+    if request.plain:
+        line = infotext(request, model_name=model_name, model_hash=model_hash, version=version, position=index)
+        texts["parameters"] = line
+    return texts
 
 
 def workflow_metadata(workflow: Workflow, *, record: Mapping[str, Any], index: int) -> dict[str, str]:

@@ -23,7 +23,7 @@ from engine.formats.comfyui import (
     workflow_of_file,
 )
 from engine.formats.comfyui.flat import PARAMETER_INPUTS
-from engine.request import MAX_SEED, GenerationRequest
+from engine.request import MAX_SEED, PARTS, GenerationRequest
 from tests.graphs import (
     FILE,
     FOLDER,
@@ -55,7 +55,7 @@ def test_the_default_request_is_written_as_the_shipped_files() -> None:
 
 
 def test_every_scalar_has_its_place_in_the_graph() -> None:
-    assert {*PARAMETER_INPUTS, "regions"} == {field.name for field in dataclasses.fields(GenerationRequest)}
+    assert {*PARAMETER_INPUTS, *PARTS, "regions"} == {field.name for field in dataclasses.fields(GenerationRequest)}
 
 
 @given(requests)
