@@ -21,6 +21,7 @@ GROUPS = 32  # of every GroupNorm, in UNet and VAE
 UNET_HEADS = 8
 _TEXT_HEAD_WIDTH = 64
 _LATENT_CHANNELS = 4
+_INPAINTING_CHANNELS = 9  # the latents, a mask, and the latents with a hole
 _VAE_LEVELS = 4  # three halvings: one latent is 8 × 8 pixels
 _VOCABULARY = 49408
 _POSITIONS = 77
@@ -100,18 +101,19 @@ def unet_places(levels: list[Level]) -> dict[str, str]:
     return places
 
 
-def _check_latents(shapes: Shapes) -> None:
+def _input_channels(shapes: Shapes) -> int:
     channels = vote(shapes, "the number of the UNet's input channels", [(UNET + "input_blocks.0.0.weight", 1)])
-    kinds = {9: "an inpainting", 8: "an instruct-pix2pix"}
-    if channels in kinds:
-        raise LayoutError(f"it is {kinds[channels]} model: its UNet takes {channels} channels, an ordinary one takes 4")
-    if channels != _LATENT_CHANNELS:
-        raise LayoutError(f"its UNet takes {channels} channels where Stable Diffusion 1.x takes {_LATENT_CHANNELS}")
+    if channels == 8:
+        raise LayoutError("it is an instruct-pix2pix model: its UNet takes 8 channels, an ordinary one takes 4")
+    if channels not in (_LATENT_CHANNELS, _INPAINTING_CHANNELS):
+        allowed = f"{_LATENT_CHANNELS}, or {_INPAINTING_CHANNELS} for inpainting"
+        raise LayoutError(f"its UNet takes {channels} channels where Stable Diffusion 1.x takes {allowed}")
+    return channels
 
 
 def read_unet(shapes: Shapes) -> Part:
     """The UNet, ``model.diffusion_model.…``. Raises ``LayoutError``."""
-    _check_latents(shapes)
+    channels = _input_channels(shapes)
     levels = unet_levels(shapes)
     keys = [name for name in shapes if name.startswith(UNET) and name.endswith("attn2.to_k.weight")]
     context = vote(shapes, "the width of the UNet's context", [(name, 1) for name in keys])
@@ -126,7 +128,7 @@ def read_unet(shapes: Shapes) -> Part:
     module = built(
         "UNet",
         UNet2DConditionModel,
-        in_channels=_LATENT_CHANNELS,
+        in_channels=channels,
         out_channels=_LATENT_CHANNELS,
         block_out_channels=tuple(level.width for level in levels),
         layers_per_block=tuple(level.blocks for level in levels),

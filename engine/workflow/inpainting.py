@@ -1,12 +1,16 @@
-"""Nodes for repainting: how a model follows a mask."""
+"""Nodes for repainting: how a model follows a mask, and what an inpainting model is shown of the picture."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from engine.parameters import Number, parameter
+from engine.workflow.latents import Latents
+from engine.workflow.masks import Mask
 from engine.workflow.models import Model
 from engine.workflow.node import link
+from engine.workflow.pictures import Pictures
+from engine.workflow.text import Conditioning
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -18,3 +22,22 @@ class DifferentialDiffusion(Model):
     strength: float = parameter(
         1.0, Number(0, 1), "the share of these steps; the rest follows the mask as it is, at 0 all of it"
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FittedMask(Mask):
+    """A mask, scaled to the size of pictures and cropped as they are when they are encoded: bilinear, to multiples of 8
+    around the centre."""
+
+    mask: Mask = link(Mask)
+    pictures: Pictures = link(Pictures)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class WithMaskedPicture(Conditioning):
+    """Prompts, with what an inpainting model, whose network takes nine channels, is shown beside x: a picture that is
+    grey in the hole, and where the hole is. Other models ignore it."""
+
+    conditioning: Conditioning = link(Conditioning)
+    latents: Latents = link(Latents)
+    mask: Mask = link(Mask)

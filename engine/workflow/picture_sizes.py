@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from engine.errors import BadRequest
-from engine.workflow import editing, encoding, masks, pictures, upscaling
+from engine.workflow import editing, encoding, inpainting, masks, pictures, upscaling
 from engine.workflow.latents import MAX_BATCH, MAX_SIDE
 from engine.workflow.node import Node
 from engine.workflow.sizes import PIXELS_PER_CELL, Known, PictureSize, Rule, Size, Sizes, scaled
@@ -182,6 +182,13 @@ def _encoded(node: encoding.Encode | encoding.EncodeTiled | encoding.EncodeForIn
     return Size(pictures=size.pictures, height=height, width=width)
 
 
+def _fitted(node: inpainting.FittedMask, sizes: Sizes) -> PictureSize:
+    size, mask = sizes[node.pictures], sizes[node.mask]
+    _check_count("mask", mask, size)
+    height, width = (side // PIXELS_PER_CELL * PIXELS_PER_CELL for side in (size.height, size.width))
+    return PictureSize(pictures=mask.pictures, height=height, width=width)
+
+
 def _check_tiles(node: encoding.EncodeTiled, size: PictureSize) -> None:
     """Raise ``BadRequest`` where tiles would consist of nothing but overlap."""
     narrow = node.tile_size // 2
@@ -225,6 +232,7 @@ RULES: Mapping[type[Node], Rule] = {
     masks.PaddingMask: _padding,
     masks.SolidMask: _solid,
     masks.CropMask: _cropped_mask,
+    inpainting.FittedMask: _fitted,
     masks.CombineMasks: _combined,
     encoding.Encode: _encoded,
     encoding.EncodeTiled: _encoded,

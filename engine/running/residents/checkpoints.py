@@ -95,7 +95,8 @@ def _compile_ahead(unet: Unet, decoder: VaeDecoder | None, width: int, tools: To
     try:
         with torch.inference_mode(), compiled_ahead(tools.device):
             latents = max(1, rows // 2)  # of pictures with guidance
-            unet(zeros(latents, 4, CELLS, CELLS), zeros(latents, dtype=torch.float32), zeros(rows, CHUNK, width))
+            x = zeros(latents, unet.inputs, CELLS, CELLS)
+            unet(x, zeros(latents, dtype=torch.float32), zeros(rows, CHUNK, width))
             if decoder is not None:
                 decoder(zeros(1, 4, CELLS, CELLS))
     except Exception as error:

@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 from engine.formats.comfyui.table.rows import Other, output, row
-from engine.formats.comfyui.table.templates import made
+from engine.formats.comfyui.table.templates import Always, Choice, Made, made
+from engine.parameters import Flag
+from engine.workflow import encoding
 from engine.workflow import inpainting as nodes
 
+_MASK = made(nodes.FittedMask, mask="mask", pictures="pixels")
+_GREYED = made(encoding.EncodeForInpaint, pictures="pixels", vae="vae", mask="mask", grow_mask_by=Always(0))
+_WHOLE = made(encoding.Encode, pictures="pixels", vae="vae")
+_START = Choice("noise_mask", {True: made(encoding.WithNoiseMask, latents=_WHOLE, mask=_MASK), False: _WHOLE})
+
+
+def _shown(prompt: str) -> Made:
+    return made(nodes.WithMaskedPicture, conditioning=prompt, latents=_GREYED, mask=_MASK)
+
+
 ROWS = (
+    row(
+        "InpaintModelConditioning",
+        "InpaintModelConditioning",
+        "conditioning/inpaint",
+        "Shows an inpainting model the picture with a hole, and starts from the picture.",
+        inputs=("positive", "negative", "vae", "pixels", "mask", Other("noise_mask", kind=Flag(), default=True)),
+        outputs=(
+            output("CONDITIONING", _shown("positive"), "positive"),
+            output("CONDITIONING", _shown("negative"), "negative"),
+            output("LATENT", _START, "latent"),
+        ),
+    ),
     row(
         "DifferentialDiffusion",
         "Differential Diffusion",
