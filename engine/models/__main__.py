@@ -108,7 +108,8 @@ def _pull(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     folders, kinds = Folders(chosen_folders(options)), _kinds(options)
-    files = {(kind, name): path for kind in kinds for name, path in folders.files(kind).items()}
+    found = folders.by_kind()
+    files = {(kind, name): path for kind in kinds for name, path in found[kind].items()}
     if options.names:
         files = dict(_named(name, kinds, chosen_folders(options)) for name in options.names)
     bad = [path.name for (kind, name), path in files.items() if not _verified(kind, name, path, as_json=options.json)]

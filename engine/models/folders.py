@@ -60,11 +60,15 @@ class Folders:
 
     def files(self, kind: FileKind) -> dict[str, Path]:
         """Return name → file of all files of ``kind``; of two with one name, that in the earlier folder."""
-        found: dict[str, Path] = {}
+        return self.by_kind()[kind]
+
+    def by_kind(self) -> dict[FileKind, dict[str, Path]]:
+        """Return kind → what ``files`` returns, of all kinds at one look at the disk."""
+        found: dict[FileKind, dict[str, Path]] = {kind: {} for kind in KINDS}
         for folder in self._folders:
             for file in map(_found, places(folder)):
-                if file.kind == kind:
-                    found.setdefault(file.name, file.path)
+                if file.kind is not None:
+                    found[file.kind].setdefault(file.name, file.path)
         return found
 
     def find(self, kind: FileKind, name: str, *, field: str = "name", node: Node | None = None) -> Path:

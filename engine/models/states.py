@@ -79,9 +79,9 @@ def folder_states(folders: Sequence[Path], kinds: Sequence[FileKind] = KINDS) ->
     files = {path.name: path for path in installed(folders).values()}
     states = [state_of(files[entry.file]) if entry.file in files else _missing(entry, folders[0]) for entry in known]
     listed = {state.path for state in states}
+    found = Folders(folders).by_kind()
     for kind in kinds:
-        found = Folders(folders).files(kind)
-        states += [state_of(path, kind, name) for name, path in found.items() if str(path) not in listed]
+        states += [state_of(path, kind, name) for name, path in found[kind].items() if str(path) not in listed]
     return states
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Checkpoints:
         self.default_name = self.default.name if name == str(self.default.absolute()) else name
         """Like any other checkpoint's name; the file's name for one outside the folders, whose path stays private."""
         self._seen: tuple[float, list[ModelInfo]] | None = None
-        self._files_seen: dict[FileKind, tuple[float, list[FileInfo]]] = {}
+        self._files_seen: tuple[float, dict[FileKind, list[FileInfo]]] | None = None
 
     def file_of(self, name: str | None) -> Path:
         """Return the file of a checkpoint by name. Raises ``UnknownCheckpoint`` for other text, paths included."""
@@ -75,12 +75,10 @@ class Checkpoints:
     def files(self, kind: FileKind) -> list[FileInfo]:
         """List the files of ``kind``, sorted by name. The folders are read again after ``_LOOK_AGAIN_SECONDS``."""
         now = time.monotonic()
-        seen = self._files_seen.get(kind)
-        if seen is None or now - seen[0] > _LOOK_AGAIN_SECONDS:
-            found = [(name, _size(path)) for name, path in sorted(Folders(self._folders).files(kind).items())]
-            infos = [FileInfo(name=name, size=size) for name, size in found if size is not None]
-            seen = self._files_seen[kind] = (now, infos)
-        return seen[1]
+        if self._files_seen is None or now - self._files_seen[0] > _LOOK_AGAIN_SECONDS:
+            found = Folders(self._folders).by_kind()
+            self._files_seen = (now, {each: _infos(files) for each, files in found.items()})
+        return self._files_seen[1][kind]
 
     def _look(self) -> list[ModelInfo]:
         found = {path: name for name, path in Folders(self._folders).files("checkpoints").items()}
@@ -106,6 +104,11 @@ class Checkpoints:
             loading=False,
             default=path == self.default,
         )
+
+
+def _infos(files: Mapping[str, Path]) -> list[FileInfo]:
+    sizes = [(name, _size(path)) for name, path in sorted(files.items())]
+    return [FileInfo(name=name, size=size) for name, size in sizes if size is not None]
 
 
 def _size(path: Path) -> int | None:

@@ -13,7 +13,7 @@ import psutil
 
 from engine import BadRequest, EngineClosed, GenerationRequest, GenerationResult, Progress, Workflow
 from engine.errors import UnknownFile
-from engine.models.folders import KINDS, Folders
+from engine.models.folders import Folders
 from engine.tensors.kinds import FileKind
 from engine.workflow.needs import checkpoints_of
 from engine.workflow.node import Node
@@ -45,8 +45,7 @@ class EngineBackend:
 
     async def start(self) -> None:
         engine = await asyncio.to_thread(self._make)
-        for kind in KINDS:  # what a file is, is read from it once, and not on the event loop
-            await asyncio.to_thread(self._checkpoints.files, kind)
+        await asyncio.to_thread(self._checkpoints.files, "checkpoints")  # reads of all files, once, what they are
         if self._closed:
             await asyncio.to_thread(engine.close)
             raise EngineClosed("the server was closed while the engine was being created")
