@@ -62,7 +62,7 @@ class Execution:
     trajectory: Trajectory | None = None
     """The sampling that is waiting or under way."""
     tiled: Set[Node] = frozenset()
-    """The nodes whose pictures the VAE works on in tiles, for want of memory."""
+    """The nodes that work in tiles, an upscaler in smaller ones, for want of memory."""
     _course: Generator[Wish, Any, GenerationResult] | None = None
     _spent: Counter[str] = field(default_factory=Counter)  # seconds, by stage
     _submitted: float = field(default_factory=time.perf_counter)

@@ -33,11 +33,11 @@ _LATENTS_AT_WORK = 12
 _TILE = 768
 """The side of the square that is about as large as the largest of the tiles, with what is being put together."""
 
-_UPSCALER_TILE = 512
-"""The side of the largest square that an upscaler enlarges at once."""
+_UPSCALER_TILE, _SMALL_UPSCALER_TILE = 512, 128
+"""The side of the largest square that an upscaler enlarges at once; the same for want of memory."""
 
-_VAE_NODES = (Decode, Encode, EncodeForInpaint)
-"""The nodes that may run in tiles instead."""
+_TILEABLE = (Decode, Encode, EncodeForInpaint, Upscale)
+"""The nodes that may run in tiles instead, or in smaller ones."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def has_room(resident: Mapping[Node, Any], needs: Needs, device: torch.device) -
 
 
 def check_room(resident: Mapping[Node, Any], needs: Needs, device: torch.device) -> Set[Node]:
-    """Return the nodes whose pictures the VAE must work on in tiles to fit into the memory that is free now.
+    """Return the nodes that must work in tiles, an upscaler in smaller ones, to fit into the memory that is free now.
 
     What the networks hold only to be fast is given back first where it is in the way. Raises ``BadRequest`` for a
     workflow that does not fit even so.
@@ -74,7 +74,7 @@ def check_room(resident: Mapping[Node, Any], needs: Needs, device: torch.device)
                 thing.own_decoder.release()
         release_cached(device)
     free = free_bytes(device)
-    tiled = {each.node for each in _peaks(resident, needs) if each.whole > free and isinstance(each.node, _VAE_NODES)}
+    tiled = {each.node for each in _peaks(resident, needs) if each.whole > free and isinstance(each.node, _TILEABLE)}
     peak = _peak(resident, needs, tiled)
     width, height = peak.size.pixels
     if peak.call + peak.picture > free:
@@ -109,9 +109,9 @@ def _peaks(resident: Mapping[Node, Any], needs: Needs, tiled: Set[Node] = frozen
         width, height = size.pixels
         if isinstance(node, Upscale):
             before = needs.sizes[node.pictures].pixels
-            tile = (min(_UPSCALER_TILE, side) for side in before)
+            tile = (min(_SMALL_UPSCALER_TILE if node in tiled else _UPSCALER_TILE, side) for side in before)
             yield _Peak(node, size, resident[node.upscaler].peak_bytes(*tile), _bytes_of_picture(size))
-        elif isinstance(node, (*_VAE_NODES, Sample)):
+        elif isinstance(node, (*_TILEABLE, Sample)):
             sides = (min(_TILE, width), min(_TILE, height)) if node in tiled else (width, height)
             yield _Peak(node, size, _worker(node, resident).peak_bytes(*sides), _bytes_of_picture(size))
         else:

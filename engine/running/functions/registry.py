@@ -97,7 +97,7 @@ class Bench:
     inputs: Mapping[str, InputPicture] = field(default_factory=dict)
     """The pictures that were handed in, by the names that the workflow has for them."""
     tiled: Set[Node] = frozenset()
-    """The nodes whose pictures the VAE works on in tiles, for want of memory."""
+    """The nodes that work in tiles, an upscaler in smaller ones, for want of memory."""
 
     def __getitem__(self, node: Node) -> Any:
         """Return what ``node`` stands for."""

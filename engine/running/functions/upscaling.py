@@ -10,7 +10,8 @@ from engine.pictures.tiling import Tiles, tiled
 from engine.running.functions.registry import Bench, Course, PictureBatch, carries_out, in_slices
 from engine.workflow.upscaling import Upscale
 
-TILES = Tiles(height=512, width=512, overlap=32)
+TILES, SMALL_TILES = (Tiles(height=side, width=side, overlap=32) for side in (512, 128))
+"""The second ones are for want of memory."""
 
 
 @carries_out(Upscale)
@@ -18,9 +19,9 @@ def upscale(node: Upscale, bench: Bench) -> Course:
     """The enlarged pictures, one after another. Others use the device between the network's blocks."""
     pixels: Tensor = bench[node.pictures].pixels
     upscaler: Upscaler = bench[node.upscaler]
-    made = []
+    tiles, made = SMALL_TILES if node in bench.tiled else TILES, []
     for one in pixels.split(1):
-        work = tiled(upscaler, one.movedim(-1, 1), TILES, upscaler.factor)
+        work = tiled(upscaler, one.movedim(-1, 1), tiles, upscaler.factor)
         larger: Tensor = yield from in_slices(work)
         made.append(larger.clamp(0, 1).movedim(1, -1))
     return PictureBatch(torch.cat(made))

@@ -100,7 +100,11 @@ class Call:
         wanted = self.wanted
         if isinstance(wanted, GenerationRequest):
             return self.controls.count * wanted.batch_size
-        return sum(needs_of(wanted).pictures(output).pictures for output in wanted.outputs.values())
+        try:
+            needs = needs_of(wanted)
+        except BadRequest as error:
+            raise wanted.located(error) from None
+        return sum(needs.pictures(output).pictures for output in wanted.outputs.values())
 
     def job(self, *, id: str | None, client: str, base_url: str) -> NewJob:
         """Return the job for the call. A fresh seed is drawn here, so that the other requests can count on from it."""

@@ -11,9 +11,12 @@ import torch
 from engine import BadRequest
 from engine.request import MAX_SIDE
 from engine.running.memory_needs import check_room, has_room, largest_side
+from engine.workflow.editing import EmptyPictures
 from engine.workflow.models import Checkpoint
 from engine.workflow.needs import Needs, needs_of
-from engine.workflow.pictures import Decode
+from engine.workflow.pictures import Decode, SavePictures
+from engine.workflow.upscaling import Upscale, UpscalerFile
+from engine.workflow.workflow import Workflow
 from tests.requests import small
 
 CPU = torch.device("cpu")
@@ -80,3 +83,14 @@ def test_the_vae_works_in_tiles_where_only_they_fit(free: list[int]) -> None:
     free[0] = 2**24
     with pytest.raises(BadRequest, match="width"):
         check_room(resident, needs_of(workflow), CPU)
+
+
+def test_an_upscaler_works_in_smaller_tiles_where_only_they_fit(free: list[int]) -> None:
+    file = UpscalerFile(name="a")
+    upscale = Upscale(pictures=EmptyPictures(width=256, height=256), upscaler=file)
+    needed = needs_of(Workflow(outputs={"9": SavePictures(pictures=upscale)}))
+    resident: Any = {file: SimpleNamespace(peak_bytes=lambda w, h: w * h * 10_000)}
+    free[0] = 256 * 256 * 20_000
+    assert check_room(resident, needed, CPU) == set()
+    free[0] = 256 * 256 * 5_000
+    assert check_room(resident, needed, CPU) == {upscale}

@@ -148,3 +148,14 @@ def test_no_prompt_at_all(refusing: Comfy) -> None:
 def test_a_prompt_too_large_to_be_kept_is_refused(refusing: Comfy) -> None:
     answer = refusing.post(graph_of(), extra_data={"a": "x" * 2**17})
     assert (answer.status_code, answer.json()["error"]["type"]) == (413, "prompt_too_large")
+
+
+def test_a_picture_that_was_not_handed_in_is_refused_at_its_place(refusing: Comfy) -> None:
+    graph = graph_of()
+    graph["20"] = {"class_type": "LoadImage", "inputs": {"image": "photo.png"}}
+    graph["21"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["20", 0], "vae": ["4", 2]}}
+    graph["3"]["inputs"]["latent_image"] = ["21", 0]
+    answer = refusing.post(graph)
+    assert answer.status_code == 400
+    assert set(answer.json()["node_errors"]) == {"20"}
+    assert "node 20 (LoadImage) image" in answer.json()["error"]["details"]
