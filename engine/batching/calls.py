@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from engine.batching.rows import Row, filled_up, groups_of, in_pairs, inputs_of, random_rows, units_of
+from engine.batching.rows import Row, filled_up, groups_of, in_pairs, inputs_of, paired_up, random_rows, units_of
 from engine.batching.trials import Trials
 from engine.device.memory import free_bytes, out_of_memory, release_cached
 from engine.errors import OutOfMemory
@@ -119,6 +119,7 @@ class Calls:
         can be. A call for which memory does not suffice is made again in smaller ones. Raises ``OutOfMemory`` when it
         may not be any smaller.
         """
+        rows = paired_up(rows) if self.in_pairs else rows
         outputs: dict[int, tuple[Tensor, ...]] = {}
         for group in groups_of(rows, exact=self._exact):
             waiting, like = units_of(group, rows, self._unit), rows[group[0]]

@@ -7,7 +7,6 @@ features are made once for a sampling. Knows nothing of guidance and of members.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
@@ -168,7 +167,7 @@ Use: TypeAlias = tuple[PartControl, int]
 
 def controlled(rows: Sequence[Row], uses: Sequence[Sequence[Use]]) -> list[Row]:
     """Return ``rows`` with what their controls add: the sum of the ControlNets' residuals, then that of the adapters'
-    features. ``uses``: the active controls of each row. A row whose partner has something else added is no pair's."""
+    features. ``uses``: the active controls of each row."""
     if not any(uses):
         return list(rows)
     residuals: list[tuple[Tensor, ...]] = [()] * len(rows)
@@ -181,11 +180,8 @@ def controlled(rows: Sequence[Row], uses: Sequence[Sequence[Use]]) -> list[Row]:
                 residuals[number] = _sum(residuals[number], added)
             else:
                 features[number] = _sum(features[number], control.of(picture))
-    beside = [(*residuals[number], *features[number]) for number in range(len(rows))]
-    alike = Counter((id(row.x), len(each)) for row, each in zip(rows, beside, strict=True))
     return [
-        replace(row, paired=row.paired and alike[id(row.x), len(each)] == 2, beside_conditioning=each)
-        for row, each in zip(rows, beside, strict=True)
+        replace(row, beside_conditioning=(*residuals[number], *features[number])) for number, row in enumerate(rows)
     ]
 
 
@@ -205,19 +201,12 @@ def _outputs(rows: Sequence[Row], uses: Sequence[Sequence[Use]]) -> dict[tuple[i
 
 
 def _control_rows(rows: Sequence[Row], uses: Sequence[Sequence[Use]], places: Sequence[tuple[int, int]]) -> list[Row]:
-    """The rows of a ControlNet's calls. Two of a pair, which have x in common, are one here if they are shown the same
-    picture."""
+    """The rows of a ControlNet's calls. Those that have x in common have it in common here."""
     noisy = {id(rows[number].x): rows[number].x[:, :_NOISY_CHANNELS] for number, _ in places}
-
-    def shown(number: int, place: int) -> tuple[int, int, int]:
-        return id(rows[number].x), uses[number][place][0].prepared[0].data_ptr(), place
-
-    counts = Counter(shown(*each) for each in places)
     return [
         replace(
             rows[number],
             x=noisy[id(rows[number].x)],
-            paired=rows[number].paired and counts[shown(number, place)] == 2,
             beside_x=uses[number][place][0].of(uses[number][place][1]),
             beside_conditioning=(),
         )

@@ -177,17 +177,14 @@ class Denoiser:
         return self._patched[patches]
 
     def _rows_of(self, evaluation: Evaluation, owner: int) -> Iterator[Row]:
-        """Picture by picture a row for each part. Two parts of the same input and length have it in common, as a
-        pair."""
+        """Picture by picture a row for each part. Parts of the same input have it in common."""
         scaled = evaluation.parametrization.network_input(evaluation.x, evaluation.sigma)
         time, parts, dtype = evaluation.parametrization.time(evaluation.sigma), evaluation.parts, self._unet.dtype
         inputs = {_input_of(part): _network_input(scaled, part).to(dtype) for part in parts}
-        alike = len(inputs) == 1 and len({(part.conditioning.shape, part.patches, *part.beside) for part in parts}) == 1
-        paired = len(parts) == 2 and alike and self._calls.in_pairs
         for picture in range(evaluation.x.shape[0]):
             own = {key: x[picture : picture + 1] for key, x in inputs.items()}
             for part in parts:
-                yield Row(owner, own[_input_of(part)], time, part.conditioning, paired, beside_x=part.beside)
+                yield Row(owner, own[_input_of(part)], time, part.conditioning, beside_x=part.beside)
 
     def _outputs(self, rows: Sequence[Row], patches: Sequence[Patches]) -> list[tuple[Tensor, ...]]:
         """What the UNet, patched for each row as it is to be, makes of the rows."""

@@ -27,7 +27,7 @@ class Row:
     x: Tensor  # (1, c, h, w) in the network's dtype, scaled
     time: float  # 0 … 999
     conditioning: Tensor  # (1, L, width)
-    paired: bool = False  # whether rows come two by two, with x, time and what is beside x in common
+    paired: bool = False  # whether it is one of two that have x, time and what is beside x in common: see paired_up
     beside_x: tuple[Tensor, ...] = ()  # (1, …) each: further inputs of the network that belong to x
     beside_conditioning: tuple[Tensor, ...] = ()  # (1, …) each: further inputs of the row's own
 
@@ -36,18 +36,39 @@ class Row:
         """What rows of one call have in common, the length of their conditioning aside."""
         return (self.x.shape, *(each.shape for each in (*self.beside_x, *self.beside_conditioning)))
 
+    @property
+    def shared(self) -> Hashable:
+        """What the rows of a pair have in common."""
+        inputs = (id(self.x), *(each.data_ptr() for each in self.beside_x))
+        return self.owner, self.time, inputs, self.kind, self.conditioning.shape[1]
+
+
+def paired_up(rows: Sequence[Row]) -> list[Row]:
+    """Return ``rows``, of which every two that have all but their conditioning in common are paired; of an odd number
+    the last one is not."""
+    alike: dict[Hashable, list[int]] = {}
+    for i, row in enumerate(rows):
+        alike.setdefault(row.shared, []).append(i)
+    paired = {i for same in alike.values() for i in same[: len(same) // 2 * 2]}
+    return [replace(row, paired=i in paired) for i, row in enumerate(rows)]
+
 
 def groups_of(rows: Sequence[Row], *, exact: bool) -> list[list[int]]:
-    """The rows' numbers, in groups that may share calls.
+    """The rows' numbers, in groups that may share calls, those of a pair next to each other.
 
     In exact mode a group has one conditioning length, and all of its rows are paired or none; in fast mode it has those
     whose lengths have a small common multiple.
     """
-    alike: dict[Hashable, list[int]] = {}
+    first: dict[Hashable, int] = {}
     for i, row in enumerate(rows):
+        first.setdefault(row.shared, i)
+    alike: dict[Hashable, list[int]] = {}
+    for i in sorted(range(len(rows)), key=lambda i: (not rows[i].paired, first[rows[i].shared])):
+        row = rows[i]
         length = (row.conditioning.shape[1], row.paired) if exact else None
         alike.setdefault((row.kind, len(row.beside_x), length), []).append(i)
-    return list(alike.values()) if exact else [part for group in alike.values() for part in _by_length(group, rows)]
+    groups = sorted(alike.values(), key=min)
+    return groups if exact else [part for group in groups for part in _by_length(group, rows)]
 
 
 def _by_length(group: Sequence[int], rows: Sequence[Row]) -> list[list[int]]:

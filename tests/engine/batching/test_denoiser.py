@@ -17,6 +17,7 @@ from engine.batching import trials as trials_module
 from engine.batching.branches import Part
 from engine.batching.denoiser import Denoiser, Evaluation
 from engine.batching.rows import Row, inputs_of
+from engine.batching.windows import Window
 from engine.checkpoint import load_checkpoint
 from engine.config import Batching, EngineConfig
 from engine.networks.graphs import Launcher
@@ -402,3 +403,45 @@ def test_graphs_give_their_memory_back_when_it_runs_out() -> None:
     unet.fits = lambda rows: rows <= 2
     for wanted, denoised in zip(two, predict(denoiser, two), strict=True):
         torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)
+
+
+def regional(seed: int, *parts: tuple[int, Window | None]) -> Evaluation:
+    """An evaluation of 8 × 16 cells whose parts have the prompts and windows that are named."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(1, 4, 8, 16, generator=generator)
+    prompts = torch.randn(4, 1, 77, 64, generator=generator)
+    return Evaluation(
+        x=x,
+        sigma=torch.tensor(0.5 + seed),
+        parts=tuple(Part(conditioning=prompts[number], window=window) for number, window in parts),
+    )
+
+
+LEFT, RIGHT, WHOLE = Window(0, 0, 8, 8), Window(0, 8, 8, 8), None
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "calls"),
+    [
+        ([regional(0, (0, WHOLE), (1, LEFT), (2, WHOLE), (2, LEFT))], 2),
+        ([regional(0, (0, LEFT), (1, RIGHT), (2, LEFT), (2, RIGHT))], 2),
+        ([regional(0, (0, WHOLE), (1, LEFT), (2, WHOLE), (2, LEFT)), regional(1, (0, WHOLE), (1, WHOLE))], 3),
+    ],
+    ids=["one", "two of a size", "beside a picture without areas"],
+)
+def test_parts_of_the_same_window_are_pairs(evaluations: list[Evaluation], calls: int) -> None:
+    unet = LinearUnet()
+    for wanted, found in zip(evaluations, denoiser_of(unet, "exact", 2).predict(evaluations), strict=True):
+        x = wanted.x / (1 + wanted.sigma**2) ** 0.5
+        shift = STABLE_DIFFUSION_1.timestep(wanted.sigma) / 1000
+        for part, (eps,) in zip(wanted.parts, found, strict=True):
+            own = x if part.window is None else part.window.of(x)
+            torch.testing.assert_close(eps, own * part.conditioning.mean() + shift, rtol=1e-4, atol=1e-4)
+    assert unet.calls == [(2, 77)] * calls
+    assert unet.latents == [1] * calls  # each call's two rows have x in common
+
+
+def test_of_three_parts_of_a_window_the_last_is_alone() -> None:
+    unet = LinearUnet()
+    denoiser_of(unet, "exact", 2).predict([regional(0, (0, WHOLE), (1, WHOLE), (2, WHOLE))])
+    assert unet.latents == [1, 2]
