@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from transformers.masking_utils import create_causal_mask
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from engine.device.transfer import to_device
 from engine.errors import BadRequest
 from engine.networks.graphs import Graphs, Launcher
-from engine.text.prompt import EMPTY, Chunk, chunks
+from engine.networks.sharing import sharing_copy
+from engine.text.embeddings import Lookup, Vector
+from engine.text.prompt import CHUNK, EMPTY, Chunk, chunks
 
 _CACHED_CHUNKS = 512
 
@@ -33,22 +37,27 @@ class Conditioner:
         self._empty: dict[int, Tensor] = {}  # by clip_skip: the empty prompt's features
         self._cache: OrderedDict[tuple[tuple[Chunk, ...], int], Tensor] = OrderedDict()
 
+    def with_values(self, values: Mapping[str, Tensor], launcher: Launcher) -> Conditioner:
+        """A conditioner for a text encoder with other values for some parameters; it shares all other tensors."""
+        return Conditioner(sharing_copy(self._encoder, values), launcher)
+
     def check(self, clip_skip: int) -> None:
         """Raise ``BadRequest`` if this text encoder has no such layer."""
         if clip_skip > self.layers:
             raise BadRequest("clip_skip", clip_skip, f"a whole number from 1 to {self.layers}, the encoder's layers")
 
-    def encode(self, prompt: str, clip_skip: int = 1, field: str = "prompt") -> Tensor:
+    def encode(self, prompt: str, clip_skip: int = 1, field: str = "prompt", lookup: Lookup | None = None) -> Tensor:
         """The conditioning of ``prompt``: float32 (1, 77·chunks, width) on the encoder's device.
 
         Each chunk is encoded alone, so that its features never depend on the others. ``clip_skip`` 1 takes the last
         layer's output, 2 the last but one, …, always with the final layer norm. A token's weight w moves its features
-        to ``empty + w·(feature − empty)``, where ``empty`` is the empty prompt's feature at that place.
+        to ``empty + w·(feature − empty)``, where ``empty`` is the empty prompt's feature at that place. ``lookup``
+        finds the embeddings that the prompt names.
 
         Raises ``BadRequest`` for what ``engine.text.prompt.chunks`` refuses and for a layer that is not there.
         """
         self.check(clip_skip)
-        parts = chunks(prompt, field)
+        parts = chunks(prompt, field, lookup, self.width)
         key = (parts, clip_skip)
         if key not in self._cache:
             self._cache[key] = torch.cat([self._weighted(chunk, clip_skip) for chunk in parts], dim=1)
@@ -79,14 +88,37 @@ class Conditioner:
     @torch.inference_mode()
     def _features(self, chunk: Chunk, clip_skip: int) -> Tensor:
         """(1, 77, width) float32."""
+        vectors = {i: token.features() for i, token in enumerate(chunk.tokens) if isinstance(token, Vector)}
+        tokens = torch.tensor([[0 if isinstance(token, Vector) else token for token in chunk.tokens]])
+        inputs = [to_device(tokens, self._device)]
+        if vectors:
+            replaced, features = torch.zeros(1, CHUNK, 1, dtype=torch.bool), torch.zeros(1, CHUNK, self.width)
+            for place, vector in vectors.items():
+                replaced[0, place], features[0, place] = True, vector
+            inputs += [to_device(replaced, self._device), to_device(features, self._device)]
         if clip_skip not in self._layer:
             self._layer[clip_skip] = self._launcher.graphs(functools.partial(_encoded, self._encoder, clip_skip))
-        (features,) = self._layer[clip_skip](to_device(torch.tensor([chunk.tokens]), self._device))
-        return features.clone()
+        (encoded,) = self._layer[clip_skip](*inputs)
+        return encoded.clone()
 
 
-def _encoded(encoder: CLIPTextModel, clip_skip: int, tokens: Tensor) -> tuple[Tensor]:
-    output = encoder(tokens, output_hidden_states=clip_skip > 1)
-    if clip_skip == 1:
-        return (output.last_hidden_state.float(),)
-    return (encoder.final_layer_norm(output.hidden_states[-clip_skip]).float(),)
+def _encoded(
+    encoder: CLIPTextModel,
+    clip_skip: int,
+    tokens: Tensor,
+    replaced: Tensor | None = None,
+    vectors: Tensor | None = None,
+) -> tuple[Tensor]:
+    """The features of tokens (1, n), of which ``vectors`` (1, n, width) stand in some places, (1, n, 1).
+
+    Of the last layer, or with ``clip_skip`` of an earlier one; either passes the final norm.
+    """
+    inputs = encoder.embeddings.token_embedding(tokens)
+    if replaced is not None and vectors is not None:
+        inputs = torch.where(replaced, vectors.to(inputs.dtype), inputs)
+    hidden = encoder.embeddings(inputs_embeds=inputs)
+    mask = create_causal_mask(config=encoder.config, inputs_embeds=hidden, attention_mask=None, past_key_values=None)
+    layers = encoder.encoder.layers
+    for layer in layers[: len(layers) - clip_skip + 1]:
+        hidden = layer(hidden, mask, is_causal=True)
+    return (encoder.final_layer_norm(hidden).float(),)

@@ -1,6 +1,6 @@
 """Prompt text → weighted tokens → chunks of 77.
 
-Knows ComfyUI's rules for weights and long prompts; knows no tensors and no network.
+Knows ComfyUI's rules for weights, embeddings and long prompts; knows no network and no file.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import functools
 import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from engine.errors import BadRequest
+from engine.text.embeddings import MARK, Lookup, Named, Vector, named
 from engine.text.vocabulary import encoder
 
 START, END = 49406, 49407
@@ -22,51 +24,84 @@ MAX_NESTING = 100
 
 _ESCAPED = {"\\)": "\ud800", "\\(": "\ud801"}  # halves of surrogate pairs, which a request's text never holds
 _SPECIAL = re.compile(r"(<\|startoftext\|>|<\|endoftext\|>)")
-_EMBEDDING = re.compile(r"(?:^|[ \n])(embedding:\S*)")
 _KEPT_WHOLE_BELOW = 8
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """77 token ids (start, up to 75 of text, end, padding with the end token) and the weight of each."""
+    """77 tokens (start, up to 75 of text, end, padding with the end token) and the weight of each."""
 
-    tokens: tuple[int, ...]
+    tokens: tuple[int | Vector, ...]
+    """The ids of CLIP's vocabulary, and vectors of embeddings."""
     weights: tuple[float, ...]
 
 
 EMPTY = Chunk((START, *[END] * (CHUNK - 1)), (1.0,) * CHUNK)
 
+_Token: TypeAlias = int | Vector
+_Group: TypeAlias = list[tuple[_Token, float]]
 
-@functools.lru_cache(maxsize=64)
-def chunks(prompt: str, field: str = "prompt") -> tuple[Chunk, ...]:
-    """The chunks of ``prompt``, at least one.
+
+def chunks(prompt: str, field: str = "prompt", lookup: Lookup | None = None, width: int = 0) -> tuple[Chunk, ...]:
+    """The chunks of ``prompt``, at least one, for a text encoder with features of ``width``.
 
     Parentheses multiply the weight of what they hold by 1.1, ``(words:1.3)`` sets it; a group of equal weight
-    with fewer than 8 tokens is never torn between two chunks, a longer one fills its chunk.
+    with fewer than 8 tokens is never torn between two chunks, a longer one fills its chunk. ``embedding:name`` is the
+    vectors that ``lookup`` gives, a group of their own; an unknown name is left out.
 
-    Raises ``BadRequest``, naming ``field``, for a weight that is not finite, parentheses more than 100 deep, and
-    textual inversion embeddings, which are not supported.
+    Raises ``BadRequest``, naming ``field``, for a weight that is not finite, and parentheses more than 100 deep.
     """
-    filled: list[list[tuple[int, float]]] = [[]]
+    if not embedding_names(prompt, field):
+        return _chunks(prompt, field)
+    return _filled(list(_groups(prompt, field, lookup, width)), width)
+
+
+def embedding_names(prompt: str, field: str = "prompt") -> tuple[Named, ...]:
+    """The embeddings that ``prompt`` names. Raises what ``chunks`` raises."""
+    if MARK not in prompt:
+        return ()
+    return tuple(
+        piece for text, _ in weighted(prompt, field) for piece in named(text, field) if isinstance(piece, Named)
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _chunks(prompt: str, field: str) -> tuple[Chunk, ...]:
+    return _filled([[(token, weight) for token in token_ids(text)] for text, weight in weighted(prompt, field)])
+
+
+def _groups(prompt: str, field: str, lookup: Lookup | None, width: int) -> Iterator[_Group]:
     for text, weight in weighted(prompt, field):
-        if found := _EMBEDDING.search(text):
-            raise BadRequest(field, found[1], "text without embeddings (textual inversion is not supported)")
-        group = [(token, weight) for token in token_ids(text)]
-        torn = len(group) >= _KEPT_WHOLE_BELOW
-        while len(group) > (room := ROOM - len(filled[-1])):
+        for piece in named(text, field):
+            words: str = piece if isinstance(piece, str) else ""
+            if isinstance(piece, Named):
+                embedding, words = piece.found(lookup)
+                if embedding is not None:
+                    count, own = embedding.vectors(width).shape
+                    yield [(Vector(embedding, index, own), weight) for index in range(count)]
+            if words:
+                yield [(token, weight) for token in token_ids(words)]
+
+
+def _filled(groups: Sequence[_Group], width: int = 0) -> tuple[Chunk, ...]:
+    filled: list[_Group] = [[]]
+    for group in groups:
+        rest, torn = group, len(group) >= _KEPT_WHOLE_BELOW
+        while len(rest) > (room := ROOM - len(filled[-1])):
             if torn:
-                filled[-1].extend(group[:room])
-                group = group[room:]
+                filled[-1].extend(rest[:room])
+                rest = rest[room:]
             filled.append([])
-        filled[-1].extend(group)
-    return tuple(_wrapped(content) for content in filled)
+        filled[-1].extend(rest)
+    return tuple(_wrapped(content, width) for content in filled)
 
 
-def _wrapped(content: list[tuple[int, float]]) -> Chunk:
-    padding = CHUNK - 1 - len(content)
+def _wrapped(content: _Group, width: int) -> Chunk:
+    """A chunk of ``content``. Vectors of another width are left out, and what follows moves up; the weights do not."""
+    fitting = [token for token, _ in content if isinstance(token, int) or token.width == width]
     return Chunk(
-        (START, *(token for token, _ in content), *[END] * padding),
-        (1.0, *(weight for _, weight in content), *[1.0] * padding),
+        (START, *fitting, *[END] * (CHUNK - 1 - len(fitting))),
+        (1.0, *(weight for _, weight in content), *[1.0] * (CHUNK - 1 - len(content))),
     )
 
 
