@@ -16,6 +16,8 @@ from engine.folders import models_folders
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Batching = Literal["exact", "fast"]
 Compile = Literal["auto", "off"]
+LoraNames = Literal["all", "comfyui"]
+TextEncoder = Literal["float16", "float32"]
 
 _PICTURE_ROWS = 2
 _MOST_ROWS = 16
@@ -54,6 +56,14 @@ class EngineConfig:
     """``auto``: on a GPU, fused kernels, launched as CUDA graphs from the second call of a shape on; the usual shapes'
     are recorded while nobody waits. ``off``: torch's own operators, one by one, as on a CPU."""
 
+    lora_names: LoraNames = "all"
+    """``all``: every layer that a LoRA file names is changed. ``comfyui``: attention layers of the UNet are left out
+    where a file names them as PEFT does (``unet.….to_q.lora_A.weight``), as ComfyUI leaves them."""
+
+    text_encoder: TextEncoder = "float16"
+    """What the text encoder's weights are rounded to after loading, adapters and merges where ``dtype`` is float32.
+    ComfyUI keeps them in float16 whatever the file holds, and so does its picture. It computes in ``dtype``."""
+
     max_in_flight: int = 16
     """Pictures that advance together; further requests wait for a place, in the order of their arrival."""
 
@@ -79,6 +89,8 @@ class EngineConfig:
             ("dtype", get_args(Dtype)),
             ("batching", get_args(Batching)),
             ("compile", get_args(Compile)),
+            ("lora_names", get_args(LoraNames)),
+            ("text_encoder", get_args(TextEncoder)),
         ):
             if getattr(self, name) not in choices:
                 raise BadRequest(name, getattr(self, name), f"one of {', '.join(choices)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,9 +27,11 @@ from engine.running.loop import Loop, as_ours
 from engine.running.observer import Observer, Unobserved
 from engine.running.pool import Pool, Source
 from engine.tensors.kinds import FileKind
+from engine.text.prompt import embedding_names
 from engine.text.vocabulary import encoder
 from engine.workflow.models import Checkpoint
 from engine.workflow.needs import Needs
+from engine.workflow.text import Embedding, EncodeText
 from engine.workflow.weights import Weights, located
 from engine.workflow.workflow import Place, Workflow
 
@@ -146,9 +148,20 @@ class Engine:
             return str(file.absolute())
 
         try:
-            return {weights: source_of(located(weights, find)) for weights in needs.used}
+            used = [*needs.used, *self._embeddings(workflow)]
+            return {weights: source_of(located(weights, find)) for weights in used}
         except BadRequest as error:
             raise workflow.located(error) from None
+
+    def _embeddings(self, workflow: Workflow) -> Iterator[Embedding]:
+        """Those that its prompts name, of which there is a file; prompts leave the others out."""
+        folders = Folders(self.config.models_folders)
+        for node in workflow.nodes:
+            for named in embedding_names(node.text, "text") if isinstance(node, EncodeText) else ():
+                spellings = (name for name, _ in named.spellings() if name)
+                found = next((name for name in spellings if folders.get("embeddings", name) is not None), None)
+                if found is not None:
+                    yield Embedding(name=found)
 
     def _checked(
         self, wanted: GenerationRequest | Workflow, inputs: PictureSource | Sequence[PictureSource]

@@ -95,6 +95,15 @@ class Denoiser:
         self._patched: OrderedDict[Patches, Calls] = OrderedDict()
 
     @property
+    def network(self) -> UnetFunction:
+        """The UNet."""
+        return self._unet
+
+    def with_network(self, unet: UnetFunction, launcher: Launcher) -> Denoiser:
+        """A denoiser for a UNet with the same layers, which calls it in the same sizes and adds to the same hints."""
+        return Denoiser(unet, exact=self._exact, sizes=self._sizes, launcher=launcher, hints=self._hints)
+
+    @property
     def form(self) -> str:
         """How calls are run: ``graph`` replays them, ``eager`` launches their operations one by one."""
         return self._calls.form

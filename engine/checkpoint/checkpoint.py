@@ -54,8 +54,12 @@ class Checkpoint:
         return self.own_text_encoder
 
 
-def load_checkpoint(path: Path | str, *, device: torch.device, dtype: torch.dtype) -> Checkpoint:
+def load_checkpoint(
+    path: Path | str, *, device: torch.device, dtype: torch.dtype, half_text: bool = False
+) -> Checkpoint:
     """Load the checkpoint in ``path`` to ``device`` as ``dtype`` (float16, bfloat16 or float32).
+
+    ``half_text`` rounds the text encoder's weights to float16 where ``dtype`` is float32.
 
     The file may change or vanish afterwards. Raises ``UnknownCheckpoint`` if there is no such file,
     ``BrokenCheckpoint``, which says what was found or missing, if it is not a sound Stable Diffusion 1.x
@@ -64,7 +68,7 @@ def load_checkpoint(path: Path | str, *, device: torch.device, dtype: torch.dtyp
     path = Path(path)
     weights = open_weights(path)
     contents = _contents(path, weights)
-    fill(path, weights, contents.parts, device, dtype)
+    fill(path, weights, contents.parts, device, dtype, half=contents.text_encoder if half_text else None)
     return Checkpoint(
         path=path,
         name=path.stem,

@@ -56,8 +56,7 @@ class Trunk:
         self._kv = self._packed([layer for block in blocks for layer in (block.attn2.to_k, block.attn2.to_v)])
         self._kv_places = _places(blocks, [2 * block.attn2.to_k.out_features for block in blocks])
         self._shift = self._packed([resnet.time_emb_proj for resnet in resnets])
-        biases = [resnet.time_emb_proj.bias.float() + resnet.conv1.bias.float() for resnet in resnets]
-        self._shift_bias = torch.cat(biases).to(self.dtype)
+        self._shift_bias = self._shift_biases(resnets)
         self._shift_places = _places(resnets, [resnet.time_emb_proj.out_features for resnet in resnets])
         operations.lay_out(module)
 
@@ -73,6 +72,10 @@ class Trunk:
     def pieces(self, rows: int) -> Counter[int]:
         """In calls of ``rows`` rows, how many operations are given how many rows at a time; where that was tried."""
         return self._operations.pieces_of(rows)
+
+    def _shift_biases(self, resnets: Sequence[Any]) -> Tensor:
+        biases = [resnet.time_emb_proj.bias.float() + resnet.conv1.bias.float() for resnet in resnets]
+        return torch.cat(biases).to(self.dtype)
 
     def _packed(self, layers: Sequence[nn.Linear]) -> Tensor:
         """The layers' weights, one below the other. The layers keep views of it, so that they are not held twice."""

@@ -5,19 +5,21 @@ Rombach et al. 2022 (arXiv 2112.10752).
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.upsampling import Upsample2D
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.networks.doubling import before_doubling
 from engine.networks.layout import layout_of
 from engine.networks.operations import Operations
 from engine.networks.patches import Patches
+from engine.networks.sharing import sharing_copy
 from engine.networks.trunk import Run, Trunk, added, attentions_of
 
 
@@ -66,6 +68,53 @@ class Unet(Trunk):
                 x = self._enlarge(x, sampler, skips[-1].shape[2:])
         x = self._operations.group_norm(x, module.conv_norm_out)
         return self._operations.convolve(x, module.conv_out)
+
+    def with_values(self, values: Mapping[str, Tensor]) -> Unet:
+        """A UNet with other values for some parameters, which shares all other tensors with this one.
+
+        ``values``, by the module's names, in the UNet's precision and on its device, for all that ``remade`` names.
+        """
+        other = copy.copy(self)
+        module = other.module = sharing_copy(self.module, values)
+        twins = dict(zip(self.module.modules(), module.modules(), strict=True))
+        names = {layer: name for name, layer in module.named_modules()}
+        other._repack(self, twins, names, values)
+        other._doublings = {
+            twins[sampler]: before_doubling(twins[sampler].conv)
+            if f"{names[twins[sampler]]}.conv.weight" in values
+            else folded
+            for sampler, folded in self._doublings.items()
+        }
+        for layer in {module.get_submodule(name.rpartition(".")[0]) for name in values}:
+            self._operations.lay_out(layer)
+        for sampler, folded in self._doublings.items():
+            if other._doublings[twins[sampler]] is not folded:
+                self._operations.lay_out(other._doublings[twins[sampler]])
+        return other
+
+    def _repack(
+        self,
+        base: Unet,
+        twins: Mapping[nn.Module, Any],
+        names: Mapping[nn.Module, str],
+        values: Mapping[str, Tensor],
+    ) -> None:
+        """Pack what ``values`` has weights of anew, and share what ``base`` has of the rest."""
+        self._kv_places = {twins[block]: place for block, place in base._kv_places.items()}
+        self._shift_places = {twins[resnet]: place for resnet, place in base._shift_places.items()}
+        blocks, resnets = [twins[block] for block in base._qkv], list(self._shift_places)
+        self._qkv = {
+            block: self._packed([block.attn1.to_q, block.attn1.to_k, block.attn1.to_v])
+            if f"{names[block]}.attn1.to_q.weight" in values
+            else packed
+            for block, packed in zip(blocks, base._qkv.values(), strict=True)
+        }
+        if any(name.endswith("attn2.to_k.weight") for name in values):
+            self._kv = self._packed([layer for block in blocks for layer in (block.attn2.to_k, block.attn2.to_v)])
+        if any(name.endswith("time_emb_proj.weight") for name in values):
+            self._shift = self._packed([cast(Any, resnet).time_emb_proj for resnet in resnets])
+        if any(name.endswith(("time_emb_proj.bias", "conv1.bias")) for name in values):
+            self._shift_bias = self._shift_biases(resnets)
 
     def _parted(self, added: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """The residuals of a ControlNet and the features of a T2I-adapter, each of which may be missing."""

@@ -25,7 +25,6 @@ from engine.handle import GenerationResult, Handle, Timings
 from engine.pictures.decoder import Decoder, latents_of
 from engine.pictures.inputs import InputPicture
 from engine.running.functions import Bench, LatentBatch, PictureBatch, Until, Wish, function_of
-from engine.running.model import Model
 from engine.running.observer import Observer
 from engine.running.pool import Lease
 from engine.workflow.from_request import field_of
@@ -78,7 +77,8 @@ class Execution:
     def resident(self) -> dict[Node, Any]:
         """The resident things, by the nodes that stand for them. Raises what loading one of them raised."""
         things, weights = self.lease.resident.result(timeout=0), self.needs.weights
-        return {node: things[self.places[each]] for node, each in weights.items() if each in self.places}
+        resident: dict[Node, Any] = {each: things[place] for each, place in self.places.items()}
+        return resident | {node: resident[each] for node, each in weights.items() if each in resident}
 
     @property
     def last_sampling(self) -> bool:
@@ -189,13 +189,20 @@ class Execution:
         return Timings(**{stage: float(self._spent[stage]) for stage in _STAGES}, total=self._latest - self._submitted)
 
     def _record(self) -> dict[str, Any]:
-        """Of its checkpoint; of several, that of the first one, and the files of all."""
+        """Of its checkpoint; of several, that of the first one, and the files of all; and of what changes them."""
         things = dict.fromkeys(self.resident.values())
-        records = [thing.record for thing in things if isinstance(thing, Model)]
-        several = {"checkpoints": [record["checkpoint"] for record in records]} if len(records) > 1 else {}
+        records = [thing.record for thing in things if hasattr(thing, "record")]
+        whole: dict[str, Any] = {}
+        for record in records:
+            whole = record | whole
+        for part in ("adapters", "merged", "embeddings"):
+            entries = [entry for record in records for entry in record.get(part, ())]
+            whole |= {part: [e for i, e in enumerate(entries) if e not in entries[:i]]} if entries else {}
+        files = list(dict.fromkeys(record["checkpoint"] for record in records if "checkpoint" in record))
+        several = {"checkpoints": files} if len(files) > 1 else {}
         inputs = {"inputs": {name: picture.sha256 for name, picture in self.inputs.items()}} if self.inputs else {}
         tiled = {"tiled": sorted(self.workflow.ids.get(node, "?") for node in self.tiled)} if self.tiled else {}
-        return {**(records[0] if records else {}), **several, **inputs, **tiled}
+        return {**whole, **several, **inputs, **tiled}
 
 
 def _forget(sources: Iterator[Node], uses: Counter[Node], values: dict[Node, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadRequest
@@ -76,6 +76,8 @@ class Network:
     """How much of guidance's result has the positive prediction's spread, 0 … 1."""
     corrections: tuple[Correction, ...] = ()
     """What is added to guidance, one after the other."""
+    record: dict[str, Any] = field(default_factory=dict)
+    """What a picture's record says of the weights: their files, and how those were read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,8 @@ class TextEncoder:
     conditioner: Conditioner
     clip_skip: int = 1
     """The layer that is taken: 1 is the last."""
+    record: dict[str, Any] = field(default_factory=dict)
+    """What a picture's record says of the weights: their files, and how those were read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +97,8 @@ class Autoencoder:
 
     decoder: Decoder
     encoder: Encoder
+    record: dict[str, Any] = field(default_factory=dict)
+    """What a picture's record says of the weights: their files, and how those were read."""
 
 
 @dataclass(frozen=True, eq=False)

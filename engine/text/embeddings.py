@@ -91,5 +91,5 @@ def named(text: str, field: str) -> Iterator[str | Named]:
             continue
         words = piece.removeprefix(MARK).split()
         if not words:
-            raise BadRequest(field, MARK, "the name of an embedding behind it, without a blank")
+            raise BadRequest(field, MARK, "the name of an embedding behind it")
         yield Named(words[0], " ".join(words[1:]))

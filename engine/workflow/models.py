@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.parameters import FileName, WholeNumber, parameter
+from engine.parameters import REQUIRED, FileName, Number, WholeNumber, parameter
 from engine.workflow.node import Node, link
 from engine.workflow.weights import Weights
 
@@ -40,3 +40,40 @@ class LastLayer(Clip):
 
     clip: Clip = link(Clip)
     layer: int = parameter(-1, WholeNumber(LOWEST_LAYER, -1), "-1 is the last layer, -2 the last but one, …")
+
+
+_LORA = FileName(what="the name of a LoRA", folder="loras", optional=False)
+_STRENGTH = Number(-100, 100)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class WithLora(Weights, Model):
+    """A model whose weights a LoRA, or one of its kin, changes. In a stack the innermost comes first."""
+
+    model: Model = link(Model)
+    name: str = parameter(REQUIRED, _LORA, "a LoRA from the models folders")
+    strength: float = parameter(1.0, _STRENGTH, "how often its change is added; below 0 takes it away")
+
+    def without_effect(self) -> Node | None:
+        return self.model if self.strength == 0 else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ClipWithLora(Weights, Clip):
+    """A text encoder whose weights a LoRA, or one of its kin, changes."""
+
+    clip: Clip = link(Clip)
+    name: str = parameter(REQUIRED, _LORA, "a LoRA from the models folders")
+    strength: float = parameter(1.0, _STRENGTH, "how often its change is added; below 0 takes it away")
+
+    def without_effect(self) -> Node | None:
+        return self.clip if self.strength == 0 else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class VaeFile(Weights, Vae):
+    """A VAE from a file of its own."""
+
+    name: str = parameter(
+        REQUIRED, FileName(what="the name of a VAE", folder="vae", optional=False), "a VAE from the models folders"
+    )

@@ -28,14 +28,16 @@ _EACH = 8
 
 @pytest.fixture(scope="module")
 def engine(pack_folder: Path) -> Iterator[Engine]:
-    with Engine(EngineConfig(models_folders=(pack_folder,), device="cpu", dtype="float32")) as engine:
+    config = EngineConfig(
+        models_folders=(pack_folder,), device="cpu", dtype="float32", text_encoder="float32", lora_names="comfyui"
+    )
+    with Engine(config) as engine:
         yield engine
 
 
 def missing(case: Case) -> set[str]:
     """What the case's graph needs that is not there."""
-    embeddings = {"embeddings"} if case.feature == "embedding" else set()
-    return embeddings | {node["class_type"] for node in case.graph.values()} - set(ROWS)
+    return {node["class_type"] for node in case.graph.values()} - set(ROWS)
 
 
 def behind_pixels(case: Case, place: Place) -> bool:
@@ -98,3 +100,25 @@ def _first(kept: Any) -> Tensor:
     """The tensor that was kept; of latents with a noise mask, the latents."""
     tensor: Tensor = kept[0] if isinstance(kept, list) else kept
     return tensor
+
+
+@pytest.fixture(scope="module")
+def engine_as_shipped(pack_folder: Path) -> Iterator[Engine]:
+    config = EngineConfig(models_folders=(pack_folder,), device="cpu", dtype="float32", lora_names="comfyui")
+    with Engine(config) as engine:
+        yield engine
+
+
+def _as_shipped() -> Iterator[Any]:
+    cases = [case for case in CASES.values() if case.as_shipped is not None and not missing(case)]
+    for number, case in enumerate(cases):
+        yield pytest.param(case, id=case.name, marks=[pytest.mark.slow] if number % _EACH else [])
+
+
+@pytest.mark.parametrize("case", list(_as_shipped()))
+def test_by_default_the_text_encoder_is_rounded_as_comfyui_rounds_it(engine_as_shipped: Engine, case: Case) -> None:
+    latents = case.records["latents"]
+    kept = engine_as_shipped.generate(Workflow.from_comfyui(case.graph), keep=[latents]).kept
+    assert case.as_shipped is not None
+    assert relative_error(kept[latents], case.as_shipped) <= case.tolerance
+    assert relative_error(kept[latents], case.record("latents")) > case.tolerance

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from engine.errors import BadRequest
+from engine.formats.comfyui.pairs import halves
 from engine.formats.comfyui.places import place
 from engine.formats.comfyui.table import ROWS, Row
 from engine.formats.comfyui.table.templates import Made, Template
@@ -66,12 +67,13 @@ class _Writer:
         self._graph: dict[str, dict[str, Any]] = {}
         self._made: dict[Node, tuple[str, _Form]] = {}
         self._written: dict[tuple[object, ...], str] = {}
+        self._halves = halves(workflow.nodes)
         names = [*workflow.outputs, *(identity for identity, _ in workflow.places)]
         self._fresh = itertools.count(1 + max((int(name) for name in names if _is_number(name)), default=0))
 
     def graph(self) -> dict[str, Any]:
         for identity, end in self._workflow.outputs.items():
-            form, inputs = _inputs_of(end)
+            form, inputs = self._inputs_of(end)
             self._write_sources(inputs)
             self._graph[identity] = self._node(form.row, inputs)
         return self._graph
@@ -87,9 +89,15 @@ class _Writer:
                 if pending:
                     self._write(*pending.pop())
             elif node not in self._made:
-                form, needed = _inputs_of(node)
+                form, needed = self._inputs_of(node)
                 pending.append((node, form, needed))
                 stack.append(_nodes_in(needed))
+
+    def _inputs_of(self, node: Node) -> tuple[_Form, Mapping[str, Any]]:
+        half = self._halves.get(node)
+        if half is None:
+            return _inputs_of(node)
+        return _Form(half.row, half.slot, half.row.outputs[half.slot].template), half.inputs
 
     def _write(self, node: Node, form: _Form, inputs: Mapping[str, Any]) -> None:
         # the same for all the outputs of one ComfyUI node; a number by its text, for 0.0 == -0.0

@@ -28,7 +28,9 @@ from engine.running.model import (
     TextEncoder,
 )
 from engine.running.observer import Observer
+from engine.text.embeddings import Embedding
 from engine.workflow import models as nodes
+from engine.workflow import text
 from engine.workflow.node import Node
 from engine.workflow.weights import Weights
 
@@ -102,6 +104,11 @@ class Bench:
     def __getitem__(self, node: Node) -> Any:
         """Return what ``node`` stands for."""
         return self.values[node]
+
+    def embedding(self, name: str) -> Embedding | None:
+        """Return the embedding that prompts call ``name``; None where no file has that name."""
+        found: Embedding | None = self.resident.get(text.Embedding(name=name))
+        return found
 
     def network(self, node: nodes.Model) -> Network:
         """Return the network that ``node`` stands for."""

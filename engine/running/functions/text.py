@@ -25,4 +25,4 @@ def last_layer(node: LastLayer, bench: Bench) -> TextEncoder:
 def encode_text(node: EncodeText, bench: Bench) -> Conditioning:
     encoder = bench.text_encoder(node.clip)
     with bench.observer.stage("encode"):
-        return (Member(tokens=encoder.conditioner.encode(node.text, encoder.clip_skip, "text")),)
+        return (Member(tokens=encoder.conditioner.encode(node.text, encoder.clip_skip, "text", bench.embedding)),)

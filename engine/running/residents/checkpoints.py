@@ -48,8 +48,8 @@ def checkpoint_size(node: nodes.Checkpoint, tools: Tools) -> int:
 def load(node: nodes.Checkpoint, tools: Tools) -> Model:
     """Load the checkpoint in ``node.name``. Raises what ``load_checkpoint`` raises."""
     path = _path(node)
-    checkpoint = load_checkpoint(path, device=tools.device, dtype=tools.dtype)
-    hints = _hints(checkpoint, tools)
+    checkpoint = load_checkpoint(path, device=tools.device, dtype=tools.dtype, half_text=tools.half_text)
+    hints = hints_for(checkpoint.unet, tools)
     model = _model(checkpoint, path, tools, hints)
     weakref.finalize(model, hints.save_aside)
     side = largest_side(model, tools.device)
@@ -81,7 +81,7 @@ def _model(checkpoint: Checkpoint, path: Path, tools: Tools, hints: Hints) -> Mo
         denoiser=denoiser,
         own_decoder=None if decoder is None else Decoder(decoder, launcher),
         own_encoder=None if encoder is None else Encoder(encoder, launcher),
-        record=_record(path, tools) | {"form": denoiser.form},
+        record=record_of(path, tools) | {"form": denoiser.form},
     )
 
 
@@ -106,7 +106,7 @@ def _compile_ahead(unet: Unet, decoder: VaeDecoder | None, width: int, tools: To
     release_cached(tools.device)
 
 
-def _hints(checkpoint: Checkpoint, tools: Tools) -> Hints:
+def hints_for(unet: torch.nn.Module, tools: Tools) -> Hints:
     """Those of a UNet of this kind, whose weights are not laid out yet."""
     if tools.config.cache_folder is None:
         return Hints()
@@ -123,12 +123,12 @@ def _hints(checkpoint: Checkpoint, tools: Tools) -> Hints:
         "fused": tools.fused,
         "unit": tools.unit,
         "sizes": tools.sizes,
-        "weights": {name: list(weight.shape) for name, weight in checkpoint.unet.named_parameters()},
+        "weights": {name: list(weight.shape) for name, weight in unet.named_parameters()},
     }
     return Hints(hints_file(tools.config.cache_folder, facts))
 
 
-def _record(path: Path, tools: Tools) -> dict[str, Any]:
+def record_of(path: Path, tools: Tools) -> dict[str, Any]:
     """What the bytes of a picture depend on beside its request."""
     return {
         "checkpoint": path.name,
@@ -136,6 +136,7 @@ def _record(path: Path, tools: Tools) -> dict[str, Any]:
         "device": device_name(tools.device),
         "threads": None if tools.gpu else torch.get_num_threads(),
         "dtype": str(tools.dtype).removeprefix("torch."),
+        "text_encoder": tools.config.text_encoder,
         "batching": tools.config.batching,
         "unet_rows": tools.sizes[0] if tools.exact else tools.sizes[-1],
         "cudnn": torch.backends.cudnn.version() if tools.gpu else None,

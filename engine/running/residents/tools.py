@@ -42,6 +42,8 @@ class Tools:
         self.sizes = config.call_sizes(gpu=self.gpu)
         """The row counts that UNet calls may have."""
         self.unit = self.sizes[0] if self.exact else None
+        self.half_text = config.text_encoder == "float16"
+        """Whether the text encoder's weights are rounded to float16 where the networks are in float32."""
         self.aside = Aside(device)
         self.compiled = False
         """Whether kernels were compiled ahead."""

@@ -15,6 +15,7 @@ from engine.formats.comfyui.table import (
     latents,
     loaders,
     masks,
+    merging,
     patches,
     pictures,
     samplers,
@@ -32,6 +33,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
         for rows in (
             loaders.ROWS,
             conditioning.ROWS,
+            merging.ROWS,
             latents.ROWS,
             sampling.ROWS,
             sigmas.ROWS,

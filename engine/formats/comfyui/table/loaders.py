@@ -5,11 +5,12 @@ from __future__ import annotations
 from engine.formats.comfyui.table.rows import Other, output, row
 from engine.formats.comfyui.table.templates import made
 from engine.parameters import Text
-from engine.workflow.models import Checkpoint, LastLayer
+from engine.workflow.models import Checkpoint, ClipWithLora, LastLayer, VaeFile, WithLora
 from engine.workflow.text import EncodeText
 
 _CHECKPOINT = made(Checkpoint, name="ckpt_name")
 _FILE = Other("ckpt_name", lenient=True)
+_STRENGTH = {"step": 0.01}
 _NETWORKS = tuple(output(type, _CHECKPOINT) for type in ("MODEL", "CLIP", "VAE"))
 
 ROWS = (
@@ -29,6 +30,46 @@ ROWS = (
         inputs=(Other("config_name", kind=Text(), default="", help="ignored", lenient=True), _FILE),
         outputs=_NETWORKS,
         written=False,
+    ),
+    row(
+        "LoraLoaderModelOnly",
+        "LoraLoaderModelOnly",
+        "loaders",
+        "Changes a model by a LoRA.",
+        inputs=("model", "lora_name", Other("strength_model", hints=_STRENGTH)),
+        outputs=(output("MODEL", made(WithLora, model="model", name="lora_name", strength="strength_model")),),
+    ),
+    row(
+        "LoraLoader",
+        "Load LoRA",
+        "loaders",
+        "Changes a model and a text encoder by a LoRA.",
+        inputs=(
+            *("model", "clip", "lora_name"),
+            *(Other(name, hints=_STRENGTH) for name in ("strength_model", "strength_clip")),
+        ),
+        outputs=(
+            output("MODEL", made(WithLora, model="model", name="lora_name", strength="strength_model")),
+            output("CLIP", made(ClipWithLora, clip="clip", name="lora_name", strength="strength_clip")),
+        ),
+        written=False,
+    ),
+    row(
+        "LoraLoaderClipOnly",
+        "LoraLoaderClipOnly",
+        "loaders",
+        "Changes a text encoder by a LoRA.",
+        inputs=("clip", "lora_name", Other("strength_clip", hints=_STRENGTH)),
+        outputs=(output("CLIP", made(ClipWithLora, clip="clip", name="lora_name", strength="strength_clip")),),
+        ours=True,
+    ),
+    row(
+        "VAELoader",
+        "Load VAE",
+        "loaders",
+        "Loads a VAE from a file of its own.",
+        inputs=("vae_name",),
+        outputs=(output("VAE", made(VaeFile, name="vae_name")),),
     ),
     row(
         "CLIPSetLastLayer",

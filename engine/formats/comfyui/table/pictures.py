@@ -82,7 +82,7 @@ ROWS = (
         "VAE Encode (for Inpainting)",
         "latent/inpaint",
         "Turns pixels into latents that are painted anew where the mask says so.",
-        inputs=("pixels", "vae", "mask", "grow_mask_by"),
+        inputs=("pixels", "vae", "mask", Other("grow_mask_by", lenient=True)),
         outputs=(
             output(
                 "LATENT",

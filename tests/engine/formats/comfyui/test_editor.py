@@ -105,11 +105,11 @@ def test_a_bypassed_node_hands_on_what_has_the_right_type() -> None:
     graph = editor(clip_skip=2)
     editor_node(graph, 10)["mode"] = 4
     assert request_from_workflow(graph).clip_skip == 1
-    lora = {"id": 50, "type": "LoraLoader", "mode": 4}
+    lora = {"id": 50, "type": "LoraLoaderStack", "mode": 4}
     add_between(graph, link_into(graph, 3, "model"), lora)
     assert request_from_workflow(graph) == SHIPPED
     editor_node(graph, 50)["mode"] = 0
-    refused(graph, "workflow node 50 (LoraLoader)", "CheckpointLoader")
+    refused(graph, "workflow node 50 (LoraLoaderStack)", "LoraLoader")
 
 
 def test_a_bypassed_node_prefers_the_input_opposite_its_output() -> None:

@@ -31,12 +31,16 @@ FILLED: dict[str, Any] = {
     "width": 512,
     "height": 512,
     "batch_size": 1,
+    "loraName": "a",
+    "loraStrength": 0.8,
+    "loraClipStrength": 0.8,
 }
 """What a program would put in the place of the placeholders in these graphs."""
 
 BROKEN = {
     "wild05": "workflow node 5 (CLIPTextEncode) clip",  # a VAE
     "wild61": "workflow node 3 (KSampler) seed",  # a word in place of a number
+    "wild86": "workflow node 76 (ImageUpscaleWithModel) image",  # nothing
 }
 """Graphs that ComfyUI refuses too, and where."""
 
