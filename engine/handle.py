@@ -63,10 +63,10 @@ class GenerationResult:
     """What came of a workflow."""
 
     outputs: dict[str, list[Image.Image]]
-    """The RGB pictures of each output node, by its id."""
+    """The pictures of each output node, by its id: RGB, or RGBA where a workflow gives them transparency."""
     latents: Tensor
     """What the first output's pictures were decoded from: float32 (B, 4, height/8, width/8) on the CPU, as the VAE
-    takes them (divided by 0.18215)."""
+    takes them (divided by 0.18215); (0, 4, 0, 0) where nothing was decoded."""
     request: GenerationRequest | None
     """The request, its seed and the model's name filled in; None where a workflow was submitted."""
     workflow: Workflow
@@ -75,7 +75,9 @@ class GenerationResult:
     record: dict[str, Any]
     """What the bytes depend on beside the workflow: versions, device, dtype, batching, and the checkpoint's file."""
     kept: dict[Place, Any] = field(default_factory=dict)
-    """What was asked to be kept, by node id and output: tensors on the CPU, or pictures."""
+    """What was asked to be kept, by node id and output, as tensors on the CPU: latents (B, 4, h, w), a list of them and
+    their noise mask (b, H, W) where they have one; pictures (B, h, w, 3 or 4) and masks (B, h, w), 0 … 1; the tokens
+    of a conditioning, or a list of those of its prompts; sigmas."""
 
     @property
     def images(self) -> list[Image.Image]:

@@ -151,7 +151,8 @@ class Execution:
 
     def _decoder(self) -> Decoder:
         """Of the VAE that decodes the pictures, for previews."""
-        decode = next(node for node in reversed(self.workflow.nodes) if isinstance(node, Decode))
+        nodes = reversed(self.workflow.nodes)
+        decode = next(node for node in nodes if isinstance(node, Decode | DecodeTiled))
         decoder: Decoder = self.resident[decode.vae].decoder
         return decoder
 

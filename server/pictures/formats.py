@@ -104,7 +104,8 @@ def _converted(png: bytes, format: Format, quality: int | None) -> bytes:
         texts: dict[str, str] = getattr(image, "text", {})
         file = io.BytesIO()
         chosen = _DEFAULT_QUALITY if quality is None else quality
-        image.save(file, format.upper(), quality=chosen, exif=_exif(texts.get("parameters")))
+        shown = image.convert("RGB") if format == "jpeg" else image  # which has no transparency
+        shown.save(file, format.upper(), quality=chosen, exif=_exif(texts.get("parameters")))
     return file.getvalue()
 
 

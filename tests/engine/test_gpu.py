@@ -15,7 +15,7 @@ from engine.batching import trials as trials_module
 from engine.device.devices import settle
 from engine.networks.compiling import Kernel
 from engine.networks.operations import Operations, operations_for
-from tests.engine.networks.kernel_checks import check_decoder, check_kernels, check_unet
+from tests.engine.networks.kernel_checks import check_decoder, check_encoder, check_kernels, check_unet
 from tests.engine.running.test_chores import settled
 from tests.requests import random_request, same, small
 
@@ -55,6 +55,7 @@ def test_networks_with_kernels_are_those_without(tiny_checkpoint: Path, dtype: t
     for latents in (1, 2):
         check_unet(fused(dtype), tiny_checkpoint, latents, 32, like, bound)
     check_decoder(fused(dtype), tiny_checkpoint, 32, like, bound)
+    check_encoder(fused(dtype), tiny_checkpoint, 32, like, bound)
 
 
 @pytest.mark.parametrize("unet_rows", [None, 2, 8])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from engine.checkpoint import load_checkpoint
 from engine.networks.decoder import VaeDecoder
 from engine.networks.doubling import before_doubling
+from engine.networks.encoder import VaeEncoder
 from engine.networks.operations import Operations
 from engine.networks.unet import Unet
 
@@ -67,6 +68,15 @@ def check_unet(ours: Operations, path: Path, latents: int, cells: int, like: Ten
     conditioning = torch.randn(2, 77, 64, device=like.device, dtype=like.dtype)
     x, times = pictures(latents, 4, cells, cells, like), torch.tensor([1.0, 999.0][:latents], device=like.device)
     assert close(fused(x, times, conditioning), plain(x, times, conditioning), bound)
+
+
+@torch.inference_mode()
+def check_encoder(ours: Operations, path: Path, cells: int, like: Tensor, bound: float) -> None:
+    """The encoder with kernels is the one without."""
+    module = load_checkpoint(path, device=like.device, dtype=like.dtype).vae
+    plain, fused = (VaeEncoder(module, operations) for operations in (PLAIN, ours))
+    whole = pictures(1, 3, 8 * cells, 8 * cells, like)
+    assert close(fused(whole), plain(whole), bound)
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from engine.networks.operations import Operations
-from tests.engine.networks.kernel_checks import check_decoder, check_kernels, check_unet
+from tests.engine.networks.kernel_checks import check_decoder, check_encoder, check_kernels, check_unet
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") != "1", reason="`make kernels` has them run in Triton's interpreter"
@@ -51,3 +51,7 @@ def test_the_unet_with_kernels_is_the_one_without(fused: Operations, tiny_checkp
 
 def test_the_decoder_with_kernels_is_the_one_without(fused: Operations, tiny_checkpoint: Path) -> None:
     check_decoder(fused, tiny_checkpoint, 4, LIKE, 1e-4)
+
+
+def test_the_encoder_with_kernels_is_the_one_without(fused: Operations, tiny_checkpoint: Path) -> None:
+    check_encoder(fused, tiny_checkpoint, 4, LIKE, 1e-4)

@@ -75,3 +75,11 @@ async def test_a_preview_is_enlarged(format: str, kind: str) -> None:
     data = await preview_bytes(Image.new("RGB", (8, 16), (10, 200, 30)), format, 4)  # type: ignore[arg-type]
     image = Image.open(io.BytesIO(data))
     assert (image.format, image.size) == (kind, (32, 64))
+
+
+@pytest.mark.parametrize(("format", "mode"), [("jpeg", "RGB"), ("webp", "RGBA")])
+async def test_transparency_is_kept_where_a_format_has_it(format: str, mode: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGBA", (8, 8), (10, 200, 30, 100)).save(file, "PNG")
+    data = await converted(file.getvalue(), format)  # type: ignore[arg-type]
+    assert Image.open(io.BytesIO(data)).mode == mode
