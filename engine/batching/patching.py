@@ -30,13 +30,14 @@ class Patching:
     def of(self, parts: Sequence[Part], sigma: Tensor, x: Tensor) -> tuple[Part, ...]:
         """Return ``parts`` of x (B, 4, h, w) as they are predicted at ``sigma``.
 
-        Those that the same patches apply to, in windows of the same size, have their choices in common.
+        Those that ComfyUI would stack in one call have their choices in common: of the same patches, with windows of
+        the same size and conditionings of the same length.
         """
-        found: dict[tuple[Patches, Sequence[int]], tuple[Patches, tuple[Tensor, ...]]] = {}
+        found: dict[tuple[Patches, Sequence[int], int], tuple[Patches, tuple[Tensor, ...]]] = {}
         patched = []
         for part in parts:
             size = _size(part.window, x)
-            key = (part.patches, size)
+            key = (part.patches, size, part.conditioning.shape[1])
             if key not in found:
                 patches, beside = self._applied(part.patches, float(sigma), *size)
                 found[key] = patches, tuple(to_device(each, x.device) for each in beside)

@@ -138,7 +138,7 @@ ROWS = (
         _CATEGORY,
         "Chooses the sampler sa_solver with options.",
         inputs=(
-            Other("model", type="MODEL", help="ignored: all models here have the same levels"),
+            Other("model", type="MODEL", help="ignored: the levels are those of the model that is sampled"),
             *_inputs("sa_solver", _SA_SOLVER),
             _SIMPLE,
         ),
