@@ -124,7 +124,9 @@ def random_rows(like: Row, count: int, seed: int = 0) -> list[Row]:
     generator = torch.Generator().manual_seed(seed)
 
     def drawn(tensor: Tensor) -> Tensor:
-        """Random values, laid out in memory as ``tensor`` is."""
+        """Random values, laid out in memory as ``tensor`` is; whole numbers, which may be places, stay as they are."""
+        if not tensor.is_floating_point():
+            return tensor
         return torch.empty_like(tensor).copy_(torch.randn(tensor.shape, generator=generator))
 
     rows: list[Row] = []

@@ -72,6 +72,13 @@ def test_alone_and_under_load_the_bytes_are_the_same(engine: Engine) -> None:
     assert all(bool(torch.isfinite(result.latents).all()) for result in alone)
 
 
+def test_rows_with_random_choices_share_calls(engine: Engine) -> None:
+    workflows = [patched(PATCHES["tome"], seed=seed) for seed in range(4)]
+    alone = [engine.generate(workflow) for workflow in workflows]
+    handles = [engine.submit(workflow) for workflow in workflows]
+    assert all(same(handle.result(120), solo) for handle, solo in zip(handles, alone, strict=True))
+
+
 @pytest.mark.parametrize("name", PATCHES)
 def test_every_patch_changes_the_picture(engine: Engine, name: str) -> None:
     plain, changed = (engine.generate(each).latents for each in (patched(**LARGE), patched(PATCHES[name], **LARGE)))
