@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -144,3 +146,24 @@ def test_a_file_that_was_cut_short_is_refused(tmp_path: Path, tiny_checkpoint: P
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(BrokenCheckpoint, match="truncated"):
         open_adapter(path, structures_of(tiny_checkpoint), names="all")
+
+
+@given(place=st.integers(0, 600), byte=st.integers(0, 255), length=st.integers(0, 2000))
+@settings(max_examples=60)
+def test_a_damaged_file_is_refused_or_changes_finite_values(
+    tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, place: int, byte: int, length: int
+) -> None:
+    path = tmp_path_factory.mktemp("damaged") / "a.safetensors"
+    save_file(low_rank("lora_unet_" + QUERY.replace(".", "_"), 32, 32), path)
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] = byte
+    path.write_bytes(content[: max(1, len(content) - max(0, length - 1000))])
+    try:
+        found = open_adapter(path, structures_of(tiny_checkpoint), names="all")
+        values = [
+            found.changed(name, torch.zeros(structures_of(tiny_checkpoint)["unet"].shapes[name]), "unet", 1.0)
+            for name in found.changes_of["unet"]
+        ]
+    except BrokenCheckpoint:
+        return
+    assert all(not value.isnan().any() for value in values)
