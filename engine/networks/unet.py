@@ -85,7 +85,8 @@ class Unet(Trunk):
             else folded
             for sampler, folded in self._doublings.items()
         }
-        for layer in {module.get_submodule(name.rpartition(".")[0]) for name in values}:
+        weights = [name for name in values if name.endswith(".weight")]  # the others are laid out already
+        for layer in {module.get_submodule(name.removesuffix(".weight")) for name in weights}:
             self._operations.lay_out(layer)
         for sampler, folded in self._doublings.items():
             if other._doublings[twins[sampler]] is not folded:
