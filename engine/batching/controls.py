@@ -138,7 +138,8 @@ class Preparation:
     def control(self, control: Control, height: int, width: int) -> PartControl:
         """Return ``control`` for a part of ``height`` × ``width`` cells, whatever part of the picture that is: the
         control's pictures are cropped at both ends to its aspect ratio, and scaled to it."""
-        key = (control.controller, id(control.pictures), height, width, control.strength)
+        pictures = control.pictures  # of equal ones, by the place in memory: views are made for each use
+        key = (control.controller, pictures.data_ptr(), pictures.shape, height, width, control.strength)
         if key not in self._made:
             self._made[key] = self._prepared(control, height, width)
         levels = self._levels

@@ -109,6 +109,11 @@ class Denoiser:
         return self._calls.form
 
     @property
+    def channels(self) -> int:
+        """Channels of the first level of the network."""
+        return self._unet.channels
+
+    @property
     def inputs(self) -> int:
         """Channels that the network takes: 4, or 9 for inpainting."""
         return self._unet.inputs

@@ -12,10 +12,11 @@ from engine.device.memory import free_bytes, release_cached
 from engine.errors import BadRequest
 from engine.running.model import WITH_VAE, Model
 from engine.workflow import models as nodes
+from engine.workflow.controls import Controlled
 from engine.workflow.encoding import Encode, EncodeForInpaint
 from engine.workflow.latents import MAX_SIDE, EmptyLatents, Latents
 from engine.workflow.needs import Needs
-from engine.workflow.node import Node
+from engine.workflow.node import Node, in_order
 from engine.workflow.pictures import Decode, Pictures
 from engine.workflow.sampling import Sample
 from engine.workflow.sizes import PIXELS_PER_CELL, AnySize, Size
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from engine.pictures.decoder import Decoder
     from engine.pictures.encoder import Encoder
     from engine.running.model import Autoencoder
+
+_RESIDUALS = 0.2
+"""What a ControlNet's residuals take, row by row and joined for the UNet's call, as a share of what that call takes."""
 
 _LATENTS_AT_WORK = 12
 """About how many tensors of x's size a sampler holds at most."""
@@ -113,7 +117,10 @@ def _peaks(resident: Mapping[Node, Any], needs: Needs, tiled: Set[Node] = frozen
             yield _Peak(node, size, resident[node.upscaler].peak_bytes(*tile), _bytes_of_picture(size))
         elif isinstance(node, (*_TILEABLE, Sample)):
             sides = (min(_TILE, width), min(_TILE, height)) if node in tiled else (width, height)
-            yield _Peak(node, size, _worker(node, resident).peak_bytes(*sides), _bytes_of_picture(size))
+            call = _worker(node, resident).peak_bytes(*sides)
+            if isinstance(node, Sample) and any(isinstance(each, Controlled) for each in in_order(node.guider)):
+                call += int(call * _RESIDUALS)
+            yield _Peak(node, size, call, _bytes_of_picture(size))
         else:
             yield _Peak(node, size, _bytes_of_picture(size), _bytes_of_picture(size))
 

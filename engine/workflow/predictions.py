@@ -15,6 +15,7 @@ from engine.errors import BadRequest
 from engine.sampling.samplers.table import SAMPLERS
 from engine.workflow import conditioning as nodes
 from engine.workflow import patches
+from engine.workflow.controls import Controlled
 from engine.workflow.models import Model
 from engine.workflow.node import Node
 from engine.workflow.sampling import BasicGuider, CfgGuider, Sample
@@ -27,6 +28,9 @@ MOST_PROMPTS = 256
 _FIRST, _LAST = 0, -1
 """Of a guider's prompts: the positive, and the negative."""
 
+_CONTROL = 0.5
+"""Predictions that a ControlNet's call takes as long as, about: it is the first half of a UNet."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outline:
@@ -38,6 +42,10 @@ class Outline:
     """The node that says where it counts; None: everywhere, as far as is known."""
     start: float = 0.0
     end: float = 1.0
+    controls: float = 0.0
+    """The shares of the sampling, added up, for which networks steer it."""
+    shares_controls: bool = False
+    """Whether they steer other prompts too."""
 
 
 Outlines: TypeAlias = Mapping[Node, tuple[Outline, ...]]
@@ -64,6 +72,9 @@ def outlines_of(node: Conditioning, known: Outlines) -> tuple[Outline, ...]:
             found = tuple(replace(each, area=node) for each in known[source])
         case nodes.WithRange(conditioning=source, start=start, end=end):
             found = tuple(replace(each, start=start, end=end) for each in known[source])
+        case Controlled(conditioning=source, strength=strength, start=start, end=end, shared=shared):
+            added = max(0.0, end - start) if strength else 0.0
+            found = known[source] if not strength else tuple(_controlled(each, added, shared) for each in known[source])
         case _:
             found = next((known[source] for source in node.sources() if source in known), (Outline(),))
     return found
@@ -72,11 +83,12 @@ def outlines_of(node: Conditioning, known: Outlines) -> tuple[Outline, ...]:
 def predictions_of(sample: Sample, known: Outlines, height: int, width: int) -> float:
     """Return how many predictions of a whole picture, of ``height`` × ``width`` cells, a step takes on average, about.
 
-    An area counts with its share of the picture, and so does what other prompts are given for the same area. Patches
-    of guidance predict the first or the last prompt once more. Raises ``BadRequest``, with the node at fault, for an
-    area outside the picture, and for a patch that needs a negative prompt where there is none.
+    A ControlNet's call counts as half a prediction. An area counts with its share of the picture, and so does what
+    other prompts are given for the same area. Patches of guidance predict the first or the last prompt once more.
+    Raises ``BadRequest``, with the node at fault, for an area outside the picture, and for a patch that needs a
+    negative prompt where there is none.
     """
-    prompts = [known[each] for each in sample.guider.sources() if isinstance(each, Conditioning)]
+    prompts = _with_shared([known[each] for each in sample.guider.sources() if isinstance(each, Conditioning)])
     shares = [_shares(prompt, height, width) for prompt in prompts]
     total = sum(share for prompt in _again(sample) for _, share in shares[prompt])
     for number in range(1 if _alone(sample) else len(prompts)):
@@ -86,6 +98,23 @@ def predictions_of(sample: Sample, known: Outlines, height: int, width: int) -> 
         total += sum(share for _, share in own)
         total += sum(share for area, share in opposite.items() if area not in {area for area, _ in own})
     return total
+
+
+def _controlled(outline: Outline, added: float, shared: bool) -> Outline:
+    return replace(outline, controls=outline.controls + added, shares_controls=shared)
+
+
+def _with_shared(prompts: Sequence[tuple[Outline, ...]]) -> list[tuple[Outline, ...]]:
+    """The prompts with the controls that the first one shares, as ``engine.batching.members`` shares them, about."""
+    first, *others = prompts
+    shared = max((each.controls for each in first if each.shares_controls and each.area is None), default=0.0)
+    return [
+        first,
+        *(
+            tuple(replace(each, controls=each.controls or (0.0 if each.area else shared)) for each in prompt)
+            for prompt in others
+        ),
+    ]
 
 
 def area_of(node: nodes.WithArea | nodes.WithAreaShares) -> Window | Shares:
@@ -123,7 +152,8 @@ def _shares(prompt: Sequence[Outline], height: int, width: int) -> list[tuple[Wi
     for each in prompt:
         window = None if each.area is None else _window(each.area, height, width)
         cells = height * width if window is None else window.cells
-        found.append((window, cells / (height * width) * max(0.0, each.end - each.start)))
+        share = cells / (height * width) * max(0.0, each.end - each.start)
+        found.append((window, share * (1 + _CONTROL * each.controls)))
     return found
 
 

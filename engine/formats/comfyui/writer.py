@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from engine.errors import BadRequest
@@ -68,6 +68,7 @@ class _Writer:
         self._made: dict[Node, tuple[str, _Form]] = {}
         self._written: dict[tuple[object, ...], str] = {}
         self._halves = halves(workflow.nodes)
+        self._pairs = _pairs_of(workflow.nodes)
         names = [*workflow.outputs, *(identity for identity, _ in workflow.places)]
         self._fresh = itertools.count(1 + max((int(name) for name in names if _is_number(name)), default=0))
 
@@ -96,12 +97,11 @@ class _Writer:
     def _inputs_of(self, node: Node) -> tuple[_Form, Mapping[str, Any]]:
         half = self._halves.get(node)
         if half is None:
-            return _inputs_of(node)
+            return self._pairs.get(node) or _inputs_of(node)
         return _Form(half.row, half.slot, half.row.outputs[half.slot].template), half.inputs
 
     def _write(self, node: Node, form: _Form, inputs: Mapping[str, Any]) -> None:
-        # the same for all the outputs of one ComfyUI node; a number by its text, for 0.0 == -0.0
-        entry = (form.row.class_type, *(each if isinstance(each, Node) else repr(each) for each in inputs.values()))
+        entry = (form.row.class_type, *map(_exact, inputs.values()))  # the same for all the outputs of one ComfyUI node
         identity = self._written.get(entry)
         if identity is None:
             identity = self._written[entry] = self._id(node)
@@ -138,15 +138,47 @@ def _inputs_of(node: Node) -> tuple[_Form, dict[str, Any]]:
             if not form.template.match(node, found):
                 continue
             inputs = {
-                name: each.checked(found.get(name, each.default))
+                name: each.checked(found.get(name, found.get(each.like, each.default)))
                 for name, each in form.row.inputs.items()
-                if name in found or (not each.linked and each.default is not REQUIRED)  # ComfyUI asks for all of them
+                if name in found
+                or each.like in found
+                or (not each.linked and each.default is not REQUIRED)  # ComfyUI asks for all of them
             }
             if form.template.make(inputs) == node:  # not where 1 stands for 1.0, which is another value
                 return form, inputs
         except BadRequest:
             continue
     raise BadRequest("workflow", repr(node), "a node that has a class in ComfyUI", node=node)
+
+
+def _pairs_of(nodes: Sequence[Node]) -> dict[Node, tuple[_Form, dict[str, Any]]]:
+    """What ``_inputs_of`` returns of nodes that are two outputs of one ComfyUI node, each made from a link of its own.
+
+    Two nodes are a pair where the rest of their inputs is equal, and as many nodes of this kind lie behind each of
+    them: so no pair can be made from itself.
+    """
+    depths: dict[Node, int] = {}
+    alike: dict[tuple[object, ...], list[tuple[Node, list[_Form]]]] = defaultdict(list)
+    for node in nodes:
+        forms = [form for form in _FORMS[type(node)] if any(each.like for each in form.row.inputs.values())]
+        depths[node] = bool(forms) + max((depths[source] for source in node.sources()), default=0)
+        found: dict[str, Any] = {}
+        if forms and forms[0].template.match(node, found):
+            same = [_exact(value) for name, value in found.items() if not forms[0].row.inputs[name].like]
+            alike[(forms[0].row.class_type, depths[node], *same)].append((node, forms))
+    pairs: dict[Node, tuple[_Form, dict[str, Any]]] = {}
+    for group in alike.values():
+        for (first, forms), (second, _) in zip(group[::2], group[1::2], strict=False):
+            inputs: dict[str, Any] = {}
+            if forms[0].template.match(first, inputs) and forms[1].template.match(second, inputs):
+                inputs = {name: inputs[name] for name in forms[0].row.inputs if name in inputs}
+                pairs |= {first: (forms[0], inputs), second: (forms[1], inputs)}
+    return pairs
+
+
+def _exact(value: Any) -> object:
+    """A number by its text, since 0.0 == -0.0."""
+    return value if isinstance(value, Node) else repr(value)
 
 
 def _nodes_in(inputs: Mapping[str, Any]) -> Iterator[Node]:

@@ -2,6 +2,7 @@
 
 from engine.running.functions import (
     conditioning,
+    controls,
     editing,
     latent_masks,
     latents,
@@ -25,6 +26,7 @@ __all__ = [
     "Until",
     "Wish",
     "conditioning",
+    "controls",
     "editing",
     "function_of",
     "latent_masks",

@@ -18,6 +18,7 @@ from engine.batching.trajectory import Trajectory
 from engine.device.transfer import to_device
 from engine.errors import BadRequest
 from engine.pictures.decoder import SCALE, latents_of
+from engine.running.functions.controls import check_controls
 from engine.running.functions.guiding import guided
 from engine.running.functions.registry import Bench, LatentBatch, Wish, carries_out
 from engine.running.model import Network
@@ -116,6 +117,7 @@ def sample(node: nodes.Sample, bench: Bench) -> Generator[Wish, Tensor, LatentBa
     if stands_still(node.sampler.name, sigmas):
         raise BadRequest("sigmas", "equal neighbours", f"levels that differ, for {node.sampler.name} divides by them")
     guider: Guider = bench[node.guider]
+    _check_controls(node.guider, guider, bench)
     noise: SeededNoise = bench[node.noise]
     start = to_device(noise.drawn(latents), bench.device)
     trajectory = _trajectory(node.sampler, guider, latents, sigmas, noise, start, bench)
@@ -165,6 +167,11 @@ def _patching(network: Network, noise: SeededNoise, latents: LatentBatch) -> Pat
     if not network.patches:
         return None
     return Patching(network.denoiser.attentions, noise.behind_start(latents))
+
+
+def _check_controls(node: nodes.Guider, guider: Guider, bench: Bench) -> None:
+    context = next(member.tokens.shape[2] for prompt in guider.prompts for member in prompt)
+    check_controls(node, bench, width=guider.network.denoiser.channels, context=context)
 
 
 def _thresholds(network: Network, sigmas: Tensor) -> Thresholds | None:

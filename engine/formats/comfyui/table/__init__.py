@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from engine.formats.comfyui.table import (
     conditioning,
+    controls,
     editing,
     inpainting,
     latents,
@@ -33,6 +34,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
         for rows in (
             loaders.ROWS,
             conditioning.ROWS,
+            controls.ROWS,
             merging.ROWS,
             latents.ROWS,
             sampling.ROWS,

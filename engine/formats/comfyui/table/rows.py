@@ -16,6 +16,7 @@ from typing import Any
 from engine.errors import BadRequest
 from engine.formats.comfyui.table.templates import Given, Template
 from engine.parameters import REQUIRED, FileName, Flag, Kind, Name, Number, OneOf, Seed, Text, WholeNumber
+from engine.workflow.controls import ControlNetwork
 from engine.workflow.latents import Latents
 from engine.workflow.masks import Mask
 from engine.workflow.models import Clip, Model, Vae
@@ -36,6 +37,7 @@ LINK_TYPES: Mapping[type[Node], str] = {
     Clip: "CLIP",
     Vae: "VAE",
     Conditioning: "CONDITIONING",
+    ControlNetwork: "CONTROL_NET",
     Latents: "LATENT",
     Pictures: "IMAGE",
     Mask: "MASK",
@@ -84,6 +86,8 @@ class Input:
     """The kind of files among whose names it chooses: ``checkpoints``; that of the field, if it is a ``FileName``."""
     ours: bool = False
     """Whether ComfyUI's class does not have it. It is written only where it has another value than its default."""
+    like: str = ""
+    """The input whose node it is linked to where a graph is written for an output that does not depend on it."""
 
     @property
     def may_be_absent(self) -> bool:
@@ -194,6 +198,7 @@ class Other:
     files: str = ""
     type: str = ""
     ours: bool = False
+    like: str = ""
     hints: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -243,7 +248,8 @@ def _input(other: Other, use: Mapping[str, Any]) -> Input:
     help_text = other.help or use.get("help", "")
     if declared is None or isinstance(declared, Link):
         kind = other.type or LINK_TYPES[declared.type]  # type: ignore[union-attr]
-        return Input(name=other.name, type=kind, default=REQUIRED, help=help_text, optional=other.optional)
+        optional = other.optional
+        return Input(name=other.name, type=kind, default=REQUIRED, help=help_text, optional=optional, like=other.like)
     seed = isinstance(declared, Seed)
     return Input(
         name=other.name,

@@ -1,0 +1,47 @@
+"""Loads ControlNets and T2I-adapters."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from diffusers.models.controlnets.controlnet import ControlNetModel
+
+from engine.batching.calls import Calls
+from engine.batching.controls import AdapterController, Controller, ControlNetController
+from engine.checkpoint.controlnet import ControlContents, inspect_control, load_control
+from engine.networks.controlnet import ControlNet
+from engine.networks.t2i_adapter import AdapterLayers, T2iAdapter
+from engine.running.residents.registry import resident
+from engine.running.residents.tools import Tools
+from engine.workflow import controls as nodes
+
+_log = logging.getLogger(__name__)
+
+_AVERAGED = ("_shuffle", "_shuffle_fp16")
+"""How the names of ControlNets end that were trained on shuffled pictures; nothing in their files says so."""
+
+
+def control_size(node: nodes.ControlFile, tools: Tools) -> int:
+    """Bytes that the network takes at work. Raises what ``inspect_control`` raises."""
+    return inspect_control(Path(node.name)).parameters * tools.dtype.itemsize
+
+
+@resident(nodes.ControlFile, size=control_size)
+def load(node: nodes.ControlFile, tools: Tools) -> Controller:
+    """Load the ControlNet or T2I-adapter in ``node.name``. Raises what ``load_control`` raises."""
+    path = Path(node.name)
+    control = load_control(path, device=tools.device, dtype=tools.dtype)
+    _log.info("%s is loaded: %s", path.name, "a T2I-adapter" if control.adapter else "a ControlNet")
+    module, facts = control.part.module, _facts(path, control)
+    if isinstance(module, AdapterLayers):
+        return AdapterController(network=T2iAdapter(module, tools.operations()), **facts)
+    assert isinstance(module, ControlNetModel)
+    network = ControlNet(module, tools.operations(by_rows=True))
+    calls = Calls(network, exact=tools.exact, sizes=tools.sizes, launcher=tools.launcher(), name="ControlNet")
+    return ControlNetController(network=network, calls=calls, averaged=path.stem.endswith(_AVERAGED), **facts)
+
+
+def _facts(path: Path, control: ControlContents) -> dict[str, Any]:
+    return {"name": path.name, "widths": control.part.widths, "context": control.part.context}

@@ -1,0 +1,42 @@
+"""Nodes that steer predictions by a picture: ControlNets and T2I-adapters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.parameters import REQUIRED, FileName, Flag, Number, parameter
+from engine.workflow.node import Node, link
+from engine.workflow.pictures import Pictures
+from engine.workflow.text import Conditioning
+from engine.workflow.weights import Weights
+
+_SHARE = Number(0, 1)
+
+
+class ControlNetwork(Node):
+    """A network that steers predictions by a picture."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ControlFile(Weights, ControlNetwork):
+    """The ControlNet or T2I-adapter in a file."""
+
+    name: str = parameter(
+        REQUIRED, FileName(what="ControlNet or T2I-adapter", folder="controlnet"), "a name from the models folders"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Controlled(Conditioning):
+    """Prompts whose predictions a network steers by pictures, beside what steers them already.
+
+    The pictures of a batch get ``pictures`` in turn, cropped to their aspect ratio and scaled to their size.
+    """
+
+    conditioning: Conditioning = link(Conditioning)
+    network: ControlNetwork = link(ControlNetwork)
+    pictures: Pictures = link(Pictures)
+    strength: float = parameter(1.0, Number(0, 10), "how strongly it steers; 0 does nothing")
+    start: float = parameter(0.0, _SHARE, "the share of the sampling from which on it steers")
+    end: float = parameter(1.0, _SHARE, "the share of the sampling up to which it steers")
+    shared: bool = parameter(False, Flag(), "whether it steers the guider's other prompts too, where nothing else does")
