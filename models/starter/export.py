@@ -57,14 +57,19 @@ def export(unet: UNet2DConditionModel, vae: AutoencoderKL, text: CLIPTextModel, 
     for name, value in vae.named_parameters():
         square = "mid_block.attentions" in name and value.ndim == 2  # the file has 1×1 convolutions there
         tensors["first_stage_model." + _vae_name(name)] = _half(value[:, :, None, None] if square else value)
-    places = _unet_places(unet)
+    places = unet_places(unet)
     for name, value in unet.named_parameters():
-        tensors["model.diffusion_model." + _unet_name(name, places)] = _half(value)
+        tensors["model.diffusion_model." + unet_name(name, places)] = _half(value)
+    return write(tensors, path, {"title": "starter", "format": "pt"}, MOST_BYTES)
+
+
+def write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str], most: int) -> int:
+    """Write a safetensors file whole or not at all; return its size in bytes, which may not exceed ``most``."""
     temporary = path.with_suffix(".partial")
-    save_file(tensors, temporary, metadata={"title": "starter", "format": "pt"})
+    save_file(tensors, temporary, metadata=metadata)
     size = temporary.stat().st_size
-    if size > MOST_BYTES:
-        raise ValueError(f"the checkpoint would take {size:,} bytes, more than {MOST_BYTES:,}")
+    if size > most:
+        raise ValueError(f"{path.name} would take {size:,} bytes, more than {most:,}")
     os.replace(temporary, path)
     return size
 
@@ -79,12 +84,15 @@ def _vae_name(name: str) -> str:
     return name
 
 
-def _unet_places(unet: nn.Module) -> dict[str, str]:
-    """Return where each block of the UNet lies in the file, which counts them in the order of the data."""
+def unet_places(unet: nn.Module) -> dict[str, str]:
+    """Return where each block of a UNet, or of the half that a ControlNet is, lies in the file.
+
+    The file counts blocks in the order of the data.
+    """
     places = dict(_UNET_FIXED)
     for half, down in (("down_blocks", True), ("up_blocks", False)):
         number, side = (1, "input_blocks") if down else (0, "output_blocks")
-        for level, block in enumerate(unet.get_submodule(half).children()):
+        for level, block in enumerate(unet.get_submodule(half).children() if hasattr(unet, half) else ()):
             attention = hasattr(block, "attentions")
             for i in range(len(block.get_submodule("resnets")._modules)):
                 places[f"{half}.{level}.resnets.{i}"] = f"{side}.{number}.0"
@@ -98,7 +106,8 @@ def _unet_places(unet: nn.Module) -> dict[str, str]:
     return places
 
 
-def _unet_name(name: str, places: dict[str, str]) -> str:
+def unet_name(name: str, places: dict[str, str]) -> str:
+    """Return the file's name for a parameter of a UNet."""
     place = name
     while place not in places:
         place = place.rpartition(".")[0]

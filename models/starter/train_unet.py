@@ -50,6 +50,15 @@ class Phase:
     lessons: tuple[Lesson, ...]
 
 
+def lesson_of(phases: Sequence[Phase], number: int) -> Lesson:
+    """Return what the step of that number trains on."""
+    for phase in phases:
+        if number < phase.steps:
+            return phase.lessons[number % len(phase.lessons)]
+        number -= phase.steps
+    raise AssertionError("no phase is left")
+
+
 class UnetStage:
     """Trains the prediction of epsilon; what is exported is the exponential moving average of the weights."""
 
@@ -83,7 +92,7 @@ class UnetStage:
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
 
     def step(self, number: int) -> dict[str, Tensor]:
-        lesson, draw = self.lesson(number), torch.Generator(self.device).manual_seed(number)
+        lesson, draw = lesson_of(self.phases, number), torch.Generator(self.device).manual_seed(number)
         scenes = torch.randint(lesson.scenes, (lesson.batch,), generator=draw, device=self.device)
         latents = self.latents[lesson.size, lesson.scenes][scenes].float().to(self.device)  # (B, 4, size/8, size/8)
         tokens, _ = self.captions.draw(scenes, draw)
@@ -101,14 +110,6 @@ class UnetStage:
         self.working.follow()
         self._average(number)
         return {f"loss {lesson.size}": loss.detach()}
-
-    def lesson(self, number: int) -> Lesson:
-        """Return what the step of that number trains on."""
-        for phase in self.phases:
-            if number < phase.steps:
-                return phase.lessons[number % len(phase.lessons)]
-            number -= phase.steps
-        raise AssertionError("no phase is left")
 
     def _arithmetic(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.working.half else autocast(self.device)
@@ -133,7 +134,7 @@ class UnetStage:
         self.working.follow()
 
     def show(self, folder: Path, number: int) -> None:
-        size = self.lesson(min(number, self.steps) - 1).size
+        size = lesson_of(self.phases, min(number, self.steps) - 1).size
         latents = sample(self.averages, SHOWN, size, self.device)
         coarse = functional.interpolate(colours_of(latents), (128, 128), mode="bicubic")
         save_grid(coarse, 4, folder / "grids" / f"unet-{number:06d}.png")

@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -19,31 +18,19 @@ from models.starter.pictures import HELD_OUT, Bank, held_out, latent_bank, pictu
 from models.starter.plan import TINY
 from models.starter.precision import Working
 from models.starter.scenes import render
-from models.starter.stage import Clock, Stage, run
+from models.starter.stage import Stage, run
 from models.starter.tokens import known_tokens
 from models.starter.train import train
 from models.starter.train_text import TextStage
 from models.starter.train_unet import UnetStage
 from models.starter.train_vae import VaeStage, crops, psnr
 from models.starter.world import draw_scene
+from tests.models.clocks import StepClock
 
 pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 CAPTIONS = write_captions(TINY.scenes, TINY.captions, CPU)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepClock(Clock):
-    """A clock whose time is up after a number of looks at it."""
-
-    deadline: float = math.inf
-    steps: int
-    looks: list[int] = field(default_factory=list)
-
-    def is_over(self) -> bool:
-        self.looks.append(1)
-        return len(self.looks) > self.steps
 
 
 def vae_stage(folder: Path) -> Stage:
