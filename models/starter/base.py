@@ -1,4 +1,4 @@
-"""The checkpoint that a LoRA and a ControlNet are trained for. Knows neither."""
+"""Loads the checkpoint that a LoRA and a ControlNet are trained for. Knows neither."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,11 @@ class Base:
     text: CLIPTextModel
 
     def painters(self, unet: nn.Module | None = None) -> nn.ModuleDict:
-        """What ``train_unet.sample`` needs; ``unet`` in place of the checkpoint's own."""
+        """Return what ``train_unet.sample`` needs, with ``unet`` in place of the checkpoint's own if it is given."""
         return nn.ModuleDict({"unet": unet or self.unet, "text": self.text})
 
 
 def load_base(checkpoint: Path, device: torch.device) -> Base:
-    """Load the networks; raises as ``load_checkpoint`` does."""
+    """Load the networks of a checkpoint; raises what ``load_checkpoint`` raises."""
     loaded = load_checkpoint(checkpoint, device=device, dtype=torch.float32)
     return Base(unet=loaded.unet, vae=loaded.vae, text=loaded.text_encoder)

@@ -1,4 +1,4 @@
-"""The small ControlNet for the starter, new, and the file it becomes. Knows no training.
+"""Builds the starter's small ControlNet, and makes and reads its file. Knows no training.
 
 Zhang et al. 2023 (arXiv 2302.05543) without attention, as small ControlNets for SDXL are: the residual blocks of the
 UNet's encoder, which begin as copies, a network for the hint, and zero convolutions.
@@ -28,7 +28,7 @@ _EXACT = (_PREFIX + "zero_convs", _PREFIX + "middle_block_out")  # their roundin
 
 
 class Controlled(nn.Module):
-    """A UNet that a ControlNet steers by ``hint``: (B, 3, H, W) in [0, 1], where latents are (B·n, 4, H/8, W/8)."""
+    """A UNet with a ControlNet whose hint is ``hint``: (B, 3, H, W) in [0, 1] for latents (B·n, 4, H/8, W/8)."""
 
     def __init__(self, unet: UNet2DConditionModel, control: ControlNetModel) -> None:
         super().__init__()
@@ -36,17 +36,17 @@ class Controlled(nn.Module):
         self.hint = torch.zeros(0)
 
     def forward(self, x: Tensor, t: Tensor, conditioning: Tensor) -> object:
-        """As the UNet's: what holds ``sample``, the predicted noise."""
+        """Return what the UNet returns: its ``sample`` is the predicted noise."""
         hint = self.hint.repeat(len(x) // len(self.hint), 1, 1, 1)
         down, middle = self.control(x, t, conditioning, hint, return_dict=False)
         return self.unet(x, t, conditioning, down_block_additional_residuals=down, mid_block_additional_residual=middle)
 
 
 def build_control(unet: UNet2DConditionModel) -> ControlNetModel:
-    """A ControlNet that adds nothing yet; its residual blocks are copies of the UNet's.
+    """Return a ControlNet that adds nothing yet; its residual blocks are copies of the UNet's.
 
-    Only the convolutions to the UNet are zero. The hint's network begins with weights that keep the strength of what
-    passes through: were its last one zero too, as in the paper, hundreds of steps would pass before a hint counts.
+    Only the convolutions that lead to the UNet are zero. The hint's network starts with weights that keep the strength
+    of what passes through: with its last one zero too, as in the paper, a hint has no effect for hundreds of steps.
     """
     widths, blocks = unet.config.block_out_channels, len(unet.down_blocks[0].resnets)
     control = ControlNetModel(
@@ -66,13 +66,13 @@ def build_control(unet: UNet2DConditionModel) -> ControlNetModel:
 
 
 def tensors(control: ControlNetModel) -> dict[str, Tensor]:
-    """The file's tensors, named as in the first ControlNets, each ``stored`` as small as it may be."""
+    """Return the file's tensors, ``stored`` small, by the names that the first ControlNets have."""
     values = dict(control.named_parameters())
     return {name: stored(name, values[parameter]) for parameter, name in _names(control).items()}
 
 
 def load_control(unet: UNet2DConditionModel, file: dict[str, Tensor]) -> ControlNetModel:
-    """The ControlNet for ``unet`` that ``tensors`` were made of; raises ``KeyError`` for one that is missing."""
+    """Return the ControlNet for ``unet`` from a file's tensors; raises ``KeyError`` where one is missing."""
     control = build_control(unet).requires_grad_(False)
     for parameter, name in _names(control).items():
         control.get_parameter(parameter).copy_(file[name])
@@ -80,13 +80,13 @@ def load_control(unet: UNet2DConditionModel, file: dict[str, Tensor]) -> Control
 
 
 def stored(name: str, value: Tensor) -> Tensor:
-    """Weights in float8 (e4m3), which takes half of float16's room; float16 for biases, norms and what is delicate."""
+    """Return a tensor as it is stored: weights in float8 (e4m3), half of float16's size; delicate ones in float16."""
     exact = value.ndim == 1 or name.startswith(_EXACT)
     return value.detach().cpu().to(torch.float16 if exact else torch.float8_e4m3fn).contiguous()
 
 
 def _names(control: ControlNetModel) -> dict[str, str]:
-    """The file's name for each parameter."""
+    """Return the file's name for each parameter."""
     places, names = unet_places(control), {}
     for parameter, _ in control.named_parameters():
         name = parameter

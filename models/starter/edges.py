@@ -1,4 +1,4 @@
-"""Pictures → their edges, as Canny finds them: what the ControlNet is shown and an ink drawing's lines follow.
+"""Finds edges in pictures as Canny does: the hints of the ControlNet, and what the lines of an ink drawing follow.
 
 Knows no scenes and no networks.
 """
@@ -16,12 +16,12 @@ _AHEAD = ((0, 1), (1, 1), (1, 0), (1, -1))  # the next pixel (down, right) acros
 
 
 def light(pictures: Tensor) -> Tensor:
-    """Luma (B, 1, H, W) of pictures (B, 3, H, W)."""
+    """Return the luma (B, 1, H, W) of pictures (B, 3, H, W)."""
     return torch.einsum("c,bchw->bhw", torch.tensor(_LIGHT, device=pictures.device), pictures)[:, None]
 
 
 def blurred(pictures: Tensor, sigma: float) -> Tensor:
-    """Blur (B, C, H, W) by a Gaussian of ``sigma`` pixels; the border's pixels go on outside."""
+    """Return (B, C, H, W) blurred by a Gaussian of ``sigma`` pixels, with the border repeated outside."""
     reach = max(1, round(3 * sigma))
     steps = torch.arange(-reach, reach + 1, device=pictures.device, dtype=pictures.dtype)
     weights = torch.exp(-((steps / sigma) ** 2) / 2)
@@ -33,11 +33,11 @@ def blurred(pictures: Tensor, sigma: float) -> Tensor:
 
 @torch.no_grad()
 def canny(pictures: Tensor, low: float, high: float) -> Tensor:
-    """Lines one pixel wide, 1 on 0, (B, 1, H, W), where light or any colour of (B, C, H, W) in [0, 1] changes.
+    """Return lines one pixel wide, 1 on 0, (B, 1, H, W), where any channel of pictures (B, C, H, W) in [0, 1] changes.
 
     Canny 1986 (doi 10.1109/TPAMI.1986.4767851) with the scale of ComfyUI's Canny node: ``low`` and ``high`` bound the
-    Sobel gradient of what was blurred by one pixel, in which a sharp step from 0 to 1 measures 2.6. Of several channels
-    the steepest counts in each pixel, so hand over ``light(pictures)`` for what that node gives.
+    Sobel gradient of what was blurred by one pixel, in which a sharp step from 0 to 1 measures 2.6. In each pixel the
+    steepest channel counts, so pass ``light(pictures)`` for what that node gives.
     """
     down, right, slope = _steepest(blurred(pictures, 1.0))
     eighths = torch.round(torch.atan2(down, right) / (math.pi / 4)).long() % 4
@@ -51,7 +51,7 @@ def canny(pictures: Tensor, low: float, high: float) -> Tensor:
 
 
 def _steepest(pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The Sobel gradient of the channel that changes most: downwards, to the right, and its length, (B, 1, H, W)."""
+    """Return the Sobel gradient of the steepest channel: downwards, to the right, and its length, (B, 1, H, W)."""
     kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=pictures.device)
     padded = functional.pad(pictures.flatten(0, 1)[:, None], (1, 1, 1, 1), mode="replicate")
     both = functional.conv2d(padded, torch.stack([kernel.T, kernel])[:, None]).unflatten(0, pictures.shape[:2])
@@ -61,7 +61,7 @@ def _steepest(pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _connected(weak: Tensor, strong: Tensor) -> Tensor:
-    """The weak pixels of lines that hold a strong one."""
+    """Return the weak pixels of lines that contain a strong one."""
     lines = []
     for some, sure in zip(weak.cpu().numpy()[:, 0], strong.cpu().numpy()[:, 0], strict=True):
         numbers, _ = ndimage.label(some, np.ones((3, 3)))

@@ -39,7 +39,7 @@ class ExtrasPlan:
 
     @property
     def scenes(self) -> int:
-        """How many scenes there are captions for."""
+        """Return how many scenes there are captions for."""
         phases = (*self.lora, *self.control)
         return max(lesson.scenes for phase in phases for lesson in phase.lessons)
 
@@ -59,7 +59,7 @@ TINY = ExtrasPlan(captions=2, rank=2, lora=_LITTLE, control=_LITTLE)
 def train_extras(
     plan: ExtrasPlan, checkpoint: Path, folder: Path, out: Path, device: torch.device, minutes: float
 ) -> bool:
-    """Train both for at most ``minutes``, writing each into ``out`` once it is done; says whether both are."""
+    """Train both for at most ``minutes``, write each into ``out`` once it is done, and return whether both are."""
     clock = Clock(deadline=time.monotonic() + 60 * minutes)
     folder.mkdir(parents=True, exist_ok=True)
     allow_fast_arithmetic(device)
@@ -78,7 +78,7 @@ def train_extras(
 
 
 def lora_metadata(rank: int) -> dict[str, str]:
-    """What LoRA files say of themselves: by kohya's names, and by those of the model specification."""
+    """Return a LoRA file's metadata, by kohya's names and by those of the model specification."""
     return {
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(rank),

@@ -1,6 +1,6 @@
-"""Scenes → ink drawings of them: brush lines along what stands out, washes in the shade, black for the night.
+"""Draws scenes in ink: brush lines along outlines, washes in the shade, black for the night.
 
-Knows no words and no networks, but that a latent is 8 × 8 pixels: no line is thinner than half of one.
+Knows no words and no networks, except that a latent is 8 × 8 pixels: no line is much thinner than that.
 """
 
 from collections.abc import Sequence
@@ -21,20 +21,20 @@ PAPER, INK = (0.95, 0.92, 0.84), (0.08, 0.08, 0.12)
 
 @dataclass(frozen=True, kw_only=True)
 class _Model:
-    """What is drawn, as the draughtsman sees it; all but ``unit`` are (B, 1, S, S)."""
+    """What a drawing is made from; pictures are (B, 1, S, S)."""
 
     seeds: Tensor  # (B,) int64
     unit: float  # pixels in a 256th of the side
-    figure: Tensor  # 1 on the subjects, 0 around them
+    figure: Tensor  # 1 on the subjects, 0 elsewhere
     tone: Tensor  # how light: the subjects as by day, what is around them darker at night
-    black: Tensor  # 1 where nothing but ink is
+    black: Tensor  # 1 where there is nothing but ink
     sparks: Tensor  # 1 on stars
     edges: Tensor  # lines one pixel wide
 
 
 @torch.no_grad()
 def draw(scenes: Sequence[Scene], size: int, device: torch.device | str = "cpu") -> Tensor:
-    """(B, 3, size, size) float32 in [0, 1]: the scenes of ``render``, in the same places, in ink on paper."""
+    """Return ink drawings of scenes, (B, 3, size, size) float32 in [0, 1], with everything where ``render`` puts it."""
     model = _look(scenes, size, device)
     lines = _brushed(model, width=4.2 + 0.8 * model.unit)
     shade = torch.maximum(_washed(model), model.black)
@@ -44,7 +44,7 @@ def draw(scenes: Sequence[Scene], size: int, device: torch.device | str = "cpu")
 
 
 def _look(scenes: Sequence[Scene], size: int, device: torch.device | str) -> _Model:
-    """Tell subjects, shade and outlines apart by rendering the scenes as they are, by day, and without subjects."""
+    """Find subjects, shade and outlines by rendering the scenes as they are, by day, and without their subjects."""
     unit = size / 256
     by_day = [replace(scene, sky="day", light="none", clouds=False) for scene in scenes]
     seen, day = render(scenes, size, device), render(by_day, size, device)
@@ -68,13 +68,13 @@ def _look(scenes: Sequence[Scene], size: int, device: torch.device | str) -> _Mo
 
 
 def _opened(figure: Tensor, reach: int) -> Tensor:
-    """Without parts thinner than ``2 * reach`` pixels: glints and shadows are no subjects."""
+    """Remove parts thinner than ``2 * reach`` pixels, such as glints."""
     eroded = -functional.max_pool2d(-figure, 2 * reach + 1, 1, reach)
     return functional.max_pool2d(eroded, 2 * reach + 1, 1, reach)
 
 
 def _outlines(seen: Tensor, day: Tensor, figure: Tensor, unit: float) -> Tensor:
-    """The subjects' outlines and boldest inner edges; around them the land's, the clouds', the sun's and the moon's."""
+    """Return the outlines and bold inner edges of subjects; elsewhere those of land, clouds, sun and moon."""
     outer = canny(blurred(figure, 1.2 * unit), 0.2, 0.5)
     inner = canny(blurred(day, 0.8 * unit), 0.5 / unit, 0.9 / unit)
     land = canny(blurred(day, 0.8 * unit), 0.25 / unit, 0.5 / unit)
@@ -83,7 +83,7 @@ def _outlines(seen: Tensor, day: Tensor, figure: Tensor, unit: float) -> Tensor:
 
 
 def _brushed(model: _Model, width: float) -> Tensor:
-    """Brush lines about ``width`` pixels wide along the edges, (B, 1, S, S) from 0 to 1."""
+    """Return brush lines about ``width`` pixels wide along the edges, (B, 1, S, S) from 0 to 1."""
     size, spread = model.edges.shape[-1], width / 2.2
     nib = width / 2 * (0.85 + 0.3 * smooth(model.seeds, "nib", 6, 6, size, 2))
     across = blurred(model.edges, spread) * spread * 2.5066  # 1 on a straight line, a Gaussian across it
@@ -91,7 +91,7 @@ def _brushed(model: _Model, width: float) -> Tensor:
 
 
 def _washed(model: _Model) -> Tensor:
-    """Ink thinned with water, two layers of it: the first in the half shade, another in the shade; (B, 1, S, S)."""
+    """Return two layers of diluted ink, one over all shade and one over the deep shade; (B, 1, S, S) from 0 to 1."""
     size = model.tone.shape[-1]
     pooled = 1 + 0.35 * (smooth(model.seeds, "wash", 10, 10, size, 2) - 0.5)
     first, second = step(0.47, 0.42, model.tone), step(0.34, 0.29, model.tone)

@@ -1,4 +1,4 @@
-"""Low-rank adapters beside the layers of a frozen UNet, and the LoRA file they make. Knows no training.
+"""Puts low-rank adapters beside the layers of a frozen UNet, and makes a LoRA file of them. Knows no training.
 
 Hu et al. 2021 (arXiv 2106.09685); convolutions as in LoCon. Names are those of kohya's training scripts.
 """
@@ -14,7 +14,7 @@ BLOCKS = ("down_blocks", "mid_block", "up_blocks")  # conv_in, conv_out and the 
 
 
 class LowRank(nn.Module):
-    """Adds ``up(down(x))`` to what a layer gives. ``up`` begins at zero, so that at first nothing changes."""
+    """Adds ``up(down(x))`` to a layer's output. ``up`` starts at zero, so that at first nothing changes."""
 
     down: nn.Linear | nn.Conv2d
     up: nn.Linear | nn.Conv2d
@@ -42,9 +42,9 @@ def _pair(values: str | tuple[int, ...]) -> tuple[int, int]:
 
 
 def attach(unet: nn.Module, rank: int) -> nn.ModuleDict:
-    """Put adapters of ``rank`` beside all linear layers and convolutions of the UNet's blocks.
+    """Put adapters of ``rank`` beside all linear layers and convolutions of the UNet's blocks, and return them.
 
-    They act from now on, by hooks. Gives them by their names in a file.
+    They act through hooks from now on. Their names are those of a file.
     """
     adapters = nn.ModuleDict()
     for name, layer in _layers(unet):
@@ -60,7 +60,7 @@ def _layers(unet: nn.Module) -> Iterator[tuple[str, nn.Linear | nn.Conv2d]]:
 
 
 def tensors(adapters: nn.ModuleDict) -> dict[str, Tensor]:
-    """The file's tensors, in float16. ``alpha`` is the rank, so that strength 1 is what was trained."""
+    """Return the file's tensors, in float16. ``alpha`` is the rank, so that strength 1 is what was trained."""
     made = {}
     for name, adapter in adapters.items():
         down, up = adapter.get_parameter("down.weight"), adapter.get_parameter("up.weight")

@@ -1,4 +1,4 @@
-"""The stage after the checkpoint: a ControlNet beside its frozen UNet learns to follow edges. Knows no files."""
+"""Trains a ControlNet beside the checkpoint's frozen UNet to follow edges. Knows no files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from models.starter.precision import autocast
 from models.starter.tokens import tokens_of
 from models.starter.train_unet import SHOWN, Phase, decoded, learning_rate, lesson_of, sample
 
-LEVELS = ((0.1, 0.2), (0.2, 0.4), (0.4, 0.8))  # thresholds of Canny, from all that can be seen to the boldest
-SILENT = 0.3  # the share of pictures whose caption is withheld, so that the edges must tell all
+LEVELS = ((0.1, 0.2), (0.2, 0.4), (0.4, 0.8))  # Canny's thresholds, from every visible edge to the boldest
+SILENT = 0.3  # the share of pictures without a caption, which makes the edges matter
 
 
 class ControlStage:
-    """Epsilon prediction with a picture's edges beside its caption."""
+    """Trains the prediction of epsilon from a picture's edges and its caption."""
 
     name = "edges"
 
@@ -37,7 +37,7 @@ class ControlStage:
         phases: tuple[Phase, ...],
         peak: float,
     ) -> None:
-        """``captions`` are of scenes 0, 1, 2 …"""
+        """Make the stage; ``captions`` are of scenes 0, 1, 2 …"""
         self.steps, self.phases, self.peak = sum(phase.steps for phase in phases), phases, peak
         self.base, self.device, self.captions = base, device, captions
         kinds = sorted({(lesson.size, lesson.scenes) for phase in phases for lesson in phase.lessons})
@@ -82,7 +82,7 @@ class ControlStage:
         self.optimizer.load_state_dict(state["optimizer"])
 
     def show(self, folder: Path, number: int) -> None:
-        """Held-out scenes, their edges, and what is painted by these with prompts of other scenes."""
+        """Write a grid: held-out scenes, their edges, and pictures of other prompts that follow these edges."""
         size = lesson_of(self.phases, min(number, self.steps) - 1).size
         pictures = held_out(len(SHOWN), size, self.device)
         self.painter.hint = canny(light(pictures), *LEVELS[0]).expand(-1, 3, -1, -1)
@@ -95,7 +95,7 @@ class ControlStage:
 
 
 def hint_bank(size: int, count: int, device: torch.device) -> Bank:
-    """Edges of scenes as uint8 (count, levels, size, size) in memory, 1 on 0."""
+    """Return a bank of the edges of scenes, uint8 (count, levels, size, size), 1 on 0."""
     kept = torch.empty(count, len(LEVELS), size, size, dtype=torch.uint8, device=device)
     return Bank(size, kept, _edges, ahead=device.type == "cuda")
 

@@ -1,4 +1,4 @@
-"""The stage after the checkpoint: adapters beside its frozen UNet learn to draw in ink. Knows no files but its own."""
+"""Trains adapters beside the checkpoint's frozen UNet to draw in ink. Knows no files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRIGGER = "ink drawing"
 
 
 class LoraStage:
-    """Epsilon prediction on ink drawings, of captions with the trigger words and without."""
+    """Trains the prediction of epsilon on ink drawings, from captions with the trigger words and without."""
 
     name = "ink"
 
@@ -37,7 +37,7 @@ class LoraStage:
         rank: int,
         peak: float,
     ) -> None:
-        """``base`` is changed: the adapters act in its UNet from now on. ``captions`` are of scenes 0, 1, 2 …"""
+        """Make the stage; the adapters act in the UNet of ``base`` from now on. ``captions`` are of scenes 0, 1 …"""
         self.steps, self.phases, self.peak = sum(phase.steps for phase in phases), phases, peak
         self.base, self.device, self.captions = base, device, captions
         kinds = {(lesson.size, lesson.scenes) for phase in phases for lesson in phase.lessons}
@@ -86,7 +86,7 @@ class LoraStage:
 
 
 def with_trigger(tokens: Tensor) -> Tensor:
-    """Captions' tokens (B, 77) with the trigger words put first; what no longer fits falls off at the end."""
+    """Return captions' tokens (B, 77) with the trigger words in front; what no longer fits is cut at the end."""
     words = torch.tensor(token_ids(f"{TRIGGER}, "), device=tokens.device).expand(len(tokens), -1)
     kept = torch.cat([tokens[:, :1], words, tokens[:, 1:]], dim=1)[:, : tokens.shape[1]]
     return torch.cat([kept[:, :-1], tokens[:, -1:]], dim=1)
