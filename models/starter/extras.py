@@ -32,9 +32,9 @@ class ExtrasPlan:
 
     captions: int  # for each scene
     rank: int
-    lora_peak: float = 1e-3  # learning rate
+    lora_peak: float = 2e-3  # learning rate
     lora: tuple[Phase, ...]
-    control_peak: float = 5e-4
+    control_peak: float = 1e-3
     control: tuple[Phase, ...]
 
     @property
@@ -44,13 +44,11 @@ class ExtrasPlan:
         return max(lesson.scenes for phase in phases for lesson in phase.lessons)
 
 
-_DRAWN, _DRAWN_LARGE = Lesson(size=256, batch=8, scenes=400), Lesson(size=512, batch=2, scenes=120)
-_SEEN, _SEEN_LARGE = Lesson(size=256, batch=4, scenes=1000), Lesson(size=512, batch=1, scenes=200)
 FULL = ExtrasPlan(
-    captions=4,
+    captions=6,
     rank=8,
-    lora=(Phase(steps=400, lessons=(_DRAWN,)), Phase(steps=200, lessons=(_DRAWN, _DRAWN_LARGE))),
-    control=(Phase(steps=1200, lessons=(_SEEN,)), Phase(steps=300, lessons=(_SEEN, _SEEN_LARGE))),
+    lora=(Phase(steps=325, lessons=(Lesson(size=256, batch=6, scenes=300),)),),
+    control=(Phase(steps=350, lessons=(Lesson(size=256, batch=4, scenes=300),)),),
 )
 _LITTLE = (Phase(steps=3, lessons=(Lesson(size=64, batch=2, scenes=4),)),)
 TINY = ExtrasPlan(captions=2, rank=2, lora=_LITTLE, control=_LITTLE)
