@@ -122,7 +122,7 @@ def _diffusers(shapes: Shapes) -> Part:
 
 def _module(shapes: Shapes, levels: list[Level], prefix: str, picture: str) -> ControlNetModel:
     keys = [name for name in shapes if name.startswith(prefix) and name.endswith("attn2.to_k.weight")]
-    context = vote(shapes, "the width of the ControlNet's context", [(name, 1) for name in keys])
+    context = vote(shapes, "the width of the ControlNet's context", [(name, 1) for name in keys]) if keys else _CONTEXT
     if context == 1024:
         raise LayoutError(
             f"it is a ControlNet for Stable Diffusion 2: its context is 1024 wide, that of 1.x {_CONTEXT}"
@@ -136,6 +136,7 @@ def _module(shapes: Shapes, levels: list[Level], prefix: str, picture: str) -> C
         block_out_channels=tuple(level.width for level in levels),
         layers_per_block=levels[0].blocks,
         down_block_types=tuple("CrossAttnDownBlock2D" if level.attention else "DownBlock2D" for level in levels),
+        mid_block_type="UNetMidBlock2DCrossAttn" if keys else "UNetMidBlock2D",  # small ones have no attention at all
         transformer_layers_per_block=tuple(max(1, level.attention) for level in levels),
         attention_head_dim=UNET_HEADS,  # the number of heads, whatever diffusers calls it
         cross_attention_dim=context,

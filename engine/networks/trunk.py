@@ -79,6 +79,8 @@ class Trunk:
 
     def _packed(self, layers: Sequence[nn.Linear]) -> Tensor:
         """The layers' weights, one below the other. The layers keep views of it, so that they are not held twice."""
+        if not layers:
+            return torch.empty(0)
         packed = torch.cat([layer.weight.detach() for layer in layers])
         laid_out = self._operations.linear_weight(packed)
         parts: Iterable[Tensor | None] = packed.split([layer.out_features for layer in layers])
@@ -112,7 +114,9 @@ class Run:
         self._before = trunk._operations.for_rows_of(self._each)
         shifts = trunk.shifts(times, self._before)
         self._shifts = {shifts.shape[0]: shifts, self._rows: self.for_all_rows(shifts)}
-        self._kv = trunk._operations.linear(conditioning, trunk._kv)  # (R, n, keys and values of every block)
+        self._kv = conditioning  # a network without attention does not read it
+        if trunk._kv_places:
+            self._kv = trunk._operations.linear(conditioning, trunk._kv)  # (R, n, keys and values of every block)
 
     def operations(self, x: Tensor) -> Operations:
         """Those for x before it met its conditionings, or after that."""
@@ -163,9 +167,11 @@ class Run:
 
     def middle(self, x: Tensor) -> Tensor:
         """Return what the blocks of the lowest level make of x, (R, c, h, w)."""
-        middle: Any = self._trunk.module.mid_block
-        x = self.block(x, middle.resnets[0], middle.attentions[0])
-        return self.for_all_rows(self.block(x, middle.resnets[1], None))
+        middle: Any = self._trunk.module.mid_block  # a ControlNet without attention has one residual block there
+        attentions = [*middle.attentions, *[None] * len(middle.resnets)]
+        for resnet, attention in zip(middle.resnets, attentions, strict=False):
+            x = self.block(x, resnet, attention)
+        return self.for_all_rows(x)
 
     def block(self, x: Tensor, resnet: ResnetBlock2D, attention: Transformer2DModel | None) -> Tensor:
         shift = self._shifts[x.shape[0]][:, self._trunk._shift_places[resnet]]

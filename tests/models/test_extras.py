@@ -9,13 +9,16 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from engine.checkpoint import controlnet as engine_control
+from engine.networks.controlnet import ControlNet
+from engine.networks.operations import Operations
 from models.starter import low_rank
 from models.starter.base import Base, load_base
 from models.starter.caption_bank import write_captions
-from models.starter.control import Controlled, build_control, tensors
+from models.starter.control import Controlled, build_control, load_control, tensors
 from models.starter.export import export
 from models.starter.extras import EDGES, INK, TINY, train_extras
 from models.starter.low_rank import attach
@@ -132,6 +135,20 @@ def test_a_new_controlnets_file_holds_the_checkpoints_encoder_by_the_checkpoints
     outputs = sum(name.endswith("weight") for name in file if ".zero_convs." in name)
     blocks = len({name.split(".")[2] for name in file if ".input_blocks." in name})
     assert outputs == blocks
+
+
+@torch.no_grad()
+def test_the_engine_reads_the_controlnets_file_and_computes_what_diffusers_computes(base: Base, tmp_path: Path) -> None:
+    new, path = build_control(base.unet), tmp_path / "control.safetensors"
+    for layer in (*new.controlnet_down_blocks, new.controlnet_mid_block):
+        nn.init.normal_(layer.weight, std=0.2)
+    save_file(tensors(new), path)
+    x, hint = torch.randn(1, 4, 16, 16), torch.rand(1, 3, 128, 128)
+    down, middle = load_control(base.unet, load_file(path))(x, T[:1], CONDITIONING[:1], hint, return_dict=False)
+    ours = ControlNet(engine_control.load_control(path, device=CPU, dtype=torch.float32).part.module, Operations())  # type: ignore[arg-type]
+    found = ours(x, T[:1].float(), CONDITIONING[:1], ours.embedded(hint))
+    for got, wanted in zip(found, (*down, middle), strict=True):
+        torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-3)
 
 
 def test_the_whole_training_writes_what_was_trained(checkpoint: Path, tmp_path: Path) -> None:
