@@ -92,7 +92,8 @@ def test_the_wheel_holds_the_packages_and_their_data(wheel: Path) -> None:
         files = (PROJECT / package).rglob("*.py")
         assert {file.relative_to(PROJECT).as_posix() for file in files} <= names
     page = {file.relative_to(PROJECT).as_posix() for file in (PROJECT / "server" / "page").iterdir()}
-    assert {"engine/text/merges.txt", "models/catalog.toml", "models/starter.safetensors"} | page <= names
+    shipped = {f"models/starter{part}.safetensors" for part in ("", "-ink", "-edges")}
+    assert {"engine/text/merges.txt", "models/catalog.toml"} | shipped | page <= names
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {"engine", "server", "models"}
 
 
