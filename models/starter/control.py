@@ -61,6 +61,7 @@ def build_control(unet: UNet2DConditionModel) -> ControlNetModel:
     for layer in control.controlnet_cond_embedding.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=_GAIN / math.sqrt(layer.weight[0].numel()))
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)
     return control.requires_grad_(True)
 
