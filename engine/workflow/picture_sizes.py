@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from engine.errors import BadRequest
-from engine.workflow import editing, encoding, inpainting, masks, pictures, upscaling
+from engine.workflow import editing, encoding, inpainting, masks, pictures, preprocessing, upscaling
 from engine.workflow.latents import MAX_BATCH, MAX_SIDE
 from engine.workflow.node import Node
 from engine.workflow.sizes import PIXELS_PER_CELL, Known, PictureSize, Rule, Size, Sizes, scaled
@@ -225,6 +225,7 @@ RULES: Mapping[type[Node], Rule] = {
     editing.PicturesFromBatch: _some,
     editing.WithTransparency: _transparent,
     editing.WithoutTransparency: _opaque,
+    preprocessing.Edges: _opaque,
     editing.MaskPictures: _opaque,
     masks.ChannelMask: _channel,
     masks.TransparencyMask: _opaque,

@@ -203,3 +203,13 @@ def test_a_damaged_file_fails_its_own_request_alone(engine: Engine) -> None:
 def test_values_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(BadRequest, match=name):
         Workflow.from_comfyui(graph(**{name: value}))
+
+
+def test_edges_steer_as_a_picture_does(engine: Engine) -> None:
+    edged = graph()
+    edged["15"] = {
+        "class_type": "Canny",
+        "inputs": {"image": ["11", 0], "low_threshold": 0.4, "high_threshold": 0.8},
+    }
+    edged["12"]["inputs"]["image"] = ["15", 0]
+    assert torch.equal(latents(engine, edged), latents(engine, graph(colour=0)))  # one colour has no edges
