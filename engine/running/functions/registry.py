@@ -6,10 +6,11 @@ long it is a generator: it yields a ``Wish`` and goes on when that is fulfilled.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -166,8 +167,13 @@ def function_of(node: Node) -> Callable[[Any, Bench], Any]:
 
 
 def _resident(node: Weights, bench: Bench) -> Any:
-    """What was loaded for ``node``."""
+    """What was loaded for ``node``. A model made from another keeps the patches of that one, of several the first's."""
     value = bench.resident.get(node)
+    below = next((source for source in node.sources() if isinstance(source, nodes.Model)), None)
+    if isinstance(node, nodes.Model) and below is not None:
+        return dataclasses.replace(bench.network(below), denoiser=cast(Any, getattr(value, "denoiser", None)))
+    if value is None and isinstance(node, nodes.Model):
+        return Network(cast(Any, None))  # others are made of its weights: it only has what patches add to it
     if isinstance(value, Model):
         return Networks(
             Network(value.denoiser),

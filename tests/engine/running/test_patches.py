@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 
 from engine import BadRequest, Engine, Workflow
 from engine.batching import trials as trials_module
+from engine.running.functions import Bench, function_of
+from engine.running.model import Network
+from engine.running.observer import Unobserved
 from engine.workflow import patches as nodes
-from engine.workflow.models import Model
+from engine.workflow.models import Checkpoint, Model, WithLora
 from engine.workflow.needs import needs_of
 from engine.workflow.sampling import BasicGuider, DualCfgGuider, PerpNegGuider
 from engine.workflow.text import Conditioning
@@ -162,3 +167,18 @@ def test_work_counts_further_predictions() -> None:
         for some, cfg in (((), 5.0), ((PATCHES["pag"],), 5.0), ((PATCHES["sag"],), 5.0))
     )
     assert plain < perturbed == attending
+
+
+def test_other_weights_keep_the_patches_of_the_model_that_they_change() -> None:
+    """The checkpoint itself is not resident where only the changed weights are used."""
+    checkpoint: Any = Checkpoint(name="tiny")
+    patch = PATCHES["free_u"](checkpoint)
+    changed = WithLora(model=patch, name="ink")
+    weights = dataclasses.replace(changed, model=checkpoint)
+    denoiser: Any = object()
+    bench = Bench(torch.device("cpu"), {changed: Network(denoiser), weights: Network(denoiser)}, {}, Unobserved())
+    for node in (checkpoint, patch, changed):
+        bench.values[node] = function_of(node)(node, bench)
+    network = bench.network(changed)
+    assert network.denoiser is denoiser
+    assert network.patches == bench.network(patch).patches != ()
