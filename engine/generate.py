@@ -40,7 +40,7 @@ from engine.formats.png import (
 from engine.models import catalog
 from engine.models.hashes import recorded_hash, short_hash
 from engine.parameters import parameters_of, to_json, within
-from engine.pictures.inputs import sources_of
+from engine.pictures.inputs import Picture, sources_of
 from engine.request import GenerationRequest
 from engine.workflow.needs import checkpoints_of
 from engine.workflow.workflow import Workflow
@@ -119,7 +119,7 @@ def _run(options: argparse.Namespace) -> None:
     )
     names = checkpoints_of(wanted) if isinstance(wanted, Workflow) else (wanted.model,)
     checkpoints = [catalog.file_of(name, config.models_folders) for name in names]
-    inputs = sources_of(options.input)
+    inputs = (*sources_of(options.input), _named_files(wanted))
     folder = writable_folder(options.out)
     if options.save_latents is not None:
         _check_latents_file(options.save_latents)
@@ -183,6 +183,12 @@ def _wanted(options: argparse.Namespace) -> GenerationRequest | Workflow:
                 raise BadRequest(name, value, allowed) from None
             return base
     return dataclasses.replace(base, **given)
+
+
+def _named_files(wanted: GenerationRequest | Workflow) -> dict[str, Picture]:
+    """Return the pictures that a request names by the paths of their files."""
+    names = (wanted.image, wanted.mask) if isinstance(wanted, GenerationRequest) else ()
+    return {name: Path(name) for name in names if name is not None and Path(name).is_file()}
 
 
 def _watched(handle: Handle) -> GenerationResult:

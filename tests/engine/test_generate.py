@@ -56,7 +56,7 @@ def test_it_prints_the_path_of_the_picture_it_wrote(run: Any, tmp_path: Path) ->
 
 
 def test_every_flag_reaches_the_request(run: Any, models_folder: Path, tmp_path: Path) -> None:
-    flags = {
+    flags: dict[str, Any] = {
         "negative_prompt": "fog",
         "width": 64,
         "height": 80,
@@ -72,17 +72,22 @@ def test_every_flag_reaches_the_request(run: Any, models_folder: Path, tmp_path:
         "clip_skip": 2,
         "model": "other",
         "regions": [{"prompt": "a door", "x": 8, "y": 0, "width": 64, "height": 64, "strength": 0.5}],
+        "image": str(tmp_path / "photo.png"),
+        "mask": str(tmp_path / "mask.png"),
         "hires": {"scale": 1.5, "method": "bilinear", "denoise": 0.5, "steps": 2},
     }
+    for name in ("image", "mask"):
+        Image.effect_noise((90, 70), 80).save(flags[name])
     texts = {name: json.dumps(value) if isinstance(value, list | dict) else str(value) for name, value in flags.items()}
     arguments = [part for name, text in texts.items() for part in ("--" + name.replace("_", "-"), text)]
     status, out, _ = run("a house", *arguments, "--json", "--save-latents", str(tmp_path / "x.safetensors"), model=None)
     assert status == 0
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["index"] for line in lines] == [0, 1]
-    assert lines[0]["request"] == flags | {"prompt": "a house", "image": None, "mask": None, "upscale": None}
+    assert lines[0]["request"] == flags | {"prompt": "a house", "upscale": None}
     with Engine(EngineConfig(models_folders=(models_folder,), device="cpu")) as engine:
-        result = engine.generate(from_json(GenerationRequest, lines[0]["request"]))
+        inputs = [{flags[name]: Path(flags[name]) for name in ("image", "mask")}]
+        result = engine.generate(from_json(GenerationRequest, lines[0]["request"]), inputs=inputs)
     assert load_file(tmp_path / "x.safetensors")["latents"].equal(result.latents)
     for line, image in zip(lines, result.images, strict=True):
         assert Image.open(line["path"]).tobytes() == image.tobytes()
