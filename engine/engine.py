@@ -19,7 +19,7 @@ from engine.models.folders import Folders
 from engine.pictures.inputs import InputPicture
 from engine.pictures.inputs import Source as PictureSource
 from engine.request import GenerationRequest
-from engine.running.checking import check, check_request
+from engine.running.checking import check, in_callers_words
 from engine.running.execution import Execution
 from engine.running.inputs import inputs_of, known_of
 from engine.running.loading import Loader, source_of
@@ -29,6 +29,7 @@ from engine.running.pool import Pool, Source
 from engine.tensors.kinds import FileKind
 from engine.text.prompt import embedding_names
 from engine.text.vocabulary import encoder
+from engine.workflow.from_request import workflow_of
 from engine.workflow.models import Checkpoint
 from engine.workflow.needs import Needs
 from engine.workflow.text import Embedding, EncodeText
@@ -112,7 +113,7 @@ class Engine:
         request, workflow, pictures, needs = self._checked(wanted, inputs)
         for place in keep:
             workflow.at(place)
-        sources_of = self._sources(workflow, needs, files or {})
+        sources_of = self._sources(request, workflow, needs, files or {})
         sources = list(dict.fromkeys(sources_of.values()))
         lease = self._pool.acquire(*sources)
         handle = Handle(request, self._cancel, listen)
@@ -137,7 +138,9 @@ class Engine:
         named = name if name is not None else self.config.checkpoint
         return catalog.file_of(named, self.config.models_folders)
 
-    def _sources(self, workflow: Workflow, needs: Needs, known: Mapping[str, Path]) -> dict[Weights, Source]:
+    def _sources(
+        self, request: GenerationRequest | None, workflow: Workflow, needs: Needs, known: Mapping[str, Path]
+    ) -> dict[Weights, Source]:
         """What each of the weights that ``workflow`` uses is made from. Raises ``BadRequest`` for an unknown file."""
 
         def find(name: str | None, kind: FileKind) -> str:
@@ -170,17 +173,18 @@ class Engine:
 
         Raises ``BadRequest`` in the caller's words, and ``UnknownCheckpoint``.
         """
-        if isinstance(wanted, GenerationRequest):
+        if isinstance(wanted, Workflow):
+            request, workflow = None, wanted
+        else:
             name = catalog.name_of(self.checkpoint_file(wanted.model), self.config.models_folders)
             request = dataclasses.replace(wanted.with_seed(), model=name)
-            workflow = check_request(request)
-            return request, workflow, {}, check(workflow)
+            workflow = workflow_of(request)
         try:
-            pictures = inputs_of(wanted, inputs)
-            needs = check(wanted, known_of(wanted, pictures, Folders(self.config.models_folders)))
+            pictures = inputs_of(workflow, inputs)
+            needs = check(workflow, known_of(workflow, pictures, Folders(self.config.models_folders)))
         except BadRequest as error:
-            raise wanted.located(error) from None
-        return None, wanted, pictures, needs
+            raise in_callers_words(error, workflow, request) from None
+        return request, workflow, pictures, needs
 
     def load(self, model: str | Path) -> None:
         """Have a checkpoint resident; blocks until it is. It may have to go again as any other.

@@ -60,8 +60,16 @@ def check_request(request: GenerationRequest) -> Workflow:
     try:
         check(workflow)
     except BadRequest as error:
-        raise BadRequest(field_of(request, error), error.value, error.allowed) from None
+        raise in_callers_words(error, workflow, request) from None
     return workflow
+
+
+def in_callers_words(error: BadRequest, workflow: Workflow, request: GenerationRequest | None) -> BadRequest:
+    """``error``, about a node of ``workflow``: with the field of the request that it is made from, or the place in a
+    graph."""
+    if request is None:
+        return workflow.located(error)
+    return type(error)(field_of(request, error), error.value, error.allowed)
 
 
 def _shown(sigmas: Any) -> str:

@@ -21,9 +21,6 @@ from server.problems import Problem
 FRESH = GenerationRequest(seed=None)
 """The defaults of the dialects whose callers expect a new picture from each call: a seed that is absent is drawn."""
 
-_NAMES_OF_PICTURES = frozenset({"image", "mask"})
-"""The parameters that name pictures, which calls of these dialects cannot hand in."""
-
 Found = dict[str, tuple[str, object]]
 """A parameter's name → the caller's word for it, with the place where it was found, and its value."""
 
@@ -57,8 +54,7 @@ class Reader:
         self._defaults = {type(each): each for each in defaults}
         self._null_is_absent = null_is_absent
         self._parameters = {name: each for cls in self._defaults for name, each in parameters_of(cls).items()}
-        left_out = {*hidden, *_NAMES_OF_PICTURES, *(words or {})}
-        own = {name: name for name in self._parameters if name not in left_out}
+        own = {name: name for name in self._parameters if name not in hidden and name not in (words or {})}
         self.words: Mapping[str, str] = {**(words or {}), **own}
         """The words that callers may use → the names of the parameters."""
 
