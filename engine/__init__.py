@@ -23,7 +23,7 @@ from engine.errors import (
     UnknownCheckpoint,
 )
 from engine.request import GenerationRequest
-from engine.request_parts import Hires, Region
+from engine.request_parts import Hires, Lora, Region
 from engine.workflow.workflow import Workflow
 
 __version__ = "0.1.0"
@@ -47,6 +47,7 @@ __all__ = [
     "GenerationResult",
     "Handle",
     "Hires",
+    "Lora",
     "OutOfMemory",
     "Progress",
     "Region",

@@ -28,7 +28,7 @@ from engine.parameters import (
     check_fields,
     parameter,
 )
-from engine.request_parts import Hires, Region
+from engine.request_parts import Hires, Lora, Region
 from engine.sampling import samplers, schedulers
 from engine.sampling.devices import NOISE_DEVICES
 from engine.workflow.pictures import PICTURE_NAME
@@ -43,7 +43,7 @@ MAX_SIDE = 16384
 
 MAX_REGIONS = 64
 
-PARTS = ("image", "mask", "hires", "upscale")
+PARTS = ("loras", "vae", "image", "mask", "hires", "upscale")
 """What makes a request more than a plain one."""
 
 SAMPLERS = tuple(samplers.SAMPLERS)
@@ -89,6 +89,12 @@ class GenerationRequest:
         None,
         Name("the name or path of a checkpoint"),
         "checkpoint: a name from the models folder, or a path; none: the engine's own",
+    )
+    loras: tuple[Lora, ...] = parameter((), Many(Object(Lora), most=32), "LoRAs, in the order in which they apply")
+    vae: str | None = parameter(
+        None,
+        FileName(what="VAE", folder="vae", optional=True),
+        "a VAE from the models folders; none: the checkpoint's own",
     )
     image: str | None = parameter(
         None,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from engine.parameters import (
     REQUIRED,
+    FileName,
     Number,
     OneOf,
     Optional,
@@ -19,6 +20,25 @@ from engine.parameters import (
 )
 from engine.workflow.conditioning import AREA_PLACE, AREA_SIDE, STRENGTH
 from engine.workflow.latents import METHODS
+
+_ADAPTER_STRENGTH = Number(-100, 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """A LoRA, or one of its kin, that changes the checkpoint's weights.
+
+    Raises ``BadRequest`` for a value out of range.
+    """
+
+    name: str = parameter(REQUIRED, FileName(what="LoRA", folder="loras"), "a name from the models folders")
+    strength: float = parameter(1.0, _ADAPTER_STRENGTH, "how strongly it changes the UNet")
+    text_strength: float | None = parameter(
+        None, Optional(_ADAPTER_STRENGTH), "how strongly it changes the text encoder; none: as the UNet"
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)

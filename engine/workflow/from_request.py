@@ -11,7 +11,7 @@ from engine.workflow.editing import ResizePictures
 from engine.workflow.encoding import Encode, WithNoiseMask
 from engine.workflow.latents import MAX_REPEATS, EmptyLatents, Latents, RepeatLatents, ScaleLatents
 from engine.workflow.masks import ChannelMask
-from engine.workflow.models import Checkpoint, Clip, LastLayer, Model, Vae
+from engine.workflow.models import Checkpoint, Clip, ClipWithLora, LastLayer, Model, Vae, VaeFile, WithLora
 from engine.workflow.node import Node
 from engine.workflow.pictures import Decode, LoadPicture, Pictures, SavePictures
 from engine.workflow.sampling import CfgGuider, RandomNoise, Sample, Sampler, ScheduledSigmas
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 PICTURES = "9"
 """The id of the one output."""
 
-_REGIONS, _LARGER_REGIONS = 1000, 2000
-"""The ids of the first region's first node, in the first pass and in the second."""
+_LORAS, _CONTROLS, _REGIONS, _LARGER_REGIONS = 100, 200, 1000, 2000
+"""The ids of the first nodes for these parts; those of regions in the first pass, and in the second."""
 
 _NODES_OF_PART = 10
-"""How far the ids of one region's nodes are from the next one's."""
+"""How far the ids of one part's nodes are from the next one's."""
 
 N = TypeVar("N", bound=Node)
 
@@ -90,8 +90,15 @@ class _Builder:
         model: Model = checkpoint
         clip: Clip = checkpoint
         vae: Vae = checkpoint
+        for place, lora in enumerate(request.loras):
+            id, name = str(_LORAS + place), f"loras[{place}].name"
+            text = lora.strength if lora.text_strength is None else lora.text_strength
+            model = self._put(id, WithLora(model=model, name=lora.name, strength=lora.strength), name=name)
+            clip = self._put(id, ClipWithLora(clip=clip, name=lora.name, strength=text), slot=1, name=name)
         if request.clip_skip > 1:
             clip = self._put("10", LastLayer(clip=clip, layer=-request.clip_skip), layer="clip_skip")
+        if request.vae is not None:
+            vae = self._put("11", VaeFile(name=request.vae), name="vae")
         return model, clip, vae
 
     def _guider(self, model: Model, clip: Clip, hires: Hires | None = None) -> CfgGuider:

@@ -161,7 +161,6 @@ def test_results_time_out(engine: Engine) -> None:
         ({"model": "nothing-like-it"}, "model"),
         ({"model": "../tiny"}, "model"),
         ({"prompt": "(a:nan)"}, "prompt"),
-        ({"negative_prompt": "embedding:x"}, "negative_prompt"),
         ({"scheduler": "kl_optimal", "steps": 1}, "steps"),
         ({"clip_skip": 3}, "clip_skip"),
         ({"width": 16384, "height": 16384}, "width"),

@@ -38,6 +38,8 @@ def test_the_defaults_are_the_workflow() -> None:
         "denoise": 1.0,
         "clip_skip": 1,
         "model": None,
+        "loras": (),
+        "vae": None,
         "image": None,
         "mask": None,
         "regions": (),

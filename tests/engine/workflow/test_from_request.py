@@ -6,14 +6,14 @@ import dataclasses
 
 import pytest
 
-from engine import BadRequest, GenerationRequest, Hires, Region, Workflow
+from engine import BadRequest, GenerationRequest, Hires, Lora, Region, Workflow
 from engine.parameters import from_json, to_json
 from engine.request import PARTS
 from engine.workflow.conditioning import CombineConditioning, WithArea
 from engine.workflow.encoding import WithNoiseMask
 from engine.workflow.from_request import PICTURES, field_of, workflow_of
 from engine.workflow.latents import EmptyLatents, ScaleLatents
-from engine.workflow.models import Checkpoint
+from engine.workflow.models import Checkpoint, ClipWithLora, VaeFile, WithLora
 from engine.workflow.node import Node
 from engine.workflow.pictures import Decode, LoadPicture
 from engine.workflow.sampling import Sample
@@ -21,6 +21,8 @@ from engine.workflow.upscaling import Upscale
 
 WHOLE = GenerationRequest(
     seed=3,
+    loras=(Lora(name="ink", strength=0.8, text_strength=0.5), Lora(name="wash")),
+    vae="clear",
     image="photo.png",
     mask="mask.png",
     regions=(
@@ -52,6 +54,7 @@ def test_every_part_becomes_its_nodes() -> None:
     assert isinstance(end, Upscale)
     decode = end.pictures
     assert isinstance(decode, Decode)
+    assert decode.vae == VaeFile(name="clear")
     second = decode.latents
     assert isinstance(second, Sample)
     assert isinstance(second.latents, ScaleLatents)
@@ -59,6 +62,9 @@ def test_every_part_becomes_its_nodes() -> None:
     assert isinstance(first, Sample)
     assert isinstance(first.latents, WithNoiseMask)
     assert first.guider != second.guider  # whose regions are larger
+    ink = WithLora(model=Checkpoint(), name="ink", strength=0.8)
+    assert nodes(workflow, WithLora) == [ink, WithLora(model=ink, name="wash")]
+    assert [node.strength for node in nodes(workflow, ClipWithLora)] == [0.5, 1.0]  # type: ignore[attr-defined]
     areas = [(node.x, node.width) for node in nodes(workflow, WithArea)]  # type: ignore[attr-defined]
     assert sorted(areas) == [(0, 256), (0, 384), (256, 256), (384, 384)]
     assert len(nodes(workflow, CombineConditioning)) == 4
@@ -76,6 +82,8 @@ def test_the_whole_is_json_and_a_graph_of_comfyuis() -> None:
     ("kind", "field", "wanted"),
     [
         (Checkpoint, "name", "model"),
+        (WithLora, "name", "loras[0].name"),
+        (VaeFile, "name", "vae"),
         (WithArea, "width", "regions[0].width"),
         (LoadPicture, "name", "image"),
         (ScaleLatents, "factor", "hires.scale"),
