@@ -187,7 +187,9 @@ def _wanted(options: argparse.Namespace) -> GenerationRequest | Workflow:
 
 def _named_files(wanted: GenerationRequest | Workflow) -> dict[str, Picture]:
     """Return the pictures that a request names by the paths of their files."""
-    names = (wanted.image, wanted.mask) if isinstance(wanted, GenerationRequest) else ()
+    names = (
+        [] if isinstance(wanted, Workflow) else [wanted.image, wanted.mask, *(each.image for each in wanted.controls)]
+    )
     return {name: Path(name) for name in names if name is not None and Path(name).is_file()}
 
 

@@ -28,7 +28,7 @@ from engine.parameters import (
     check_fields,
     parameter,
 )
-from engine.request_parts import Hires, Lora, Region
+from engine.request_parts import Control, Hires, Lora, Region
 from engine.sampling import samplers, schedulers
 from engine.sampling.devices import NOISE_DEVICES
 from engine.workflow.pictures import PICTURE_NAME
@@ -43,7 +43,7 @@ MAX_SIDE = 16384
 
 MAX_REGIONS = 64
 
-PARTS = ("loras", "vae", "image", "mask", "hires", "upscale")
+PARTS = ("loras", "vae", "image", "mask", "controls", "hires", "upscale")
 """What makes a request more than a plain one."""
 
 SAMPLERS = tuple(samplers.SAMPLERS)
@@ -106,6 +106,7 @@ class GenerationRequest:
         Optional(PICTURE_NAME),
         "a picture whose red is the mask, scaled as the image: what is bright is painted anew",
     )
+    controls: tuple[Control, ...] = parameter((), Many(Object(Control), most=8), "ControlNets and T2I-adapters")
     regions: tuple[Region, ...] = parameter(
         (), Many(Object(Region), most=MAX_REGIONS), "rectangles of the picture with prompts of their own"
     )

@@ -20,8 +20,10 @@ from engine.parameters import (
 )
 from engine.workflow.conditioning import AREA_PLACE, AREA_SIDE, STRENGTH
 from engine.workflow.latents import METHODS
+from engine.workflow.pictures import PICTURE_NAME
 
 _ADAPTER_STRENGTH = Number(-100, 100)
+_SHARE = Number(0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,25 @@ class Lora:
     text_strength: float | None = parameter(
         None, Optional(_ADAPTER_STRENGTH), "how strongly it changes the text encoder; none: as the UNet"
     )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A ControlNet or T2I-adapter, with the picture that it follows.
+
+    Raises ``BadRequest`` for a value out of range.
+    """
+
+    name: str = parameter(
+        REQUIRED, FileName(what="ControlNet or T2I-adapter", folder="controlnet"), "a name from the models folders"
+    )
+    image: str = parameter(REQUIRED, PICTURE_NAME, "the picture that it follows, prepared for it")
+    strength: float = parameter(1.0, Number(0, 10), "how strongly it is followed")
+    start: float = parameter(0.0, _SHARE, "the share of the sampling from which on it is followed")
+    end: float = parameter(1.0, _SHARE, "the share of the sampling up to which it is followed")
 
     def __post_init__(self) -> None:
         check_fields(self)

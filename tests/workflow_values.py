@@ -37,7 +37,9 @@ def _values(kind: Kind) -> st.SearchStrategy[Any]:
         case WholeNumber(low=low, high=high, multiple=multiple):
             return st.integers(-(-low // multiple), high // multiple).map(lambda n: n * multiple)
         case Number(low=low, high=high, above_low=above):
-            return st.floats(low, high, exclude_min=above) | st.integers(math.ceil(low) + above, int(high)).map(float)
+            first, last = math.ceil(low) + above, int(high)
+            numbers = st.floats(low, high, exclude_min=above)
+            return numbers if first > last else numbers | st.integers(first, last).map(float)
         case OneOf(choices=choices):
             return st.sampled_from(choices)
         case Flag():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from engine.errors import BadRequest
 from engine.workflow.conditioning import CombineConditioning, WithArea
+from engine.workflow.controls import ControlFile, Controlled
 from engine.workflow.editing import ResizePictures
 from engine.workflow.encoding import Encode, WithNoiseMask
 from engine.workflow.latents import MAX_REPEATS, EmptyLatents, Latents, RepeatLatents, ScaleLatents
@@ -107,6 +108,7 @@ class _Builder:
         positive = self._prompt("6", clip, request.prompt, "prompt")
         negative = self._prompt("7", clip, request.negative_prompt, "negative_prompt")
         positive = self._with_regions(positive, clip, hires)
+        positive, negative = self._controlled(positive, negative)
         return CfgGuider(model=model, positive=positive, negative=negative, cfg_scale=request.cfg_scale)
 
     def _with_regions(self, prompt: Conditioning, clip: Clip, hires: Hires | None) -> Conditioning:
@@ -127,6 +129,24 @@ class _Builder:
 
     def _prompt(self, id: str, clip: Clip, text: str, field: str) -> Conditioning:
         return self._put(id, EncodeText(clip=clip, text=text), text=field)
+
+    def _controlled(self, positive: Conditioning, negative: Conditioning) -> tuple[Conditioning, Conditioning]:
+        for place, control in enumerate(self._request.controls):
+            id, part = _CONTROLS + _NODES_OF_PART * place, f"controls[{place}]"
+            network = self._put(str(id), ControlFile(name=control.name), name=f"{part}.name")
+            pictures = self._put(str(id + 1), LoadPicture(name=control.image), name=f"{part}.image")
+            values = {name: getattr(control, name) for name in ("strength", "start", "end")}
+            fields = {name: f"{part}.{name}" for name in values}
+            positive, negative = (
+                self._put(
+                    str(id + 2),
+                    Controlled(conditioning=prompt, network=network, pictures=pictures, **values),
+                    slot,
+                    **fields,
+                )
+                for slot, prompt in enumerate((positive, negative))
+            )
+        return positive, negative
 
     def _start(self, vae: Vae) -> Latents:
         """The latents that the first sampling begins from."""

@@ -84,7 +84,13 @@ def test_every_flag_reaches_the_request(run: Any, models_folder: Path, tmp_path:
     assert status == 0
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["index"] for line in lines] == [0, 1]
-    assert lines[0]["request"] == flags | {"prompt": "a house", "upscale": None}
+    assert lines[0]["request"] == flags | {
+        "prompt": "a house",
+        "loras": [],
+        "vae": None,
+        "controls": [],
+        "upscale": None,
+    }
     with Engine(EngineConfig(models_folders=(models_folder,), device="cpu")) as engine:
         inputs = [{flags[name]: Path(flags[name]) for name in ("image", "mask")}]
         result = engine.generate(from_json(GenerationRequest, lines[0]["request"]), inputs=inputs)

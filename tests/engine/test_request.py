@@ -42,6 +42,7 @@ def test_the_defaults_are_the_workflow() -> None:
         "vae": None,
         "image": None,
         "mask": None,
+        "controls": (),
         "regions": (),
         "hires": None,
         "upscale": None,

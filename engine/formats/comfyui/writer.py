@@ -171,7 +171,11 @@ def _pairs_of(nodes: Sequence[Node]) -> dict[Node, tuple[_Form, dict[str, Any]]]
         for (first, forms), (second, _) in zip(group[::2], group[1::2], strict=False):
             inputs: dict[str, Any] = {}
             if forms[0].template.match(first, inputs) and forms[1].template.match(second, inputs):
-                inputs = {name: inputs[name] for name in forms[0].row.inputs if name in inputs}
+                inputs = {
+                    name: inputs.get(name, each.default)
+                    for name, each in forms[0].row.inputs.items()
+                    if name in inputs or (not each.linked and each.default is not REQUIRED)
+                }
                 pairs |= {first: (forms[0], inputs), second: (forms[1], inputs)}
     return pairs
 

@@ -46,7 +46,7 @@ def test_nan_latents_fail_their_request_alone(engine: Engine, monkeypatch: pytes
 
     def poisoned(self: Denoiser, evaluations: Any) -> Any:
         return [
-            tuple(eps * float("nan") for eps in predicted) if float(evaluation.sigma) in poisonous else predicted
+            [(eps * float("nan"),) for (eps,) in predicted] if float(evaluation.sigma) in poisonous else predicted
             for evaluation, predicted in zip(evaluations, original(self, evaluations), strict=True)
         ]
 

@@ -6,10 +6,11 @@ import dataclasses
 
 import pytest
 
-from engine import BadRequest, GenerationRequest, Hires, Lora, Region, Workflow
+from engine import BadRequest, Control, GenerationRequest, Hires, Lora, Region, Workflow
 from engine.parameters import from_json, to_json
 from engine.request import PARTS
 from engine.workflow.conditioning import CombineConditioning, WithArea
+from engine.workflow.controls import Controlled
 from engine.workflow.encoding import WithNoiseMask
 from engine.workflow.from_request import PICTURES, field_of, workflow_of
 from engine.workflow.latents import EmptyLatents, ScaleLatents
@@ -25,6 +26,7 @@ WHOLE = GenerationRequest(
     vae="clear",
     image="photo.png",
     mask="mask.png",
+    controls=(Control(name="edges", image="hint.png", strength=0.7, end=0.6),),
     regions=(
         Region(prompt="a moon", width=256, height=512),
         Region(prompt="a tree", x=256, width=256, height=512, strength=0.5),
@@ -68,6 +70,7 @@ def test_every_part_becomes_its_nodes() -> None:
     areas = [(node.x, node.width) for node in nodes(workflow, WithArea)]  # type: ignore[attr-defined]
     assert sorted(areas) == [(0, 256), (0, 384), (256, 256), (384, 384)]
     assert len(nodes(workflow, CombineConditioning)) == 4
+    assert len(nodes(workflow, Controlled)) == 3  # the second pass has other regions, and the same negative prompt
     assert not nodes(workflow, EmptyLatents)
 
 
@@ -82,10 +85,11 @@ def test_the_whole_is_json_and_a_graph_of_comfyuis() -> None:
     ("kind", "field", "wanted"),
     [
         (Checkpoint, "name", "model"),
+        (Controlled, "end", "controls[0].end"),
         (WithLora, "name", "loras[0].name"),
         (VaeFile, "name", "vae"),
         (WithArea, "width", "regions[0].width"),
-        (LoadPicture, "name", "image"),
+        (LoadPicture, "name", "controls[0].image"),
         (ScaleLatents, "factor", "hires.scale"),
         (Sample, "sigmas", "steps"),
     ],

@@ -24,12 +24,31 @@ ROWS = (
         "InpaintModelConditioning",
         "conditioning/inpaint",
         "Shows an inpainting model the picture with a hole, and starts from the picture.",
-        inputs=("positive", "negative", "vae", "pixels", "mask", Other("noise_mask", kind=Flag(), default=True)),
+        inputs=(
+            Other("positive", like="negative"),
+            Other("negative", like="positive"),
+            *("vae", "pixels", "mask"),
+            Other(
+                "noise_mask",
+                kind=Flag(),
+                default=True,
+                help="whether only what the mask covers is painted anew, whatever the model",
+            ),
+        ),
         outputs=(
             output("CONDITIONING", _shown("positive"), "positive"),
             output("CONDITIONING", _shown("negative"), "negative"),
             output("LATENT", _START, "latent"),
         ),
+    ),
+    row(
+        "FitMaskToImage",
+        "Fit Mask To Image",
+        "mask",
+        "Scales a mask to the size of pictures, and crops it as they are when they are encoded.",
+        inputs=("mask", "image"),
+        outputs=(output("MASK", made(nodes.FittedMask, mask="mask", pictures="image")),),
+        ours=True,
     ),
     row(
         "DifferentialDiffusion",

@@ -38,6 +38,7 @@ FILLED: dict[str, Any] = {
 """What a program would put in the place of the placeholders in these graphs."""
 
 BROKEN = {
+    "wild04": "workflow node 5 (Canny) low_threshold",
     "wild05": "workflow node 5 (CLIPTextEncode) clip",  # a VAE
     "wild61": "workflow node 3 (KSampler) seed",  # a word in place of a number
     "wild86": "workflow node 76 (ImageUpscaleWithModel) image",  # nothing
@@ -96,4 +97,6 @@ def test_a_recorded_graph_is_read_and_written(case: Case) -> None:
     written = write_workflow(workflow)
     assert read_workflow(written) == workflow
     assert read_workflow(editor_of(case.graph)) == workflow
-    assert len(written) <= len(case.graph)
+    # the latents of this class are written apart from its prompts: encoded, and masked by a mask that is fitted
+    apart = 3 if "InpaintModelConditioning" in classes(dict(case.graph)) else 0
+    assert len(written) <= len(case.graph) + apart
