@@ -154,7 +154,7 @@ class Engine:
             used = [*needs.used, *self._embeddings(workflow)]
             return {weights: source_of(located(weights, find)) for weights in used}
         except BadRequest as error:
-            raise workflow.located(error) from None
+            raise in_callers_words(error, workflow, request) from None
 
     def _embeddings(self, workflow: Workflow) -> Iterator[Embedding]:
         """Those that its prompts name, of which there is a file; prompts leave the others out."""

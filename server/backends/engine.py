@@ -64,18 +64,21 @@ class EngineBackend:
         return self._started and not self._closed and self._engine is not None and self._engine.running
 
     def check(self, wanted: GenerationRequest | Workflow) -> GenerationRequest | Workflow:
-        from engine.running.checking import check, check_request  # needs torch, but no library that loads checkpoints
+        from engine.running.checking import check, in_callers_words  # needs torch, but nothing that loads checkpoints
 
-        if isinstance(wanted, GenerationRequest):
-            named = dataclasses.replace(wanted, model=self._checkpoints.name_of(wanted.model))
-            check_request(named.with_seed())
-            return named
+        if isinstance(wanted, Workflow):
+            request, workflow = None, wanted
+        else:
+            wanted = dataclasses.replace(wanted, model=self._checkpoints.name_of(wanted.model))
+            request = wanted.with_seed()
+            workflow = request.workflow()
         try:
-            for node in wanted.nodes:
-                self._find_files(node)
-            check(wanted)
+            if request is None or not request.plain:
+                for node in workflow.nodes:
+                    self._find_files(node)
+            check(workflow)
         except BadRequest as error:
-            raise wanted.located(error) from None
+            raise in_callers_words(error, workflow, request) from None
         return wanted
 
     def name_of(self, model: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -18,9 +19,11 @@ from safetensors.torch import save_file
 
 from engine import (
     BadRequest,
+    Control,
     Engine,
     EngineClosed,
     GenerationRequest,
+    Lora,
     OutOfMemory,
     Progress,
     UnknownCheckpoint,
@@ -57,6 +60,26 @@ def checked(own: EngineBackend, wanted: GenerationRequest) -> Workflow:
     named = own.check(wanted)
     assert isinstance(named, GenerationRequest)
     return named.workflow()
+
+
+@pytest.mark.parametrize(
+    ("parts", "field"),
+    [
+        ({"loras": (Lora(name="nothing-like-it"),)}, "loras[0].name"),
+        ({"loras": (Lora(name="../tiny.safetensors"),)}, "loras[0].name"),
+        ({"vae": "/etc/passwd"}, "vae"),
+        ({"upscale": "nothing-like-it"}, "upscale"),
+        ({"image": "photo.png"}, "image"),
+        ({"controls": (Control(name="nothing-like-it", image="photo.png"),)}, "controls[0].name"),
+    ],
+)
+async def test_a_part_whose_file_is_not_there_is_refused_before_the_job_is_accepted(
+    models_folder: Path, parts: dict[str, Any], field: str
+) -> None:
+    async with backend(models_folder, start=False) as own:
+        with pytest.raises(BadRequest) as caught:
+            own.check(dataclasses.replace(small(), **parts))
+    assert caught.value.field == field
 
 
 async def test_the_picture_is_the_engines_own(models_folder: Path, engine: Engine) -> None:
