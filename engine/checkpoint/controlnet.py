@@ -152,4 +152,6 @@ def _part(module: nn.Module, names: dict[str, str], levels: list[Level], prefix:
     config: Any = module.config
     owns = (prefix,) if prefix else ("input_blocks.", "middle_block.", "zero_convs.", "down_blocks.", "mid_block.")
     widths = tuple(level.width for level in levels)
-    return Part(module=module, names=names, owns=owns, widths=widths, context=config.cross_attention_dim)
+    attends = any(level.attention for level in levels) or config.mid_block_type != "UNetMidBlock2D"
+    context = config.cross_attention_dim if attends else 0
+    return Part(module=module, names=names, owns=owns, widths=widths, context=context)

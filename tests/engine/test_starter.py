@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-from engine import Engine, EngineConfig, GenerationRequest
+from engine import Control, Engine, EngineConfig, GenerationRequest, Lora
 from engine.folders import SHIPPED_MODELS
 
 pytestmark = pytest.mark.slow
@@ -18,7 +20,7 @@ SEEDS = (1, 2, 3)
 
 @pytest.fixture(scope="module")
 def starter() -> Iterator[Engine]:
-    with Engine(EngineConfig(checkpoint=SHIPPED_MODELS / "starter.safetensors", device="cpu")) as engine:
+    with Engine(EngineConfig(checkpoint="starter", models_folders=(SHIPPED_MODELS,), device="cpu")) as engine:
         yield engine
 
 
@@ -64,3 +66,22 @@ def test_the_negative_prompt_removes_what_it_names(starter: Engine) -> None:
 def test_seeds_differ_in_the_picture_of_the_same_thing(starter: Engine) -> None:
     one, other, _ = pictures(starter, "a red boat on the sea, day")
     assert abs(one - other).mean() > 0.02
+
+
+def test_its_lora_draws_in_ink_and_its_controlnet_puts_things_where_the_edges_are(starter: Engine) -> None:
+    edges = Image.new("RGB", (128, 128))
+    ImageDraw.Draw(edges).rectangle((20, 30, 60, 110), outline="white", width=2)
+    request = GenerationRequest(prompt="a red boat", width=128, height=128, steps=6, cfg_scale=4, seed=1)
+    inked = dataclasses.replace(request, loras=(Lora(name="starter-ink"),))
+    steered = dataclasses.replace(request, controls=(Control(name="starter-edges", image="edges"),))
+    plain, drawn, placed = (
+        numpy.asarray(starter.generate(each, inputs=[{"edges": edges}]).images[0]) / 255
+        for each in (request, inked, steered)
+    )
+    assert colourfulness(drawn) < colourfulness(plain) / 2
+    assert numpy.abs(placed - plain).mean() > 0.01
+
+
+def colourfulness(picture: NDArray[numpy.float64]) -> float:
+    """How far apart a pixel's channels are, on average."""
+    return float((picture.max(axis=2) - picture.min(axis=2)).mean())
