@@ -19,6 +19,7 @@ from engine import BadRequest, GenerationFailed, GenerationRequest, UnknownCheck
 from engine.formats.comfyui import request_of
 from engine.handle import GenerationResult, Progress, Timings
 from engine.tensors.kinds import FileKind
+from engine.workflow.from_request import field_of
 from engine.workflow.models import Checkpoint
 from engine.workflow.needs import checkpoints_of, needs_of
 from engine.workflow.pictures import Output
@@ -78,6 +79,8 @@ class InstantBackend:
             wanted = dataclasses.replace(wanted, model=self._find(wanted.model or self.names[0]))
             if "(" * 101 in wanted.prompt:
                 raise BadRequest("prompt", wanted.prompt, "at most 100 nested brackets")
+            if not wanted.plain:
+                self._check_sizes(wanted.with_seed())
             return wanted
         for node in wanted.nodes:
             if isinstance(node, EncodeText) and "(" * 101 in node.text:
@@ -90,6 +93,14 @@ class InstantBackend:
                     located = wanted.located(BadRequest("name", node.name, error.allowed, node=node))
                     raise UnknownCheckpoint(located.field, node.name, error.allowed) from None
         return wanted
+
+    @staticmethod
+    def _check_sizes(request: GenerationRequest) -> None:
+        """Raise ``BadRequest``, with the request's own field, for sizes that do not fit, and for pictures."""
+        try:
+            needs_of(request.workflow())
+        except BadRequest as error:
+            raise type(error)(field_of(request, error), error.value, error.allowed) from None
 
     def name_of(self, model: str) -> str:
         return self._find(model)

@@ -63,7 +63,7 @@ def test_a_warm_engine_meets_nothing_new(open_engine: Callable[..., Engine]) -> 
         handle.result(60)
     assert engine.counts["shapes"] == warm
     (model,) = engine._pool.acquire(source_of(Checkpoint(name=str(engine.resident()[0])))).resident.result()
-    assert len(model.denoiser._calls[None]._graphs) == 4  # of two sizes, for pictures with guidance and without
+    assert len(model.denoiser._calls._graphs) == 4  # of two sizes, for pictures with guidance and without
 
 
 @pytest.mark.usefixtures("recorded")

@@ -40,6 +40,7 @@ def network(calls: list[Any], function: FakeFunction, failure: Exception | None 
 
 
 def compile_ahead(unet: Any, decoder: Any) -> None:
+    unet.inputs = 4
     _compile_ahead(unet, decoder, 768, tools())
 
 

@@ -376,16 +376,17 @@ def test_a_variant_and_its_base_that_exceed_the_budget_are_refused(
     assert loads.log == []
 
 
-def test_what_is_resident_is_leased_at_once_while_something_is_made(
-    pool: Files, files: dict[str, Path], loads: Loads
-) -> None:
-    use_variant(pool, files["a"], files["b"])
+def test_what_is_resident_is_leased_at_once_while_something_is_made(files: dict[str, Path], loads: Loads) -> None:
+    roomy = Files(Pool(loads.make, lambda source: source.stamps[0].size, budget=20))
+    use_variant(roomy, files["a"], files["b"])
     loads.gate.clear()
-    making = pool.acquire(files["c"])
-    lease = pool.pool.acquire(variant(files["a"], files["b"]))
+    making = roomy.acquire(files["c"])
+    lease = roomy.pool.acquire(variant(files["a"], files["b"]))
     assert not lease.waits
     assert lease.resident.result(0) == ("aaaa on bbbb",)
     assert not making.resident.done()
+    loads.gate.set()
+    roomy.close()
 
 
 def test_all_who_wait_for_what_cannot_be_made_are_failed_by_one_try(

@@ -162,10 +162,10 @@ def test_a_prompt_text_that_is_no_graph_is_passed_over() -> None:
 def test_what_a_picture_asks_for_and_we_lack_is_refused_by_name() -> None:
     graph: Any = api_workflow(GenerationRequest(), checkpoint_file=FILE)
     graph["3"]["inputs"]["model"] = ["9", 0]
-    graph["9"] = {"class_type": "LoraLoader", "inputs": {}}
+    graph["9"] = {"class_type": "UNETLoader", "inputs": {}}
     graph["10"] = {"class_type": "SaveImage", "inputs": {"images": ["8", 0]}}
     texts = {"prompt": json.dumps(graph), "parameters": A1111}
-    refused_request(encode_png(picture(), texts), "from-image workflow node 9 (LoraLoader)", "LoraLoader")
+    refused_request(encode_png(picture(), texts), "from-image workflow node 9 (UNETLoader)", "UNETLoader")
     data = encode_png(picture(), {"parameters": A1111 + ", Hires upscale: 2"})
     refused_request(data, "from-image infotext Hires upscale", "2")
 

@@ -62,7 +62,7 @@ def test_an_input_that_is_missing_is_named(refusing: Comfy) -> None:
 
 
 @pytest.mark.parametrize(
-    "class_type", ["LoraLoader", "VAELoader", "UNETLoader", "SetLatentNoiseMask", "LoadImage", "Ünknown"]
+    "class_type", ["IPAdapterApply", "CLIPVisionLoader", "UNETLoader", "StyleModelApply", "LoadAudio", "Ünknown"]
 )
 @pytest.mark.parametrize("connected", [True, False])
 def test_a_node_that_is_not_known_is_refused_by_id_and_class(refusing: Comfy, class_type: str, connected: bool) -> None:

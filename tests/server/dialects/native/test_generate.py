@@ -58,6 +58,13 @@ def test_every_parameter_arrives_and_is_shown(client: httpx.Client) -> None:
         "clip_skip": 2,
         "model": "other",
         "regions": [{"prompt": "a door", "x": 8, "y": 0, "width": 64, "height": 64, "strength": 0.5}],
+        "loras": [],
+        "vae": None,
+        "image": None,
+        "mask": None,
+        "controls": [],
+        "hires": None,
+        "upscale": None,
     }
     job = generate(client, **asked)
     assert job["parameters"] == asked
