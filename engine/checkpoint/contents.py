@@ -12,7 +12,7 @@ import torch
 
 from engine.checkpoint.layout import TEXT, UNET, VAE, read_text_encoder, read_unet, read_vae
 from engine.checkpoint.shapes import LayoutError, Part, Shapes, has
-from engine.tensors.kinds import CHECKPOINT, told
+from engine.tensors.kinds import CHECKPOINT, content_by_shapes
 from engine.tensors.pickles import shown
 
 STORED_DTYPES = ("float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2")
@@ -87,7 +87,7 @@ def read_contents(shapes: Shapes, dtypes: Mapping[str, str]) -> Contents:
 
 
 def _refuse_others(shapes: Shapes) -> None:
-    content = told(shapes)
+    content = content_by_shapes(shapes)
     if content.words and content.words != CHECKPOINT:
         whole = "a whole checkpoint" if "alone" in content.words else "a Stable Diffusion 1.x checkpoint"
         raise LayoutError(f"it is {content.words} (found {shown(content.mark)}), not {whole}")

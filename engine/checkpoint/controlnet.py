@@ -22,7 +22,7 @@ from engine.checkpoint.layout import GROUPS, UNET, UNET_HEADS, UNET_RESNET, Leve
 from engine.checkpoint.shapes import LayoutError, Part, Shapes, built, count, file_names, has, outputs, vote
 from engine.checkpoint.weights import open_weights
 from engine.errors import BrokenCheckpoint
-from engine.tensors.kinds import told
+from engine.tensors.kinds import content_by_shapes
 from engine.tensors.pickles import shown
 
 _PREFIX = "control_model."
@@ -73,7 +73,7 @@ def load_control(path: Path, *, device: torch.device, dtype: torch.dtype) -> Con
 
 def _control(path: Path, shapes: Shapes, dtypes: Mapping[str, str]) -> ControlContents:
     try:
-        content = told(shapes)
+        content = content_by_shapes(shapes)
         if content.kind != "controlnet":
             words = (
                 f"it is {content.words} (found {shown(content.mark)})" if content.words else "its tensors are unknown"

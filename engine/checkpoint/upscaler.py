@@ -103,7 +103,7 @@ def _facts(path: Path, file: Weights) -> UpscalerFacts:
 
 
 def _renamed(stored: list[str]) -> dict[str, str]:
-    """Today's names → the file's. What older files number in a sequence behind the blocks is told by its order: the
+    """Today's names → the file's. What older files number in a sequence behind the blocks is known by its order: the
     last two convolutions make the picture, those before them enlarge."""
     numbers = sorted({int(match[1]) for name in stored if (match := _SEQUENCE.fullmatch(name)) and match[1] != "0"})
     last = {str(number): f"conv_up{place + 1}" for place, number in enumerate(numbers[:-2])}

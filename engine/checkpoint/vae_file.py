@@ -15,7 +15,7 @@ from engine.checkpoint.layout import VAE, read_vae
 from engine.checkpoint.shapes import LayoutError, Part
 from engine.checkpoint.weights import Weights, open_weights
 from engine.errors import BrokenCheckpoint
-from engine.tensors.kinds import told
+from engine.tensors.kinds import content_by_shapes
 
 _DIFFUSERS = (
     (r"encoder\.down_blocks\.(\d+)\.resnets\.(\d+)\.", r"encoder.down.\1.block.\2."),
@@ -59,7 +59,7 @@ def _part(path: Path, weights: Weights) -> Part:
     dtypes = {name: weights.dtypes[stored] for name, stored in own.items()}
     try:
         if not any(name.startswith(VAE + "encoder.") for name in shapes):
-            content = told(weights.shapes)
+            content = content_by_shapes(weights.shapes)
             raise LayoutError(f"it is {content.words or 'something else'}, not a VAE")
         part = read_vae(shapes)
         check_parts([part], shapes, dtypes)

@@ -18,7 +18,7 @@ from engine.errors import UnknownCheckpoint, UnknownFile
 from engine.models.layouts import SUFFIXES, Place, kind_folders, order_of, places
 from engine.tensors.entries import UnreadableFile
 from engine.tensors.header import read_tensor_file
-from engine.tensors.kinds import Content, FileKind, told
+from engine.tensors.kinds import Content, FileKind, content_by_shapes
 from engine.workflow.node import Node
 
 KINDS: tuple[FileKind, ...] = get_args(FileKind)
@@ -152,7 +152,7 @@ def content_of(path: Path) -> Content:
         return known[1]
     try:
         file = read_tensor_file(path)
-        content = told(file.shapes, file.nested)
+        content = content_by_shapes(file.shapes, file.nested)
     except (UnreadableFile, OSError):
         content = _UNKNOWN
     _contents[str(path)] = (stamp, content)

@@ -22,7 +22,7 @@ Progress = Callable[[int, int | None], None]
 HashState = Literal[
     "matches", "differs", "matches unconfirmed", "differs from unconfirmed", "no reference", "unchecked"
 ]
-"""What is known of a file's hash: compared with the catalog's SHA-256, else with the short hash that somebody
+"""What is known of a file's hash: compared with the catalog's SHA-256, else with the short hash that a person
 claims; ``no reference`` where neither is known, ``unchecked`` where the file was not hashed since it changed."""
 
 _RECORD = ".hashes.json"

@@ -10,7 +10,7 @@ from engine.errors import BrokenCheckpoint, UnknownCheckpoint
 from engine.models.folders import KINDS, WORDS
 from engine.tensors.entries import UnreadableFile
 from engine.tensors.header import read_tensor_file
-from engine.tensors.kinds import FileKind, told
+from engine.tensors.kinds import FileKind, content_by_shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def inspect_file(path: Path) -> Inspected:
         raise BrokenCheckpoint(path, str(error)) from None
     except (OSError, ValueError) as error:
         raise BrokenCheckpoint(path, f"it cannot be read: {error}") from None
-    content = told(file.shapes, file.nested)
+    content = content_by_shapes(file.shapes, file.nested)
     if content.kind == "checkpoints":
         facts = inspect_checkpoint(path)
         lacking = [part for part, size in (("VAE", facts.vae_widths), ("text encoder", facts.text_layers)) if not size]

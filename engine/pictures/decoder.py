@@ -30,21 +30,22 @@ def latents_of(x: Tensor) -> Tensor:
     return x / SCALE
 
 
-class DecoderFunction(Protocol):
-    """What ``Decoder`` needs of a network; ``engine.networks.decoder.VaeDecoder`` is the real one."""
+class VaeFunction(Protocol):
+    """What ``Decoder`` and ``Encoder`` need of a network; ``VaeDecoder`` and ``VaeEncoder`` in ``engine.networks`` are
+    the real ones."""
 
     channels: int
 
     @property
     def dtype(self) -> torch.dtype: ...
-    def in_float32(self) -> DecoderFunction: ...
-    def __call__(self, latents: Tensor, /) -> Tensor: ...
+    def in_float32(self) -> VaeFunction: ...
+    def __call__(self, given: Tensor, /) -> Tensor: ...
 
 
 class Decoder:
     """One checkpoint's VAE decoder. Not thread-safe: the device's thread owns it."""
 
-    def __init__(self, network: DecoderFunction, launcher: Launcher | None = None) -> None:
+    def __init__(self, network: VaeFunction, launcher: Launcher | None = None) -> None:
         self._network = network
         self._launcher = launcher or Launcher()
         self._graphs = self._launcher.graphs(lambda latents: _finished(_image(network, latents)))
@@ -112,7 +113,7 @@ class Decoder:
         return solution[:4], solution[4]
 
 
-def _image(network: DecoderFunction, latents: Tensor) -> Tensor:
+def _image(network: VaeFunction, latents: Tensor) -> Tensor:
     """Latents → picture float32 (1, 3, 8h, 8w), nominally 0…1."""
     return (network(latents).float() + 1) / 2
 

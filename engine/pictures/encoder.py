@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from engine.networks.graphs import Launcher
-from engine.pictures.decoder import PIXELS_PER_CELL
+from engine.pictures.decoder import PIXELS_PER_CELL, VaeFunction
 from engine.pictures.tiling import Tiles, averaged, three_passes
 
 _FLOATS_PER_PIXEL_AND_CHANNEL = 6
@@ -19,21 +18,10 @@ TILES = three_passes(512, 64)
 """The tiles, in pixels, of pictures for whose encoding the memory does not suffice."""
 
 
-class EncoderFunction(Protocol):
-    """What ``Encoder`` needs of a network; ``engine.networks.encoder.VaeEncoder`` is the real one."""
-
-    channels: int
-
-    @property
-    def dtype(self) -> torch.dtype: ...
-    def in_float32(self) -> EncoderFunction: ...
-    def __call__(self, pictures: Tensor, /) -> Tensor: ...
-
-
 class Encoder:
     """One VAE's encoder. Not thread-safe: the device's thread owns it."""
 
-    def __init__(self, network: EncoderFunction, launcher: Launcher | None = None) -> None:
+    def __init__(self, network: VaeFunction, launcher: Launcher | None = None) -> None:
         self._network = network
         self._launcher = launcher or Launcher()
         self._graphs = self._launcher.graphs(lambda pictures: _finished(_latents(network, pictures)))
@@ -84,7 +72,7 @@ def in_cells(pictures: Tensor) -> Tensor:
     return pictures[:, :, top:bottom, left:right]
 
 
-def _latents(network: EncoderFunction, pictures: Tensor) -> Tensor:
+def _latents(network: VaeFunction, pictures: Tensor) -> Tensor:
     return network(pictures * 2 - 1).float()
 
 

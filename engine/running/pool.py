@@ -157,7 +157,7 @@ class Pool(Generic[R]):
         return bool(found)
 
     def close(self) -> None:
-        """Let go of everything. What was not begun, or waits for room, fails with ``EngineClosed``."""
+        """Let go of everything. What has not started, or waits for room, fails with ``EngineClosed``."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -79,7 +79,7 @@ def _read_safetensors(path: Path) -> TensorFile:
         metadata = header.pop("__metadata__", None) or {}
         found = {name: _entry(entry, 8 + length) for name, entry in header.items()}
         entries = dict(sorted(found.items(), key=lambda item: item[1].place.start))
-        told = {str(key): str(value) for key, value in metadata.items()}
+        texts = {str(key): str(value) for key, value in metadata.items()}
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
         raise UnreadableFile(f"its safetensors header is damaged ({type(error).__name__})") from None
     end = max((entry.place.start + entry.place.size for entry in entries.values()), default=0)
@@ -88,7 +88,7 @@ def _read_safetensors(path: Path) -> TensorFile:
         raise UnreadableFile(f"truncated: the file has {size:,} bytes, its header promises {end:,}")
     if end < size:
         raise UnreadableFile(f"damaged: the file has {size:,} bytes, its header accounts for {end:,}")
-    return TensorFile(entries=entries, strange={}, metadata=told)
+    return TensorFile(entries=entries, strange={}, metadata=texts)
 
 
 def _entry(entry: Any, start: int) -> Entry:

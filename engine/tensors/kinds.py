@@ -108,7 +108,7 @@ _MARKS = (
 """What a file may be; the first whose mark is found."""
 
 
-def told(shapes: Shapes, nested: str = "") -> Content:
+def content_by_shapes(shapes: Shapes, nested: str = "") -> Content:
     """Return what a file is whose tensors have these shapes, ``nested`` under that key of what was saved."""
     if nested == "string_to_param":
         return Content(kind="embeddings", words="a textual-inversion embedding", mark=nested)

@@ -25,9 +25,9 @@ def test_a_caption_says_only_what_the_scene_holds() -> None:
 
 def test_the_colour_that_is_said_stands_in_the_text() -> None:
     for seed in MANY:
-        told = caption(draw_scene(seed), random.Random(seed))
-        if told.said.get("colour") == "blue":
-            assert "blue" in told.text or "azure" in told.text
+        captioned = caption(draw_scene(seed), random.Random(seed))
+        if captioned.said.get("colour") == "blue":
+            assert "blue" in captioned.text or "azure" in captioned.text
 
 
 def test_the_same_lot_gives_the_same_caption_and_others_differ() -> None:
@@ -38,8 +38,8 @@ def test_the_same_lot_gives_the_same_caption_and_others_differ() -> None:
 
 def test_an_empty_caption_asks_for_nothing() -> None:
     texts = [empty_caption(random.Random(i)) for i in range(50)]
-    assert all(not told.said for told in texts)
-    assert any(told.text == "" for told in texts)
+    assert all(not each.said for each in texts)
+    assert any(each.text == "" for each in texts)
     assert answers_of(texts[0]) == [0] * len(ANSWERS)
 
 

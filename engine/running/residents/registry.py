@@ -33,7 +33,7 @@ class Resident:
 
     load: Load
     size: Callable[[Any, Tools], int]
-    """The bytes that it takes beside its bases, told from the files' headers."""
+    """The bytes that it takes beside its bases, read from the files' headers."""
     bases: Callable[[Any], tuple[Weights, ...]]
     """The nodes whose tensors it shares: resident as long as it is."""
 

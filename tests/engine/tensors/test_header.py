@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from engine.checkpoint.weights import open_weights
 from engine.tensors.entries import TensorFile, UnreadableFile
 from engine.tensors.header import read_tensor_file
-from engine.tensors.kinds import told
+from engine.tensors.kinds import content_by_shapes
 
 VECTORS = torch.arange(12.0).reshape(3, 4)
 
@@ -27,7 +27,7 @@ def saved(path: Path, content: Any, legacy: bool = False) -> Path:
 
 
 def kind_of(file: TensorFile) -> str | None:
-    return told(file.shapes, file.nested).kind
+    return content_by_shapes(file.shapes, file.nested).kind
 
 
 @pytest.mark.parametrize("legacy", [False, True])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.tensors.kinds import FileKind, told
+from engine.tensors.kinds import FileKind, content_by_shapes
 
 ATTENTION = "down_blocks.0.attentions.0.transformer_blocks.0.attn1"
 
@@ -42,13 +42,13 @@ ATTENTION = "down_blocks.0.attentions.0.transformer_blocks.0.attn1"
 )
 def test_the_kind_is_told_by_names(name: str, kind: FileKind | None) -> None:
     others = {f"{name[:3]}{i}": (4, 4, 3, 3) for i in range(3)}
-    assert told({**others, name: (8, 8)}).kind == kind
+    assert content_by_shapes({**others, name: (8, 8)}).kind == kind
 
 
 def test_the_kind_is_told_by_where_the_tensors_lay_and_by_shapes() -> None:
-    assert told({"*": (2, 768)}, "string_to_param").kind == "embeddings"
-    assert told({"<any word>": (768,)}).kind == "embeddings"
-    assert told({"0.a": (3, 768), "1.a": (768,)}, "[]").kind == "embeddings"
-    assert told({"a": (3, 768), "b": (768,)}).kind is None
-    assert told({"layers.0.weight": (8, 8, 3, 3)}, "params_ema").kind == "upscale_models"
-    assert told({}).kind is None
+    assert content_by_shapes({"*": (2, 768)}, "string_to_param").kind == "embeddings"
+    assert content_by_shapes({"<any word>": (768,)}).kind == "embeddings"
+    assert content_by_shapes({"0.a": (3, 768), "1.a": (768,)}, "[]").kind == "embeddings"
+    assert content_by_shapes({"a": (3, 768), "b": (768,)}).kind is None
+    assert content_by_shapes({"layers.0.weight": (8, 8, 3, 3)}, "params_ema").kind == "upscale_models"
+    assert content_by_shapes({}).kind is None
