@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine import EngineError
-from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, say
+from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, imports_kept_from_collector, say
 from server.command_line import BadSettings, read_settings
 from server.settings import PREFIX, Settings, check_key_name
 from server.web.access import new_key
@@ -30,11 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(settings: Settings) -> int:
-    import uvloop  # as the web framework, imported only where it is needed
+    with imports_kept_from_collector():
+        import uvloop  # as the web framework, imported only where it is needed
 
-    from server.observing.logs import configure
-    from server.serving import CannotListen, serve
-    from server.store import StoreUnusable
+        from server.observing.logs import configure
+        from server.serving import CannotListen, serve
+        from server.store import StoreUnusable
 
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no log line shows these
     configure(settings.log_format, settings.log_level)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from engine.errors import BadRequest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MARK = "embedding:"
 
@@ -28,6 +28,8 @@ class Embedding:
 
     def vectors(self, width: int) -> Tensor:
         """Return those of this width, (n, width); where there are none, what there is, of another width."""
+        import torch  # only here: a server that reads prompts needs none
+
         fitting = [part for part in self.parts if part.shape[1] == width]
         return torch.cat(fitting) if fitting else self.parts[0]
 

@@ -25,6 +25,14 @@ def test_torch_is_imported_with_the_first_engine_and_not_before() -> None:
     assert found == [False, False, True]
 
 
+def test_a_server_that_draws_no_pictures_itself_needs_no_torch() -> None:
+    found = _run(
+        "import json, sys, server.serving, server.backends.instant; "
+        "print(json.dumps([name for name in ('torch', 'scipy', 'diffusers') if name in sys.modules]))"
+    )
+    assert found == []
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_importing_leaves_the_process_as_it_was(wanted: bool) -> None:
     """A library changes no settings of its caller's collector or log."""
