@@ -181,7 +181,8 @@ class Engine:
             workflow = workflow_of(request)
         try:
             pictures = inputs_of(workflow, inputs)
-            needs = check(workflow, known_of(workflow, pictures, Folders(self.config.models_folders)))
+            sizes = {name: picture.size for name, picture in pictures.items()}
+            needs = check(workflow, known_of(workflow, sizes, Folders(self.config.models_folders)))
         except BadRequest as error:
             raise in_callers_words(error, workflow, request) from None
         return request, workflow, pictures, needs

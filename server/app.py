@@ -18,7 +18,7 @@ from server.dialects.dialect import Dialect
 from server.dialects.registry import DIALECTS, served_dialects
 from server.observing.job_events import watcher
 from server.observing.metrics import Metrics
-from server.pictures.storage import Outputs
+from server.pictures.storage import PictureFiles
 from server.queue.jobs import Jobs
 from server.settings import Settings
 from server.web import probes
@@ -95,15 +95,17 @@ def _services(settings: Settings, backend: Backend | None, dialects: Iterable[Di
     are finished in their own dialect's way all the same."""
     if backend is None:
         backend = _backend(settings)
-    outputs = Outputs(settings.outputs)
+    outputs = PictureFiles(settings.outputs)
     bodies = {each.name: each.webhook_body for each in DIALECTS if each.webhook_body is not None}
     texts = {each.name: each.png_texts for each in DIALECTS if each.png_texts is not None}
     public = page_paths().union(*(each.public_paths for each in dialects))
+    jobs = Jobs(settings, backend, outputs, bodies, png_texts=texts, watch=watcher(metrics))
     return Services(
         settings=settings,
-        jobs=Jobs(settings, backend, outputs, bodies, png_texts=texts, watch=watcher(metrics)),
+        jobs=jobs,
         backend=backend,
         outputs=outputs,
+        inputs=jobs.inputs,
         access=Access(settings, public, [prefix for each in dialects for prefix in each.public_prefixes]),
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from engine import GenerationRequest, Workflow
 from engine.parameters import to_json
 from engine.workflow.from_request import PICTURES
+from server.inputs.input import Input
 from server.task import Task
 
 PICTURE_NAME = re.compile(r"([0-9a-f]{32})-\d+-\d+\.png")
@@ -93,6 +94,9 @@ class NewJob:
     """The call as it came in, as JSON, which must be the same if the idempotency key is. None stands for the requests
     themselves, which is wrong if the dialect drew their seeds."""
     webhook: Webhook | None = None
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    """The pictures that were handed in, by the names that the workflows have for them. An input's id stands for itself;
+    what ``Inputs.keep`` returned to this call belongs here all the same, so that its holds end with the call."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What the dialect must remember, as JSON, such as the call's own form of the request."""
 

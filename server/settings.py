@@ -103,6 +103,11 @@ class Settings(BaseSettings):
         min_length=1,
         description="folder of the pictures, or a URL that fsspec knows",
     )
+    inputs: str = Field(
+        default_factory=lambda: str(data_folder() / "inputs"),
+        min_length=1,
+        description="folder of the pictures that callers hand in, or a URL that fsspec knows",
+    )
     retention_seconds: Seconds | None = Field(30 * 86400.0, description="how long finished jobs and pictures are kept")
     retention_jobs: Count | None = Field(10_000, description="how many finished jobs are kept; the oldest go first")
 
@@ -114,6 +119,15 @@ class Settings(BaseSettings):
     max_steps: int = Field(1000, ge=1, description="most sampling steps of a request")
     max_pictures: int = Field(64, ge=1, description="most pictures of a job")
     max_prompt: int = Field(20_000, ge=1, description="most characters of a prompt, and of a negative one")
+    max_input_bytes: Annotated[ByteSize, Field(ge=1024)] = Field(
+        ByteSize(32 * 2**20), description="largest file of a picture that is handed in"
+    )
+    max_input_pixels: int = Field(2**26, ge=1, le=2**26, description="most pixels of such a picture, all its frames")
+    max_inputs: int = Field(64, ge=0, description="most such pictures of a job")
+    input_quota: Annotated[ByteSize, Field(ge=1024)] | None = Field(
+        ByteSize(2**30), description="bytes of all pictures that a client may have handed in; none: any number"
+    )
+    input_urls: bool = Field(False, description="fetch pictures that callers name by URL, from where webhooks may go")
     max_attempts: int = Field(3, ge=1, description="attempts at a job that brings its worker down")
     drain_seconds: float = Field(30.0, ge=0, allow_inf_nan=False, description="time for running jobs on shutdown")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,10 @@ from engine import BadRequest, GenerationRequest, Workflow
 from engine.parameters import from_json, restored, to_json
 from engine.workflow.needs import Needs, checkpoints_of, needs_of
 from engine.workflow.node import in_order
+from engine.workflow.picture_sizes import LOADED
 from engine.workflow.sampling import Sample
+from engine.workflow.sizes import Known
+from server.inputs.input import Input
 
 LARGEST_GRAPH = 128 * 2**10
 """The most bytes of a graph as JSON: it is kept with its job."""
@@ -28,15 +31,24 @@ class Task:
     """The graph that was posted, which is what is carried out; None where a request says all there is to say."""
     model: str = ""
     """The name of its first checkpoint."""
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    """The pictures that were handed in for it, by the names that the workflow has for them."""
 
     @staticmethod
-    def of(wanted: GenerationRequest | Workflow, name_of: Callable[[str], str] = str) -> Task:
+    def of(
+        wanted: GenerationRequest | Workflow,
+        name_of: Callable[[str], str] = str,
+        inputs: Mapping[str, Input] | None = None,
+    ) -> Task:
         """Return the task of a request, or of a workflow: with a request too, where a flat one says the same.
 
-        ``name_of`` gives the server's name for what a graph calls a checkpoint.
+        ``name_of`` gives the server's name for what a graph calls a checkpoint. Of ``inputs`` the task has those that
+        it names.
         """
+        names = loaded_names(wanted) if inputs else ()
+        named = {name: inputs[name] for name in names if inputs and name in inputs}
         if isinstance(wanted, GenerationRequest):
-            return Task(request=wanted, model=wanted.model or "")
+            return Task(request=wanted, model=wanted.model or "", inputs=named)
         from engine.formats.comfyui import request_of
 
         model = next((name_of(name) for name in checkpoints_of(wanted) if name is not None), "")
@@ -44,7 +56,7 @@ class Task:
             request = dataclasses.replace(request_of(wanted), model=model)
         except BadRequest:
             request = None
-        return Task(request=request, graph=wanted.to_comfyui(), model=model)
+        return Task(request=request, graph=wanted.to_comfyui(), model=model, inputs=named)
 
     @staticmethod
     def from_json(kept: Mapping[str, Any]) -> Task:
@@ -59,12 +71,17 @@ class Task:
             except BadRequest:
                 request = restored(GenerationRequest, fields)
         model = request.model if request is not None else None
-        return Task(request=request, graph=kept.get("graph"), model=kept.get("model", model or ""))
+        inputs = {name: Input.from_json(each) for name, each in kept.get("inputs", {}).items()}
+        return Task(request=request, graph=kept.get("graph"), model=kept.get("model", model or ""), inputs=inputs)
 
     def to_json(self) -> dict[str, Any]:
         """Return the task as JSON, seeds of requests as text."""
-        graph = {} if self.graph is None else {"graph": self.graph, "model": self.model}
-        return graph if self.request is None else {"request": to_json(self.request), **graph}
+        kept: dict[str, Any] = {} if self.request is None else {"request": to_json(self.request)}
+        if self.graph is not None:
+            kept |= {"graph": self.graph, "model": self.model}
+        if self.inputs:
+            kept["inputs"] = {name: each.to_json() for name, each in self.inputs.items()}
+        return kept
 
     @cached_property
     def workflow(self) -> Workflow:
@@ -77,7 +94,7 @@ class Task:
     @cached_property
     def needs(self) -> Needs:
         """What the workflow needs."""
-        return needs_of(self.workflow)
+        return needs_of(self.workflow, known_pictures(self.inputs))
 
     @property
     def pictures(self) -> int:
@@ -111,3 +128,17 @@ class Task:
         end = next(iter(outputs.values())) if output is None else outputs[output]
         samples = (node for node in reversed(in_order(end)) if isinstance(node, Sample))
         return next((getattr(sample.noise, "seed", 0) for sample in samples), 0)
+
+
+def known_pictures(inputs: Mapping[str, Input]) -> Known:
+    """Return what is known of pictures, by the names that a workflow has for them."""
+    return Known(pictures=tuple((name, each.size) for name, each in inputs.items()))
+
+
+def loaded_names(wanted: GenerationRequest | Workflow) -> tuple[str, ...]:
+    """Return the names of the pictures that a request or a workflow loads, each once."""
+    if isinstance(wanted, GenerationRequest):
+        named = (wanted.image, wanted.mask, *(control.image for control in wanted.controls))
+    else:
+        named = tuple(node.name for node in wanted.nodes if isinstance(node, LOADED))
+    return tuple(dict.fromkeys(name for name in named if name is not None))

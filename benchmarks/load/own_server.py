@@ -115,6 +115,7 @@ async def own_server(
     with tempfile.TemporaryDirectory(prefix="load-", dir=folder) as name:
         home = Path(name)
         own = ["--port=0", f"--database={home / 'jobs.sqlite'}", f"--outputs={home / 'outputs'}"]
+        own.append(f"--inputs={home / 'inputs'}")
         profiler = [] if profile is None else ["-m", "cProfile", "-o", str(profile.resolve())]
         command = [sys.executable, *profiler, "-m", "server", *own, *flags]
         with (home / "log").open("wb") as log:

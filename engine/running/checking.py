@@ -22,13 +22,13 @@ from engine.workflow.needs import Needs, needs_of
 from engine.workflow.node import Node
 from engine.workflow.patches import Reading
 from engine.workflow.sampling import Sample, Sigmas
-from engine.workflow.sizes import Known
+from engine.workflow.sizes import NOTHING_KNOWN, Known
 from engine.workflow.text import EncodeText
 from engine.workflow.workflow import Workflow
 
 
 @functools.lru_cache(maxsize=256)  # a job is checked when it is accepted, and once more when it is submitted
-def check(workflow: Workflow, known: Known = Known()) -> Needs:  # noqa: B008 – frozen
+def check(workflow: Workflow, known: Known = NOTHING_KNOWN) -> Needs:
     """What ``workflow`` needs, with what is ``known`` of its files.
 
     Raises ``BadRequest``, with the node at fault, for what cannot be carried out.

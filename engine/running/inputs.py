@@ -9,7 +9,7 @@ from engine.errors import BadRequest
 from engine.models.folders import Folders
 from engine.pictures.inputs import InputPicture, Source, read_input, sources_of
 from engine.workflow.picture_sizes import LOADED
-from engine.workflow.sizes import Known
+from engine.workflow.sizes import Known, PictureSize
 from engine.workflow.upscaling import UpscalerFile
 from engine.workflow.workflow import Workflow
 
@@ -30,14 +30,14 @@ def inputs_of(workflow: Workflow, handed_in: Source | Sequence[Source]) -> dict[
     return found
 
 
-def known_of(workflow: Workflow, inputs: Mapping[str, InputPicture], folders: Folders) -> Known:
-    """Return what is known of the files that ``workflow`` names, for ``needs_of``.
+def known_of(workflow: Workflow, sizes: Mapping[str, PictureSize], folders: Folders) -> Known:
+    """Return what is known of the files that ``workflow`` names, for ``needs_of``: its pictures' ``sizes`` by name.
 
     Raises ``BadRequest``, with the node at fault, for an upscaler that is not there, and ``BrokenCheckpoint``.
     """
     upscalers = [node for node in workflow.nodes if isinstance(node, UpscalerFile)]
     paths = {node.name: folders.find("upscale_models", node.name, node=node) for node in upscalers}
     return Known(
-        pictures=tuple((name, picture.size) for name, picture in inputs.items()),
+        pictures=tuple(sizes.items()),
         factors=tuple((name, inspect_upscaler(path).factor) for name, path in paths.items()),
     )

@@ -20,7 +20,7 @@ from engine.workflow.node import Node
 from engine.workflow.pictures import Decode, DecodeTiled, Output, Pictures
 from engine.workflow.predictions import Outline, outlines_of, predictions_of
 from engine.workflow.sampling import Sample
-from engine.workflow.sizes import LATENTS, AnySize, Known, Rule, Sizes, size_of_source
+from engine.workflow.sizes import LATENTS, NOTHING_KNOWN, AnySize, Known, Rule, Sizes, size_of_source
 from engine.workflow.text import Conditioning
 from engine.workflow.upscaling import Upscale
 from engine.workflow.weights import Weights, used_weights, weights_of
@@ -65,7 +65,7 @@ class Needs:
 
 
 @functools.lru_cache(maxsize=256)
-def needs_of(workflow: Workflow, known: Known = Known()) -> Needs:  # noqa: B008 – frozen
+def needs_of(workflow: Workflow, known: Known = NOTHING_KNOWN) -> Needs:
     """What ``workflow`` needs, with what is ``known`` of its files.
 
     Raises ``BadRequest``, with the node at fault, for sizes that do not fit together and for pictures that were not

@@ -71,6 +71,10 @@ class Known:
     """The names of upscalers, and by what each enlarges."""
 
 
+NOTHING_KNOWN = Known()
+"""What is known of the files of a workflow that names none."""
+
+
 AnySize: TypeAlias = Size | PictureSize
 
 Sizes: TypeAlias = Mapping[Node, Any]

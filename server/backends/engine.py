@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +19,15 @@ from engine.models.folders import Folders
 from engine.tensors.kinds import FileKind
 from engine.workflow.needs import checkpoints_of
 from engine.workflow.node import Node
+from engine.workflow.sizes import NOTHING_KNOWN, Known
 from engine.workflow.weights import file_kind
 from server.backends.checkpoints import Checkpoints, FileInfo, ModelInfo
-from server.backends.protocol import Listener
+from server.backends.protocol import NO_INPUTS, Listener
 from server.settings import Settings
 
 if TYPE_CHECKING:
     from engine import Engine
+    from engine.handle import Handle
     from engine.handle import Listener as EngineListener
 
 _LOOK_AFTER_SECONDS = 5.0
@@ -63,8 +67,9 @@ class EngineBackend:
     def ready(self) -> bool:
         return self._started and not self._closed and self._engine is not None and self._engine.running
 
-    def check(self, wanted: GenerationRequest | Workflow) -> GenerationRequest | Workflow:
+    def check(self, wanted: GenerationRequest | Workflow, known: Known = NOTHING_KNOWN) -> GenerationRequest | Workflow:
         from engine.running.checking import check, in_callers_words  # needs torch, but nothing that loads checkpoints
+        from engine.running.inputs import known_of
 
         if isinstance(wanted, Workflow):
             request, workflow = None, wanted
@@ -76,7 +81,8 @@ class EngineBackend:
             if request is None or not request.plain:
                 for node in workflow.nodes:
                     self._find_files(node)
-            check(workflow)
+                known = known_of(workflow, dict(known.pictures), Folders(self._config.models_folders))
+            check(workflow, known)
         except BadRequest as error:
             raise in_callers_words(error, workflow, request) from None
         return wanted
@@ -84,11 +90,18 @@ class EngineBackend:
     def name_of(self, model: str) -> str:
         return self._checkpoints.name_of(model)
 
-    async def run(self, workflow: Workflow, listen: Listener, client: str | None = None) -> GenerationResult:
+    async def run(
+        self,
+        workflow: Workflow,
+        listen: Listener,
+        client: str | None = None,
+        inputs: Mapping[str, bytes] = NO_INPUTS,
+    ) -> GenerationResult:
         engine = self._running_engine()
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         files = {name: self._checkpoints.file_of(name) for name in checkpoints_of(workflow) if name is not None}
-        handle = engine.submit(workflow, files=files, previews=True, listen=_bridge(listen, end), owner=client)
+        submit = partial(engine.submit, workflow, files=files, previews=True, listen=_bridge(listen, end), owner=client)
+        handle = submit() if not inputs else await _submitted(partial(submit, inputs=inputs))
         try:
             await _ended(engine, end)
             return handle.result(timeout=0)
@@ -155,6 +168,16 @@ class EngineBackend:
         if self._engine is None or self._closed or not self._engine.running:
             raise EngineClosed("the engine is not running")
         return self._engine
+
+
+async def _submitted(submit: Callable[[], Handle]) -> Handle:
+    """Submit on another thread, since pictures are decoded first; cancel what no caller waits for any more."""
+    submitting = asyncio.get_running_loop().run_in_executor(None, submit)
+    try:
+        return await asyncio.shield(submitting)
+    except asyncio.CancelledError:
+        submitting.add_done_callback(lambda done: done.exception() or done.result().cancel())
+        raise
 
 
 async def _ended(engine: Engine, end: asyncio.Future[None]) -> None:

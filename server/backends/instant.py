@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,14 +18,16 @@ from PIL import Image
 from engine import BadRequest, GenerationFailed, GenerationRequest, UnknownCheckpoint, Workflow
 from engine.formats.comfyui import request_of
 from engine.handle import GenerationResult, Progress, Timings
+from engine.pictures.inputs import read_input
 from engine.tensors.kinds import FileKind
 from engine.workflow.from_request import field_of
 from engine.workflow.models import Checkpoint
 from engine.workflow.needs import checkpoints_of, needs_of
 from engine.workflow.pictures import Output
+from engine.workflow.sizes import NOTHING_KNOWN, Known
 from engine.workflow.text import EncodeText
 from server.backends.checkpoints import FileInfo, ModelInfo
-from server.backends.protocol import Listener
+from server.backends.protocol import NO_INPUTS, Listener
 
 _SIZE = 1_000_000
 
@@ -74,13 +76,13 @@ class InstantBackend:
         """The latest workflows that were started, as the requests that they come from."""
         return [request_of(workflow) for workflow in self.started]
 
-    def check(self, wanted: GenerationRequest | Workflow) -> GenerationRequest | Workflow:
+    def check(self, wanted: GenerationRequest | Workflow, known: Known = NOTHING_KNOWN) -> GenerationRequest | Workflow:
         if isinstance(wanted, GenerationRequest):
             wanted = dataclasses.replace(wanted, model=self._find(wanted.model or self.names[0]))
             if "(" * 101 in wanted.prompt:
                 raise BadRequest("prompt", wanted.prompt, "at most 100 nested brackets")
             if not wanted.plain:
-                self._check_sizes(wanted.with_seed())
+                self._check_sizes(wanted.with_seed(), known)
             return wanted
         for node in wanted.nodes:
             if isinstance(node, EncodeText) and "(" * 101 in node.text:
@@ -95,17 +97,23 @@ class InstantBackend:
         return wanted
 
     @staticmethod
-    def _check_sizes(request: GenerationRequest) -> None:
+    def _check_sizes(request: GenerationRequest, known: Known) -> None:
         """Raise ``BadRequest``, with the request's own field, for sizes that do not fit, and for pictures."""
         try:
-            needs_of(request.workflow())
+            needs_of(request.workflow(), known)
         except BadRequest as error:
             raise type(error)(field_of(request, error), error.value, error.allowed) from None
 
     def name_of(self, model: str) -> str:
         return self._find(model)
 
-    async def run(self, workflow: Workflow, listen: Listener, client: str | None = None) -> GenerationResult:
+    async def run(
+        self,
+        workflow: Workflow,
+        listen: Listener,
+        client: str | None = None,
+        inputs: Mapping[str, bytes] = NO_INPUTS,
+    ) -> GenerationResult:
         clock = asyncio.get_running_loop().time
         names = [self._find(name or self.names[0]) for name in checkpoints_of(workflow)]
         start = clock()
@@ -117,8 +125,10 @@ class InstantBackend:
         self.started[:] = [*self.started[-999:], workflow]
         self._in_flight += 1
         try:
-            outputs = {id: _pictures(workflow, output) for id, output in workflow.outputs.items()}
-            await self._sample(workflow, listen, next(iter(outputs.values()))[0])
+            known = await asyncio.to_thread(_known, inputs) if inputs else NOTHING_KNOWN
+            seen = b"".join(hashlib.sha256(inputs[name]).digest() for name in sorted(inputs))
+            outputs = {id: _pictures(workflow, output, known, seen) for id, output in workflow.outputs.items()}
+            await self._sample(workflow, known, listen, next(iter(outputs.values()))[0])
             if any(isinstance(node, EncodeText) and node.text == "fail" for node in workflow.nodes):
                 raise GenerationFailed("the prompt asked for a failure")
         finally:
@@ -135,10 +145,11 @@ class InstantBackend:
             record={"checkpoint": f"{names[0]}.safetensors", "device": "none", "backend": "instant"},
         )
 
-    async def _sample(self, workflow: Workflow, listen: Listener, image: Image.Image) -> None:
+    async def _sample(self, workflow: Workflow, known: Known, listen: Listener, image: Image.Image) -> None:
         """Report every sampling's steps as an engine does, each in its time."""
-        samplings = needs_of(workflow).steps
-        total, done = sum(samplings.values()) + 1, 0
+        samplings = needs_of(workflow, known).steps
+        total, done, steps = sum(samplings.values()) + 1, 0, 0
+        node: str | None = next(iter(workflow.outputs))
         preview = Image.new("RGB", (image.width // 8, image.height // 8), image.getpixel((0, 0)))
         for sample, steps in samplings.items():
             node = workflow.ids.get(sample)
@@ -221,8 +232,13 @@ def _digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _pictures(workflow: Workflow, output: Output) -> list[Image.Image]:
+def _known(inputs: Mapping[str, bytes]) -> Known:
+    return Known(pictures=tuple((name, read_input(name, [inputs]).size) for name in inputs))
+
+
+def _pictures(workflow: Workflow, output: Output, known: Known, seen: bytes) -> list[Image.Image]:
     """Return pictures of one colour each, by what they are made from and their place in the batch."""
-    size = needs_of(workflow).pictures(output)
-    colours = [hashlib.sha256(output.pictures.digest + bytes([index % 256])).digest() for index in range(size.pictures)]
+    size = needs_of(workflow, known).pictures(output)
+    made_from = output.pictures.digest + seen
+    colours = [hashlib.sha256(made_from + bytes([index % 256])).digest() for index in range(size.pictures)]
     return [Image.new("RGB", size.pixels, (colour[0], colour[1], colour[2])) for colour in colours]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from engine import GenerationRequest, GenerationResult, Progress, Workflow
 from engine.tensors.kinds import FileKind
+from engine.workflow.sizes import NOTHING_KNOWN, Known
 from server.backends.checkpoints import FileInfo, ModelInfo
 
 Listener = Callable[[Progress], None]
 """A function that is called on the event loop each time the workflow gets on."""
+
+NO_INPUTS: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Backend(Protocol):
@@ -29,9 +33,10 @@ class Backend(Protocol):
     def ready(self) -> bool:
         """Whether the backend has started, has loaded its default checkpoint, and accepts workflows."""
 
-    def check(self, wanted: GenerationRequest | Workflow) -> GenerationRequest | Workflow:
+    def check(self, wanted: GenerationRequest | Workflow, known: Known = NOTHING_KNOWN) -> GenerationRequest | Workflow:
         """Check all of a request or a workflow that can be checked without the checkpoint.
 
+        ``known`` has the sizes of the pictures that were handed in for it, by the names that it has for them.
         A request is returned with its ``model`` named, a workflow as it is. Models are looked up by name, in the models
         folders only. Raises ``BadRequest`` and ``UnknownCheckpoint``.
         """
@@ -39,8 +44,16 @@ class Backend(Protocol):
     def name_of(self, model: str) -> str:
         """Return the backend's name for a checkpoint that a graph names. Raises ``UnknownCheckpoint``."""
 
-    async def run(self, workflow: Workflow, listen: Listener, client: str | None = None) -> GenerationResult:
+    async def run(
+        self,
+        workflow: Workflow,
+        listen: Listener,
+        client: str | None = None,
+        inputs: Mapping[str, bytes] = NO_INPUTS,
+    ) -> GenerationResult:
         """Carry out one workflow that ``check`` accepted, together with all others that are running.
+
+        ``inputs`` are the files of the pictures that it loads, by the names that it has for them.
 
         ``client`` is the name by which callers take turns at the device, however many workflows each has running.
         ``listen`` hears ``loading`` only while a checkpoint is being loaded. Raises an ``EngineError``. Cancelling the

@@ -1,4 +1,4 @@
-"""Stores the pictures that jobs made: in a folder by default; through fsspec, so that object storage is a URL.
+"""Stores pictures, those that jobs made and those handed in: in a folder by default, or through fsspec at a URL.
 
 A picture is there whole or not at all. Only a power cut can leave a part of one that was being written; no answer has
 named it yet, and ``housekeeping`` removes it. Knows names and bytes, no jobs.
@@ -27,8 +27,8 @@ class NotWritten(OSError):
     """The storage refused a picture."""
 
 
-class Outputs:
-    """The pictures that jobs made, by name. Never blocks the event loop; raises ``OSError`` if the storage fails."""
+class PictureFiles:
+    """Pictures by name. Never blocks the event loop; raises ``OSError`` if the storage fails."""
 
     def __init__(self, url: str) -> None:
         """Store pictures in ``url``: a folder, which is created with the first picture, or a URL that fsspec knows."""

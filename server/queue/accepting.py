@@ -10,32 +10,48 @@ import hashlib
 import json
 import secrets
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import get_args
 
 from engine import BadRequest, GenerationRequest, Workflow
+from engine.workflow.from_request import field_of
 from engine.workflow.needs import Needs, needs_of
 from engine.workflow.node import Node
+from engine.workflow.picture_sizes import LOADED
+from engine.workflow.sizes import Known
 from engine.workflow.text import EncodeText
 from server.backends.protocol import Backend
+from server.inputs.input import Input
 from server.job import JOB_ID, JOB_ID_RULE, Job, NewJob
 from server.problems import Problem, bad_request
 from server.settings import Settings
 from server.store import Moment
-from server.task import Task
+from server.task import Task, known_pictures
 from server.webhooks.targets import check_url
 
 _MOST_REQUESTS = 4096
 _MOMENTS = get_args(Moment)
 
 
-def job_for(new: NewJob, settings: Settings, backend: Backend) -> Job:
-    """Return a job that was checked but not accepted yet. Raises ``Problem``, ``BadRequest``, ``UnknownCheckpoint``."""
-    _check(new, settings)
+def job_for(
+    new: NewJob, settings: Settings, backend: Backend, inputs: Mapping[str, Input] = MappingProxyType({})
+) -> Job:
+    """Return a job that was checked but not accepted yet.
+
+    ``inputs`` are the pictures that were handed in for it, by the names that its workflows have for them. Raises
+    ``Problem``, ``BadRequest``, ``UnknownCheckpoint``.
+    """
+    known = known_pictures(inputs)
+    _check(new, known, settings)
     return Job(
         id=new.id if new.id is not None else secrets.token_hex(12),
         sequence=0,  # the store gives it
         state="queued",
-        tasks=tuple(Task.of(backend.check(_within(wanted, settings)), backend.name_of) for wanted in new.wanted),
+        tasks=tuple(
+            Task.of(backend.check(_within(wanted, known, settings), known), backend.name_of, inputs)
+            for wanted in new.wanted
+        ),
         dialect=new.dialect,
         client=new.client,
         priority=new.priority,
@@ -55,7 +71,7 @@ def fingerprint(new: NewJob) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _check(new: NewJob, settings: Settings) -> None:
+def _check(new: NewJob, known: Known, settings: Settings) -> None:
     if not new.wanted:
         raise bad_request("requests", [], "at least one")
     if not -10 <= new.priority <= 10:
@@ -64,9 +80,11 @@ def _check(new: NewJob, settings: Settings) -> None:
         raise bad_request("id", new.id, JOB_ID_RULE)
     if new.idempotency_key is not None and not 1 <= len(new.idempotency_key) <= 255:
         raise bad_request("idempotency_key", new.idempotency_key, "1 to 255 characters")
-    pictures = sum(map(_pictures, new.wanted))
+    pictures = sum(_pictures(wanted, known) for wanted in new.wanted)
     if pictures > settings.max_pictures or len(new.wanted) > _MOST_REQUESTS:
         raise _too_large("batch_size", pictures, f"at most {settings.max_pictures} pictures in one job")
+    if len(known.pictures) > settings.max_inputs:
+        raise _too_large("inputs", f"{len(known.pictures)} pictures", f"at most {settings.max_inputs}")
     if new.webhook is not None:
         for moment in new.webhook.events:
             if moment not in _MOMENTS:
@@ -74,44 +92,54 @@ def _check(new: NewJob, settings: Settings) -> None:
         check_url(new.webhook.url, private=settings.webhook_private_addresses)
 
 
-def _pictures(wanted: GenerationRequest | Workflow) -> int:
+def _pictures(wanted: GenerationRequest | Workflow, known: Known) -> int:
     """Return the number of pictures that come of it, or that it has in progress at a time if those are more."""
     if isinstance(wanted, GenerationRequest):
         return wanted.batch_size
-    needs = _needs(wanted)
-    made = sum(needs.pictures(output).pictures for output in wanted.outputs.values())
+    workflow, needs = _needs(wanted, known)
+    made = sum(needs.pictures(output).pictures for output in workflow.outputs.values())
     return max(made, *(size.pictures for size in needs.sizes.values()))
 
 
-def _within(wanted: GenerationRequest | Workflow, settings: Settings) -> GenerationRequest | Workflow:
+def _within(wanted: GenerationRequest | Workflow, known: Known, settings: Settings) -> GenerationRequest | Workflow:
     """Return ``wanted`` with its seed, having compared it with the settings' limits."""
     if isinstance(wanted, GenerationRequest):
         _check_size("width", wanted.width, wanted.height, settings)
         _check_steps("steps", wanted.steps, settings)
         for name in ("prompt", "negative_prompt"):
             _check_text(name, getattr(wanted, name), settings)
-        return wanted.with_seed()
-    needs = _needs(wanted)
+        wanted = wanted.with_seed()
+        if wanted.plain:
+            return wanted
+    workflow, needs = _needs(wanted, known)
     for node, size in needs.sizes.items():
-        _check_size(_place(wanted, node, "width"), *size.pixels, settings)
+        if not isinstance(node, LOADED):  # these have limits of their own
+            _check_size(_place(wanted, node, "width"), *size.pixels, settings)
     for sample, steps in needs.steps.items():
         _check_steps(_place(wanted, sample, "steps"), steps, settings)
-    for node in wanted.nodes:
+    for node in workflow.nodes:
         if isinstance(node, EncodeText):
             _check_text(_place(wanted, node, "text"), node.text, settings)
     return wanted
 
 
-def _needs(workflow: Workflow) -> Needs:
-    """What ``workflow`` needs. Raises ``BadRequest`` at its place in the graph."""
+def _needs(wanted: GenerationRequest | Workflow, known: Known) -> tuple[Workflow, Needs]:
+    """Return the workflow, and what it needs. Raises ``BadRequest`` at its place in the graph, or in the request."""
+    workflow = wanted.workflow() if isinstance(wanted, GenerationRequest) else wanted
     try:
-        return needs_of(workflow)
+        return workflow, needs_of(workflow, known)
     except BadRequest as error:
-        raise workflow.located(error) from None
+        raise _located(wanted, error) from None
 
 
-def _place(workflow: Workflow, node: Node, field: str) -> str:
-    return workflow.located(BadRequest(field, None, "", node=node)).field
+def _place(wanted: GenerationRequest | Workflow, node: Node, field: str) -> str:
+    return _located(wanted, BadRequest(field, None, "", node=node)).field
+
+
+def _located(wanted: GenerationRequest | Workflow, error: BadRequest) -> BadRequest:
+    if isinstance(wanted, Workflow):
+        return wanted.located(error)
+    return type(error)(field_of(wanted, error), error.value, error.allowed)
 
 
 def _check_size(field: str, width: int, height: int, settings: Settings) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from server.backends.protocol import Backend
+from server.inputs.inputs import Inputs
 from server.job import Job
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 class Attempt:
     """One run of a job. A slot is room for one picture on the backend."""
 
-    def __init__(self, job: Job, *, slots_at_end: int) -> None:
+    def __init__(self, job: Job, inputs: Inputs, *, slots_at_end: int) -> None:
         """``slots_at_end``: the most slots that it holds while its pictures are written, after the backend is done."""
         self.job = job
+        self._inputs = inputs
         self._slots_at_end = slots_at_end
         self.loading: set[int] = set()
         """The numbers of the tasks that wait for their checkpoint; they hold no slot."""
@@ -79,8 +81,10 @@ class Attempt:
     ) -> GenerationResult:
         await self._doors[number].wait()
         try:
-            workflow = self.job.tasks[number].workflow  # an older version may have accepted what this one refuses
-            return await backend.run(workflow, lambda progress: listen(number, progress), self.job.client)
+            task = self.job.tasks[number]
+            workflow = task.workflow  # an older version may have accepted what this one refuses
+            inputs = await self._inputs.read_all(task.inputs)
+            return await backend.run(workflow, lambda progress: listen(number, progress), self.job.client, inputs)
         finally:
             self._given.discard(number)
             self.loading.discard(number)

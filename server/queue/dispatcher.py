@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import Cancelled, EngineClosed
 from server.backends.protocol import Backend
+from server.inputs.inputs import Inputs
 from server.job import Job
 from server.queue.attempt import Attempt, next_attempt
 from server.queue.claiming import Claiming
@@ -39,6 +40,7 @@ class Dispatcher:
         *,
         store: Store,
         backend: Backend,
+        inputs: Inputs,
         finishing: Finishing,
         hub: Hub,
         webhooks: Webhooks,
@@ -46,6 +48,7 @@ class Dispatcher:
     ) -> None:
         self._store = store
         self._backend = backend
+        self._inputs = inputs
         self._finishing = finishing
         self._hub = hub
         self._webhooks = webhooks
@@ -196,7 +199,7 @@ class Dispatcher:
         )
 
     def _launch(self, job: Job) -> None:
-        attempt = self._attempts[job.id] = Attempt(job, slots_at_end=max(1, self._backend.capacity // 2))
+        attempt = self._attempts[job.id] = Attempt(job, self._inputs, slots_at_end=max(1, self._backend.capacity // 2))
         attempt.start_next()  # however large it is
         self._hub.started(job)
         self._webhooks.happened(job)

@@ -17,8 +17,8 @@ from engine import EngineError, GenerationFailed
 from server.backends.protocol import Backend
 from server.job import Failure, Job, Picture
 from server.pictures.formats import encoders
-from server.pictures.storage import NotWritten, Outputs
-from server.problems import failure_of
+from server.pictures.storage import NotWritten, PictureFiles
+from server.problems import Problem, failure_of
 from server.queue.estimate import Estimate
 from server.queue.hub import Hub
 from server.store import Ending, Store, StoreFailed
@@ -45,7 +45,7 @@ class Finishing:
         *,
         store: Store,
         backend: Backend,
-        outputs: Outputs,
+        outputs: PictureFiles,
         hub: Hub,
         estimate: Estimate,
         webhooks: Webhooks,
@@ -66,6 +66,10 @@ class Finishing:
 
     async def failed(self, job: Job, error: BaseException) -> None:
         """Settle an attempt that failed with ``error``."""
+        if isinstance(error, Problem):  # a picture that was handed in cannot be read
+            failure = Failure(kind=error.kind, message=error.detail, field=error.field)
+            await self._settle(job, Ending(state="failed", finished=time.time(), failure=failure))
+            return
         if not isinstance(error, EngineError):
             _log.error("a job failed", exc_info=error, extra={"job": job.id})
             error = GenerationFailed(f"{type(error).__name__}: {error}")
@@ -172,7 +176,7 @@ class Finishing:
 
 
 def _pictures(job: Job, results: Sequence[GenerationResult]) -> tuple[Picture, ...]:
-    """Return the pictures of all outputs. Outputs of the same pictures have the same files."""
+    """Return the pictures of all outputs. PictureFiles of the same pictures have the same files."""
     pictures: list[Picture] = []
     names: dict[Hashable, str] = {}
     for number, result in enumerate(results):

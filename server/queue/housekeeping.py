@@ -8,8 +8,9 @@ import time
 from collections.abc import Collection
 from typing import Any
 
+from server.inputs.inputs import Inputs
 from server.job import FINISHED, PICTURE_NAME, Job
-from server.pictures.storage import Outputs
+from server.pictures.storage import PictureFiles
 from server.settings import Settings
 from server.store import Search, Store, StoreFailed
 
@@ -20,11 +21,12 @@ _AT_ONCE = 200
 
 
 class Housekeeping:
-    """Keeps the store and the outputs tidy while the dispatcher works."""
+    """Keeps the store, the outputs and the inputs tidy while the dispatcher works."""
 
-    def __init__(self, store: Store, outputs: Outputs, settings: Settings) -> None:
+    def __init__(self, store: Store, outputs: PictureFiles, inputs: Inputs, settings: Settings) -> None:
         self._store = store
         self._outputs = outputs
+        self._inputs = inputs
         self._seconds = settings.retention_seconds
         self._jobs = settings.retention_jobs
         self._tasks: list[asyncio.Task[Any]] = []
@@ -36,6 +38,10 @@ class Housekeeping:
             left = await self._left_behind()
         except Exception as error:
             _log.error("the outputs could not be looked through for what dead attempts left: %s", error)
+        try:
+            await self._inputs.remove_strays()
+        except Exception as error:
+            _log.error("the inputs could not be looked through for what calls left: %s", error)
         self._tasks = [asyncio.create_task(self._remove(left)), asyncio.create_task(self._tidy_for_ever())]
 
     async def close(self) -> None:
@@ -46,7 +52,9 @@ class Housekeeping:
     async def forget(self, ids: Collection[str]) -> int:
         """Remove finished jobs with their pictures; return how many there were. Raises ``StoreFailed``."""
         found = await self._store.find(Search(states=FINISHED, ids=list(ids)))
-        return await self._forget(found.jobs)
+        gone = await self._forget(found.jobs)
+        await self._inputs.tidy()
+        return gone
 
     async def tidy(self) -> int:
         """Remove all jobs beyond their retention; return how many there were. Raises ``StoreFailed``."""
@@ -57,6 +65,7 @@ class Housekeeping:
             gone = await self._forget(jobs)
             removed += gone
             if not gone:
+                await self._inputs.tidy()
                 return removed
 
     async def _forget(self, jobs: Collection[Job]) -> int:

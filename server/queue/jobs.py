@@ -9,12 +9,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from engine import GenerationRequest, Workflow
+from engine import BadRequest, GenerationRequest, Workflow
 from engine.workflow.text import EncodeText
 from server.backends.protocol import Backend
+from server.inputs.input import Input
+from server.inputs.inputs import Inputs
 from server.job import Job, NewJob, Place
-from server.pictures.storage import Outputs
-from server.problems import not_found
+from server.pictures.storage import PictureFiles
+from server.problems import Problem, not_found
 from server.queue.accepting import fingerprint, job_for
 from server.queue.dispatcher import Dispatcher
 from server.queue.estimate import Estimate
@@ -25,8 +27,9 @@ from server.queue.hub import Hub
 from server.queue.places import Places
 from server.queue.refusals import conflict, queue_full, shutting_down, stored
 from server.settings import Settings
-from server.store import Found, IdTaken, KeyConflict, QueueFull, Search, Store
+from server.store import Found, IdTaken, InputGone, KeyConflict, QueueFull, Search, Store
 from server.store.choice import new_store
+from server.task import loaded_names
 from server.webhooks.delivery import Webhooks
 from server.webhooks.messages import Composer
 from server.webhooks.targets import Resolve, resolve
@@ -45,7 +48,7 @@ class Jobs:
         self,
         settings: Settings,
         backend: Backend,
-        outputs: Outputs,
+        outputs: PictureFiles,
         bodies: Mapping[str, Callable[[Job, str], dict[str, Any]]] | None = None,
         *,
         png_texts: Mapping[str, PngTexts] | None = None,
@@ -68,7 +71,8 @@ class Jobs:
         self._estimate = Estimate()
         self._places = Places(self._store, self._hub, self._estimate)
         self._webhooks = Webhooks(self._store, settings, composer, resolve=resolve)
-        self._housekeeping = Housekeeping(self._store, outputs, settings)
+        self.inputs = Inputs(self._store, settings, resolve=resolve)
+        self._housekeeping = Housekeeping(self._store, outputs, self.inputs, settings)
         shared: dict[str, Any] = {
             "store": self._store,
             "backend": backend,
@@ -77,7 +81,7 @@ class Jobs:
             "max_attempts": settings.max_attempts,
         }
         self._finishing = Finishing(outputs=outputs, estimate=self._estimate, png_texts=png_texts or {}, **shared)
-        self._dispatcher = Dispatcher(finishing=self._finishing, **shared)
+        self._dispatcher = Dispatcher(finishing=self._finishing, inputs=self.inputs, **shared)
         self._closed = False
 
     async def start(self) -> None:
@@ -121,11 +125,24 @@ class Jobs:
         """
         if self._closed:
             raise shutting_down()
-        slow = not self._backend.ready or any(_is_long(wanted) for wanted in new.wanted)
-        arguments = (new, self._settings, self._backend)
-        job = await asyncio.to_thread(job_for, *arguments) if slow else job_for(*arguments)
-        print_ = fingerprint(new) if new.idempotency_key is not None else ""
-        return await _whole(self._accept(job, print_))
+        try:
+            inputs = await self._inputs_of(new)
+            slow = not self._backend.ready or bool(inputs) or any(_is_long(wanted) for wanted in new.wanted)
+            arguments = (new, self._settings, self._backend, inputs)
+            job = await asyncio.to_thread(job_for, *arguments) if slow else job_for(*arguments)
+            print_ = fingerprint(new) if new.idempotency_key is not None else ""
+            accepted = await _whole(self._accept(job, print_))
+            if accepted.token != job.token:  # it was accepted before
+                await self.inputs.forget_call(new.inputs.values())
+            return accepted
+        except (Problem, BadRequest):
+            await self.inputs.forget_call(new.inputs.values())
+            raise
+
+    async def _inputs_of(self, new: NewJob) -> Mapping[str, Input]:
+        """Return the pictures for a job, by the names that its workflows have for them: ids name themselves."""
+        names = {name for wanted in new.wanted for name in loaded_names(wanted)} - set(new.inputs)
+        return {**await self.inputs.find(names), **new.inputs} if names or new.inputs else {}
 
     async def get(self, id: str) -> Job | None:
         """Return one job, or None if there is none. Raises ``Problem``: 503, 507."""
@@ -206,6 +223,8 @@ class Jobs:
             accepted = await stored(adding)
         except QueueFull:
             raise queue_full(self._settings.max_queued, self._estimate.between()) from None
+        except InputGone:
+            raise conflict("input_gone", "a picture that the request names has been deleted meanwhile") from None
         except KeyConflict:
             detail = f"idempotency key {job.idempotency_key!r} came with a different request before"
             raise conflict("idempotency_conflict", detail) from None

@@ -34,9 +34,12 @@ async def stored(operation: Awaitable[T]) -> T:
     except StoreClosed:
         raise shutting_down() from None
     except StoreFailed as error:
-        raise Problem(
-            status=507, kind="storage_failed", title="Storage failed", detail=f"nothing was done: {error}"
-        ) from error
+        raise storage_failed(error) from error
+
+
+def storage_failed(error: Exception) -> Problem:
+    """507: the database, or the storage of pictures, failed."""
+    return Problem(status=507, kind="storage_failed", title="Storage failed", detail=f"nothing was done: {error}")
 
 
 def conflict(kind: str, detail: str) -> Problem:

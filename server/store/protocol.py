@@ -1,4 +1,6 @@
-"""What a store must do: keep jobs, and the webhooks that wait to be delivered. Knows no HTTP, no engine and no files.
+"""What a store must do: keep jobs, the webhooks that wait to be delivered, and what pictures were handed in.
+
+Knows no HTTP, no engine and no files.
 
 ``sqlite`` is what a server uses; ``memory`` keeps nothing on disk, for tests and trials. The tests in
 ``tests/server/store`` state what every store promises.
@@ -11,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
+from server.inputs.input import Hold, Input
 from server.job import Failure, Job, Picture, State
 
 
@@ -36,6 +39,14 @@ class IdTaken(Exception):
 
 class KeyConflict(Exception):
     """The client used the idempotency key for a different request before."""
+
+
+class InputGone(Exception):
+    """An input that is named is not there, or not any more."""
+
+
+class QuotaExceeded(Exception):
+    """The client's inputs have as many bytes as they may."""
 
 
 Moment = Literal["started", "output", "progress", "finished"]
@@ -165,7 +176,8 @@ class Store(Protocol):
     def add(self, job: Job, *, fingerprint: str, max_queued: int) -> Awaitable[Job]:
         """Accept ``job`` and return it with its ``sequence``, or return the job that its idempotency key gave before.
 
-        ``fingerprint`` identifies what was asked for. Raises ``QueueFull``, ``IdTaken``, ``KeyConflict``.
+        The job keeps its tasks' inputs from now on, in place of the holds that they have. ``fingerprint`` identifies
+        what was asked for. Raises ``QueueFull``, ``IdTaken``, ``KeyConflict``, ``InputGone``.
         """
 
     def claim(
@@ -231,3 +243,30 @@ class Store(Protocol):
 
     async def postpone(self, id: str, due: float) -> None:
         """Put off a message until ``due``, and count one more attempt."""
+
+    async def identity(self) -> str:
+        """Return 16 hexadecimal digits that no other store has, the same for ever."""
+
+    async def keep_input(self, new: Input, client: str, *, quota: int | None) -> Input:
+        """Add an input with its hold, or only the hold to the input of the same id; return the input as it is there.
+
+        Its bytes count for the ``client`` that added it first. Raises ``QuotaExceeded`` beyond ``quota`` bytes.
+        """
+
+    async def hold_input(self, id: str, hold: Hold) -> Input:
+        """Hold an input, and return it with the hold. A hold of the same owner and name is moved to it.
+
+        Raises ``InputGone``.
+        """
+
+    async def inputs(self, ids: Collection[str]) -> dict[str, Input]:
+        """Return by id those of the inputs that are there, without their holds."""
+
+    async def held_inputs(self, owner: str) -> dict[str, Input]:
+        """Return the inputs that an owner holds, by the holds' names, in the order of the names."""
+
+    async def release_input(self, owner: str, name: str) -> bool:
+        """End a hold; False if there was none."""
+
+    async def take_unused_inputs(self, *, now: float, limit: int) -> list[Input]:
+        """Remove inputs that no job has and nothing holds at ``now``, and return them: their files can go."""

@@ -9,8 +9,9 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from server.backends.protocol import Backend
+from server.inputs.inputs import Inputs
 from server.job import Job
-from server.pictures.storage import Outputs
+from server.pictures.storage import PictureFiles
 from server.problems import Problem
 from server.queue.jobs import Jobs
 from server.settings import Settings
@@ -24,7 +25,8 @@ class Services:
     settings: Settings
     jobs: Jobs
     backend: Backend
-    outputs: Outputs
+    outputs: PictureFiles
+    inputs: Inputs
     access: Access
     closing: bool = field(default=False)
     """Whether the server is shutting down: then a connection that ends cancels no job."""

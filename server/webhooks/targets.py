@@ -40,9 +40,12 @@ class Target:
         return self.url.hostname
 
 
-def check_url(url: str, *, private: bool) -> None:
-    """Check all that can be checked without looking up the name's addresses. Raises ``BadRequest``."""
-    allowed = "a URL such as https://example.org/hook, without a user's name, of at most 2048 characters"
+def check_url(url: str, *, private: bool, field: str = FIELD) -> None:
+    """Check all of the URL in ``field`` that can be checked without looking up the name's addresses.
+
+    Raises ``BadRequest``.
+    """
+    allowed = "a URL such as https://example.org/path, without a user's name, of at most 2048 characters"
     try:
         parts = _split(url)
         host, _ = parts.hostname, parts.port
@@ -50,7 +53,7 @@ def check_url(url: str, *, private: bool) -> None:
     except ValueError:
         fine, host = False, None
     if not fine or len(url) > _LONGEST or any(sign.isspace() or not sign.isprintable() for sign in url):
-        raise bad_request(FIELD, url, allowed)
+        raise bad_request(field, url, allowed)
     assert host is not None
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -59,7 +62,7 @@ def check_url(url: str, *, private: bool) -> None:
     else:
         inside = not is_public(address)
     if inside and not private:
-        raise bad_request(FIELD, url, "a URL outside of this server's own network (SD_WEBHOOK_PRIVATE_ADDRESSES)")
+        raise bad_request(field, url, "a URL outside of this server's own network (SD_WEBHOOK_PRIVATE_ADDRESSES)")
 
 
 def _split(url: str) -> SplitResult:

@@ -32,6 +32,7 @@ class ServerProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
         own = {"port": str(self.port), "database": str(folder / "jobs.sqlite"), "outputs": str(folder / "outputs")}
+        own |= {"inputs": str(folder / "inputs")}
         self._command = command + [f"--{name.replace('_', '-')}={value}" for name, value in (own | flags).items()]
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "server.log"

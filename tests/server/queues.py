@@ -12,7 +12,7 @@ from typing import Any
 from engine import GenerationRequest
 from server.backends.instant import InstantBackend
 from server.job import Job, NewJob, State
-from server.pictures.storage import Outputs
+from server.pictures.storage import PictureFiles
 from server.queue.events import Event
 from server.queue.jobs import Jobs
 from server.settings import Settings
@@ -31,7 +31,7 @@ class Queue:
 
     jobs: Jobs
     backend: InstantBackend
-    outputs: Outputs
+    outputs: PictureFiles
     settings: Settings
     store: Store
     drain: float
@@ -73,6 +73,7 @@ def new(*requests: GenerationRequest, **named: Any) -> NewJob:
 
 def settings_in(folder: Path, **values: Any) -> Settings:
     own: dict[str, Any] = {"database": folder / "jobs.sqlite", "outputs": str(folder / "outputs"), "drain_seconds": 5.0}
+    own |= {"inputs": str(folder / "inputs")}
     own |= {"cache_folder": None, "backend": "instant", "webhook_private_addresses": True}
     return Settings(**(own | values))
 
@@ -82,7 +83,7 @@ async def queue(
     folder: Path,
     *,
     backend: InstantBackend | None = None,
-    outputs: Outputs | None = None,
+    outputs: PictureFiles | None = None,
     store: Callable[[Settings], Store] | None = None,
     bodies: Mapping[str, Body] | None = None,
     resolve: Resolve = resolve,
@@ -93,7 +94,7 @@ async def queue(
     """Run jobs until the end of the block."""
     settings = settings_in(folder, **values)
     made = backend or InstantBackend()
-    kept = outputs or Outputs(settings.outputs)
+    kept = outputs or PictureFiles(settings.outputs)
     rows = store(settings) if store else SqliteStore(settings.database, compose=Composer(bodies or {}))
     jobs = Jobs(settings, made, kept, bodies, store=rows, resolve=resolve, watch=watch)
     await jobs.start()

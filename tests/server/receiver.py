@@ -1,4 +1,4 @@
-"""A receiver of webhooks that keeps what arrives, and answers as the test says."""
+"""A receiver of webhooks, and a server of pictures, that keeps what arrives and answers as the test says."""
 
 from __future__ import annotations
 
@@ -40,6 +40,17 @@ def status(code: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None
     return behave
 
 
+def answering(data: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Send a good answer with ``data``."""
+
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        status(200, **{"Content-Length": str(len(data))})(handler)
+        with contextlib.suppress(OSError):
+            handler.wfile.write(data)
+
+    return behave
+
+
 def hang_up(handler: BaseHTTPRequestHandler) -> None:
     """Close the connection without an answer."""
     handler.close_connection = True
@@ -67,6 +78,9 @@ def receiving() -> Iterator[Receiver]:
             behave = receiver.script.pop(0) if receiver.script else status(204)
             behave(self)
             receiver.calls.append(Call(self.path, named, body))
+
+        def do_GET(self) -> None:
+            self.do_POST()
 
         def log_message(self, format: str, *arguments: object) -> None:
             """Log nothing."""

@@ -15,7 +15,8 @@ from server.settings import PREFIX, Settings
 
 FOLDER = Path(server.__file__).parent
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
-WORDED = {"public_url", "model", "models_folders", "cache_folder", "database", "outputs", "max_body_bytes"}
+WORDED = {"public_url", "model", "models_folders", "cache_folder", "database", "outputs", "inputs"}
+WORDED |= {"max_body_bytes", "max_input_bytes", "input_quota"}
 """Settings whose default is put in words, or depends on where the server is installed."""
 STATUS = dict.fromkeys(
     ("ticks", "evaluations", "in_flight", "memory_total", "memory_free", "memory_used", "resident"), 0

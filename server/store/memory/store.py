@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
+from server.inputs.input import Hold, Input
 from server.job import FINISHED, Job
+from server.store.memory.inputs import MemoryInputs
 from server.store.memory.outbox import MemoryOutbox
 from server.store.memory.rows import Row, copy_of, fits, page_of
 from server.store.memory.turns import Turns
@@ -44,6 +47,8 @@ class MemoryStore:
         self._sequence = 0
         self._turns = Turns()
         self._outbox = MemoryOutbox()
+        self._identity = secrets.token_hex(8)
+        self._inputs = MemoryInputs()
         self._opened = False
 
     async def open(self) -> None:
@@ -163,6 +168,27 @@ class MemoryStore:
     async def postpone(self, id: str, due: float) -> None:
         await self._do(lambda: self._outbox.postpone(id, due))
 
+    async def identity(self) -> str:
+        return await self._do(lambda: self._identity)
+
+    async def keep_input(self, new: Input, client: str, *, quota: int | None) -> Input:
+        return await self._do(lambda: self._inputs.keep(new, client, quota))
+
+    async def hold_input(self, id: str, hold: Hold) -> Input:
+        return await self._do(lambda: self._inputs.hold(id, hold))
+
+    async def inputs(self, ids: Collection[str]) -> dict[str, Input]:
+        return await self._do(lambda: self._inputs.find(ids))
+
+    async def held_inputs(self, owner: str) -> dict[str, Input]:
+        return await self._do(lambda: self._inputs.held(owner))
+
+    async def release_input(self, owner: str, name: str) -> bool:
+        return await self._do(lambda: self._inputs.release(owner, name))
+
+    async def take_unused_inputs(self, *, now: float, limit: int) -> list[Input]:
+        return await self._do(lambda: self._inputs.take_unused(self._jobs(), now, limit))
+
     def _do(self, operation: Callable[[], T]) -> asyncio.Future[T]:
         """Carry ``operation`` out at once; the future has its result or its error."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -193,6 +219,7 @@ class MemoryStore:
             raise QueueFull
         if job.id in self._rows:
             raise IdTaken
+        self._inputs.pin(job)
         extra = json.dumps(dict(job.extra))
         self._sequence += 1
         kept = dataclasses.replace(job, sequence=self._sequence, extra=json.loads(extra))

@@ -8,7 +8,7 @@ import sqlite3
 from server.job import FINISHED, Job
 from server.store import Compose, Ending, IdTaken, KeyConflict, Moment, QueueFull, Recovered
 from server.store.rules import ending_of_dead_attempt
-from server.store.sqlite import outbox, queries
+from server.store.sqlite import inputs, outbox, queries
 from server.store.sqlite.rows import columns_of, failure_json, job_of, json_of, pictures_json
 
 
@@ -37,6 +37,7 @@ class Changes:
             raise IdTaken from None
         if row is None:
             raise QueueFull
+        inputs.pin(database, row["sequence"], job)
         return job_of(row)
 
     def start(self, database: sqlite3.Connection, id: str, now: float) -> Job:

@@ -10,6 +10,7 @@ from typing import Any
 from server.job import FINISHED, Job, State
 from server.store import Found, Search
 from server.store.rules import STATES
+from server.store.sqlite.inputs import unpin
 from server.store.sqlite.rows import job_of
 
 _MOST_NAMES = 500
@@ -127,6 +128,7 @@ def expired(database: sqlite3.Connection, before: float | None, keep: int | None
 
 
 def delete(database: sqlite3.Connection, ids: Collection[str]) -> int:
+    unpin(database, ids)
     where, values = _where(state=FINISHED)
     deleted = database.execute(
         f"DELETE FROM jobs WHERE {where} AND id IN (SELECT value FROM json_each(?))", (*values, json.dumps(list(ids)))

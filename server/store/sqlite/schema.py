@@ -102,6 +102,32 @@ _VERSIONS = (
     UPDATE jobs SET tasks = (SELECT json_group_array(json_object('request', json(value))) FROM json_each(tasks))
     WHERE json_valid(tasks);
     """,
+    """
+    CREATE TABLE identity (id TEXT NOT NULL);
+    INSERT INTO identity VALUES (lower(hex(randomblob(8))));
+    CREATE TABLE inputs (
+        id TEXT PRIMARY KEY,           -- the SHA-256 of the bytes
+        file TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        size TEXT NOT NULL,            -- JSON
+        client TEXT NOT NULL           -- whose quota it counts for
+    ) WITHOUT ROWID;
+    CREATE INDEX input_clients ON inputs (client, bytes);
+    CREATE TABLE job_inputs (
+        job INTEGER NOT NULL,          -- the job's sequence
+        input TEXT NOT NULL,
+        PRIMARY KEY (job, input)
+    ) WITHOUT ROWID;
+    CREATE INDEX jobs_of_inputs ON job_inputs (input);
+    CREATE TABLE holds (
+        owner TEXT NOT NULL,
+        name TEXT NOT NULL,
+        input TEXT NOT NULL,
+        until REAL NOT NULL,
+        PRIMARY KEY (owner, name)
+    ) WITHOUT ROWID;
+    CREATE INDEX holds_of_inputs ON holds (input, until);
+    """,
 )
 """The scripts that lead from each version to the next, the first one from an empty file. A script that was released
 never changes."""

@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Collection, Sequence
 from pathlib import Path
 from typing import IO
 
+from server.inputs.input import Hold, Input
 from server.job import Job
 from server.store import Claimed, Compose, Ending, Found, Message, Recovered, Search, StoreUnusable
-from server.store.sqlite import outbox, queries
+from server.store.sqlite import inputs, outbox, queries
 from server.store.sqlite.changes import Changes
 from server.store.sqlite.claim import claim, waiting
 from server.store.sqlite.schema import migrate
@@ -103,6 +104,27 @@ class SqliteStore:
 
     async def postpone(self, id: str, due: float) -> None:
         await self._thread.do(lambda db: outbox.postpone(db, id, due))
+
+    async def identity(self) -> str:
+        return await self._thread.do(inputs.identity)
+
+    async def keep_input(self, new: Input, client: str, *, quota: int | None) -> Input:
+        return await self._thread.do(lambda db: inputs.keep(db, new, client, quota))
+
+    async def hold_input(self, id: str, hold: Hold) -> Input:
+        return await self._thread.do(lambda db: inputs.hold(db, id, hold))
+
+    async def inputs(self, ids: Collection[str]) -> dict[str, Input]:
+        return await self._thread.do(lambda db: inputs.find(db, ids))
+
+    async def held_inputs(self, owner: str) -> dict[str, Input]:
+        return await self._thread.do(lambda db: inputs.held(db, owner))
+
+    async def release_input(self, owner: str, name: str) -> bool:
+        return await self._thread.do(lambda db: inputs.release(db, owner, name))
+
+    async def take_unused_inputs(self, *, now: float, limit: int) -> list[Input]:
+        return await self._thread.do(lambda db: inputs.take_unused(db, now, limit))
 
     def _unlock(self) -> None:
         lock, self._lock = self._lock, None

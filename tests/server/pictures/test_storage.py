@@ -10,21 +10,21 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from server.pictures.storage import NotWritten, Outputs
+from server.pictures.storage import NotWritten, PictureFiles
 from tests.server.queues import queue
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(params=["folder", "memory"])
-def outputs(request: pytest.FixtureRequest, tmp_path: Path) -> Outputs:
+def outputs(request: pytest.FixtureRequest, tmp_path: Path) -> PictureFiles:
     if request.param == "folder":
-        return Outputs(str(tmp_path / "made" / "outputs"))
+        return PictureFiles(str(tmp_path / "made" / "outputs"))
     fsspec.filesystem("memory").store.clear()
-    return Outputs("memory://bucket/outputs")
+    return PictureFiles("memory://bucket/outputs")
 
 
-async def test_what_is_written_is_read(outputs: Outputs) -> None:
+async def test_what_is_written_is_read(outputs: PictureFiles) -> None:
     assert await outputs.find("") == []
     for name in ("a-1-0.png", "a-1-1.png", "b.png"):
         await outputs.write(name, partial(bytes, name.encode() * 1000))
@@ -46,7 +46,7 @@ async def test_what_is_written_is_read(outputs: Outputs) -> None:
 @pytest.mark.parametrize(
     "name", ["../secret.png", "..", "/etc/passwd", "a/b.png", ".hidden.png", "", "x\0.png", "C:\\x.png", "x.png/"]
 )
-async def test_no_name_leads_elsewhere(outputs: Outputs, tmp_path: Path, name: str) -> None:
+async def test_no_name_leads_elsewhere(outputs: PictureFiles, tmp_path: Path, name: str) -> None:
     (tmp_path / "made").mkdir(exist_ok=True)
     (tmp_path / "made" / "secret.png").write_bytes(b"secret")
 
@@ -59,12 +59,12 @@ async def test_no_name_leads_elsewhere(outputs: Outputs, tmp_path: Path, name: s
 
 
 def test_only_files_have_a_path(tmp_path: Path) -> None:
-    assert Outputs(str(tmp_path)).path("x.png") == tmp_path / "x.png"
-    assert Outputs("memory://bucket").path("x.png") is None
+    assert PictureFiles(str(tmp_path)).path("x.png") == tmp_path / "x.png"
+    assert PictureFiles("memory://bucket").path("x.png") is None
 
 
 async def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    outputs = Outputs(str(tmp_path))
+    outputs = PictureFiles(str(tmp_path))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -78,18 +78,18 @@ async def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: py
 
 
 async def test_callers_that_ask_at_once_whether_pictures_can_be_written_get_one_answer(tmp_path: Path) -> None:
-    outputs = Outputs(str(tmp_path))
+    outputs = PictureFiles(str(tmp_path))
     assert await asyncio.gather(*(outputs.writable() for _ in range(50))) == [True] * 50
 
 
 async def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert not await Outputs(str(tmp_path / "file" / "outputs")).writable()
+    assert not await PictureFiles(str(tmp_path / "file" / "outputs")).writable()
 
 
 async def test_jobs_run_on_other_storage(tmp_path: Path) -> None:
     fsspec.filesystem("memory").store.clear()
-    async with queue(tmp_path, outputs=Outputs("memory://bucket/a")) as own:
+    async with queue(tmp_path, outputs=PictureFiles("memory://bucket/a")) as own:
         job = await own.finish()
         assert (await own.outputs.read(job.pictures[0].name)).startswith(b"\x89PNG")
         assert await own.jobs.forget([job.id]) == 1

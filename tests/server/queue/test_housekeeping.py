@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from server.backends.instant import InstantBackend
-from server.pictures.storage import Outputs
+from server.pictures.storage import PictureFiles
 from tests.server.queues import queue, request, until
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +56,7 @@ async def test_finished_jobs_are_kept_for_a_while(tmp_path: Path, keep: dict[str
         assert len(await own.outputs.find("")) == len(kept)
 
 
-class StickyOutputs(Outputs):
+class StickyOutputs(PictureFiles):
     """A storage that refuses to remove some pictures."""
 
     stuck: frozenset[str] = frozenset()

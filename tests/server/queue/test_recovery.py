@@ -12,7 +12,7 @@ import pytest
 from engine import GenerationRequest
 from server.backends.instant import InstantBackend
 from server.job import Job
-from server.pictures.storage import Outputs
+from server.pictures.storage import PictureFiles
 from server.queue.jobs import Jobs
 from server.store import StoreUnusable
 from server.store.sqlite.store import SqliteStore
@@ -173,7 +173,7 @@ async def test_a_job_that_is_claimed_while_the_server_stops_is_queued_again(tmp_
 async def test_a_queue_in_memory_writes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = settings_in(tmp_path, database=":memory:")
-    jobs = Jobs(settings, InstantBackend(), Outputs(settings.outputs))
+    jobs = Jobs(settings, InstantBackend(), PictureFiles(settings.outputs))
     await jobs.start()
     job = await jobs.accept(new())
     assert (await jobs.wait(job.id, 0)).state == "queued"

@@ -18,7 +18,7 @@ from engine.formats.png import encode_png
 from server.backends.instant import InstantBackend
 from server.backends.protocol import Listener
 from server.job import Job
-from server.pictures.storage import Outputs
+from server.pictures.storage import PictureFiles
 from server.problems import Problem
 from server.settings import Settings
 from server.store import StoreFailed, StoreUnusable
@@ -29,8 +29,8 @@ from tests.server.stores import in_database
 pytestmark = pytest.mark.anyio
 
 
-class BrokenOutputs(Outputs):
-    """Outputs that fail to write as often as the test says."""
+class BrokenOutputs(PictureFiles):
+    """PictureFiles that fail to write as often as the test says."""
 
     def __init__(self, url: str, failures: int) -> None:
         super().__init__(url)
@@ -215,7 +215,7 @@ async def test_an_error_of_any_kind_settles_the_job(tmp_path: Path, monkeypatch:
 
     numbers = itertools.count()
 
-    outputs = Outputs(str(tmp_path / "outputs"))
+    outputs = PictureFiles(str(tmp_path / "outputs"))
     async with queue(tmp_path, outputs=outputs) as own:
         with monkeypatch.context() as patched:
             patched.setattr("server.pictures.formats.encode_png", broken)

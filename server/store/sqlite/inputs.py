@@ -1,0 +1,111 @@
+"""The tables of handed-in pictures. Each function runs within a caller's transaction."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Collection
+
+from server.inputs.input import CALL, Hold, Input
+from server.job import Job
+from server.store import InputGone, QuotaExceeded
+
+_UNUSED = """
+    id NOT IN (SELECT input FROM job_inputs) AND NOT EXISTS (SELECT * FROM holds WHERE input = inputs.id AND until > ?)
+"""
+
+
+def identity(database: sqlite3.Connection) -> str:
+    (id,) = database.execute("SELECT id FROM identity").fetchone()
+    return str(id)
+
+
+def keep(database: sqlite3.Connection, new: Input, client: str, quota: int | None) -> Input:
+    there = find(database, [new.id]).get(new.id)
+    if there is None:
+        (used,) = database.execute("SELECT COALESCE(SUM(bytes), 0) FROM inputs WHERE client = ?", (client,)).fetchone()
+        if quota is not None and used + new.bytes > quota:
+            raise QuotaExceeded
+        kept = new.to_json()
+        database.execute(
+            "INSERT INTO inputs (id, file, bytes, size, client) VALUES (?, ?, ?, ?, ?)",
+            (new.id, new.file, new.bytes, json.dumps(kept["size"]), client),
+        )
+    if new.hold is not None:
+        _put(database, new.id, new.hold)
+    return new if there is None else dataclasses.replace(there, hold=new.hold)
+
+
+def hold(database: sqlite3.Connection, id: str, hold: Hold) -> Input:
+    there = find(database, [id]).get(id)
+    if there is None:
+        raise InputGone
+    _put(database, id, hold)
+    return dataclasses.replace(there, hold=hold)
+
+
+def find(database: sqlite3.Connection, ids: Collection[str]) -> dict[str, Input]:
+    rows = database.execute("SELECT * FROM inputs WHERE id IN (SELECT value FROM json_each(?))", (_listed(ids),))
+    return {row["id"]: _input_of(row) for row in rows}
+
+
+def held(database: sqlite3.Connection, owner: str) -> dict[str, Input]:
+    rows = database.execute(
+        "SELECT name, inputs.* FROM holds JOIN inputs ON inputs.id = holds.input WHERE owner = ? ORDER BY name",
+        (owner,),
+    )
+    return {row["name"]: _input_of(row) for row in rows}
+
+
+def release(database: sqlite3.Connection, owner: str, name: str) -> bool:
+    return database.execute("DELETE FROM holds WHERE owner = ? AND name = ?", (owner, name)).rowcount > 0
+
+
+def take_unused(database: sqlite3.Connection, now: float, limit: int) -> list[Input]:
+    rows = database.execute(f"SELECT * FROM inputs WHERE {_UNUSED} ORDER BY id LIMIT ?", (now, limit)).fetchall()
+    ids = _listed([row["id"] for row in rows])
+    database.execute("DELETE FROM holds WHERE until <= ?", (now,))
+    database.execute("DELETE FROM inputs WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    return [_input_of(row) for row in rows]
+
+
+def pin(database: sqlite3.Connection, sequence: int, job: Job) -> None:
+    """Let a job that was added have its inputs, in place of the holds of its call. Raises ``InputGone``."""
+    inputs = {each.id: each for task in job.tasks for each in task.inputs.values()}
+    if inputs:
+        if len(find(database, list(inputs))) < len(inputs):
+            raise InputGone
+        database.executemany("INSERT INTO job_inputs (job, input) VALUES (?, ?)", [(sequence, id) for id in inputs])
+        calls = [hold for each in inputs.values() if (hold := each.hold) is not None and hold.owner == CALL]
+        database.executemany(
+            "DELETE FROM holds WHERE owner = ? AND name = ?", [(hold.owner, hold.name) for hold in calls]
+        )
+
+
+def unpin(database: sqlite3.Connection, ids: Collection[str]) -> None:
+    """Take the inputs from finished jobs that are about to be deleted."""
+    database.execute(
+        """
+        DELETE FROM job_inputs WHERE job IN (
+            SELECT sequence FROM jobs WHERE finished IS NOT NULL AND id IN (SELECT value FROM json_each(?))
+        )
+        """,
+        (_listed(ids),),
+    )
+
+
+def _put(database: sqlite3.Connection, id: str, hold: Hold) -> None:
+    database.execute(
+        "INSERT INTO holds (owner, name, input, until) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (owner, name) DO UPDATE SET input = excluded.input, until = excluded.until",
+        (hold.owner, hold.name, id, hold.until),
+    )
+
+
+def _input_of(row: sqlite3.Row) -> Input:
+    return Input.from_json({**{name: row[name] for name in ("id", "file", "bytes")}, "size": json.loads(row["size"])})
+
+
+def _listed(ids: Collection[str]) -> str:
+    return json.dumps(list(ids))
