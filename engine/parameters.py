@@ -17,7 +17,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -38,6 +38,7 @@ from engine.kinds import (
     WholeNumber,
     json_of_text,
     nullable,
+    placed,
     within,
 )
 
@@ -123,11 +124,17 @@ def check_fields(self: object) -> None:
 
     A ``__post_init__`` calls this. Raises ``BadRequest`` that names the field, its value and what is allowed.
     """
-    for name, each in parameters_of(type(self)).items():
+    cls: Any = type(self)
+    for name, check in _checks_of(cls):
         given = getattr(self, name)
-        value = each.kind.check(name, given)
+        value = check(name, given)
         if value is not given:
             object.__setattr__(self, name, value)
+
+
+@functools.cache
+def _checks_of(cls: type) -> tuple[tuple[str, Callable[[str, object], Any]], ...]:
+    return tuple((name, each.kind.check) for name, each in parameters_of(cls).items())
 
 
 def to_json(value: object) -> dict[str, Any]:
@@ -144,8 +151,10 @@ def from_json(cls: type[T], values: Mapping[str, Any]) -> T:
     for name, value in values.items():
         if name not in known:
             raise BadRequest(name[:_SHOWN], value, f"only known parameters{nearest(name, known)}")
-        with within(name):
+        try:
             read[name] = known[name].kind.from_json(value)
+        except BadRequest as error:
+            raise placed(name, error) from None
     for name, each in known.items():
         if each.default is REQUIRED and name not in read:
             raise BadRequest(name, None, f"{each.kind.allowed}; it is required")

@@ -50,8 +50,10 @@ class Kind(ABC):
 
     def read(self, name: str, value: object) -> Any:
         """Return the checked value that a JSON value stands for. Raises ``BadRequest`` with ``name`` as its field."""
-        with within(name):
+        try:
             value = self.from_json(value)
+        except BadRequest as error:
+            raise placed(name, error) from None
         return self.check(name, value)
 
 
@@ -61,8 +63,13 @@ def within(place: str) -> Iterator[None]:
     try:
         yield
     except BadRequest as error:
-        dot = "" if error.field.startswith("[") else "."
-        raise type(error)(f"{place}{dot}{error.field}", error.value, error.allowed) from None
+        raise placed(place, error) from None
+
+
+def placed(place: str, error: BadRequest) -> BadRequest:
+    """Return ``error`` with ``place`` before its field."""
+    dot = "" if error.field.startswith("[") else "."
+    return type(error)(f"{place}{dot}{error.field}", error.value, error.allowed)
 
 
 def nullable(schema: dict[str, Any]) -> dict[str, Any]:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from engine.request import GenerationRequest
     from engine.request_parts import Hires
 
-PICTURES = "9"
-"""The id of the one output."""
+CHECKPOINT, PICTURES = "4", "9"
+"""The ids of the checkpoint and of the one output."""
 
 _LORAS, _CONTROLS, _REGIONS, _LARGER_REGIONS = 100, 200, 1000, 2000
 """The ids of the first nodes for these parts; those of regions in the first pass, and in the second."""
@@ -86,8 +86,8 @@ class _Builder:
 
     def _networks(self) -> tuple[Model, Clip, Vae]:
         request = self._request
-        checkpoint = self._put("4", Checkpoint(name=request.model), name="model")
-        self._places |= {("4", 1): checkpoint, ("4", 2): checkpoint}
+        checkpoint = self._put(CHECKPOINT, Checkpoint(name=request.model), name="model")
+        self._places |= {(CHECKPOINT, 1): checkpoint, (CHECKPOINT, 2): checkpoint}
         model: Model = checkpoint
         clip: Clip = checkpoint
         vae: Vae = checkpoint

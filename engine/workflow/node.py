@@ -30,22 +30,23 @@ class Node:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        text = hashlib.sha256(type(self).__name__.encode())
+        kind: Any = type(self)
+        parts = [kind.__name__.encode()]
         sources: list[Node] = []
-        for name, value in self.fields():
-            text.update(f"\0{name}\0".encode())
-            text.update(_written(value))
+        for name, label in _labels_of(kind):
+            value = getattr(self, name)
+            parts += label, _written(value)
             if isinstance(value, Node):
                 sources.append(value)
             elif isinstance(value, tuple):
                 sources += [each for each in value if isinstance(each, Node)]
-        object.__setattr__(self, "digest", text.digest())
+        object.__setattr__(self, "digest", hashlib.sha256(b"".join(parts)).digest())
         object.__setattr__(self, "_sources", tuple(sources))
 
     def fields(self) -> Iterator[tuple[str, Any]]:
         """The fields' names and values, in the order of their declaration."""
         kind: Any = type(self)
-        for name in _names_of(kind):
+        for name, _ in _labels_of(kind):
             yield name, getattr(self, name)
 
     def sources(self) -> Iterator[Node]:
@@ -103,8 +104,9 @@ def in_order(*ends: Node) -> list[Node]:
 
 
 @functools.cache
-def _names_of(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind))
+def _labels_of(kind: type) -> tuple[tuple[str, bytes], ...]:
+    """The names of a class's fields, and what stands before their values in a digest."""
+    return tuple((field.name, f"\0{field.name}\0".encode()) for field in dataclasses.fields(kind))
 
 
 def _written(value: object) -> bytes:

@@ -111,7 +111,10 @@ def _with_shared(prompts: Sequence[tuple[Outline, ...]]) -> list[tuple[Outline, 
     return [
         first,
         *(
-            tuple(replace(each, controls=each.controls or (0.0 if each.area else shared)) for each in prompt)
+            tuple(
+                replace(each, controls=shared) if shared and not each.controls and each.area is None else each
+                for each in prompt
+            )
             for prompt in others
         ),
     ]

@@ -50,7 +50,7 @@ def weights_of(nodes: Iterable[Node]) -> dict[Node, Weights]:
             found[node] = found[same]
             continue
         links = {name: found[value] for name, value in node.fields() if isinstance(value, Node)}
-        weights = found[node] = dataclasses.replace(cast(Any, node), **links)
+        weights = found[node] = dataclasses.replace(cast(Any, node), **links) if links else node
         depths[weights] = 1 + max((depths[each] for each in links.values()), default=0)
         if depths[weights] > DEEPEST:
             raise BadRequest(

@@ -5,7 +5,7 @@ Knows no forms of graphs, no tensors and no models folder.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -13,11 +13,11 @@ from engine.errors import BadRequest
 from engine.formats.comfyui.editing.layout import editor_of
 from engine.formats.comfyui.forms import read_workflow
 from engine.formats.comfyui.places import place
-from engine.formats.comfyui.writer import place_of, write_workflow
+from engine.formats.comfyui.writer import place_of, plain_number, write_workflow
 from engine.request import GenerationRequest
 from engine.request_parts import Region
 from engine.workflow.conditioning import CombineConditioning, WithArea
-from engine.workflow.from_request import workflow_of
+from engine.workflow.from_request import CHECKPOINT, workflow_of
 from engine.workflow.latents import EmptyLatents
 from engine.workflow.models import LOWEST_LAYER, Checkpoint, LastLayer, Vae
 from engine.workflow.node import Node
@@ -44,6 +44,16 @@ PARAMETER_INPUTS: Mapping[str, tuple[str, str]] = {
     "model": ("loader", "ckpt_name"),
 }
 """Each scalar parameter → the part that its node plays in a request's graph, and its input there."""
+
+_IDS = {"sampler": "3", "loader": CHECKPOINT, "latent": "5", "positive": "6", "negative": "7", "layer": "10"}
+"""The id of each part's node in the graph that is written for a request."""
+
+_VALUES = {
+    name: (_IDS[part], given)
+    for name, (part, given) in PARAMETER_INPUTS.items()
+    if name not in ("clip_skip", "start_noise", "step_noise", "model")  # these say what nodes and inputs there are
+}
+"""Parameters whose values stand in the graph as they are: the id of the node, and its input."""
 
 _FLAT = (
     "nothing else is a plain request, which is one KSampler from empty latents by one checkpoint, "
@@ -77,10 +87,33 @@ def api_workflow(request: GenerationRequest, *, checkpoint_file: str) -> dict[st
     reading the graph again gives ``request`` with ``model=checkpoint_file``. Raises ``BadRequest`` for a request
     without a seed, and for a ``clip_skip`` that ComfyUI does not take.
     """
-    if -request.clip_skip < LOWEST_LAYER:
+    if request.clip_skip > -LOWEST_LAYER:
         raise BadRequest("clip_skip", request.clip_skip, f"at most {-LOWEST_LAYER}, as in ComfyUI")
-    graph = write_workflow(workflow_of(dataclasses.replace(request, model=checkpoint_file)))
+    if request.seed is None or not request.plain or request.regions or request.prompt == request.negative_prompt:
+        graph = _written(request)
+    else:
+        graph = _filled(request)
+    graph[CHECKPOINT]["inputs"]["ckpt_name"] = checkpoint_file
+    return graph
+
+
+def _written(request: GenerationRequest) -> dict[str, Any]:
+    graph = write_workflow(workflow_of(request))
     return dict(sorted(graph.items(), key=lambda entry: int(entry[0])))
+
+
+def _filled(request: GenerationRequest) -> dict[str, Any]:
+    """The graph of a plain request with two prompts: those differ in the values of ``_VALUES`` alone."""
+    others = {name: getattr(request, name) for name in ("clip_skip", "start_noise", "step_noise")}
+    graph = {id: {**node, "inputs": dict(node["inputs"])} for id, node in _pattern(**others).items()}
+    for name, (id, given) in _VALUES.items():
+        graph[id]["inputs"][given] = plain_number(getattr(request, name))
+    return graph
+
+
+@functools.lru_cache(maxsize=64)
+def _pattern(**others: Any) -> dict[str, Any]:
+    return _written(GenerationRequest(**others))
 
 
 def editor_workflow(request: GenerationRequest, *, checkpoint_file: str) -> dict[str, Any]:

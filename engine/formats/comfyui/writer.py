@@ -110,7 +110,7 @@ class _Writer:
 
     def _node(self, row: Row, inputs: Mapping[str, Any]) -> dict[str, Any]:
         written = {
-            name: self._link(row.inputs[name].type, value) if isinstance(value, Node) else _plain(value)
+            name: self._link(row.inputs[name].type, value) if isinstance(value, Node) else plain_number(value)
             for name, value in inputs.items()
             # what has no value is left out, and what ComfyUI does not know, unless it says something
             if value is not None and not (row.inputs[name].ours and value == row.inputs[name].default)
@@ -189,8 +189,8 @@ def _nodes_in(inputs: Mapping[str, Any]) -> Iterator[Node]:
     return (value for value in inputs.values() if isinstance(value, Node))
 
 
-def _plain(value: Any) -> Any:
-    """A whole number without a point, as ComfyUI's editor writes it."""
+def plain_number(value: Any) -> Any:
+    """Return a whole number without a point, as ComfyUI's editor writes it; other values as they are."""
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT and str(value) != "-0.0":
         return int(value)
     return value

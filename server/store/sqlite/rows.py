@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -55,7 +56,7 @@ def job_of(row: sqlite3.Row, *, extra: str = "extra") -> Job:
         id=row["id"],
         sequence=row["sequence"],
         state=row["state"],
-        tasks=tuple(Task.from_json(each) for each in json.loads(row["tasks"])),
+        tasks=_tasks_of(row["tasks"]),
         dialect=row["dialect"],
         client=row["client"],
         priority=row["priority"],
@@ -75,6 +76,12 @@ def job_of(row: sqlite3.Row, *, extra: str = "extra") -> Job:
         extra=json.loads(row[extra]),
         token=row["token"],
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _tasks_of(column: str) -> tuple[Task, ...]:
+    """The tasks in a column: values, which a job that is read once more has from before, with their workflows."""
+    return tuple(Task.from_json(each) for each in json.loads(column))
 
 
 def _picture_of(kept: dict[str, Any]) -> Picture:

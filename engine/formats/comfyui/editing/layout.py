@@ -5,6 +5,7 @@ Nodes stand in columns behind those that they are linked to; ComfyUI's default w
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -72,8 +73,9 @@ def _linked(graph: Mapping[str, Any], id: str) -> Iterator[tuple[Input, str, int
     inputs = graph[id].get("inputs", {})
     for name, known in ROWS[graph[id]["class_type"]].inputs.items():
         value = inputs.get(name)
-        origin, output = value if isinstance(value, list | tuple) and len(value) == 2 else (None, None)
-        source, slot = node_id(origin), slot_index(output)
+        if not isinstance(value, list | tuple) or len(value) != 2:
+            continue
+        source, slot = node_id(value[0]), slot_index(value[1])
         if source is None or slot is None or source not in graph:
             continue
         if slot < len(ROWS[graph[source]["class_type"]].outputs):
@@ -151,6 +153,7 @@ def _widget(class_type: str, name: str, inputs: Mapping[str, Any]) -> object:
     return escape(value) if known.hints.get("dynamicPrompts") and isinstance(value, str) else value
 
 
+@functools.cache
 def _height(class_type: str) -> int:
     row = ROWS[class_type]
     text = any(each.hints.get("multiline") for each in row.inputs.values())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from engine.errors import BadRequest
 from engine.formats.comfyui import (
@@ -21,6 +21,7 @@ from engine.formats.comfyui import (
     request_from_workflow,
     request_of,
     workflow_of_file,
+    write_workflow,
 )
 from engine.formats.comfyui.flat import PARAMETER_INPUTS
 from engine.request import MAX_SEED, PARTS, GenerationRequest
@@ -66,6 +67,15 @@ def test_a_request_comes_back_from_both_forms(request: GenerationRequest) -> Non
         text = json.dumps(graph)
         assert request_from_workflow(graph) == expected
         assert request_from_workflow(text) == request_from_workflow(text.encode()) == expected
+
+
+@given(requests)
+@example(GenerationRequest(prompt="a boat", negative_prompt="a boat", seed=7))
+@example(GenerationRequest(cfg_scale=7.5, clip_skip=2, step_noise="cuda"))
+def test_the_graph_of_a_request_is_that_of_its_workflow(request: GenerationRequest) -> None:
+    written = write_workflow(dataclasses.replace(request, model=FILE).workflow())
+    in_order = dict(sorted(written.items(), key=lambda entry: int(entry[0])))
+    assert json.dumps(api_workflow(request, checkpoint_file=FILE)) == json.dumps(in_order)
 
 
 @given(requests)
