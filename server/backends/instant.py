@@ -142,7 +142,8 @@ class InstantBackend:
             timings=Timings(
                 load=loaded - start, encode=0.0, wait=0.0, sample=sampled - loaded, decode=0.0, total=sampled - start
             ),
-            record={"checkpoint": f"{names[0]}.safetensors", "device": "none", "backend": "instant"},
+            record={"device": "none", "backend": "instant"}
+            | ({"checkpoint": f"{names[0]}.safetensors"} if names else {}),
         )
 
     async def _sample(self, workflow: Workflow, known: Known, listen: Listener, image: Image.Image) -> None:

@@ -163,14 +163,12 @@ async def test_what_is_no_picture_or_too_large_is_refused(tmp_path: Path, data: 
 
 
 async def test_a_client_has_a_quota_of_bytes_and_a_job_one_of_pictures(tmp_path: Path) -> None:
-    async with queue(tmp_path, input_quota=1024, max_inputs=1) as own:
-        room = 1024 // len(png())
-        for number in range(room):
-            await kept(own, png(f"#0000{number:02x}"))
+    async with queue(tmp_path, input_quota=1100, max_inputs=1) as own:
+        first = await kept(own, png() + bytes(1000 - len(png())))
         with pytest.raises(Problem) as caught:
-            await kept(own, png("#ff0000"))
+            await kept(own, png("blue") + bytes(100))
         assert (caught.value.status, caught.value.kind) == (429, "quota_exceeded")
-        assert len(files(tmp_path)) == room
+        assert files(tmp_path) == [first.file]
         other = await kept(own, client="ben")
         blue = await kept(own, png("blue"), client="ben")
         with pytest.raises(Problem, match="at most 1"):
