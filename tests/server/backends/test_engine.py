@@ -30,6 +30,7 @@ from engine import (
     Workflow,
 )
 from engine.models.folders import KINDS
+from engine.workflow.sizes import Known, PictureSize
 from server.backends.checkpoints import Checkpoints
 from server.backends.engine import EngineBackend
 from tests.requests import small
@@ -60,6 +61,42 @@ def checked(own: EngineBackend, wanted: GenerationRequest) -> Workflow:
     named = own.check(wanted)
     assert isinstance(named, GenerationRequest)
     return named.workflow()
+
+
+def png(size: tuple[int, int], colour: str = "teal") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+async def test_a_workflow_gets_the_pictures_that_were_handed_in_for_it(models_folder: Path) -> None:
+    async with backend(models_folder) as own:
+        wanted = small(image="a", denoise=0.5)
+        known = Known(pictures=(("a", PictureSize(pictures=1, height=40, width=72)),))
+        named = own.check(wanted, known)
+        assert isinstance(named, GenerationRequest)
+        drawn = await own.run(named.workflow(), silent, inputs={"a": png((72, 40))})
+        assert own._engine is not None
+        alone = own._engine.generate(named, inputs={"a": png((72, 40))})
+        assert drawn.images[0].tobytes() == alone.images[0].tobytes()
+        other = await own.run(named.workflow(), silent, inputs={"a": png((72, 40), "red")})
+        assert other.images[0].tobytes() != alone.images[0].tobytes()
+        with pytest.raises(BadRequest, match="whole picture"):
+            await own.run(named.workflow(), silent, inputs={"a": b"nothing"})
+
+
+async def test_what_is_cancelled_while_its_pictures_are_decoded_leaves_nothing_behind(models_folder: Path) -> None:
+    async with backend(models_folder) as own:
+        running = asyncio.ensure_future(
+            own.run(small(image="a", steps=900).workflow(), silent, inputs={"a": png((2048, 2048))})
+        )
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert own._engine is not None
+        engine = own._engine
+        await until(lambda: engine.counts["in_flight"] == 0)
 
 
 @pytest.mark.parametrize(
