@@ -51,7 +51,7 @@ format: $(READY)  ## put the code into shape
 update: $(READY)  ## renew the lock: the newest versions that pyproject.toml allows, for every Python and system
 	$(RUN) -m pip install --quiet --upgrade uv
 	UV_CUSTOM_COMPILE_COMMAND='make update' $(RUN) -m uv pip compile --no-config --quiet --universal --upgrade \
-		--python-version 3.10 --extra dev --no-annotate --output-file $(LOCK) pyproject.toml
+		--python-version 3.10 --extra dev --extra peers --no-annotate --output-file $(LOCK) pyproject.toml
 
 # Without build isolation: an isolated build would take the newest setuptools instead of the locked one.
 $(READY): pyproject.toml $(LOCK)

@@ -55,7 +55,7 @@ def test_pins_are_what_pip_takes_as_constraints_on_any_machine() -> None:
 def test_each_requirement_is_locked_to_a_version_that_it_allows(python: str) -> None:
     versions = locked(python)
     extras = PROJECT_TABLE["optional-dependencies"]
-    texts = [*PROJECT_TABLE["dependencies"], *extras["bench"], *extras["dev"]]
+    texts = [*PROJECT_TABLE["dependencies"], *extras["bench"], *extras["dev"], *extras["peers"]]
     for requirement in map(Requirement, texts):
         if requirement.name == PROJECT_TABLE["name"]:
             continue

@@ -49,6 +49,8 @@ class EngineSubject:
     """Further fields of ``EngineConfig``."""
     reference: bool = False
     """Whether convolutions compute in full float32, without the shorter TF32 that torch allows them on a GPU."""
+    inputs: Path | None = None
+    """The folder of the pictures that requests name."""
     concurrent: bool = True
     includes: str = "prompt encoding, sampling, VAE; to an array on the CPU"
 
@@ -74,7 +76,7 @@ class EngineSubject:
         )
 
     def paint(self, request: GenerationRequest) -> Delivery:
-        handle = self.engine.submit(request)
+        handle = self.engine.submit(request, inputs=() if self.inputs is None else self.inputs)
         with self._door:
             self._under_way.add(handle)
         try:
@@ -86,6 +88,10 @@ class EngineSubject:
                 self._under_way.discard(handle)
         self._record = result.record
         return Delivery(np.asarray(result.images[0]), result.record, result.timings.sample)
+
+    def forget(self, lora: Path) -> None:
+        """Let go of what was made with ``lora``, so that its next use is its first one."""
+        self.engine.unload(lora)
 
     def give_up(self) -> None:
         with self._door:

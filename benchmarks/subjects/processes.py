@@ -9,6 +9,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 _NEEDED = [
     "engine.engine",
     "benchmarks.subjects.peers.diffusers",
+    "benchmarks.subjects.peers.diffusers_features",
     "benchmarks.measuring.throughput",
     "benchmarks.measuring.stages",
     "benchmarks.measuring.memory",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,12 +53,18 @@ NARROW = Widths(
 
 def synthetic_checkpoint(path: Path, widths: Widths = FULL) -> Path:
     """Return ``path``, after writing it if it does not exist: 2.1 GB in full width, the same bytes on every machine."""
-    if path.exists():
-        return path
+    return path if path.exists() else random_file(path, shapes(widths))
+
+
+def random_file(path: Path, entries: Iterable[Entry], fixed: Mapping[str, torch.Tensor] | None = None) -> Path:
+    """Write tensors of these names and shapes with random values in float16, and the ``fixed`` ones; return ``path``.
+
+    The file appears whole or not at all.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     pool = torch.randn(_POOL, generator=torch.Generator().manual_seed(0))
-    place, tensors = 0, {}
-    for name, shape in shapes(widths):
+    place, tensors = 0, dict(fixed or {})
+    for name, shape in entries:
         count = math.prod(shape)
         values = torch.empty(count, dtype=torch.float16)
         for start in range(0, count, _POOL):

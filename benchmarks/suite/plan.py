@@ -24,6 +24,7 @@ SECTIONS: Mapping[str, float] = {
     "variants": 8,
     "concurrency": 8,
     "arrivals": 4,
+    "features": 8,
     "soak": 3,
 }
 """The sections in the order in which they run, and the relative time of each.

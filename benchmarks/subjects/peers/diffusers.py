@@ -126,20 +126,8 @@ class DiffusersSubject:
         return Delivery(self._turns.run(lambda: self._paint(request)))
 
     def _paint(self, request: GenerationRequest) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        assert request.seed is not None
         self._pipeline.scheduler = self._schedulers[request.sampler]
-        shape = (1, 4, request.height // 8, request.width // 8)
-        same = request.sampler == "euler"
-        output = self._pipeline(
-            request.prompt,
-            negative_prompt=request.negative_prompt,
-            width=request.width,
-            height=request.height,
-            guidance_scale=request.cfg_scale,
-            latents=start_noise(request.seed, shape).to(getattr(torch, self.dtype)),
-            generator=torch.Generator().manual_seed(request.seed),
-            **({"sigmas": _sigmas(request)} if same else {"num_inference_steps": request.steps}),
-        )
+        output = self._pipeline(**pipeline_options(request, getattr(torch, self.dtype)))
         return np.asarray(output.images[0])
 
     def give_up(self) -> None:
@@ -158,6 +146,23 @@ class DiffusersSubject:
         self._turns.close()
 
 
+def pipeline_options(request: GenerationRequest, dtype: torch.dtype) -> dict[str, Any]:
+    """What a pipeline is called with for the prompts, size, steps and noise of ``request``."""
+    assert request.seed is not None
+    shape = (1, 4, request.height // 8, request.width // 8)
+    same = request.sampler == "euler"
+    return {
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "width": request.width,
+        "height": request.height,
+        "guidance_scale": request.cfg_scale,
+        "latents": start_noise(request.seed, shape).to(dtype),
+        "generator": torch.Generator().manual_seed(request.seed),
+        **({"sigmas": _sigmas(request)} if same else {"num_inference_steps": request.steps}),
+    }
+
+
 def _count_in_float32(scheduler: Any) -> None:
     """Make a scheduler give its timesteps in float32 as euler's does; another dtype would compile the UNet again."""
     original = scheduler.set_timesteps
@@ -174,9 +179,7 @@ def _pipeline(checkpoint: Path, scheduler: Any, device: torch.device, dtype: tor
     """Build diffusers' own networks with the checkpoint's weights; they hold nothing of the engine's."""
     weights = open_weights(checkpoint)
     contents = read_contents(weights.shapes, weights.dtypes)
-    for part in contents.parts:
-        _fill(part, weights, device, dtype)
-    unet, vae, text_encoder = (part.module for part in contents.parts)
+    unet, vae, text_encoder = (filled(part, weights, device, dtype) for part in contents.parts)
     pipeline = diffusers.StableDiffusionPipeline(
         vae=vae,
         text_encoder=text_encoder,
@@ -191,7 +194,8 @@ def _pipeline(checkpoint: Path, scheduler: Any, device: torch.device, dtype: tor
     return pipeline
 
 
-def _fill(part: Part, weights: Weights, device: torch.device, dtype: torch.dtype) -> None:
+def filled(part: Part, weights: Weights, device: torch.device, dtype: torch.dtype) -> Any:
+    """Return the network of ``part`` with copies of its weights."""
     state = {}
     for name, parameter in part.module.named_parameters():
         stored = weights.take(part.names[name]).reshape(parameter.shape)
@@ -200,7 +204,7 @@ def _fill(part: Part, weights: Weights, device: torch.device, dtype: torch.dtype
         parent, _, leaf = name.rpartition(".")
         setattr(part.module.get_submodule(parent), leaf, torch.arange(buffer.shape[-1], device=device)[None])
     part.module.load_state_dict(state, strict=False, assign=True)
-    part.module.requires_grad_(False).eval()
+    return part.module.requires_grad_(False).eval()
 
 
 def _sigmas(request: GenerationRequest) -> list[float]:
