@@ -14,14 +14,14 @@ CALL = ""
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """A reason to keep an input that no job has. There is one of each owner and name at a time."""
+    """A reason to keep an input that no job has, for a while. There is one of each owner and name at a time."""
 
     owner: str
     """The client that an upload belongs to, or ``CALL``."""
     name: str
     """The owner's name for the input."""
-    until: float
-    """The Unix time at which it ends."""
+    since: float
+    """The Unix time of the call."""
 
 
 @dataclass(frozen=True, kw_only=True)

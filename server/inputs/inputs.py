@@ -35,7 +35,6 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _CALL_SECONDS = 900.0
 """How long a picture waits for the job of the call that handed it in."""
 
-_FOR_EVER = 1e12
 _DECODING = 2
 """The pictures that are decoded at a time: each may take some hundred megabytes."""
 
@@ -148,9 +147,13 @@ class Inputs:
 
     async def tidy(self) -> int:
         """Remove the pictures that nothing needs now; return how many. Raises ``StoreFailed``."""
+        now, seconds = time.time(), self._settings.retention_seconds
+        uploads_before = None if seconds is None else now - seconds
         removed = 0
         while True:
-            unused = await self._store.take_unused_inputs(now=time.time(), limit=_AT_ONCE)
+            unused = await self._store.take_unused_inputs(
+                calls_before=now - _CALL_SECONDS, uploads_before=uploads_before, limit=_AT_ONCE
+            )
             try:
                 await self._files.remove([each.file for each in unused])
             except Exception as error:
@@ -183,10 +186,7 @@ class Inputs:
 
     def _hold(self, owner: str, name: str, id: str) -> Hold:
         """What keeps input ``id``: an owner's upload, or a call."""
-        if owner == CALL:
-            return Hold(owner=CALL, name=secrets.token_hex(16), until=time.time() + _CALL_SECONDS)
-        seconds = self._settings.retention_seconds
-        return Hold(owner=owner, name=name or id, until=_FOR_EVER if seconds is None else time.time() + seconds)
+        return Hold(owner=owner, name=secrets.token_hex(16) if owner == CALL else name or id, since=time.time())
 
     async def _add(self, new: Input, data: bytes, client: str) -> Input:
         """Add an input: its file first, so that there is no row without one."""

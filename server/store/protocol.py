@@ -268,5 +268,8 @@ class Store(Protocol):
     async def release_input(self, owner: str, name: str) -> bool:
         """End a hold; False if there was none."""
 
-    async def take_unused_inputs(self, *, now: float, limit: int) -> list[Input]:
-        """Remove inputs that no job has and nothing holds at ``now``, and return them: their files can go."""
+    async def take_unused_inputs(self, *, calls_before: float, uploads_before: float | None, limit: int) -> list[Input]:
+        """Remove inputs that no job has and nothing holds, and return them: their files can go.
+
+        Holds of calls, and of uploads if that is given, from before these Unix times have ended.
+        """

@@ -45,8 +45,14 @@ class MemoryInputs:
     def release(self, owner: str, name: str) -> bool:
         return self._holds.pop((owner, name), None) is not None
 
-    def take_unused(self, jobs: Iterable[Job], now: float, limit: int) -> list[Input]:
-        self._holds = {key: held for key, held in self._holds.items() if held[1].until > now}
+    def take_unused(
+        self, jobs: Iterable[Job], calls_before: float, uploads_before: float | None, limit: int
+    ) -> list[Input]:
+        def lasts(hold: Hold) -> bool:
+            before = calls_before if hold.owner == CALL else uploads_before
+            return before is None or hold.since >= before
+
+        self._holds = {key: held for key, held in self._holds.items() if lasts(held[1])}
         used = {each.id for job in jobs for task in job.tasks for each in task.inputs.values()}
         used |= {id for id, _ in self._holds.values()}
         return [self._rows.pop(id)[0] for id in sorted(set(self._rows) - used)[:limit]]

@@ -186,8 +186,8 @@ class MemoryStore:
     async def release_input(self, owner: str, name: str) -> bool:
         return await self._do(lambda: self._inputs.release(owner, name))
 
-    async def take_unused_inputs(self, *, now: float, limit: int) -> list[Input]:
-        return await self._do(lambda: self._inputs.take_unused(self._jobs(), now, limit))
+    async def take_unused_inputs(self, *, calls_before: float, uploads_before: float | None, limit: int) -> list[Input]:
+        return await self._do(lambda: self._inputs.take_unused(self._jobs(), calls_before, uploads_before, limit))
 
     def _do(self, operation: Callable[[], T]) -> asyncio.Future[T]:
         """Carry ``operation`` out at once; the future has its result or its error."""

@@ -11,9 +11,7 @@ from server.inputs.input import CALL, Hold, Input
 from server.job import Job
 from server.store import InputGone, QuotaExceeded
 
-_UNUSED = """
-    id NOT IN (SELECT input FROM job_inputs) AND NOT EXISTS (SELECT * FROM holds WHERE input = inputs.id AND until > ?)
-"""
+_UNUSED = "id NOT IN (SELECT input FROM job_inputs) AND id NOT IN (SELECT input FROM holds)"
 
 
 def identity(database: sqlite3.Connection) -> str:
@@ -62,10 +60,14 @@ def release(database: sqlite3.Connection, owner: str, name: str) -> bool:
     return database.execute("DELETE FROM holds WHERE owner = ? AND name = ?", (owner, name)).rowcount > 0
 
 
-def take_unused(database: sqlite3.Connection, now: float, limit: int) -> list[Input]:
-    rows = database.execute(f"SELECT * FROM inputs WHERE {_UNUSED} ORDER BY id LIMIT ?", (now, limit)).fetchall()
+def take_unused(
+    database: sqlite3.Connection, calls_before: float, uploads_before: float | None, limit: int
+) -> list[Input]:
+    database.execute("DELETE FROM holds WHERE owner = ? AND since < ?", (CALL, calls_before))
+    if uploads_before is not None:
+        database.execute("DELETE FROM holds WHERE owner <> ? AND since < ?", (CALL, uploads_before))
+    rows = database.execute(f"SELECT * FROM inputs WHERE {_UNUSED} ORDER BY id LIMIT ?", (limit,)).fetchall()
     ids = _listed([row["id"] for row in rows])
-    database.execute("DELETE FROM holds WHERE until <= ?", (now,))
     database.execute("DELETE FROM inputs WHERE id IN (SELECT value FROM json_each(?))", (ids,))
     return [_input_of(row) for row in rows]
 
@@ -97,9 +99,9 @@ def unpin(database: sqlite3.Connection, ids: Collection[str]) -> None:
 
 def _put(database: sqlite3.Connection, id: str, hold: Hold) -> None:
     database.execute(
-        "INSERT INTO holds (owner, name, input, until) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (owner, name) DO UPDATE SET input = excluded.input, until = excluded.until",
-        (hold.owner, hold.name, id, hold.until),
+        "INSERT INTO holds (owner, name, input, since) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (owner, name) DO UPDATE SET input = excluded.input, since = excluded.since",
+        (hold.owner, hold.name, id, hold.since),
     )
 
 

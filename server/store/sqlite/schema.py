@@ -123,10 +123,10 @@ _VERSIONS = (
         owner TEXT NOT NULL,
         name TEXT NOT NULL,
         input TEXT NOT NULL,
-        until REAL NOT NULL,
+        since REAL NOT NULL,
         PRIMARY KEY (owner, name)
     ) WITHOUT ROWID;
-    CREATE INDEX holds_of_inputs ON holds (input, until);
+    CREATE INDEX holds_of_inputs ON holds (input);
     """,
 )
 """The scripts that lead from each version to the next, the first one from an empty file. A script that was released

@@ -123,8 +123,8 @@ class SqliteStore:
     async def release_input(self, owner: str, name: str) -> bool:
         return await self._thread.do(lambda db: inputs.release(db, owner, name))
 
-    async def take_unused_inputs(self, *, now: float, limit: int) -> list[Input]:
-        return await self._thread.do(lambda db: inputs.take_unused(db, now, limit))
+    async def take_unused_inputs(self, *, calls_before: float, uploads_before: float | None, limit: int) -> list[Input]:
+        return await self._thread.do(lambda db: inputs.take_unused(db, calls_before, uploads_before, limit))
 
     def _unlock(self) -> None:
         lock, self._lock = self._lock, None

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.anyio
 SIZE = PictureSize(pictures=1, height=64, width=96, alpha=True)
 
 
-def picture(letter: str, *, owner: str = CALL, name: str = "call", until: float = 10.0, file: str = "") -> Input:
-    hold = Hold(owner=owner, name=name, until=until)
+def picture(letter: str, *, owner: str = CALL, name: str = "call", since: float = 10.0, file: str = "") -> Input:
+    hold = Hold(owner=owner, name=name, since=since)
     return Input(id=letter * 64, file=file or f"file-{letter}", bytes=100, size=SIZE, hold=hold)
 
 
@@ -33,8 +33,11 @@ async def finished(store: Store, accepted: Job) -> None:
     await store.finish(accepted.id, 1, SUCCESS)
 
 
-async def taken(store: Store, now: float = 5.0, limit: int = 100) -> list[str]:
-    return [each.id[0] for each in await store.take_unused_inputs(now=now, limit=limit)]
+async def taken(
+    store: Store, calls_before: float = 5.0, uploads_before: float | None = None, limit: int = 100
+) -> list[str]:
+    unused = await store.take_unused_inputs(calls_before=calls_before, uploads_before=uploads_before, limit=limit)
+    return [each.id[0] for each in unused]
 
 
 async def test_a_store_has_an_identity_of_its_own(kept: Kept) -> None:
@@ -58,15 +61,15 @@ async def test_an_input_is_kept_once_and_counts_for_the_first_client(store: Stor
 
 
 async def test_what_nothing_holds_can_go_and_goes_once(store: Store) -> None:
-    await store.keep_input(picture("a", name="1", until=4.0), "ann", quota=None)
-    await store.keep_input(picture("b", name="2", until=6.0), "ann", quota=None)
-    await store.keep_input(picture("c", name="3", until=4.0), "ann", quota=None)
+    await store.keep_input(picture("a", name="1", since=4.0), "ann", quota=None)
+    await store.keep_input(picture("b", name="2", since=6.0), "ann", quota=None)
+    await store.keep_input(picture("c", name="3", since=4.0), "ann", quota=None)
     assert await taken(store, limit=1) == ["a"]
     assert await taken(store) == ["c"]
     assert await taken(store) == []
-    assert await taken(store, now=7.0) == ["b"]
+    assert await taken(store, 7.0) == ["b"]
     with pytest.raises(InputGone):
-        await store.hold_input("b" * 64, Hold(owner="ann", name="b", until=9.0))
+        await store.hold_input("b" * 64, Hold(owner="ann", name="b", since=9.0))
 
 
 async def test_a_job_takes_its_inputs_over_and_leaves_them_when_it_is_deleted(store: Store) -> None:
@@ -93,7 +96,7 @@ async def test_a_refused_job_takes_nothing(store: Store) -> None:
         await add(store, job_with(kept, gone))
     assert (await store.find(Search())).total == 0
     assert await taken(store) == []  # the call still holds it
-    assert await taken(store, now=11.0) == ["a"]
+    assert await taken(store, 11.0) == ["a"]
 
 
 async def test_an_upload_has_a_name_until_it_is_released(store: Store) -> None:
@@ -105,7 +108,7 @@ async def test_an_upload_has_a_name_until_it_is_released(store: Store) -> None:
         "cat.png": "a",
     }
     assert list(await store.held_inputs("ann")) == ["an.png", "cat.png"]
-    moved = await store.hold_input("b" * 64, Hold(owner="ann", name="cat.png", until=10.0))
+    moved = await store.hold_input("b" * 64, Hold(owner="ann", name="cat.png", since=10.0))
     assert moved.id == "b" * 64
     assert await taken(store) == ["a"]
     assert await store.release_input("ann", "cat.png")
@@ -113,3 +116,11 @@ async def test_an_upload_has_a_name_until_it_is_released(store: Store) -> None:
     assert await taken(store) == []
     assert await store.release_input("ann", "an.png")
     assert await taken(store) == ["b"]
+
+
+async def test_an_upload_ends_with_its_time_if_it_has_one(store: Store) -> None:
+    await store.keep_input(picture("a", owner="ann", name="a", since=1.0), "ann", quota=None)
+    await store.keep_input(picture("b", owner="ann", name="b", since=3.0), "ann", quota=None)
+    assert await taken(store, 9.0) == []
+    assert await taken(store, 9.0, 2.0) == ["a"]
+    assert list(await store.held_inputs("ann")) == ["b"]
