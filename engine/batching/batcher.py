@@ -6,7 +6,7 @@ Pure Python: it moves trajectories, and knows no tensors, no models and no threa
 from __future__ import annotations
 
 import itertools
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -19,6 +19,7 @@ class Member(Protocol):
     owner: Hashable
     pictures: int
     rows: int
+    work: float
 
     @property
     def x(self) -> Any: ...
@@ -41,10 +42,12 @@ class Tick(Generic[M]):
 
 @dataclass
 class _Turn:
-    """When an owner's member last led a tick, and when one was last evaluated; in no unit, only growing."""
+    """Where an owner stands."""
 
-    led: int
+    due: float
+    """When it may lead a tick, by the clock of the work that has led ticks."""
     served: int
+    """When a member was last evaluated: the number of that, counted over all."""
 
 
 class Batcher(Generic[M]):
@@ -54,7 +57,9 @@ class Batcher(Generic[M]):
     evaluated again in halves, so that an error meets only those who cause it. ``capacity`` pictures advance together;
     a tick takes as many of them as fill ``rows`` rows, so that it is short and those who wait take turns: the owners
     of members take turns at leading a tick, each with its member that was evaluated longest ago, and the rows that are
-    left are shared out in turn too. So nobody is the slower for how much another asks for.
+    left are shared out in turn too. Turns are weighed by their work (start-time fair queueing; Goyal, Vin and Cheng,
+    1996): an owner of larger pictures, or of ones with ControlNets, leads the fewer ticks. So nobody is the slower for
+    how much another asks for.
     """
 
     def __init__(self, evaluate: Callable[[Sequence[M]], Sequence[Any]], *, capacity: int, rows: int) -> None:
@@ -63,7 +68,8 @@ class Batcher(Generic[M]):
         self._rows = rows
         self._waiting: deque[M] = deque()
         self._flying: list[M] = []  # who was evaluated, or admitted, longest ago comes first
-        self._turns: dict[Hashable, _Turn] = {}  # of the owners of those in flight
+        self._turns: dict[Hashable, _Turn] = {}  # of the owners of those in flight, and of those who led too much
+        self._clock = 0.0  # when the latest leader was due
         self._count = itertools.count()
 
     def __len__(self) -> int:
@@ -113,32 +119,47 @@ class Batcher(Generic[M]):
             ready = [member for member in self._flying[:1] if self._ready(member, tick, wait=True)]
         if not ready:
             return []
-        turns = self._turns = {member.owner: self._turns.get(member.owner) or self._new() for member in self._flying}
-        leader = min(ready, key=lambda member: turns[member.owner].led)  # of its owner's, the first in ``ready``
+        turns = self._turns = self._current_turns()
+        leader = min(ready, key=self._turn_of)  # of its owner's, the first in ``ready``
         chosen = [leader]
         rows = leader.rows
         for member in self._riders(leader, ready):
             if rows + member.rows <= self._rows:
                 chosen.append(member)
                 rows += member.rows
-        turns[leader.owner].led = next(self._count)
+        self._clock, _ = self._turn_of(leader)
+        turns[leader.owner].due = self._clock + leader.work
         for member in chosen:
             turns[member.owner].served = next(self._count)
         return chosen
 
     def _riders(self, leader: M, ready: Sequence[M]) -> list[M]:
-        """Who may share ``leader`` 's tick: one of each owner, by who was served longest ago, then a second one …"""
-        before: Counter[Hashable] = Counter([leader.owner])
-        turns: list[tuple[int, int, M]] = []
+        """Who may share ``leader`` 's tick: one of each owner, by who was served longest ago, then those of the owner
+        whose members before are the least work …"""
+        before: dict[Hashable, float] = {leader.owner: leader.work}
+        turns: list[tuple[float, int, M]] = []
         for member in ready:
             if member is not leader and member.group == leader.group:
-                turns.append((before[member.owner], self._turns[member.owner].served, member))
-                before[member.owner] += 1
+                work = before.get(member.owner, 0.0)
+                turns.append((work, self._turns[member.owner].served, member))
+                before[member.owner] = work + member.work
         return [member for _, _, member in sorted(turns, key=lambda turn: turn[:2])]
 
-    def _new(self) -> _Turn:
-        """Of an owner with nothing else in flight: behind all others."""
-        return _Turn(led=next(self._count), served=next(self._count))
+    def _current_turns(self) -> dict[Hashable, _Turn]:
+        """The turns of all who have members in flight, and of those who have none but would come back before their
+        turn. A new owner comes behind all others."""
+        flying = dict.fromkeys(member.owner for member in self._flying)
+        turns = {owner: turn for owner, turn in self._turns.items() if owner in flying or turn.due > self._clock}
+        last = max((turn.due for turn in turns.values()), default=self._clock)
+        for owner in flying:
+            if owner not in turns:
+                turns[owner] = _Turn(due=last, served=next(self._count))
+        return turns
+
+    def _turn_of(self, member: M) -> tuple[float, int]:
+        """When the owner of ``member`` is due, and how long it has waited: nothing is saved up."""
+        turn = self._turns[member.owner]
+        return max(turn.due, self._clock), turn.served
 
     def _ready(self, member: M, tick: Tick[M], *, wait: bool = False) -> bool:
         """Whether ``member`` has something to evaluate; not so while its sampler waits for a number from the device."""

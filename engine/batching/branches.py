@@ -16,6 +16,7 @@ from torch import Tensor
 
 from engine.batching.controls import PartControl
 from engine.batching.windows import Window
+from engine.batching.work import work_of
 from engine.networks.patches import Patches
 
 _LEAST_WEIGHT = 1e-37
@@ -60,6 +61,15 @@ class Part:
         if self.controls:
             cut["controls"] = tuple(control.of_pictures(pictures) for control in self.controls)
         return replace(self, **cut) if cut else self
+
+    def controls_at(self, sigma: float) -> list[PartControl]:
+        """Return the controls that work at ``sigma``."""
+        return [control for control in self.controls if control.active(sigma)]
+
+    def work(self, cells: int, sigma: float) -> float:
+        """Return what its prediction costs, about, for one x of so many ``cells``, in the unit of ``batching.work``."""
+        controls = sum(control.called for control in self.controls_at(sigma))
+        return work_of(cells if self.window is None else self.window.cells, controls)
 
     def active(self, sigma: Tensor) -> bool:
         """Return whether it takes part at ``sigma``; both ends of its range belong to it."""

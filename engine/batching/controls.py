@@ -113,6 +113,11 @@ class PartControl:
     last_sigma: float
     """The smallest one."""
 
+    @property
+    def called(self) -> bool:
+        """Whether a network is called at each step, rather than once."""
+        return isinstance(self.controller, ControlNetController)
+
     def active(self, sigma: float) -> bool:
         """Return whether it works at ``sigma``; both ends of its range belong to it."""
         return self.last_sigma <= sigma <= self.first_sigma

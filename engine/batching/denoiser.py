@@ -70,6 +70,12 @@ class Evaluation:
         """Rows of UNet calls that this takes."""
         return self.x.shape[0] * len(self.parts)
 
+    @property
+    def work(self) -> float:
+        """What it costs, about, in the unit of ``engine.batching.work``."""
+        sigma, pictures, cells = float(self.sigma), self.x.shape[0], math.prod(self.x.shape[2:])
+        return pictures * sum(part.work(cells, sigma) for part in self.parts)
+
 
 class Denoiser:
     """One model's UNet. Not thread-safe: the device's thread owns it.
@@ -213,8 +219,7 @@ class Denoiser:
 
 def _uses_of(evaluation: Evaluation) -> Iterator[list[Use]]:
     """The active controls of each of its rows, in the order of ``_rows_of``."""
-    sigma = float(evaluation.sigma)
-    active = [[control for control in part.controls if control.active(sigma)] for part in evaluation.parts]
+    active = [part.controls_at(float(evaluation.sigma)) for part in evaluation.parts]
     for picture in range(evaluation.x.shape[0]):
         yield from ([(control, picture) for control in own] for own in active)
 

@@ -79,6 +79,8 @@ class Trajectory:
         self.group: Hashable = None
         self.rows = 0
         """Of the UNet calls for the evaluation that is wanted."""
+        self.work = 0.0
+        """What that evaluation costs, about, in the unit of ``engine.batching.work``."""
         self.latest = 0
         """Pictures of the latest evaluation that was answered."""
         self.denoised: Tensor | None = None
@@ -123,6 +125,7 @@ class Trajectory:
         self.latest = latest.x.shape[0]
         self._predicted.append(outputs)
         if self._pieces:
+            self._show(self._pieces[0])
             return
         pieces, self._predicted = self._predicted, []
         whole = [
@@ -176,7 +179,11 @@ class Trajectory:
                     parametrization=self._parametrization,
                 )
             )
-        self.group, self.rows = self.denoiser.group(self._pieces[0]), self._pieces[0].rows
+        self._show(self._pieces[0])
+
+    def _show(self, piece: Evaluation) -> None:
+        """Let the batcher know what the next evaluation takes."""
+        self.group, self.rows, self.work = self.denoiser.group(piece), piece.rows, piece.work
 
     def _go_on(self) -> None:
         """Answer guidance as long as it asks for branches of which no part is active."""

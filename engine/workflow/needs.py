@@ -9,6 +9,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from engine.batching.work import work_of
 from engine.errors import BadRequest
 from engine.sampling.devices import MOST_CUDA_NUMBERS
 from engine.workflow import picture_sizes, sampling
@@ -18,7 +19,7 @@ from engine.workflow.masks import Mask
 from engine.workflow.models import Checkpoint
 from engine.workflow.node import Node
 from engine.workflow.pictures import Decode, DecodeTiled, Output, Pictures
-from engine.workflow.predictions import Outline, outlines_of, predictions_of
+from engine.workflow.predictions import Outline, outlines_of, work_of_step
 from engine.workflow.sampling import Sample
 from engine.workflow.sizes import LATENTS, NOTHING_KNOWN, AnySize, Known, Rule, Sizes, size_of_source
 from engine.workflow.text import Conditioning
@@ -28,8 +29,8 @@ from engine.workflow.workflow import Workflow
 
 LATENT_CHANNELS = 4
 
-_CELLS = 64 * 64
-"""Of a picture of 512 × 512, whose sampling step is the unit of work."""
+_PREDICTIONS = 2
+"""Of a sampling step with guidance. Such a step of a picture of 512 × 512 is the unit of work."""
 
 _STEPS: Mapping[type[Node], float] = {
     Decode: 1.0,
@@ -83,8 +84,8 @@ def needs_of(workflow: Workflow, known: Known = NOTHING_KNOWN) -> Needs:
             if isinstance(node, Sample):
                 _check_noise(node.noise, size)
                 steps[node] = steps_of(node.sigmas)
-                guided = predictions_of(node, outlines, size.height, size.width) / 2
-                work += steps[node] * _share(size) * guided
+                step = work_of_step(node, outlines, size.height, size.width) / _PREDICTIONS
+                work += steps[node] * size.pictures * step
             elif isinstance(node, Upscale):
                 work += _STEPS[Upscale] * _share(sizes[node.pictures])
             else:
@@ -153,7 +154,7 @@ def steps_of(sigmas: sampling.Sigmas) -> int:
 
 
 def _share(size: AnySize) -> float:
-    return size.pictures * size.cells / _CELLS
+    return size.pictures * work_of(size.cells)
 
 
 _RULES: Mapping[type[Node], Rule] = {**LATENTS, **picture_sizes.RULES}

@@ -1,4 +1,4 @@
-"""How many predictions of the network each step of a sampling takes, as far as nodes tell.
+"""What the predictions of the network in each step of a sampling cost, as far as nodes tell.
 
 Knows no tensors. A conditioning is outlined: how many prompts it has, where each counts, and when.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from engine.batching.windows import Shares, Window
+from engine.batching.work import work_of
 from engine.errors import BadRequest
 from engine.sampling.samplers.table import SAMPLERS
 from engine.workflow import conditioning as nodes
@@ -27,9 +28,6 @@ MOST_PROMPTS = 256
 
 _FIRST, _LAST = 0, -1
 """Of a guider's prompts: the positive, and the negative."""
-
-_CONTROL = 0.5
-"""Predictions that a ControlNet's call takes as long as, about: it is the first half of a UNet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +78,14 @@ def outlines_of(node: Conditioning, known: Outlines) -> tuple[Outline, ...]:
     return found
 
 
-def predictions_of(sample: Sample, known: Outlines, height: int, width: int) -> float:
-    """Return how many predictions of a whole picture, of ``height`` × ``width`` cells, a step takes on average, about.
+def work_of_step(sample: Sample, known: Outlines, height: int, width: int) -> float:
+    """Return what the predictions of a step for one picture of ``height`` × ``width`` cells cost on average, about, in
+    the unit of ``engine.batching.work``.
 
-    A ControlNet's call counts as half a prediction. An area counts with its share of the picture, and so does what
-    other prompts are given for the same area. Patches of guidance predict the first or the last prompt once more.
-    Raises ``BadRequest``, with the node at fault, for an area outside the picture, and for a patch that needs a
-    negative prompt where there is none.
+    An area counts with its cells, and so does what other prompts are given for the same area. Patches of guidance
+    predict the first or the last prompt once more. Each counts as often as the sampler evaluates. Raises
+    ``BadRequest``, with the node at fault, for an area outside the picture, and for a patch that needs a negative
+    prompt where there is none.
     """
     prompts = _with_shared([known[each] for each in sample.guider.sources() if isinstance(each, Conditioning)])
     shares = [_shares(prompt, height, width) for prompt in prompts]
@@ -97,7 +96,7 @@ def predictions_of(sample: Sample, known: Outlines, height: int, width: int) -> 
         own = shares[number]
         total += sum(share for _, share in own)
         total += sum(share for area, share in opposite.items() if area not in {area for area, _ in own})
-    return total
+    return total * SAMPLERS[sample.sampler.name].evaluations
 
 
 def _controlled(outline: Outline, added: float, shared: bool) -> Outline:
@@ -150,13 +149,12 @@ def _again(sample: Sample) -> list[int]:
 
 
 def _shares(prompt: Sequence[Outline], height: int, width: int) -> list[tuple[Window | None, float]]:
-    """The area of each prompt, in cells, and its share of the picture's cells and of the sampling."""
+    """The area of each prompt, in cells, and what its predictions cost a step on average."""
     found: list[tuple[Window | None, float]] = []
     for each in prompt:
         window = None if each.area is None else _window(each.area, height, width)
         cells = height * width if window is None else window.cells
-        share = cells / (height * width) * max(0.0, each.end - each.start)
-        found.append((window, share * (1 + _CONTROL * each.controls)))
+        found.append((window, work_of(cells, each.controls) * max(0.0, each.end - each.start)))
     return found
 
 

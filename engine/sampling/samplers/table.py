@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from engine.errors import BadRequest
 
@@ -46,6 +46,9 @@ class SamplerRecord:
 
     divides_by_step: bool = False
     """Whether it has no finite answer where two neighbouring sigmas are equal."""
+
+    evaluations: int = 1
+    """Evaluations of a step, but the last; of an adaptive sampler as many as others have."""
 
     own_steps: bool = False
     """Whether it makes its own steps between the ends of the sigmas, down to the last one above 0."""
@@ -84,7 +87,7 @@ class SamplerRecord:
         return cast("Sampler", functools.partial(self.function, **options) if options else self.function)
 
 
-def _record(name: str, label: str, path: str, options: _Options | None = None, **facts: bool) -> SamplerRecord:
+def _record(name: str, label: str, path: str, options: _Options | None = None, **facts: Any) -> SamplerRecord:
     return SamplerRecord(name=name, label=label, path=path, options=MappingProxyType(dict(options or {})), **facts)
 
 
@@ -108,23 +111,34 @@ _RECORDS = (
     _record(
         "euler_ancestral_cfg_pp", "Euler a CFG++", "cfg_pp.euler_ancestral_cfg_pp", _NOISE, needs_unconditional=True
     ),
-    _record("heun", "Heun", "runge_kutta.heun", draws_unused=True),
-    _record("heunpp2", "HeunPP2", "runge_kutta.heunpp2", draws_unused=True),
-    _record("dpm_2", "DPM2", "runge_kutta.dpm_2", discards_penultimate=True, draws_unused=True),
-    _record("dpm_2_ancestral", "DPM2 a", "runge_kutta.dpm_2_ancestral", _NOISE, discards_penultimate=True),
+    _record("heun", "Heun", "runge_kutta.heun", evaluations=2, draws_unused=True),
+    _record("heunpp2", "HeunPP2", "runge_kutta.heunpp2", evaluations=3, draws_unused=True),
+    _record("dpm_2", "DPM2", "runge_kutta.dpm_2", evaluations=2, discards_penultimate=True, draws_unused=True),
+    _record(
+        "dpm_2_ancestral", "DPM2 a", "runge_kutta.dpm_2_ancestral", _NOISE, evaluations=2, discards_penultimate=True
+    ),
     _record("lms", "LMS", "multistep.lms", {"order": 4}, divides_by_step=True),
     _record("dpm_fast", "DPM fast", "dpm_solver.dpm_fast", own_steps=True),
     _record("dpm_adaptive", "DPM adaptive", "dpm_solver.dpm_adaptive", _ADAPTIVE, own_steps=True, adaptive=True),
-    _record("dpmpp_2s_ancestral", "DPM++ 2S a", "dpm_solver_pp.dpmpp_2s_ancestral", _NOISE),
+    _record("dpmpp_2s_ancestral", "DPM++ 2S a", "dpm_solver_pp.dpmpp_2s_ancestral", _NOISE, evaluations=2),
     _record(
         "dpmpp_2s_ancestral_cfg_pp",
         "DPM++ 2S a CFG++",
         "cfg_pp.dpmpp_2s_ancestral_cfg_pp",
         _NOISE,
+        evaluations=2,
         needs_unconditional=True,
     ),
-    _record("dpmpp_sde", "DPM++ SDE", "dpm_solver_pp.dpmpp_sde", _SDE, divides_by_step=True),
-    _record("dpmpp_sde_gpu", "DPM++ SDE GPU", "dpm_solver_pp.dpmpp_sde", _SDE, divides_by_step=True, device_path=True),
+    _record("dpmpp_sde", "DPM++ SDE", "dpm_solver_pp.dpmpp_sde", _SDE, evaluations=2, divides_by_step=True),
+    _record(
+        "dpmpp_sde_gpu",
+        "DPM++ SDE GPU",
+        "dpm_solver_pp.dpmpp_sde",
+        _SDE,
+        evaluations=2,
+        divides_by_step=True,
+        device_path=True,
+    ),
     _record("dpmpp_2m", "DPM++ 2M", "dpm_solver_pp.dpmpp_2m", divides_by_step=True),
     _record(
         "dpmpp_2m_cfg_pp", "DPM++ 2M CFG++", "cfg_pp.dpmpp_2m_cfg_pp", divides_by_step=True, needs_unconditional=True
@@ -188,14 +202,15 @@ _RECORDS = (
         needs_unconditional=True,
     ),
     _record("er_sde", "ER SDE", "er_sde.er_sde", _ER_SDE, divides_by_step=True),
-    _record("seeds_2", "SEEDS 2", "seeds.seeds_2", _SDE),
-    _record("seeds_3", "SEEDS 3", "seeds.seeds_3", _SEEDS_3, divides_by_step=True),
+    _record("seeds_2", "SEEDS 2", "seeds.seeds_2", _SDE, evaluations=2),
+    _record("seeds_3", "SEEDS 3", "seeds.seeds_3", _SEEDS_3, evaluations=3, divides_by_step=True),
     _record("sa_solver", "SA Solver", "sa_solver.sa_solver", _SA_SOLVER, divides_by_step=True, needs_levels=True),
     _record(
         "sa_solver_pece",
         "SA Solver PECE",
         "sa_solver.sa_solver",
         _SA_SOLVER_PECE,
+        evaluations=2,
         divides_by_step=True,
         needs_levels=True,
     ),

@@ -22,6 +22,7 @@ class Counter:
     owner: Hashable = None
     pictures: int = 1
     rows: int = 2
+    work: float = 1.0
     raises_at: int | None = None
     slow: bool = False
     seen: list[int] = field(default_factory=list)
@@ -161,6 +162,34 @@ def test_owners_have_equal_shares_whatever_their_requests_are_like(rows: int) ->
         for member in tick.finished:
             flying[member.name] -= 1
     assert max(shares.values()) - min(shares.values()) <= 2
+
+
+@pytest.mark.parametrize("other", [{"group": "tall"}, {}], ids=["group", "same"])
+@pytest.mark.parametrize("length", [1000, 3])
+def test_owners_share_work_whatever_their_evaluations_cost(other: dict[str, Any], length: int) -> None:
+    batcher = Batcher(Clock(), capacity=16, rows=2)
+    asked: dict[str, dict[str, Any]] = {"light": {"work": 1.0}, "heavy": {"work": 4.5} | other}
+    work = dict.fromkeys(asked, 0.0)
+    for owner, kind in asked.items():
+        batcher.add(Counter(owner, length, owner=owner, **kind))
+    for _ in range(900):
+        tick = step(batcher)
+        for member in tick.advanced:
+            work[member.name] += member.work
+        for member in tick.finished:
+            batcher.add(Counter(member.name, length, owner=member.name, **asked[member.name]))
+    assert abs(work["light"] - work["heavy"]) <= 4.5
+
+
+@pytest.mark.parametrize("work", [1.0, 100.0])
+def test_a_stream_of_new_owners_does_not_starve_one_who_stays(work: float) -> None:
+    batcher = Batcher(Clock(), capacity=16, rows=2)
+    staying = Counter("staying", 20, owner="staying", work=work)
+    batcher.add(staying)
+    for number in range(100):
+        batcher.add(Counter(str(number), 1, owner=number))
+        step(batcher)
+    assert len(staying.seen) > 10  # one more waits at each of its turns
 
 
 def test_groups_take_turns_and_are_never_mixed() -> None:

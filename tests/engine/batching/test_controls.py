@@ -228,6 +228,17 @@ def test_a_control_works_within_its_range_both_ends_included(exact: Networks, ki
     )
 
 
+def test_work_counts_the_calls_of_active_controlnets(exact: Networks) -> None:
+    plain = evaluation(0, (), ()).work
+    both = [control(exact.first, 1)]
+    assert evaluation(0, (), None).work == plain / 2
+    assert evaluation(0, (), (), batch=3).work == 3 * plain
+    assert evaluation(0, both, ()).work == plain * 1.25
+    assert evaluation(0, both, both).work == plain * 1.5
+    assert evaluation(0, [control(exact.adapter, 1)], ()).work == plain  # its features are made once
+    assert evaluation(0, [control(exact.first, 1, end=0.1)], ()).work == plain
+
+
 def test_the_pictures_of_a_batch_get_the_controls_pictures_in_turn(exact: Networks) -> None:
     two = pictures(0, 2)
     whole = Preparation(3, STABLE_DIFFUSION_1).control(Control(controller=exact.first, pictures=two), 8, 8)

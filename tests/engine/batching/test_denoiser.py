@@ -127,6 +127,14 @@ def test_every_branch_is_predicted(batching: Batching, rows: int, gpu: bool) -> 
             torch.testing.assert_close(denoised, by_hand(wanted), rtol=1e-4, atol=1e-4)
 
 
+def test_work_counts_each_part_with_its_cells() -> None:
+    whole, (positive, negative) = evaluation(0, side=64), evaluation(0, side=64).parts
+    area = dataclasses.replace(positive, window=Window(0, 0, 32, 64))
+    assert whole.work == 2.0  # the unit is one prediction for 64 × 64 cells
+    assert dataclasses.replace(whole, parts=(positive, area, negative)).work == 2.5
+    assert evaluation(0, side=128).work == 8.0
+
+
 def test_one_branch_takes_one_row() -> None:
     unet = LinearUnet()
     predict(denoiser_of(unet, "fast", 16), [evaluation(0, guided=False), evaluation(1)])

@@ -84,6 +84,11 @@ def test_progress_knows_how_many_evaluations_there_will_be(sampler: str, steps: 
     assert count == 0 or flying.step == steps
 
 
+@pytest.mark.parametrize("sampler", [name for name, record in SAMPLERS.items() if not record.adaptive])
+def test_records_say_how_often_a_sampler_evaluates_in_a_step(sampler: str) -> None:
+    assert evaluation_count(sampler, 31) - evaluation_count(sampler, 21) == 10 * SAMPLERS[sampler].evaluations
+
+
 def test_dpm_adaptive_is_not_ready_until_its_number_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     flying = trajectory(sampler="dpm_adaptive")
     assert flying.steps is None

@@ -41,6 +41,11 @@ def predictions(guider: Any, sampler: str = "euler") -> float:
     return (needs_of(workflow(guider, sampler)).work - decoded) / 10 * 2
 
 
+@pytest.mark.parametrize(("sampler", "evaluations"), [("euler", 1), ("heun", 2), ("seeds_3", 3), ("dpmpp_2m", 1)])
+def test_work_counts_every_evaluation_of_a_step(sampler: str, evaluations: int) -> None:
+    assert predictions(guided(PROMPT), sampler) == pytest.approx(2 * evaluations)
+
+
 @pytest.mark.parametrize(
     ("positive", "count"),
     [
