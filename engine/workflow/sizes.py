@@ -163,14 +163,6 @@ def _rotated(node: nodes.RotateLatents, sizes: Sizes) -> Size:
     return Size(pictures=size.pictures, height=size.width, width=size.height)
 
 
-def _composited(node: nodes.CompositeLatents, sizes: Sizes) -> Size:
-    size: Size = sizes[node.below]
-    for field, place, side in (("x", node.x, size.pixels[0]), ("y", node.y, size.pixels[1])):
-        if place >= side:
-            raise BadRequest(field, place, f"a place within the picture that is pasted onto, below {side}")
-    return size
-
-
 def _cropped(node: nodes.CropLatents, sizes: Sizes) -> Size:
     size = sizes[node.latents]
     top, left, bottom, right = corner(node, size)
@@ -186,6 +178,5 @@ LATENTS: Mapping[type[Node], Rule] = {
     nodes.ScaleLatents: _scaled,
     nodes.RotateLatents: _rotated,
     nodes.CropLatents: _cropped,
-    nodes.CompositeLatents: _composited,
 }
 """How the nodes that change the size of a batch of latents do so."""
