@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,8 @@ def _names(source: Source) -> Iterator[str]:
     elif Path(source).is_file():
         yield Path(source).name
     else:
-        yield from sorted(each.name for each in Path(source).iterdir() if each.is_file())[: _SHOWN + 1]
+        names = sorted(each.name for each in Path(source).iterdir())
+        yield from itertools.islice((name for name in names if _found(name, source) is not None), _SHOWN + 1)
 
 
 def _decoded(name: str, picture: Picture) -> InputPicture:

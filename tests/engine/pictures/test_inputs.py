@@ -195,7 +195,7 @@ def test_a_link_out_of_a_folder_leads_nowhere(tmp_path: Path) -> None:
     (tmp_path / "input").mkdir()
     RED.save(tmp_path / "a.png")
     (tmp_path / "input" / "a.png").symlink_to(tmp_path / "a.png")
-    with pytest.raises(BadRequest, match="handed in"):
+    with pytest.raises(BadRequest, match="handed in: there are none"):
         read_input("a.png", [tmp_path / "input"])
 
 
