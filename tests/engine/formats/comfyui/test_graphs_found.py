@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,56 +10,17 @@ from engine.errors import BadRequest
 from engine.formats.comfyui import editor_of, read_workflow, write_workflow
 from engine.formats.comfyui.table import ROWS
 from engine.workflow.node import Node
+from tests.graphs_found import BROKEN, GRAPHS, filled
 from tests.pack import CASES, Case
-
-WILD = {
-    entry["name"]: entry["graph"]
-    for entry in map(json.loads, (Path(__file__).parents[3] / "workflows" / "wild.jsonl").read_text().splitlines())
-}
-"""Graphs of core nodes alone from public repositories, with other texts and file names."""
-
-FILLED: dict[str, Any] = {
-    "scale": 7.5,
-    "cfg": 7.5,
-    "sampler": "euler",
-    "sampler_name": "euler",
-    "scheduler": "normal",
-    "seed": 5,
-    "steps": 4,
-    "width": 512,
-    "height": 512,
-    "batch_size": 1,
-    "loraName": "a",
-    "loraStrength": 0.8,
-    "loraClipStrength": 0.8,
-}
-"""What a program would put in the place of the placeholders in these graphs."""
-
-BROKEN = {
-    "wild04": "workflow node 5 (Canny) low_threshold",
-    "wild05": "workflow node 5 (CLIPTextEncode) clip",  # a VAE
-    "wild61": "workflow node 3 (KSampler) seed",  # a word in place of a number
-    "wild86": "workflow node 76 (ImageUpscaleWithModel) image",  # nothing
-}
-"""Graphs that ComfyUI refuses too, and where."""
-
-
-def filled(graph: dict[str, Any]) -> dict[str, Any]:
-    text = json.dumps(graph)
-    for name, value in FILLED.items():
-        for placeholder in (f'"%{name}%"', f'"${{{name}}}"', f'"{{{{{name}}}}}"'):
-            text = text.replace(placeholder, json.dumps(value))
-    read: dict[str, Any] = json.loads(text)
-    return read
 
 
 def classes(graph: dict[str, Any]) -> set[str]:
     return {node["class_type"] for node in graph.values() if isinstance(node, dict)}
 
 
-@pytest.mark.parametrize("name", WILD)
+@pytest.mark.parametrize("name", GRAPHS)
 def test_a_graph_as_found_is_read_or_refused_for_a_class_by_its_name(name: str) -> None:
-    graph = filled(WILD[name])
+    graph = filled(GRAPHS[name])
     missing = classes(graph) - set(ROWS)
     try:
         workflow = read_workflow(graph)
@@ -77,11 +36,11 @@ def test_a_graph_as_found_is_read_or_refused_for_a_class_by_its_name(name: str) 
 
 
 def test_every_graph_as_found_that_needs_no_missing_class_is_read() -> None:
-    whole = [name for name, graph in WILD.items() if classes(graph) <= set(ROWS) and name not in BROKEN]
-    assert len(WILD) == 89
-    assert len(whole) == len(WILD) - len(BROKEN)
+    whole = [name for name, graph in GRAPHS.items() if classes(graph) <= set(ROWS) and name not in BROKEN]
+    assert len(GRAPHS) == 89
+    assert len(whole) == len(GRAPHS) - len(BROKEN)
     for name in whole:
-        read_workflow(filled(WILD[name]))
+        read_workflow(filled(GRAPHS[name]))
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
