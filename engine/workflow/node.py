@@ -91,15 +91,14 @@ def link(type: type[Node], *, optional: bool = False) -> Any:
 def in_order(*ends: Node) -> list[Node]:
     """All nodes that ``ends`` depend on and these themselves, each once and behind those that it is made from."""
     done: dict[Node, None] = {}
-    stack: list[tuple[Node, Iterator[Node]]] = [(end, end.sources()) for end in reversed(ends)]
+    stack = list(reversed(ends))
     while stack:
-        node, sources = stack[-1]
-        source = None if node in done else next((each for each in sources if each not in done), None)
-        if source is None:
-            done[node] = None
-            stack.pop()
+        node = stack[-1]
+        waiting = [source for source in node.sources() if source not in done]
+        if waiting:
+            stack += reversed(waiting)
         else:
-            stack.append((source, source.sources()))
+            done[stack.pop()] = None
     return list(done)
 
 

@@ -6,6 +6,7 @@ Knows no kind of weights, no file and no tensor.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, cast
 
@@ -109,5 +110,11 @@ def file_kind(node: Node, field: str) -> FileKind | None:
 
 def _alike(node: Node, source: Node) -> bool:
     """Whether both make the same kind of thing: a model, a text encoder."""
-    kinds = {kind for kind in type(node).__mro__ if issubclass(kind, Node)} - {Node, Weights}
-    return any(isinstance(source, kind) for kind in kinds)
+    kind: Any = type(node)
+    return not _made_by(kind).isdisjoint(type(source).__mro__)
+
+
+@functools.cache
+def _made_by(kind: type) -> frozenset[type]:
+    """The kinds of thing that nodes of a class make."""
+    return frozenset(each for each in kind.__mro__ if issubclass(each, Node)) - {Node, Weights}
