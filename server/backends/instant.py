@@ -18,7 +18,6 @@ from PIL import Image
 from engine import BadRequest, GenerationFailed, GenerationRequest, UnknownCheckpoint, Workflow
 from engine.formats.comfyui import request_of
 from engine.handle import GenerationResult, Progress, Timings
-from engine.pictures.inputs import read_input
 from engine.tensors.kinds import FileKind
 from engine.workflow.from_request import field_of
 from engine.workflow.models import Checkpoint
@@ -234,6 +233,8 @@ def _digest(name: str) -> str:
 
 
 def _known(inputs: Mapping[str, bytes]) -> Known:
+    from engine.pictures.inputs import read_input  # which imports numpy
+
     return Known(pictures=tuple((name, read_input(name, [inputs]).size) for name in inputs))
 
 
