@@ -6,6 +6,7 @@ status codes once.
 
     EngineError
     ├── BadRequest              the caller asked for something that is not allowed
+    │   ├── SeveralMistakes     … at several places
     │   ├── UnknownFile         … for a file that is not in the models folders
     │   │   └── UnknownCheckpoint   … for a checkpoint
     │   └── AlreadyThere        … for a name in the models folder that is taken (engine.models)
@@ -20,6 +21,7 @@ status codes once.
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +52,16 @@ class BadRequest(EngineError):
         self.value = value
         self.allowed = allowed
         self.node = node
+
+
+class SeveralMistakes(BadRequest):
+    """Several mistakes of one caller, found at once. ``field``, ``value``, ``allowed`` and ``node`` are the first's."""
+
+    def __init__(self, errors: Sequence[BadRequest]) -> None:
+        first = errors[0]
+        super().__init__(first.field, first.value, first.allowed, first.node)
+        self.args = ("; ".join(map(str, errors)),)
+        self.errors = tuple(errors)
 
 
 class UnknownFile(BadRequest):

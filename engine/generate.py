@@ -18,14 +18,12 @@ from engine import __version__
 from engine.command_line import (
     CALLERS_MISTAKE,
     FAILED,
-    Parser,
-    add_models_flag,
     chosen_folders,
     imports_kept_from_collector,
     say,
 )
 from engine.config import EngineConfig
-from engine.errors import BadRequest, EngineError
+from engine.errors import BadRequest, EngineError, SeveralMistakes
 from engine.folders import cache_folder
 from engine.formats.comfyui import request_of, workflow_of_file
 from engine.formats.png import (
@@ -37,19 +35,20 @@ from engine.formats.png import (
     writable_folder,
     write_png,
 )
+from engine.generate_flags import PARAMETERS, flag_of, given_parameters, parser
+from engine.missing import missing_files
 from engine.models import catalog
 from engine.models.hashes import recorded_hash, short_hash
-from engine.parameters import parameters_of, to_json, within
-from engine.pictures.inputs import Picture, sources_of
+from engine.parameters import to_json
+from engine.pictures.inputs import Picture, Source, sources_of
 from engine.request import GenerationRequest
+from engine.workflow.from_request import field_of
 from engine.workflow.needs import checkpoints_of
+from engine.workflow.pictures import LoadPicture
 from engine.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
     from engine.handle import GenerationResult, Handle
-
-
-_PARAMETERS = parameters_of(GenerationRequest)
 
 
 class _Interrupted(int):
@@ -59,9 +58,11 @@ class _Interrupted(int):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     try:
-        _run(_parser().parse_args(arguments))
+        _run(parser().parse_args(arguments))
     except BadRequest as error:
-        return say(error, CALLERS_MISTAKE)
+        mistakes = error.errors if isinstance(error, SeveralMistakes) else [error]
+        named = [BadRequest(flag_of(each.field), each.value, each.allowed) for each in mistakes]
+        return say("; ".join(map(str, named)), CALLERS_MISTAKE)
     except BrokenPipeError:  # the process that read the paths has exited; the pictures are written
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 – the end of the process closes it
         return 0
@@ -70,41 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return say("stopped", _Interrupted(FAILED))
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m engine.generate", description="Make a picture with a Stable Diffusion checkpoint.")
-    for name, each in _PARAMETERS.items():
-        default = "" if each.default in (None, ()) else f" (default: {each.default})"
-        flag = "prompt" if name == "prompt" else "--" + name.replace("_", "-")
-        options: dict[str, Any] = {"nargs": "?"} if name == "prompt" else {"metavar": "VALUE"}
-        help_text = (each.help + default).replace("%", "%%")
-        parser.add_argument(flag, help=help_text, default=argparse.SUPPRESS, **options)
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--workflow", metavar="FILE", type=Path, help="run a ComfyUI workflow file, in API or editor form"
-    )
-    source.add_argument(
-        "--from-image", metavar="PNG", type=Path, help="repeat a picture from the parameters or workflow inside it"
-    )
-    parser.add_argument(
-        "--input",
-        metavar="PATH",
-        type=Path,
-        action="append",
-        default=[],
-        help="a folder of pictures, or one, that the workflow loads by name; may be given several times",
-    )
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, default=Path("output"), help="where the PNG goes (default: output)"
-    )
-    parser.add_argument("--save-latents", metavar="FILE", type=Path, help="write the final latents too, as safetensors")
-    parser.add_argument("--json", action="store_true", help="print one JSON line per picture instead of its path")
-    add_models_flag(parser)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--dtype", default="auto", help="auto, float32, float16 or bfloat16 (default: auto)")
-    parser.add_argument("--batching", default=EngineConfig.batching, help="exact or fast (default: %(default)s)")
-    return parser
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -117,13 +83,14 @@ def _run(options: argparse.Namespace) -> None:
         batching=options.batching,
         cache_folder=cache_folder(),
     )
+    inputs = (*sources_of(options.input), _named_files(wanted))
+    _ensure_all_there(wanted, config.models_folders, inputs)
     names = checkpoints_of(wanted) if isinstance(wanted, Workflow) else (wanted.model,)
     checkpoints = [catalog.file_of(name, config.models_folders) for name in names]
-    inputs = (*sources_of(options.input), _named_files(wanted))
     folder = writable_folder(options.out)
     if options.save_latents is not None:
         _check_latents_file(options.save_latents)
-    earlier = record_from_png(options.from_image) if options.from_image is not None else {}
+    earlier = record_from_png(options.repeat) if options.repeat is not None else {}
 
     with imports_kept_from_collector():
         from engine import Engine
@@ -142,7 +109,7 @@ def _run(options: argparse.Namespace) -> None:
         _write(result, result.request, checkpoints[0], folder, options)
     else:
         _write_outputs(result, folder, options)
-    if earlier and not any(hasattr(options, name) for name in _PARAMETERS):
+    if earlier and not any(hasattr(options, name) for name in PARAMETERS):
         _compare(earlier, result.record)
 
 
@@ -163,16 +130,12 @@ def _wanted(options: argparse.Namespace) -> GenerationRequest | Workflow:
 
     Raises ``BadRequest`` for flags beside a workflow that is more than a request: a parameter has no one place in it.
     """
-    given: dict[str, Any] = {}
-    for name, each in _PARAMETERS.items():
-        if hasattr(options, name):
-            with within(name):
-                given[name] = each.kind.from_text(getattr(options, name))
+    given = given_parameters(options)
     base: GenerationRequest | Workflow = GenerationRequest()
     if options.workflow is not None:
         base = workflow_of_file(options.workflow)
-    elif options.from_image is not None:
-        base = wanted_from_png(options.from_image)
+    elif options.repeat is not None:
+        base = wanted_from_png(options.repeat)
     if isinstance(base, Workflow):
         try:
             base = request_of(base)
@@ -191,6 +154,23 @@ def _named_files(wanted: GenerationRequest | Workflow) -> dict[str, Picture]:
         [] if isinstance(wanted, Workflow) else [wanted.image, wanted.mask, *(each.image for each in wanted.controls)]
     )
     return {name: Path(name) for name in names if name is not None and Path(name).is_file()}
+
+
+def _ensure_all_there(wanted: GenerationRequest | Workflow, folders: Sequence[Path], inputs: Sequence[Source]) -> None:
+    """Raise ``SeveralMistakes`` that names every file and picture that is asked for and is not there."""
+    if isinstance(wanted, Workflow):
+        errors = [wanted.located(error) for error in missing_files(wanted, folders, inputs)]
+    else:
+        request = wanted.with_seed()
+        found = missing_files(request.workflow(), folders, inputs)
+        errors = [BadRequest(field_of(request, each), each.value, _with_paths(each)) for each in found]
+    if errors:
+        raise SeveralMistakes(errors)
+
+
+def _with_paths(error: BadRequest) -> str:
+    """What is allowed in the place of a file that is missing; a flag takes a picture's path too."""
+    return f"a picture's file, or {error.allowed}" if isinstance(error.node, LoadPicture) else error.allowed
 
 
 def _watched(handle: Handle) -> GenerationResult:
@@ -231,7 +211,7 @@ def _write(
 
 def _write_outputs(result: GenerationResult, folder: Path, options: argparse.Namespace) -> None:
     """Write the pictures of every output node of a workflow, then print their paths."""
-    stem, lines = (options.workflow or options.from_image).stem, []
+    stem, lines = (options.workflow or options.repeat).stem, []
     for node, images in result.outputs.items():
         for index, image in enumerate(images):
             metadata = workflow_metadata(result.workflow, record=result.record, index=index)

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
@@ -80,4 +80,11 @@ def tiny_checkpoint_tensors(
 def write_tiny_checkpoint(path: Path, **options: Any) -> Path:
     """Write ``tiny_checkpoint_tensors(**options)`` as safetensors to ``path``, which is returned."""
     save_file(tiny_checkpoint_tensors(**options), path)
+    return path
+
+
+def write_vae(path: Path, checkpoint: Path) -> Path:
+    """Write the VAE of ``checkpoint`` as a file of its own."""
+    tensors = load_file(checkpoint)
+    save_file({name.removeprefix(VAE): tensors[name] for name in tensors if name.startswith(VAE)}, path)
     return path

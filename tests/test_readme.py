@@ -22,11 +22,15 @@ import httpx
 import huggingface_hub.constants
 import pytest
 import websocket
+from PIL import Image
 
 import engine
 from engine.formats.comfyui import api_workflow
 from server.backends.instant import InstantBackend
 from server.settings import PREFIX, Settings
+from tests.adapters import write_adapter
+from tests.checkpoints import write_vae
+from tests.controls import write_controlnet
 from tests.readme.blocks import READMES, ROOT, Block, blocks_of, links_in, routes_in, settings_in
 from tests.server.conftest import RunningServer, running
 from tests.server.dialects.comfyui.client import graph_of
@@ -82,6 +86,13 @@ def place(tmp_path: Path, tiny_checkpoint: Path, bin_folder: Path, monkeypatch: 
         folder.mkdir()
     for path in ("models/starter", "models/AWPainting_v1.3", "Downloads/any-sd15"):
         (tmp_path / f"{path}.safetensors").symlink_to(tiny_checkpoint)
+    for name in ("ink", "chalk", "starter-ink"):
+        write_adapter(models / f"{name}.safetensors")
+    write_controlnet(models / "edges.safetensors")
+    write_vae(models / "soft.safetensors", tiny_checkpoint)
+    for name in ("photo", "mask", "drawing", "pictures/photo"):
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        Image.new("RGB", (64, 64), "teal").save(tmp_path / f"{name}.png")
     graph = api_workflow(engine.GenerationRequest(), checkpoint_file="starter.safetensors")
     (tmp_path / "workflow.json").write_text(json.dumps(graph))
     (tmp_path / "workflow_api.json").write_text(json.dumps(graph_of("starter.safetensors")))
@@ -105,7 +116,7 @@ def test_blocks_name_their_language(file: str) -> None:
 @pytest.mark.skipif(not all(map(shutil.which, ("bash", "curl", "make"))), reason="needs bash, curl and make")
 @pytest.mark.parametrize("block", blocks("sh"))
 def test_shell_blocks_run(block: Block, place: Path, bin_folder: Path, server: RunningServer) -> None:
-    if "--from-image" in block.text:
+    if "--repeat" in block.text:
         _make_picture(place / "picture.png", server)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     done = subprocess.run(

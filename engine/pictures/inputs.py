@@ -85,9 +85,7 @@ def read_input(name: str, sources: Sequence[Source]) -> InputPicture:
     places = (_found(name, source) for source in sources)
     found = next((place for place in places if place is not None), None)
     if found is None:
-        known = [each for source in sources for each in _names(source)]
-        listed = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
-        raise BadRequest("name", name, f"the name of a picture that was handed in: {listed or 'there are none'}")
+        raise not_there(name, sources)
     try:
         return _decoded(name, found)
     except BadRequest:
@@ -98,6 +96,18 @@ def read_input(name: str, sources: Sequence[Source]) -> InputPicture:
         reason = "it is in none of these formats" if isinstance(error, UnidentifiedImageError) else str(error)
         formats = ", ".join(FORMATS)
         raise BadRequest("name", name, f"a whole picture in one of {formats} ({reason[:120]})") from None
+
+
+def is_there(name: str, sources: Sequence[Source]) -> bool:
+    """Return whether one of the sources has the picture ``name``."""
+    return any(_found(name, source) is not None for source in sources)
+
+
+def not_there(name: str, sources: Sequence[Source]) -> BadRequest:
+    """Return the error that no source has the picture ``name``, which lists those that they have."""
+    known = [each for source in sources for each in _names(source)]
+    listed = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
+    return BadRequest("name", name, f"the name of a picture that was handed in: {listed or 'there are none'}")
 
 
 def _found(name: str, source: Source) -> Picture | None:

@@ -137,7 +137,7 @@ def test_a_workflow_loads_the_pictures_that_are_handed_in(run: Any, tmp_path: Pa
     status, _, complaint = run(*given, model=None)
     assert (status, complaint.startswith("error: workflow node 1 (LoadImage) image")) == (2, True)
     status, _, complaint = run(*given, "--input", "/nowhere", model=None)
-    assert (status, complaint.startswith("error: inputs")) == (2, True)
+    assert (status, complaint.startswith("error: --input")) == (2, True)
 
 
 def test_any_workflow_is_run_and_its_pictures_carry_it(run: Any, tmp_path: Path) -> None:
@@ -158,25 +158,32 @@ def test_any_workflow_is_run_and_its_pictures_carry_it(run: Any, tmp_path: Path)
     assert json.loads(first.info["prompt"]) == graph
     status, _, complaint = run("--workflow", str(file), "--steps", "3", model=None)
     assert status == 2
-    assert complaint.startswith("error: steps: ")
+    assert complaint.startswith("error: --steps: ")
     assert "workflow node" in complaint
-    status, out, err = run("--from-image", lines[1]["path"], model=None)
+    status, out, err = run("--repeat", lines[1]["path"], model=None)
     assert (status, err) == (0, "")
     assert [Image.open(path).tobytes() for path in out.splitlines()] == [first.tobytes(), second.tobytes()]
-    status, _, complaint = run("--from-image", lines[1]["path"], "--steps", "3", model=None)
-    assert (status, complaint[:14]) == (2, "error: steps: ")
+    status, _, complaint = run("--repeat", lines[1]["path"], "--steps", "3", model=None)
+    assert (status, complaint[:16]) == (2, "error: --steps: ")
+
+
+def test_the_other_name_for_repeating_a_picture_works_and_says_what_it_is_called(run: Any) -> None:
+    first = run("again", *SMALL)[1].strip()
+    status, out, err = run("--from-image", first, model=None)
+    assert (status, Image.open(out.strip()).tobytes()) == (0, Image.open(first).tobytes())
+    assert err == "note: --from-image is called --repeat; --image starts from a picture\n"
 
 
 def test_a_picture_is_repeated_from_what_it_carries(run: Any) -> None:
     first = run("again (please:1.2), ünïcode", *SMALL, "--seed", "77", "--sampler", "dpmpp_sde")[1].strip()
-    status, out, err = run("--from-image", first, model=None)
+    status, out, err = run("--repeat", first, model=None)
     assert (status, err) == (0, "")
     assert Image.open(out.strip()).tobytes() == Image.open(first).tobytes()
 
 
 def test_a_repetition_says_what_differs(run: Any) -> None:
     first = run("again", *SMALL)[1].strip()
-    status, _, err = run("--from-image", first, "--dtype", "bfloat16", model=None)
+    status, _, err = run("--repeat", first, "--dtype", "bfloat16", model=None)
     assert status == 0
     assert "dtype (then float32, now bfloat16)" in err
 
@@ -184,22 +191,33 @@ def test_a_repetition_says_what_differs(run: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--steps", "0"], "steps: 0"),
+        (["--steps", "0"], "--steps: 0"),
         (["--steps", "many"], "steps: 'many'"),
         (["--width", "100"], "width: 100"),
         (["--sampler", "eular"], "nearest: euler"),
-        (["--cfg-scale", "nan"], "cfg_scale"),
+        (["--cfg-scale", "nan"], "--cfg-scale: 'nan'"),
         (["--seed", "18446744073709551616"], "seed"),
         (["--model", "missing"], "model: 'missing'"),
         (["--device", "abacus"], "device: 'abacus'"),
         (["--dtype", "int4"], "dtype: 'int4'"),
         (["--workflow", "/nowhere.json"], "workflow"),
-        (["--from-image", "/nowhere.png"], "from-image"),
+        (["--repeat", "/nowhere.png"], "--repeat: '/nowhere.png'"),
         (["--save-latents", "/nowhere/x.safetensors"], "save-latents"),
         (["--save-latents", "/"], "save-latents"),
         (["--unknown-flag"], "--unknown-flag"),
-        (["--workflow", "a", "--from-image", "b"], "not allowed with"),
-        (["(a:nan)"], "prompt"),
+        (["--workflow", "a", "--repeat", "b"], "not allowed with"),
+        (["--lora", "ghost"], "--lora name: 'ghost'"),
+        (["--lora", "ink:strong"], "expected NAME[:STRENGTH[:TEXT_STRENGTH]], or JSON, with a number from -100 to 100"),
+        (["--lora", "ink:1:1:1"], "--lora: 'ink:1:1:1'"),
+        (["--lora", ""], "--lora: ''"),
+        (["--lora", '[{"name": "ink", "strength": 101}]'], "--lora strength: 101"),
+        (["--control", "edges"], "expected NAME:IMAGE[:STRENGTH[:START[:END]]]"),
+        (["--control", "edges:photo.png:0.8:0:2"], "with a number from 0 to 1 for END"),
+        (["--region", "0:0:64:64"], "expected X:Y:WIDTH:HEIGHT:PROMPT"),
+        (["--region", "512:0:64:64:a boat"], "--region x: 512"),
+        (["--hires", "2:smooth"], "--hires: '2:smooth'"),
+        (["--vae", "ghost"], "--vae: 'ghost'"),
+        (["(a:nan)"], "PROMPT: "),
     ],
 )
 def test_a_callers_mistake_is_one_line_and_status_2(
@@ -213,6 +231,20 @@ def test_a_callers_mistake_is_one_line_and_status_2(
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert named in err
+
+
+def test_all_that_is_not_there_is_named_at_once(run: Any, tmp_path: Path) -> None:
+    _, _, err = run("a", *SMALL, "--lora", "ghost", "--lora", "ghost:0", "--vae", "veil", "--image", "nowhere.png")
+    for named in ("--lora name: 'ghost'", "--vae: 'veil'", "--image: 'nowhere.png'"):
+        assert err.count(named) == 1
+    graph = api_workflow(GenerationRequest(), checkpoint_file="missing.safetensors")
+    graph["11"] = {"class_type": "VAELoader", "inputs": {"vae_name": "veil.pt"}}
+    graph["8"]["inputs"]["vae"] = ["11", 0]
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
+    status, _, err = run("--workflow", str(tmp_path / "graph.json"), model=None)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "workflow node 4 (CheckpointLoaderSimple) ckpt_name: 'missing.safetensors'" in err
+    assert "workflow node 11 (VAELoader) vae_name: 'veil.pt'" in err
 
 
 def test_an_output_folder_that_is_a_file_is_a_callers_mistake(run: Any, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from engine.errors import BadRequest
 
-FIELD = "from-image"
+FIELD = "repeat"
 """The field of errors about a file, unless the caller names another: the command line's word."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")

@@ -114,7 +114,7 @@ def request_from_png(source: Path | str | bytes, field: str = FIELD) -> Generati
 def record_from_png(source: Path | str | bytes) -> dict[str, Any]:
     """What a picture of ours was made with: the ``record`` it was written with, or {} if it carries none.
 
-    Raises ``BadRequest`` on ``from-image`` as ``text_chunks`` does.
+    Raises ``BadRequest`` on ``repeat`` as ``text_chunks`` does.
     """
     record = _json_object(text_chunks(source).get("engine")).get("record")
     return record if isinstance(record, dict) else {}

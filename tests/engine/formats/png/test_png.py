@@ -75,7 +75,7 @@ def refused(source: Path | str | bytes, said: str = "") -> None:
     for read in (request_from_png, record_from_png, text_chunks):
         with pytest.raises(BadRequest) as caught:
             read(source)
-        assert caught.value.field == "from-image"
+        assert caught.value.field == "repeat"
         assert said in str(caught.value)
 
 
@@ -144,7 +144,7 @@ def test_the_graph_counts_before_the_editors_before_the_line() -> None:
         data = encode_png(picture(), texts)
         assert request_from_png(data).seed == seed
         del texts[without]
-    refused_request(encode_png(picture(), texts), "from-image", "parameters inside")
+    refused_request(encode_png(picture(), texts), "repeat", "parameters inside")
 
 
 def refused_request(data: bytes, field: str, said: str) -> None:
@@ -165,9 +165,9 @@ def test_what_a_picture_asks_for_and_we_lack_is_refused_by_name() -> None:
     graph["9"] = {"class_type": "UNETLoader", "inputs": {}}
     graph["10"] = {"class_type": "SaveImage", "inputs": {"images": ["8", 0]}}
     texts = {"prompt": json.dumps(graph), "parameters": A1111}
-    refused_request(encode_png(picture(), texts), "from-image workflow node 9 (UNETLoader)", "UNETLoader")
+    refused_request(encode_png(picture(), texts), "repeat workflow node 9 (UNETLoader)", "UNETLoader")
     data = encode_png(picture(), {"parameters": A1111 + ", Hires upscale: 2"})
-    refused_request(data, "from-image infotext Hires upscale", "2")
+    refused_request(data, "repeat infotext Hires upscale", "2")
 
 
 def test_the_record_is_empty_where_there_is_none() -> None:
@@ -226,7 +226,7 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_text_that_is_missing_is_told() -> None:
-    refused_request(encode_png(picture(), {"Comment": "x"}), "from-image", "parameters inside")
+    refused_request(encode_png(picture(), {"Comment": "x"}), "repeat", "parameters inside")
 
 
 def read_or_refuse(data: bytes) -> None:
@@ -235,7 +235,7 @@ def read_or_refuse(data: bytes) -> None:
             found: object = read(data)
         except BadRequest as error:
             found = error
-        assert isinstance(found, GenerationRequest | dict) or str(found).startswith("from-image")
+        assert isinstance(found, GenerationRequest | dict) or str(found).startswith("repeat")
 
 
 @given(st.binary(max_size=200), st.integers(0, 3000), st.integers(0, 200), st.booleans())

@@ -134,7 +134,7 @@ def test_a_picture_without_parameters_is_called_the_body(
     for png in (encode_png(Image.new("RGB", (8, 8)), {"Comment": "x"}), b"\x89PNG\r\n\x1a\n"):
         answer = client.post(path, content=png, headers=headers)
         assert (answer.status_code, answer.json()["field"]) == (400, "body")
-        assert "from-image" not in answer.text
+        assert "repeat" not in answer.text
 
 
 @pytest.mark.parametrize("path", ["/workflow", "/parameters"])
