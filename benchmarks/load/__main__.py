@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 import uvloop
 
-from benchmarks.load.calls import DIALECTS, MOST_PICTURES, Call, Habits, plan_calls, read_mix
+from benchmarks.load.calls import DIALECTS, MOST_PICTURES, Call, Habits, plan_calls, read_mix, read_subjects
 from benchmarks.load.own_server import NoServer, OwnServer, own_server
 from benchmarks.load.summary import Summary, memory, spread, summarize, text
 from benchmarks.load.target import Target, audited, carry_out, empty_calls
@@ -32,6 +32,7 @@ from benchmarks.measuring.workloads import Scale
 from engine import BadRequest
 
 _MISTAKE = 2
+_SUBJECTS = "text=4,image=2,lora=1,outputs=1"
 _MOST_CLIENTS = 200
 
 
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words[:split])
     options.server = words[split + 1 :]
     try:
-        options.mix = read_mix(options.mix)
+        options.mix, options.subjects = read_mix(options.mix), read_subjects(options.subjects)
         summary = uvloop.run(run(options))  # starts calls within half a millisecond of when they are due
     except (ValueError, BadRequest) as error:
         print(error, file=sys.stderr)
@@ -120,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--size", type=int, default=64, help="width and height of the pictures (default: 64)")
     add("--steps", type=int, default=2, help="steps of a picture, on average (default: 2)")
     add("--mix", default=",".join(DIALECTS), help="dialects and how often, such as native=4,comfyui=1 (default: all)")
+    add("--subjects", default=_SUBJECTS, help=f"what calls ask for and how often (default: {_SUBJECTS})")
     add("--cancels", type=_share, default=0.05, help="share of calls that are cancelled (default: 0.05)")
     add("--hang-ups", type=_share, default=0.05, help="share of callers who hang up (default: 0.05)")
     add("--linger", type=_positive, default=0.05, help="most seconds before a cancel or a hang-up (default: 0.05)")

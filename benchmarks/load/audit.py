@@ -104,7 +104,7 @@ def _allowed(visit: Visit) -> set[str]:
 
 def _flaws(visit: Visit, row: Row) -> list[str]:
     """Say what is wrong with a job whose state is allowed."""
-    expected = visit.call.pictures if row.state == "succeeded" else 0
+    expected = visit.call.made if row.state == "succeeded" else 0
     flaws = []
     if len(row.pictures) != expected:
         flaws.append(f"{row.state} with {len(row.pictures)} pictures; expected {expected}")

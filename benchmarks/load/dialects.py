@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+import io
 import json
 import struct
 from collections.abc import Awaitable, Callable
@@ -15,12 +16,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from PIL import Image
 
-from benchmarks.load.calls import Call, Dialect
-from engine.formats.comfyui import api_workflow
+from benchmarks.load.calls import LORA, Call, Dialect
+from engine import Lora
 from engine.formats.infotext import SAMPLER_LABELS
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
+_PICTURES_IN = 6
+DENOISE = 0.75
+"""The share of the schedule that calls from a picture run."""
+
 _ANSWERS = ("url", "base64", "png")
 
 
@@ -62,8 +68,8 @@ class Caller:
 
     async def see(self, call: Call, urls: list[str]) -> None:
         """Download the pictures at ``urls`` and check them. Raises ``WrongAnswer``."""
-        if len(urls) != call.pictures:
-            raise WrongAnswer(f"{call.dialect}: {len(urls)} pictures instead of {call.pictures}")
+        if len(urls) != call.made:
+            raise WrongAnswer(f"{call.dialect}: {len(urls)} pictures instead of {call.made}")
         for url in urls if self.fetches else ():
             check(call, (await self.ask("GET", url, call)).content)
 
@@ -88,7 +94,7 @@ async def native(caller: Caller, call: Call, state: CallState) -> None:
     form = _ANSWERS[call.number % 3]
     if form == "png" and call.pictures > 1:
         form = "base64"
-    body = _parameters(call) | {"count": call.pictures, "response_format": form}
+    body = await _native_body(caller, call) | {"count": call.pictures, "response_format": form}
     answer = await caller.ask("POST", "/api/v1/generate", call, json=body, headers={"X-Job-Id": call.id})
     state.accepted = True
     if form == "png":
@@ -103,7 +109,7 @@ async def native(caller: Caller, call: Call, state: CallState) -> None:
 
 async def asynchronous(caller: Caller, call: Call, state: CallState) -> None:
     """Post a job with ``async`` and follow its events to the end."""
-    body = _parameters(call) | {"count": call.pictures, "async": True}
+    body = await _native_body(caller, call) | {"count": call.pictures, "async": True}
     answer = await caller.ask("POST", "/api/v1/generate", call, json=body, headers={"X-Job-Id": call.id})
     state.accepted = True
     job = await _end(caller, answer.json()["events_url"])
@@ -112,6 +118,20 @@ async def asynchronous(caller: Caller, call: Call, state: CallState) -> None:
     if job["state"] != "succeeded":
         raise WrongAnswer(f"async: {job['state']}, {job['error']}")
     await caller.see(call, [image["url"] for image in job["images"]])
+
+
+async def _native_body(caller: Caller, call: Call) -> dict[str, Any]:
+    """Hand a picture in with the call, or, by turns, before it."""
+    parts: dict[str, Any] = {}
+    if call.subject == "lora":
+        parts = {"loras": [{"name": LORA}]}
+    elif call.subject == "image" and call.number % 2:
+        parts = {"image": base64.b64encode(picture_of(call)).decode(), "denoise": DENOISE}
+    elif call.subject == "image":
+        files = {"image": ("a.png", picture_of(call), "image/png")}
+        answer = await caller.ask("POST", "/api/v1/inputs", call, files=files)
+        parts = {"image": answer.json()["id"], "denoise": DENOISE}
+    return _parameters(call) | parts
 
 
 async def _end(caller: Caller, events_url: str) -> dict[str, Any]:
@@ -134,7 +154,13 @@ async def openai(caller: Caller, call: Call, state: CallState) -> None:
     own = _parameters(call)
     size = f"{own.pop('width')}x{own.pop('height')}"
     body = own | {"size": size, "n": call.pictures, "response_format": form}
-    answer = await caller.ask("POST", "/v1/images/generations", call, json=body, headers={"X-Job-Id": call.id})
+    headers = {"X-Job-Id": call.id}
+    if call.subject == "image":
+        fields = {name: str(value) for name, value in (body | {"strength": DENOISE}).items()}
+        files = {"image": ("a.png", picture_of(call), "image/png")}
+        answer = await caller.ask("POST", "/v1/images/edits", call, data=fields, files=files, headers=headers)
+    else:
+        answer = await caller.ask("POST", "/v1/images/generations", call, json=body, headers=headers)
     state.accepted = True
     data = answer.json()["data"]
     if form == "url":
@@ -144,18 +170,27 @@ async def openai(caller: Caller, call: Call, state: CallState) -> None:
 
 
 async def sdapi(caller: Caller, call: Call, state: CallState) -> None:
-    """Ask AUTOMATIC1111's txt2img endpoint."""
+    """Ask AUTOMATIC1111's txt2img endpoint, or img2img."""
     names = ("prompt", "negative_prompt", "width", "height", "steps", "cfg_scale", "scheduler", "seed")
     body: dict[str, Any] = {name: getattr(call.request, name) for name in names}
     body |= {"sampler_name": SAMPLER_LABELS[call.request.sampler], "n_iter": call.pictures, "force_task_id": call.id}
-    answer = await caller.ask("POST", "/sdapi/v1/txt2img", call, json=body)
+    route = "txt2img"
+    if call.subject == "lora":
+        body["prompt"] += f"<lora:{LORA}:1>"
+    elif call.subject == "image":
+        route = "img2img"
+        body |= {"init_images": [base64.b64encode(picture_of(call)).decode()], "denoising_strength": DENOISE}
+    answer = await caller.ask("POST", f"/sdapi/v1/{route}", call, json=body)
     state.accepted = True
-    _check_all(call, answer.json()["images"])
+    images = answer.json()["images"]
+    if call.manner == "cancel" and len(images) < call.made:  # an interrupted call has the pictures that were done
+        raise JobCancelled
+    _check_all(call, images)
 
 
 async def comfyui(caller: Caller, call: Call, state: CallState) -> None:
     """Post a graph as ComfyUI's clients do, and poll its history."""
-    graph = api_workflow(dataclasses.replace(call.request, batch_size=call.pictures), checkpoint_file=caller.file)
+    graph = await _graph(caller, call)
     await caller.ask("POST", "/prompt", call, json={"prompt": graph, "prompt_id": call.id, "client_id": call.id})
     state.accepted = True
     if call.manner == "cancel":  # the history does not list prompts that never started
@@ -167,10 +202,28 @@ async def comfyui(caller: Caller, call: Call, state: CallState) -> None:
     await caller.see(call, [str(httpx.URL("/view", params=image)) for image in images])
 
 
+async def _graph(caller: Caller, call: Call) -> dict[str, Any]:
+    """Upload the picture that the graph starts from, if it does."""
+    request = dataclasses.replace(call.request, batch_size=call.pictures, model=caller.file)
+    if call.subject == "lora":
+        request = dataclasses.replace(request, loras=(Lora(name=LORA),))
+    elif call.subject == "image":
+        files = {"image": (f"load-{call.number}.png", picture_of(call), "image/png")}
+        answer = await caller.ask("POST", "/upload/image", call, files=files)
+        request = dataclasses.replace(request, image=answer.json()["name"], denoise=DENOISE)
+    graph = dict(request.workflow().to_comfyui())
+    if call.subject == "outputs":
+        graph["90"] = {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "second"}}
+    return graph
+
+
 async def replicate(caller: Caller, call: Call, state: CallState) -> None:
     """Create a prediction and poll it until it has ended."""
     own = _parameters(call)
     given = own | {"num_inference_steps": own.pop("steps"), "guidance_scale": own.pop("cfg_scale")}
+    if call.subject == "image":
+        data = base64.b64encode(picture_of(call)).decode()
+        given |= {"image": f"data:image/png;base64,{data}", "prompt_strength": DENOISE}
     body = {"version": caller.model, "input": given | {"num_outputs": call.pictures}}
     answer = await caller.ask("POST", "/v1/predictions", call, json=body, headers={"X-Job-Id": call.id})
     state.accepted = True
@@ -184,10 +237,13 @@ async def replicate(caller: Caller, call: Call, state: CallState) -> None:
 
 
 async def huggingface(caller: Caller, call: Call, state: CallState) -> None:
-    """Ask Hugging Face's text-to-image task, whose answer is the picture."""
+    """Ask Hugging Face's text-to-image task, or image-to-image, whose answer is the picture."""
     own = _parameters(call)
     given = own | {"num_inference_steps": own.pop("steps"), "guidance_scale": own.pop("cfg_scale")}
-    body = {"inputs": given.pop("prompt"), "parameters": given}
+    if call.subject == "image":
+        body = {"inputs": base64.b64encode(picture_of(call)).decode(), "parameters": given | {"strength": DENOISE}}
+    else:
+        body = {"inputs": given.pop("prompt"), "parameters": given}
     headers = {"X-Job-Id": call.id, "Accept": "image/png"}
     answer = await caller.ask("POST", "/hf", call, json=body, headers=headers)
     state.accepted = True
@@ -229,6 +285,14 @@ async def _done(caller: Caller, path: str, call: Call, done: Callable[[Any], boo
     return answer
 
 
+def picture_of(call: Call) -> bytes:
+    """Return the picture that a call hands in, a PNG of the size of what it asks for: one of a few."""
+    file = io.BytesIO()
+    shade = 40 * (call.number % _PICTURES_IN)
+    Image.new("RGB", (call.request.width, call.request.height), (shade, 90, 200)).save(file, "PNG")
+    return file.getvalue()
+
+
 def _parameters(call: Call) -> dict[str, Any]:
     """Return the parameters that vary, under their native names."""
     names = ("prompt", "negative_prompt", "width", "height", "steps", "cfg_scale", "sampler", "scheduler", "seed")
@@ -236,8 +300,8 @@ def _parameters(call: Call) -> dict[str, Any]:
 
 
 def _check_all(call: Call, encoded: list[str]) -> None:
-    if len(encoded) != call.pictures:
-        raise WrongAnswer(f"{call.dialect}: {len(encoded)} pictures instead of {call.pictures}")
+    if len(encoded) != call.made:
+        raise WrongAnswer(f"{call.dialect}: {len(encoded)} pictures instead of {call.made}")
     for each in encoded:
         check(call, base64.b64decode(each))
 

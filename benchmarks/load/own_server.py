@@ -60,6 +60,11 @@ class OwnServer:
         times = psutil.Process(self.process.pid).cpu_times()
         return times.user + times.system
 
+    @property
+    def inputs(self) -> Path:
+        """The folder of the pictures that were handed in to it."""
+        return self.folder / "inputs"
+
     async def watch(self, done: Callable[[], int]) -> None:
         """Note its memory four times a second until cancelled."""
         process = psutil.Process(self.process.pid)
@@ -115,7 +120,7 @@ async def own_server(
     with tempfile.TemporaryDirectory(prefix="load-", dir=folder) as name:
         home = Path(name)
         own = ["--port=0", f"--database={home / 'jobs.sqlite'}", f"--outputs={home / 'outputs'}"]
-        own.append(f"--inputs={home / 'inputs'}")
+        environment[f"{PREFIX}INPUTS"] = str(home / "inputs")  # which a server of an earlier version does not know
         profiler = [] if profile is None else ["-m", "cProfile", "-o", str(profile.resolve())]
         command = [sys.executable, *profiler, "-m", "server", *own, *flags]
         with (home / "log").open("wb") as log:
