@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 
 from benchmarks.load.audit import Row, audit, audit_files, read_rows, settled
+from benchmarks.load.caller import Caller
 from benchmarks.load.calls import Call
-from benchmarks.load.dialects import Caller
 from benchmarks.load.visits import Clock, Visit, drive, make
 
 _KEEP_ALIVE = 30.0

@@ -10,8 +10,9 @@ from typing import Literal
 
 import httpx
 
+from benchmarks.load.caller import Caller, CallState, JobCancelled, Refused, WrongAnswer
 from benchmarks.load.calls import Call
-from benchmarks.load.dialects import ASK, Caller, CallState, JobCancelled, Refused, WrongAnswer, cancel
+from benchmarks.load.dialects import ASK, cancel
 
 End = Literal["succeeded", "cancelled", "left", "refused", "failed"]
 """What the caller saw: its pictures · that its job was cancelled · nothing, because it hung up · that the server

@@ -15,8 +15,8 @@ import pytest
 
 from benchmarks.load.__main__ import main
 from benchmarks.load.audit import Row, audit, audit_files
+from benchmarks.load.caller import Caller
 from benchmarks.load.calls import DIALECTS, Call, Dialect, Habits, plan_calls, read_mix
-from benchmarks.load.dialects import Caller
 from benchmarks.load.summary import memory, spread, summarize, text
 from benchmarks.load.visits import Clock, Visit, drive, make
 from benchmarks.measuring.workloads import Scale

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from engine import EngineClosed, GenerationRequest, GenerationResult
+from engine import EngineClosed, GenerationResult
 from engine.formats.png import encode_png
 from server.backends.instant import InstantBackend
-from server.backends.protocol import Listener
 from server.job import Job
 from server.pictures.storage import PictureFiles
 from server.problems import Problem
@@ -189,11 +188,11 @@ class DyingBackend(InstantBackend):
 
     dead = 0
 
-    async def run(self, request: GenerationRequest, listen: Listener, client: str | None = None) -> GenerationResult:
+    async def run(self, *arguments: Any, **named: Any) -> GenerationResult:
         if self.dead:
             self.dead -= 1
             raise EngineClosed("the engine's thread has ended")
-        return await super().run(request, listen, client)
+        return await super().run(*arguments, **named)
 
 
 @pytest.mark.parametrize(("deaths", "end"), [(2, "succeeded"), (3, "failed")])
