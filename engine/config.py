@@ -54,7 +54,7 @@ class EngineConfig:
 
     compile: Compile = "auto"
     """``auto``: on a GPU, fused kernels, launched as CUDA graphs from the second call of a shape on; the usual shapes'
-    are recorded while nobody waits. ``off``: torch's own operators, one by one, as on a CPU."""
+    are recorded while no request waits. ``off``: torch's own operators, one by one, as on a CPU."""
 
     lora_names: LoraNames = "all"
     """``all``: every layer that a LoRA file names is changed. ``comfyui``: attention layers of the UNet are left out

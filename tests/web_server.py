@@ -87,7 +87,7 @@ def reset(handler: Handler) -> None:
 
 
 def stall(after: int, seconds: float = 1.5) -> Callable[[Handler], None]:
-    """Send so many bytes, then nothing for longer than the tests' patience."""
+    """Send ``after`` bytes, then nothing for longer than the tests' patience."""
 
     def behave(handler: Handler) -> None:
         serve(handler, cut_after=after)

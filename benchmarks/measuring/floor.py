@@ -54,7 +54,7 @@ def count_work(checkpoint: Path, size: int) -> Work:
     cells = size // PIXELS_PER_CELL
     latents = torch.empty(2, 4, cells, cells, device="meta")
     context = torch.empty(2, _TOKENS, contents.unet.context, device="meta")
-    unet, vae, _ = (part.module for part in contents.parts)
+    unet, vae, _ = (blueprint.module for blueprint in contents.blueprints)
     return Work(
         step=_operations(unet, latents, torch.empty(2, device="meta"), context),
         decode=_operations(vae.get_submodule("post_quant_conv"), latents[:1])

@@ -58,8 +58,8 @@ class Batcher(Generic[M]):
     a tick takes as many of them as fill ``rows`` rows, so that it is short and those who wait take turns: the owners
     of members take turns at leading a tick, each with its member that was evaluated longest ago, and the rows that are
     left are shared out in turn too. Turns are weighed by their work (start-time fair queueing; Goyal, Vin and Cheng,
-    1996): an owner of larger pictures, or of ones with ControlNets, leads the fewer ticks. So nobody is the slower for
-    how much another asks for.
+    1996): an owner of larger pictures, or of ones with ControlNets, leads fewer ticks. So no owner is slowed
+    down by how much another asks for.
     """
 
     def __init__(self, evaluate: Callable[[Sequence[M]], Sequence[Any]], *, capacity: int, rows: int) -> None:

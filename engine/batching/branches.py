@@ -67,7 +67,7 @@ class Part:
         return [control for control in self.controls if control.active(sigma)]
 
     def work(self, cells: int, sigma: float) -> float:
-        """Return what its prediction costs, about, for one x of so many ``cells``, in the unit of ``batching.work``."""
+        """Return about what its prediction costs for one x of ``cells`` cells, in the unit of ``batching.work``."""
         controls = sum(control.called for control in self.controls_at(sigma))
         return work_of(cells if self.window is None else self.window.cells, controls)
 

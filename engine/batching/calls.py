@@ -154,7 +154,7 @@ class Calls:
         return [size for size in sizes if self._has_room(size, like)]
 
     def _has_room(self, size: int, row: Row) -> bool:
-        """Whether a call of so many rows may be tried; once it was, running out of memory tells."""
+        """Whether a call of ``size`` rows may be tried; from its second time on, running out of memory tells."""
         case = (size, row.x.shape)
         if row.x.device.type == "cpu" or case in self._roomy:
             return True

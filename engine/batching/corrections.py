@@ -130,7 +130,7 @@ def _blurred_where(denoised: Tensor, attended: Tensor, blur: float) -> Tensor:
 
 
 def _rows(tokens: int, aspect: float) -> int:
-    """In how many rows so many tokens lie: the divisor that is nearest to ``aspect``, height to width."""
+    """Return the number of rows that ``tokens`` tokens lie in: the divisor nearest to ``aspect``, height to width."""
     wanted = round(math.sqrt(aspect * tokens))
     divisors = (rows for rows in range(1, tokens + 1) if tokens % rows == 0)
     return min(divisors, key=lambda rows: (abs(rows - wanted), -rows))

@@ -134,7 +134,7 @@ class Denoiser:
         return self._calls.peak_bytes((width // PIXELS_PER_CELL) * (height // PIXELS_PER_CELL))
 
     def pictures_at_once(self, parts: int) -> int:
-        """How many pictures of a batch with so many parts fit into one UNet call."""
+        """Return how many pictures of a batch fit into one UNet call if each has ``parts`` parts."""
         return max(1, self._sizes[-1] // max(1, parts))
 
     def with_common_length(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:

@@ -13,5 +13,5 @@ CONTROL = 0.5
 
 
 def work_of(cells: float, controls: float = 0.0) -> float:
-    """Return what a prediction for so many latent ``cells``, steered by so many ControlNets, costs, about."""
+    """Return about what a prediction for ``cells`` latent cells costs that ``controls`` ControlNets steer."""
     return cells / CELLS * (1 + CONTROL * controls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.checkpoint.shapes import LayoutError, Part, Shapes, built, count, has
+from engine.checkpoint.shapes import Blueprint, LayoutError, Shapes, built, count, has
 from engine.networks.t2i_adapter import CELL, AdapterLayers, Step
 
 _LEVELS = 4
@@ -12,7 +12,7 @@ _LARGER_CELLS = (256, 768)
 """Channels of 16 × 16 pixels, grey or in colour."""
 
 
-def read_adapter(shapes: Shapes) -> Part:
+def read_adapter(shapes: Shapes) -> Blueprint:
     """Return the T2I-adapter that tensors of these shapes make. Raises ``LayoutError``."""
     prefix = _PREFIX if has(shapes, _PREFIX) else ""
     body, entrance = f"{prefix}body.", f"{prefix}conv_in"
@@ -34,7 +34,7 @@ def read_adapter(shapes: Shapes) -> Part:
     for parameter, _ in module.named_parameters():
         layer, _, kind = parameter.rpartition(".")
         names[parameter] = f"{places[layer]}.{kind}"
-    return Part(module=module, names=names, owns=(body, entrance), widths=tuple(_width(level) for level in levels))
+    return Blueprint(module=module, names=names, owns=(body, entrance), widths=tuple(_width(level) for level in levels))
 
 
 def _layers(shapes: Shapes, body: str) -> list[list[str]]:

@@ -68,7 +68,7 @@ def load_checkpoint(
     path = Path(path)
     weights = open_weights(path)
     contents = _contents(path, weights)
-    fill(path, weights, contents.parts, device, dtype, half=contents.text_encoder if half_text else None)
+    fill(path, weights, contents.blueprints, device, dtype, half=contents.text_encoder if half_text else None)
     return Checkpoint(
         path=path,
         name=path.stem,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from engine.checkpoint.layout import TEXT, UNET, VAE, read_text_encoder, read_unet, read_vae
-from engine.checkpoint.shapes import LayoutError, Part, Shapes, has
+from engine.checkpoint.shapes import Blueprint, LayoutError, Shapes, has
 from engine.tensors.kinds import CHECKPOINT, content_by_shapes
 from engine.tensors.pickles import shown
 
@@ -42,20 +42,20 @@ class CheckpointFacts:
 class Contents:
     """The networks of a file, without weights."""
 
-    unet: Part
-    vae: Part | None
-    text_encoder: Part | None
+    unet: Blueprint
+    vae: Blueprint | None
+    text_encoder: Blueprint | None
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def blueprints(self) -> tuple[Blueprint, ...]:
         """Those that there are."""
-        return tuple(part for part in (self.unet, self.vae, self.text_encoder) if part is not None)
+        return tuple(blueprint for blueprint in (self.unet, self.vae, self.text_encoder) if blueprint is not None)
 
     @property
     def facts(self) -> CheckpointFacts:
         """What is worth knowing of them."""
         return CheckpointFacts(
-            parameters=sum(p.numel() for part in self.parts for p in part.module.parameters()),
+            parameters=sum(p.numel() for blueprint in self.blueprints for p in blueprint.module.parameters()),
             unet_widths=self.unet.widths,
             vae_widths=() if self.vae is None else self.vae.widths,
             context_width=self.unet.context,
@@ -82,7 +82,7 @@ def read_contents(shapes: Shapes, dtypes: Mapping[str, str]) -> Contents:
     given = taken if contents.text_encoder is None else contents.text_encoder.context
     if taken != given:
         raise LayoutError(f"its UNet takes a context {taken} wide, but its text encoder gives {given}")
-    check_parts(contents.parts, shapes, dtypes)
+    check_blueprints(contents.blueprints, shapes, dtypes)
     return contents
 
 
@@ -95,10 +95,14 @@ def _refuse_others(shapes: Shapes) -> None:
         raise LayoutError(f"it holds no Stable Diffusion 1.x tensors; it has {len(shapes)} others: {_list(shapes)}")
 
 
-def check_parts(parts: Sequence[Part], shapes: Shapes, dtypes: Mapping[str, str]) -> None:
-    """Raise ``LayoutError`` unless every parameter of ``parts`` has its tensor, in the right shape and a readable
+def check_blueprints(blueprints: Sequence[Blueprint], shapes: Shapes, dtypes: Mapping[str, str]) -> None:
+    """Raise ``LayoutError`` unless every parameter of ``blueprints`` has its tensor, in the right shape and a readable
     dtype, and no tensor is left over where they own all."""
-    wanted = {part.names[name]: tuple(p.shape) for part in parts for name, p in part.module.named_parameters()}
+    wanted = {
+        blueprint.names[name]: tuple(p.shape)
+        for blueprint in blueprints
+        for name, p in blueprint.module.named_parameters()
+    }
     missing = [name for name in wanted if name not in shapes]
     if missing:
         raise LayoutError(f"{len(missing)} of its {len(wanted)} tensors are missing: {_list(missing)}")
@@ -110,7 +114,7 @@ def check_parts(parts: Sequence[Part], shapes: Shapes, dtypes: Mapping[str, str]
             raise LayoutError(
                 f"its tensor {name} is stored as {dtypes[name]}; only {', '.join(STORED_DTYPES)} are read"
             )
-    owned = tuple(prefix for part in parts for prefix in part.owns)
+    owned = tuple(prefix for blueprint in blueprints for prefix in blueprint.owns)
     strange = [name for name in shapes if name.startswith(owned) and name not in wanted]
     if strange:
         raise LayoutError(f"{len(strange)} of its tensors have no place in Stable Diffusion 1.x: {_list(strange)}")

@@ -16,10 +16,10 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import nn
 
 from engine.checkpoint.adapter import read_adapter
-from engine.checkpoint.contents import check_parts
+from engine.checkpoint.contents import check_blueprints
 from engine.checkpoint.filling import fill, parameters_of
 from engine.checkpoint.layout import GROUPS, UNET, UNET_HEADS, UNET_RESNET, Level, unet_levels, unet_places
-from engine.checkpoint.shapes import LayoutError, Part, Shapes, built, count, file_names, has, outputs, vote
+from engine.checkpoint.shapes import Blueprint, LayoutError, Shapes, built, count, file_names, has, outputs, vote
 from engine.checkpoint.weights import open_weights
 from engine.errors import BrokenCheckpoint
 from engine.tensors.kinds import content_by_shapes
@@ -40,14 +40,14 @@ _OTHERS = (
 class ControlContents:
     """What the header of a ControlNet's or T2I-adapter's file tells."""
 
-    part: Part
+    blueprint: Blueprint
     adapter: bool
     """Whether it is a T2I-adapter."""
 
     @property
     def parameters(self) -> int:
         """How many values its network has."""
-        return parameters_of(self.part)
+        return parameters_of(self.blueprint)
 
 
 def inspect_control(path: Path) -> ControlContents:
@@ -67,7 +67,7 @@ def load_control(path: Path, *, device: torch.device, dtype: torch.dtype) -> Con
     """
     weights = open_weights(path)
     control = _control(path, weights.shapes, weights.dtypes)
-    fill(path, weights, [control.part], device, dtype)
+    fill(path, weights, [control.blueprint], device, dtype)
     return control
 
 
@@ -80,14 +80,14 @@ def _control(path: Path, shapes: Shapes, dtypes: Mapping[str, str]) -> ControlCo
             )
             raise LayoutError(f"{words}, not a ControlNet or T2I-adapter")
         adapter = "adapter" in content.words
-        part = read_adapter(shapes) if adapter else read_controlnet(shapes)
-        check_parts([part], shapes, dtypes)
-        return ControlContents(part=part, adapter=adapter)
+        blueprint = read_adapter(shapes) if adapter else read_controlnet(shapes)
+        check_blueprints([blueprint], shapes, dtypes)
+        return ControlContents(blueprint=blueprint, adapter=adapter)
     except LayoutError as error:
         raise BrokenCheckpoint(path, str(error)) from None
 
 
-def read_controlnet(shapes: Shapes) -> Part:
+def read_controlnet(shapes: Shapes) -> Blueprint:
     """Return the ControlNet that tensors of these shapes make. Raises ``LayoutError``."""
     for marks, what in _OTHERS:
         mark = next((name for name in shapes if name.removeprefix(_PREFIX).startswith(marks)), None)
@@ -105,10 +105,10 @@ def read_controlnet(shapes: Shapes) -> Part:
     layers = ["conv_in", *(f"blocks.{i}" for i in range(len(module.controlnet_cond_embedding.blocks))), "conv_out"]
     places |= {f"{_PICTURE}{layer}": f"input_hint_block.{2 * i}" for i, layer in enumerate(layers)}
     names = file_names(module, prefix, places, UNET_RESNET)
-    return _part(module, names, levels, prefix)
+    return _blueprint(module, names, levels, prefix)
 
 
-def _diffusers(shapes: Shapes) -> Part:
+def _diffusers(shapes: Shapes) -> Blueprint:
     levels = []
     for i in range(count(shapes, "down_blocks.")):
         block = f"down_blocks.{i}."
@@ -117,7 +117,7 @@ def _diffusers(shapes: Shapes) -> Part:
         attention = count(shapes, f"{block}attentions.0.transformer_blocks.")
         levels.append(Level(width=width, blocks=blocks, attention=attention))
     module = _module(shapes, levels, "", f"{_PICTURE}conv_in.weight")
-    return _part(module, {name: name for name, _ in module.named_parameters()}, levels, "")
+    return _blueprint(module, {name: name for name, _ in module.named_parameters()}, levels, "")
 
 
 def _module(shapes: Shapes, levels: list[Level], prefix: str, picture: str) -> ControlNetModel:
@@ -148,10 +148,10 @@ def _module(shapes: Shapes, levels: list[Level], prefix: str, picture: str) -> C
     return module
 
 
-def _part(module: nn.Module, names: dict[str, str], levels: list[Level], prefix: str) -> Part:
+def _blueprint(module: nn.Module, names: dict[str, str], levels: list[Level], prefix: str) -> Blueprint:
     config: Any = module.config
     owns = (prefix,) if prefix else ("input_blocks.", "middle_block.", "zero_convs.", "down_blocks.", "mid_block.")
     widths = tuple(level.width for level in levels)
     attends = any(level.attention for level in levels) or config.mid_block_type != "UNetMidBlock2D"
     context = config.cross_attention_dim if attends else 0
-    return Part(module=module, names=names, owns=owns, widths=widths, context=context)
+    return Blueprint(module=module, names=names, owns=owns, widths=widths, context=context)

@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from engine.checkpoint.shapes import LayoutError, Part, Shapes, built, count, file_names, has, multiple, outputs, vote
+from engine.checkpoint.shapes import (
+    Blueprint,
+    LayoutError,
+    Shapes,
+    built,
+    count,
+    file_names,
+    has,
+    multiple,
+    outputs,
+    vote,
+)
 
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
@@ -111,7 +122,7 @@ def _input_channels(shapes: Shapes) -> int:
     return channels
 
 
-def read_unet(shapes: Shapes) -> Part:
+def read_unet(shapes: Shapes) -> Blueprint:
     """The UNet, ``model.diffusion_model.…``. Raises ``LayoutError``."""
     channels = _input_channels(shapes)
     levels = unet_levels(shapes)
@@ -141,7 +152,7 @@ def read_unet(shapes: Shapes) -> Part:
         time_embedding_dim=time,
         norm_num_groups=GROUPS,
     )
-    return Part(
+    return Blueprint(
         module=module,
         names=file_names(module, UNET, unet_places(levels), UNET_RESNET),
         owns=(UNET,),
@@ -169,7 +180,7 @@ def _vae_places(levels: int, blocks: int) -> dict[str, str]:
     return places
 
 
-def read_vae(shapes: Shapes) -> Part:
+def read_vae(shapes: Shapes) -> Blueprint:
     """The autoencoder, ``first_stage_model.…``. Raises ``LayoutError``."""
     levels = count(shapes, VAE + "encoder.down.")
     if levels != _VAE_LEVELS:
@@ -199,7 +210,7 @@ def read_vae(shapes: Shapes) -> Part:
         up_block_types=("UpDecoderBlock2D",) * levels,
         norm_num_groups=GROUPS,
     )
-    return Part(
+    return Blueprint(
         module=module,
         names=file_names(module, VAE, _vae_places(levels, blocks), _VAE_RESNET),
         owns=(VAE + "encoder.", VAE + "decoder."),
@@ -207,7 +218,7 @@ def read_vae(shapes: Shapes) -> Part:
     )
 
 
-def read_text_encoder(shapes: Shapes) -> Part:
+def read_text_encoder(shapes: Shapes) -> Blueprint:
     """The text encoder, ``cond_stage_model.transformer.…``, with or without ``text_model.``. Raises ``LayoutError``."""
     prefix = TEXT + "text_model." if has(shapes, TEXT + "text_model.") else TEXT
     layers = count(shapes, prefix + "encoder.layers.")
@@ -236,4 +247,4 @@ def read_text_encoder(shapes: Shapes) -> Part:
     module = built("text encoder", CLIPTextModel, config=config)
     names = {name: prefix + name.removeprefix("text_model.") for name, _ in module.named_parameters()}
     owns = (prefix + "encoder.",)
-    return Part(module=module, names=names, owns=owns, widths=(width,), layers=layers, context=width)
+    return Blueprint(module=module, names=names, owns=owns, widths=(width,), layers=layers, context=width)

@@ -24,8 +24,8 @@ class LayoutError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """One network of a checkpoint."""
+class Blueprint:
+    """One network of a file, as the shapes of its tensors describe it."""
 
     module: nn.Module
     """On the meta device: without weights."""

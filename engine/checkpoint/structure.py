@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.checkpoint.contents import read_contents
-from engine.checkpoint.shapes import LayoutError, Part
+from engine.checkpoint.shapes import Blueprint, LayoutError
 from engine.checkpoint.weights import open_weights
 from engine.errors import BrokenCheckpoint
 
@@ -52,8 +52,8 @@ def _structures(path: Path, changed_ns: int, size: int) -> Mapping[NetworkKind, 
     return {"unet": _structure(contents.unet), "text_encoder": _structure(contents.text_encoder)}
 
 
-def _structure(part: Part | None) -> Structure:
-    if part is None:
+def _structure(blueprint: Blueprint | None) -> Structure:
+    if blueprint is None:
         return Structure(names={}, shapes={}, widths=())
-    shapes = {name: tuple(parameter.shape) for name, parameter in part.module.named_parameters()}
-    return Structure(names=part.names, shapes=shapes, widths=part.widths)
+    shapes = {name: tuple(parameter.shape) for name, parameter in blueprint.module.named_parameters()}
+    return Structure(names=blueprint.names, shapes=shapes, widths=blueprint.widths)

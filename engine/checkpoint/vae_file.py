@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from engine.checkpoint.contents import check_parts
+from engine.checkpoint.contents import check_blueprints
 from engine.checkpoint.filling import fill, parameters_of
 from engine.checkpoint.layout import VAE, read_vae
-from engine.checkpoint.shapes import LayoutError, Part
+from engine.checkpoint.shapes import Blueprint, LayoutError
 from engine.checkpoint.weights import Weights, open_weights
 from engine.errors import BrokenCheckpoint
 from engine.tensors.kinds import content_by_shapes
@@ -40,20 +40,20 @@ _LEVELS = 4
 def load_vae(path: Path, *, device: torch.device, dtype: torch.dtype) -> AutoencoderKL:
     """Load the VAE in ``path`` to ``device`` as ``dtype``. Raises ``BrokenCheckpoint`` and ``UnknownCheckpoint``."""
     weights = open_weights(path)
-    part = _part(path, weights)
-    fill(path, weights, [part], device, dtype)
-    module = part.module
+    blueprint = _blueprint(path, weights)
+    fill(path, weights, [blueprint], device, dtype)
+    module = blueprint.module
     assert isinstance(module, AutoencoderKL)
     return module
 
 
 def vae_parameters(path: Path) -> tuple[int, tuple[int, ...]]:
     """The number of values of the VAE in ``path``, and the channels of its levels, from its header."""
-    part = _part(path, open_weights(path, values=False))
-    return parameters_of(part), part.widths
+    blueprint = _blueprint(path, open_weights(path, values=False))
+    return parameters_of(blueprint), blueprint.widths
 
 
-def _part(path: Path, weights: Weights) -> Part:
+def _blueprint(path: Path, weights: Weights) -> Blueprint:
     own = {_single_file_name(name): name for name in weights.shapes}
     shapes = {name: weights.shapes[stored] for name, stored in own.items()}
     dtypes = {name: weights.dtypes[stored] for name, stored in own.items()}
@@ -61,12 +61,12 @@ def _part(path: Path, weights: Weights) -> Part:
         if not any(name.startswith(VAE + "encoder.") for name in shapes):
             content = content_by_shapes(weights.shapes)
             raise LayoutError(f"it is {content.words or 'something else'}, not a VAE")
-        part = read_vae(shapes)
-        check_parts([part], shapes, dtypes)
+        blueprint = read_vae(shapes)
+        check_blueprints([blueprint], shapes, dtypes)
     except LayoutError as error:
         raise BrokenCheckpoint(path, str(error)) from None
-    names = {parameter: own[name] for parameter, name in part.names.items()}
-    return dataclasses.replace(part, names=names)
+    names = {parameter: own[name] for parameter, name in blueprint.names.items()}
+    return dataclasses.replace(blueprint, names=names)
 
 
 def _single_file_name(name: str) -> str:

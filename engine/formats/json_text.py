@@ -8,7 +8,7 @@ from collections.abc import Callable
 MOST_VALUES = 250_000
 DEEPEST = 100
 _SHORT = 2**18
-"""A text of so many characters is read within a twentieth of a second, whatever it holds."""
+"""A text of up to this many characters is read within a twentieth of a second, whatever it holds."""
 
 
 def read_json(text: str | bytes | bytearray, *, constant: Callable[[str], object] | None = None) -> object:
@@ -37,7 +37,7 @@ def _values(text: str | bytes | bytearray) -> int:
 
 
 def _deeper(value: object, layers: int) -> bool:
-    """Whether ``value`` has more than so many layers of lists and objects."""
+    """Whether ``value`` has more than ``layers`` layers of lists and objects."""
     if not isinstance(value, dict | list):
         return False
     inner = value.values() if isinstance(value, dict) else value

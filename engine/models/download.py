@@ -17,7 +17,7 @@ import httpx
 
 from engine.errors import BadRequest, BrokenCheckpoint
 from engine.models.hashes import Progress, sha256_of, silent
-from engine.models.incoming import Note, Origin, Part, part_of, safe_name, what_else
+from engine.models.incoming import Note, Origin, PartFile, part_file, safe_name, what_else
 from engine.models.inspecting import inspect_file
 from engine.models.web import (
     Cut,
@@ -82,7 +82,7 @@ def download(source: Source, target: Path, place: Placed | None = None) -> str:
     ``target``, and the next call goes on from there. Raises
     ``AlreadyThere``, ``BadRequest`` on ``models``, and ``DownloadFailed``; and ``OSError`` where the disk fails.
     """
-    with part_of(target, source.note) as part:
+    with part_file(target, source.note) as part:
         digest = _fetched(part, source)
         try:
             kind = part.check()
@@ -100,7 +100,7 @@ def copy(path: Path, target: Path, *, sha256: str | None = None, progress: Progr
     ``models`` or ``sha256``, ``UnknownCheckpoint``, ``BrokenCheckpoint`` and ``OSError``.
     """
     inspect_file(path)
-    with part_of(target, _ignored) as part, path.open("rb") as file:
+    with part_file(target, _ignored) as part, path.open("rb") as file:
         part.start_over()
         try:
             total = path.stat().st_size
@@ -135,7 +135,7 @@ def _asked_name(source: Source) -> str | None:
 class _Tries:
     """Repeats an attempt until it succeeds or too many attempts in a row have brought nothing."""
 
-    def __init__(self, source: Source, part: Part | None = None) -> None:
+    def __init__(self, source: Source, part: PartFile | None = None) -> None:
         self._source = source
         self._part = part
         self._furthest = part.size if part else 0
@@ -167,7 +167,7 @@ class _Tries:
         time.sleep(pause)
 
 
-def _fetched(part: Part, source: Source) -> str:
+def _fetched(part: PartFile, source: Source) -> str:
     """Fetch the whole file and return its SHA-256.
 
     Raises ``DownloadFailed`` where it is not the file that was expected; nothing of it is kept then.
@@ -186,7 +186,7 @@ def _fetched(part: Part, source: Source) -> str:
     )
 
 
-def _exchange(part: Part, source: Source) -> None:
+def _exchange(part: PartFile, source: Source) -> None:
     """Ask once for what is missing. Raises ``Cut`` where the file is not whole afterwards."""
     if part.size and not _fits(part, source):
         part.start_over()
@@ -207,7 +207,7 @@ def _exchange(part: Part, source: Source) -> None:
         _receive(part, source, body, total)
 
 
-def _fits(part: Part, source: Source) -> bool:
+def _fits(part: PartFile, source: Source) -> bool:
     """Say whether the rest may be asked for: a change of the file shows in its validator, or in a known SHA-256."""
     origin = part.origin
     if origin is None or origin.url_digest != _digest(source.url):
@@ -216,7 +216,7 @@ def _fits(part: Part, source: Source) -> bool:
     return whole and (origin.validator is not None or source.sha256 is not None)
 
 
-def _begin(part: Part, source: Source, response: httpx.Response, body: Iterator[bytes]) -> int | None:
+def _begin(part: PartFile, source: Source, response: httpx.Response, body: Iterator[bytes]) -> int | None:
     """Start the file anew with its first bytes, if they are a checkpoint's. Returns the file's size, if known."""
     total, head = length_of(response), b""
     while len(head) < _HEAD and (more := next(body, b"")):
@@ -229,7 +229,7 @@ def _begin(part: Part, source: Source, response: httpx.Response, body: Iterator[
     return total
 
 
-def _resume(part: Part, response: httpx.Response) -> int | None:
+def _resume(part: PartFile, response: httpx.Response) -> int | None:
     """Check that the response goes on where the file ends. Returns the file's size, if known. Raises ``Cut`` if not."""
     assert part.origin is not None
     validator, total = part.origin.validator, part.origin.total
@@ -243,7 +243,7 @@ def _resume(part: Part, response: httpx.Response) -> int | None:
     return int(stated[2]) if total is None and stated[2] != "*" else total
 
 
-def _receive(part: Part, source: Source, body: Iterator[bytes], total: int | None) -> None:
+def _receive(part: PartFile, source: Source, body: Iterator[bytes], total: int | None) -> None:
     if total is not None and part.lacks_room_for(total - part.size):
         missing = f"{total - part.size:,} bytes"
         raise DownloadFailed(source.url, f"{missing} are to come; {part.target.parent} has less room")

@@ -30,7 +30,7 @@ _CHUNK = 1 << 20
 
 
 def silent(done: int, total: int | None) -> None:
-    """The progress that nobody watches."""
+    """Report progress to no one."""
 
 
 def sha256_of(path: Path, progress: Progress = silent) -> str:

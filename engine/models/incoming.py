@@ -51,7 +51,7 @@ class Origin:
     """Bytes of the whole file."""
 
 
-class Part:
+class PartFile:
     """The locked ``.part`` file of ``target``; bytes are appended to it."""
 
     def __init__(self, target: Path, path: Path, descriptor: int) -> None:
@@ -111,7 +111,7 @@ class Part:
 
 
 @contextlib.contextmanager
-def part_of(target: Path, note: Note) -> Iterator[Part]:
+def part_file(target: Path, note: Note) -> Iterator[PartFile]:
     """The ``.part`` file beside ``target``, with what an earlier run left in it, for this process and thread alone.
 
     Waits for another that brings the same file. Raises ``AlreadyThere``, and ``BadRequest`` on ``models`` if the
@@ -126,7 +126,7 @@ def part_of(target: Path, note: Note) -> Iterator[Part]:
     try:
         if os.path.lexists(target):
             raise AlreadyThere(target)
-        yield Part(target, path, descriptor)
+        yield PartFile(target, path, descriptor)
     finally:
         if os.fstat(descriptor).st_size == 0 and _is_named(descriptor, path):
             path.unlink()

@@ -13,13 +13,13 @@ from torch import Tensor
 from engine.networks.compiling import Kernel
 
 _SMALL = 256
-"""Up to so many pixels, a group norm is one launch."""
+"""The most pixels for which a group norm is one launch."""
 
 _PIXELS, _PARTS = 16, 4
-"""Pixels that one program has at a time, and how often it asks for so many before it waits for them."""
+"""Pixels that one program loads at a time, and how many of these loads it starts before it waits for them."""
 
 _MOST_CHUNKS = 512
-"""A picture's pixels are cut into chunks of ``_PIXELS * _PARTS``, or into so many of more."""
+"""The most chunks that a picture's pixels are cut into: of ``_PIXELS * _PARTS`` pixels, or of more."""
 
 _CHANNELS = 64
 """Channels that one program holds."""

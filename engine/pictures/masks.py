@@ -56,7 +56,7 @@ def grown_for_inpainting(mask: Tensor, pixels: int) -> Tensor:
 
 
 def feathered(mask: Tensor, left: int, top: int, right: int, bottom: int) -> Tensor:
-    """Return ``mask``, fading over so many pixels at each side.
+    """Return ``mask``, fading over the given number of pixels at each side.
 
     As in ComfyUI, the outermost weight of the right and of the lower side falls on the first column and row.
     """

@@ -24,7 +24,7 @@ from benchmarks.subjects.subject import Delivery
 from benchmarks.suite.plan import Mode
 from engine import GenerationRequest
 from engine.checkpoint.contents import read_contents
-from engine.checkpoint.shapes import Part
+from engine.checkpoint.shapes import Blueprint
 from engine.checkpoint.weights import Weights, open_weights
 from engine.sampling.noise import start_noise
 from engine.sampling.schedules import sigmas
@@ -179,7 +179,7 @@ def _pipeline(checkpoint: Path, scheduler: Any, device: torch.device, dtype: tor
     """Build diffusers' own networks with the checkpoint's weights; they hold nothing of the engine's."""
     weights = open_weights(checkpoint)
     contents = read_contents(weights.shapes, weights.dtypes)
-    unet, vae, text_encoder = (filled(part, weights, device, dtype) for part in contents.parts)
+    unet, vae, text_encoder = (filled(blueprint, weights, device, dtype) for blueprint in contents.blueprints)
     pipeline = diffusers.StableDiffusionPipeline(
         vae=vae,
         text_encoder=text_encoder,
@@ -194,17 +194,17 @@ def _pipeline(checkpoint: Path, scheduler: Any, device: torch.device, dtype: tor
     return pipeline
 
 
-def filled(part: Part, weights: Weights, device: torch.device, dtype: torch.dtype) -> Any:
-    """Return the network of ``part`` with copies of its weights."""
+def filled(blueprint: Blueprint, weights: Weights, device: torch.device, dtype: torch.dtype) -> Any:
+    """Return the network of ``blueprint`` with copies of its weights."""
     state = {}
-    for name, parameter in part.module.named_parameters():
-        stored = weights.take(part.names[name]).reshape(parameter.shape)
+    for name, parameter in blueprint.module.named_parameters():
+        stored = weights.take(blueprint.names[name]).reshape(parameter.shape)
         state[name] = stored.to(device=device, dtype=dtype, copy=True)
-    for name, buffer in part.module.named_buffers():  # positions: 0, 1, 2, …
+    for name, buffer in blueprint.module.named_buffers():  # positions: 0, 1, 2, …
         parent, _, leaf = name.rpartition(".")
-        setattr(part.module.get_submodule(parent), leaf, torch.arange(buffer.shape[-1], device=device)[None])
-    part.module.load_state_dict(state, strict=False, assign=True)
-    return part.module.requires_grad_(False).eval()
+        setattr(blueprint.module.get_submodule(parent), leaf, torch.arange(buffer.shape[-1], device=device)[None])
+    blueprint.module.load_state_dict(state, strict=False, assign=True)
+    return blueprint.module.requires_grad_(False).eval()
 
 
 def _sigmas(request: GenerationRequest) -> list[float]:

@@ -112,6 +112,6 @@ def _size(pixels: Tensor) -> PictureSize:
 
 
 def _with_channels(pictures: Tensor, channels: int) -> Tensor:
-    """Pictures (B, C, h, w) with at least so many channels: those that they lack are opaque."""
+    """Return pictures (B, C, h, w) with at least ``channels`` channels: those that they lack are opaque."""
     missing = max(0, channels - pictures.shape[1])
     return torch.nn.functional.pad(pictures, (0, 0, 0, 0, 0, missing), value=1.0)

@@ -34,7 +34,7 @@ def load(node: nodes.ControlFile, tools: Tools) -> Controller:
     path = Path(node.name)
     control = load_control(path, device=tools.device, dtype=tools.dtype)
     _log.info("%s is loaded: %s", path.name, "a T2I-adapter" if control.adapter else "a ControlNet")
-    module, facts = control.part.module, _facts(path, control)
+    module, facts = control.blueprint.module, _facts(path, control)
     if isinstance(module, AdapterLayers):
         return AdapterController(network=T2iAdapter(module, tools.operations()), **facts)
     assert isinstance(module, ControlNetModel)
@@ -44,4 +44,4 @@ def load(node: nodes.ControlFile, tools: Tools) -> Controller:
 
 
 def _facts(path: Path, control: ControlContents) -> dict[str, Any]:
-    return {"name": path.name, "widths": control.part.widths, "context": control.part.context}
+    return {"name": path.name, "widths": control.blueprint.widths, "context": control.blueprint.context}

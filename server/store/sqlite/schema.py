@@ -40,7 +40,7 @@ _VERSIONS = (
     CREATE INDEX ends ON jobs (finished) WHERE finished IS NOT NULL;
     CREATE TABLE turns (
         client TEXT PRIMARY KEY,
-        turn INTEGER NOT NULL          -- when one of its jobs was last begun, counted in jobs
+        turn INTEGER NOT NULL          -- when one of its jobs last started, counted in jobs
     ) WITHOUT ROWID;
     CREATE INDEX latest ON turns (turn);
     CREATE TABLE outbox (
@@ -72,7 +72,7 @@ _VERSIONS = (
     DROP TABLE turns;
     CREATE TABLE turns (
         client TEXT PRIMARY KEY,
-        began REAL NOT NULL,           -- its turn when one of its jobs was last begun
+        began REAL NOT NULL,           -- its turn when one of its jobs last started
         turn REAL NOT NULL             -- that, and the work of that job
     ) WITHOUT ROWID;
     CREATE INDEX latest ON turns (began);

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 def residuals(path: Path) -> tuple[Tensor, ...]:
     """What the ControlNet in ``path`` makes of some x."""
-    network = ControlNet(load_control(path, device=CPU, dtype=torch.float32).part.module, Operations())  # type: ignore[arg-type]
+    network = ControlNet(load_control(path, device=CPU, dtype=torch.float32).blueprint.module, Operations())  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
     x, tokens = torch.randn(1, 4, 8, 8, generator=generator), torch.randn(1, 77, 64, generator=generator)
     with torch.inference_mode():
@@ -32,7 +32,7 @@ def residuals(path: Path) -> tuple[Tensor, ...]:
 
 
 def features(path: Path, picture: Tensor) -> tuple[Tensor, ...]:
-    network = T2iAdapter(load_control(path, device=CPU, dtype=torch.float32).part.module, Operations())  # type: ignore[arg-type]
+    network = T2iAdapter(load_control(path, device=CPU, dtype=torch.float32).blueprint.module, Operations())  # type: ignore[arg-type]
     with torch.inference_mode():
         return network.features(picture)
 
@@ -42,7 +42,7 @@ def test_a_prefix_and_diffusers_names_change_nothing(tmp_path: Path) -> None:
     bare = write_controlnet(tmp_path / "bare.safetensors", prefix="")
     contents = load_control(first, device=CPU, dtype=torch.float32)
     diffusers = tmp_path / "diffusers.safetensors"
-    save_file({name: value.clone() for name, value in contents.part.module.state_dict().items()}, diffusers)
+    save_file({name: value.clone() for name, value in contents.blueprint.module.state_dict().items()}, diffusers)
     found = residuals(first)
     assert len(found) == 9
     for other in (bare, diffusers):
@@ -52,12 +52,12 @@ def test_a_prefix_and_diffusers_names_change_nothing(tmp_path: Path) -> None:
 def test_the_header_tells_the_sizes(tmp_path: Path) -> None:
     control = inspect_control(write_controlnet(tmp_path / "control.safetensors"))
     assert not control.adapter
-    assert (control.part.widths, control.part.context) == ((32, 64, 64, 64), 64)
+    assert (control.blueprint.widths, control.blueprint.context) == ((32, 64, 64, 64), 64)
     tensors = load_file(tmp_path / "control.safetensors")
     assert control.parameters == sum(value.numel() for value in tensors.values())
     adapter = inspect_control(write_adapter(tmp_path / "adapter.safetensors"))
     assert adapter.adapter
-    assert adapter.part.widths == (32, 64, 64, 64)
+    assert adapter.blueprint.widths == (32, 64, 64, 64)
 
 
 def test_an_adapter_computes_what_diffusers_module_does(tmp_path: Path) -> None:

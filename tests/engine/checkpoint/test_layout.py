@@ -192,9 +192,9 @@ def dtypes(shapes: dict[str, Any]) -> dict[str, str]:
 
 def test_every_tensor_has_one_parameter_and_every_parameter_one_tensor() -> None:
     contents = read_contents(SHAPES, dtypes(SHAPES))
-    names = [name for part in contents.parts for name in part.names.values()]
+    names = [name for part in contents.blueprints for name in part.names.values()]
     assert sorted(names) == sorted(SHAPES)
-    for part in contents.parts:
+    for part in contents.blueprints:
         assert part.names.keys() == dict(part.module.named_parameters()).keys()
 
 
@@ -259,7 +259,7 @@ def test_transformers_may_be_deeper() -> None:
     deeper = {name.replace(block, ".transformer_blocks.1."): shape for name, shape in SHAPES.items() if block in name}
     shapes = SHAPES | deeper
     contents = read_contents(shapes, dtypes(shapes))
-    assert sorted(name for part in contents.parts for name in part.names.values()) == sorted(shapes)
+    assert sorted(name for part in contents.blueprints for name in part.names.values()) == sorted(shapes)
 
 
 def test_a_tensor_without_a_place_is_refused() -> None:

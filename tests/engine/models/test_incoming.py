@@ -10,7 +10,7 @@ import pytest
 
 from engine import BadRequest, BrokenCheckpoint, UnknownCheckpoint
 from engine.models.download import copy, download
-from engine.models.incoming import AlreadyThere, part_of, safe_name
+from engine.models.incoming import AlreadyThere, part_file, safe_name
 from tests.engine.models.downloads import HTML, nothing_in, only_file, source
 from tests.web_server import Server, cut, serve, stall
 
@@ -75,7 +75,7 @@ def test_a_part_that_is_a_second_name_of_a_file_is_not_written_to(server: Server
 
 
 def test_an_empty_part_is_not_left(target: Path) -> None:
-    with part_of(target, print) as part:
+    with part_file(target, print) as part:
         assert part.path.exists()
     assert nothing_in(target.parent)
 
