@@ -43,6 +43,9 @@ MAX_SIDE = 16384
 
 MAX_REGIONS = 64
 
+DRAWN_SEEDS = 2**53 - 2**13
+"""Seeds that are drawn are below this: a JavaScript number holds them, and those that are counted on from them."""
+
 PARTS = ("loras", "vae", "image", "mask", "controls", "hires", "upscale")
 """What makes a request more than a plain one."""
 
@@ -139,4 +142,4 @@ class GenerationRequest:
 
     def with_seed(self) -> GenerationRequest:
         """Return this request with its own seed, or else with a seed drawn now from the system's entropy."""
-        return self if self.seed is not None else dataclasses.replace(self, seed=secrets.randbelow(MAX_SEED + 1))
+        return self if self.seed is not None else dataclasses.replace(self, seed=secrets.randbelow(DRAWN_SEEDS))

@@ -1,4 +1,5 @@
-// The native API, as the page uses it. Seeds go beyond 2^53, so they are text here.
+// The native API, as the page uses it. Seeds go beyond 2^53, so they are text here. Paths are relative to the page, which
+// a proxy may serve below a path of its own.
 
 const SEED = /([{,]\s*"seed"\s*:\s*)(\d+)/g; // inside a text, the quotes would be escaped
 
@@ -9,6 +10,8 @@ export class Refused extends Error {
     this.field = problem.field;
   }
 }
+
+const GENERATE = "api/v1/generate";
 
 let askForKey = async () => null;
 export const onKeyNeeded = (ask) => { askForKey = ask; };
@@ -45,27 +48,27 @@ export const get = async (path) => read(await send(path));
 export const post = async (path, body = {}) => read(await send(path, json(body)));
 
 /** A picture's address on the server that this page came from, by whatever name that was asked. */
-export const address = (picture) => new URL(picture.url).pathname;
+export const address = (picture) => picture.url.replace(/^.*\/(?=api\/v1\/images\/)/, "");
 
 /** A job for these parameters, accepted and not waited for. */
-export const generate = (parameters) => post("/api/v1/generate", { ...parameters, async: true });
-export const cancel = (id) => post(`/api/v1/jobs/${encodeURIComponent(id)}/cancel`);
-export const job = (id) => get(`/api/v1/jobs/${encodeURIComponent(id)}`);
-export const jobs = (query) => get(`/api/v1/jobs?${new URLSearchParams(query)}`);
-export const load = (model) => post(`/api/v1/models/${encodeURIComponent(model)}/load`);
+export const generate = (parameters) => post(GENERATE, { ...parameters, async: true });
+export const cancel = (id) => post(`api/v1/jobs/${encodeURIComponent(id)}/cancel`);
+export const job = (id) => get(`api/v1/jobs/${encodeURIComponent(id)}`);
+export const jobs = (query) => get(`api/v1/jobs?${new URLSearchParams(query)}`);
+export const load = (model) => post(`api/v1/models/${encodeURIComponent(model)}/load`);
 
 /** The parameters inside a PNG or a workflow file that is one request. */
 export async function parametersOf(file) {
   const type = file.name.toLowerCase().endsWith(".png") || file.type === "image/png" ? "image/png" : "application/json";
-  const answer = await read(await send("/api/v1/parameters", { method: "POST", headers: { "Content-Type": type }, body: file }));
+  const answer = await read(await send("api/v1/parameters", { method: "POST", headers: { "Content-Type": type }, body: file }));
   if (!answer.parameters) throw new Error(`${file.name} is a workflow of several samplings or outputs. The form has no fields for it; send it to /api/v1/workflow.`);
   return answer.parameters;
 }
 
 /** Which fields there are, with their defaults and ranges, as the API itself describes them. */
 export async function fields() {
-  const document = await get("/openapi.json");
-  let schema = document.paths["/api/v1/generate"].post.requestBody.content["application/json"].schema;
+  const document = await get("openapi.json");
+  let schema = document.paths[`/${GENERATE}`].post.requestBody.content["application/json"].schema;
   if (schema.$ref) schema = document.components.schemas[schema.$ref.split("/").pop()];
   return schema.properties;
 }
@@ -76,7 +79,7 @@ export async function* events(id, signal) {
   while (!signal.aborted) {
     try {
       const headers = last ? { "Last-Event-ID": last } : {};
-      const response = await send(`/api/v1/jobs/${encodeURIComponent(id)}/events?previews=1`, { headers, signal });
+      const response = await send(`api/v1/jobs/${encodeURIComponent(id)}/events?previews=1`, { headers, signal });
       for await (const event of messages(response.body)) {
         if (event.id) last = event.id;
         yield event;

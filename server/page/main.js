@@ -86,7 +86,7 @@ addEventListener("drop", (event) => {
 });
 
 async function refreshModels() {
-  const { models } = await api.get("/api/v1/models");
+  const { models } = await api.get("api/v1/models");
   form.setModels(models);
   const chosen = models.find((model) => model.name === $("model").value);
   $("load-model").hidden = !chosen || chosen.resident;
@@ -106,7 +106,7 @@ async function health() {
   let words = "Cannot be reached";
   let kind = "bad";
   try {
-    const response = await fetch("/readyz");
+    const response = await fetch("readyz");
     [words, kind] = response.ok ? ["Ready", "good"] : ["Loading the model", ""];
   } catch { /* said above */ }
   if ($("health").textContent !== words) $("health").textContent = words;
@@ -134,7 +134,7 @@ async function start() {
   theme();
   health();
   setInterval(() => { if (!document.hidden) health(); }, 3000);
-  const [fields, { models }] = [await api.fields(), await api.get("/api/v1/models")];
+  const [fields, { models }] = [await api.fields(), await api.get("api/v1/models")];
   form.build(fields, models);
   await refreshModels();
   queue.start((id) => stage.watch(id, done).catch(complain), gallery.add);

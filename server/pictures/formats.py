@@ -68,6 +68,18 @@ async def preview_bytes(image: Image, format: Literal["png", "jpeg"] = "jpeg", s
     return await asyncio.to_thread(_preview, image, format, scale)
 
 
+async def media_type(data: bytes) -> str:
+    """Return the media type of a picture's file, by its content."""
+    return await asyncio.to_thread(_media_type, data)
+
+
+def _media_type(data: bytes) -> str:
+    from PIL import Image as Images
+
+    with Images.open(io.BytesIO(data)) as image:
+        return Images.MIME.get(image.format or "", "application/octet-stream")
+
+
 def _png(
     task: Task,
     record: Mapping[str, Any],

@@ -113,6 +113,18 @@ class ParametersAnswer(BaseModel):
     )
 
 
+class InputAnswer(BaseModel):
+    """A picture that was handed in."""
+
+    id: str = Field(description="the SHA-256 of its file, which image, mask and controls take")
+    url: str
+    width: int
+    height: int
+    frames: int = Field(description="1, or the frames of an animated picture")
+    alpha: bool = Field(description="whether it has transparency")
+    bytes: int = Field(description="the size of its file")
+
+
 class CheckpointAnswer(BaseModel):
     name: str
     file: str
@@ -124,8 +136,13 @@ class CheckpointAnswer(BaseModel):
     default: bool = Field(description="whether it serves requests that name none")
 
 
+class FileAnswer(BaseModel):
+    name: str = Field(description="what loras, vae, controls, upscale and prompts call it: its path below its folder")
+    size: int = Field(description="bytes")
+
+
 class CheckpointsAnswer(BaseModel):
-    models: list[CheckpointAnswer]
+    models: list[CheckpointAnswer] | list[FileAnswer] = Field(description="of the kind that was asked for")
 
 
 class NamesAnswer(BaseModel):

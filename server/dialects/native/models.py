@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from engine import GenerationRequest, __version__
 from engine.request import SAMPLERS, SCHEDULERS
+from engine.tensors.kinds import FileKind
 from server.backends.checkpoints import ModelInfo
 from server.dialects.native.answers import CheckpointAnswer, CheckpointsAnswer, NamesAnswer, StatusAnswer
 from server.dialects.native.describe import problems
 from server.problems import not_found
 from server.store import Search
 from server.web.services import Services
+
+ModelKind = Literal["checkpoint", "lora", "vae", "controlnet", "embedding", "upscaler"]
+
+_KINDS: Mapping[ModelKind, FileKind] = {
+    "lora": "loras",
+    "vae": "vae",
+    "controlnet": "controlnet",
+    "embedding": "embeddings",
+    "upscaler": "upscale_models",
+}
+"""The kinds of files beside checkpoints, and what the models folders call them."""
 
 _MODEL: dict[int | str, dict[str, Any]] = {
     200: {"model": CheckpointAnswer},
@@ -34,10 +47,17 @@ def add_routes(router: APIRouter, services: Services) -> None:
             raise not_found("model", name)
         return JSONResponse(_described(found))
 
-    @router.get("/models", responses={200: {"model": CheckpointsAnswer}, **problems(401, 403)}, response_model=None)
-    async def list_models() -> JSONResponse:
-        """The checkpoints in the models folder, the default first."""
-        return JSONResponse({"models": [_described(each) for each in services.backend.models()]})
+    @router.get(
+        "/models", responses={200: {"model": CheckpointsAnswer}, **problems(400, 401, 403)}, response_model=None
+    )
+    async def list_models(
+        kind: Annotated[ModelKind, Query(description="which files to list")] = "checkpoint",
+    ) -> JSONResponse:
+        """The files of a kind in the models folders: checkpoints, the default first, or what else a request names."""
+        if kind == "checkpoint":
+            return JSONResponse({"models": [_described(each) for each in services.backend.models()]})
+        files = services.backend.files(_KINDS[kind])
+        return JSONResponse({"models": [{"name": each.name, "size": each.size} for each in files]})
 
     @router.post("/models/{name}/load", responses=_MODEL, response_model=None)
     async def load_model(name: str) -> JSONResponse:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
+import pytest
 
 from engine.request import SAMPLERS, SCHEDULERS
+from server.backends.engine import EngineBackend
+from tests.adapters import write_adapter
+from tests.server.conftest import running
+from tests.server.queues import settings_in
 
 
 def test_models_are_listed_loaded_and_let_go(client: httpx.Client) -> None:
@@ -32,3 +39,25 @@ def test_names_and_state_are_listed(client: httpx.Client) -> None:
     status = client.get("/status").json()
     assert status["ready"] is True
     assert "native" in status["dialects"]
+
+
+@pytest.mark.parametrize("kind", ["lora", "vae", "controlnet", "embedding", "upscaler"])
+def test_files_of_other_kinds_are_listed(client: httpx.Client, kind: str) -> None:
+    assert client.get("/models", params={"kind": kind}).json() == {"models": []}
+    assert client.get("/models", params={"kind": "checkpoint"}).json() == client.get("/models").json()
+
+
+def test_a_lora_is_listed_by_its_name_below_its_folder(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    folder = tmp_path / "models"
+    write_adapter(folder / "loras" / "style" / "ink.safetensors")
+    (folder / "tiny.safetensors").symlink_to(tiny_checkpoint)
+    settings = settings_in(tmp_path, backend="engine", model="tiny", models_folders=(folder,), device="cpu")
+    with running(settings, EngineBackend(settings)) as server:
+        (found,) = httpx.get(f"{server.url}/api/v1/models", params={"kind": "lora"}).json()["models"]
+    assert (found["name"], found["size"] > 0) == ("style/ink.safetensors", True)
+
+
+def test_a_kind_that_does_not_exist_is_refused(client: httpx.Client) -> None:
+    answer = client.get("/models", params={"kind": "loras"})
+    assert (answer.status_code, answer.json()["field"]) == (400, "kind")
+    assert "lora" in answer.json()["detail"]
