@@ -25,7 +25,8 @@ from engine.running.inputs import inputs_of, known_of
 from engine.running.loading import Loader, source_of
 from engine.running.loop import Loop, as_ours
 from engine.running.observer import Observer, Unobserved
-from engine.running.pool import Pool, Source
+from engine.running.pool import Pool
+from engine.running.sources import Source
 from engine.tensors.kinds import FileKind
 from engine.text.prompt import embedding_names
 from engine.text.vocabulary import encoder

@@ -38,6 +38,20 @@ def parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help="make everything tiny, to see that the suite works; the times mean nothing"
     )
     add("--target", choices=TARGETS, help="judge a card's target; exit status 1 if this is that card and it misses")
+    add(
+        "--out",
+        type=Path,
+        help=f"the report (default: {RESULTS.name}/TIME-DEVICE.json); the plot goes beside it",
+    )
+    add("--commit", help="commit to record instead of the checkout's")
+    _add_subjects(made.add_argument_group("what is measured"))
+    _add_workload(made.add_argument_group("with what work"))
+    return made
+
+
+def _add_subjects(group: argparse._ArgumentGroup) -> None:
+    """Add the flags that choose the checkpoint, the engine's settings and the peers."""
+    add = group.add_argument
     add("--checkpoint", type=Path, help="a Stable Diffusion 1.x file (default: AWPainting, else synthetic weights)")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add(
@@ -46,8 +60,13 @@ def parser() -> argparse.ArgumentParser:
         choices=["float32", "float16", "bfloat16"],
         help="precisions; the first leads",
     )
-    add("--size", type=int, help="width and height in pixels (default: 512; 256 on a CPU)")
-    add("--steps", type=int, help="sampling steps (default: 20; 4 on a CPU)")
+    add("--engine", nargs="*", metavar="NAME=VALUE", default=[], help="further settings of EngineConfig")
+    add(
+        "--variants",
+        nargs="+",
+        metavar="exact:8",
+        help="engines for the section variants: exact:N and fast:N (N rows), or settings NAME=VALUE,…",
+    )
     add(
         "--peers",
         nargs="*",
@@ -70,29 +89,22 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="another checkout of this project, to measure beside this one",
     )
-    add("--engine", nargs="*", metavar="NAME=VALUE", default=[], help="further settings of EngineConfig")
-    add(
-        "--variants",
-        nargs="+",
-        metavar="exact:8",
-        help="engines for the section variants: exact:N and fast:N (N rows), or settings NAME=VALUE,…",
-    )
+
+
+def _add_workload(group: argparse._ArgumentGroup) -> None:
+    """Add the flags that say how large pictures are, how many callers there are, and how long to wait."""
+    add = group.add_argument
+    add("--size", type=int, help="width and height in pixels (default: 512; 256 on a CPU)")
+    add("--steps", type=int, help="sampling steps (default: 20; 4 on a CPU)")
+    add("--clients", type=int, help="callers in sections with a fixed load (default: 16; 4 on a CPU)")
+    add("--levels", type=int, nargs="+", help="numbers of callers for the section concurrency")
+    add("--rates", type=float, nargs="+", metavar="N", help="arrivals per second for the section arrivals")
     add(
         "--patience",
         type=float,
         help="most seconds to open one subject, compiling included (default: 600, or 40 for each of --minutes if that "
         "is less)",
     )
-    add("--clients", type=int, help="callers in sections with a fixed load (default: 16; 4 on a CPU)")
-    add("--levels", type=int, nargs="+", help="numbers of callers for the section concurrency")
-    add("--rates", type=float, nargs="+", metavar="N", help="arrivals per second for the section arrivals")
-    add(
-        "--out",
-        type=Path,
-        help=f"the report (default: {RESULTS.name}/TIME-DEVICE.json); the plot goes beside it",
-    )
-    add("--commit", help="commit to record instead of the checkout's")
-    return made
 
 
 def plan_of(options: argparse.Namespace) -> Plan:

@@ -32,6 +32,24 @@ class Trajectory:
     trajectories in flight take turns.
     """
 
+    group: Hashable = None
+    rows = 0
+    """Of the UNet calls for the evaluation that is wanted."""
+    work = 0.0
+    """What that evaluation costs, about, in the unit of ``engine.batching.work``."""
+    latest = 0
+    """Pictures of the latest evaluation that was answered."""
+    denoised: Tensor | None = None
+    """The prediction of the latest step's first evaluation, float32 (B, 4, h, w) on the device."""
+
+    _evaluated = 0
+    _wanted: tuple[Tensor, Tensor] | None = None  # the x and sigma of the evaluation under way
+    _course: Course | None = None  # to its denoised prediction
+    _asked: Ask | None = None
+    _scalar: Fetch | None = None
+    _result: Tensor | None = None
+    _nothing_asked = False
+
     def __init__(
         self,
         *,
@@ -66,25 +84,9 @@ class Trajectory:
         self._pair = record.needs_unconditional
         self._patching = patching
         self._skips = record.draws_unused
-        self._evaluated = 0
-        self._wanted: tuple[Tensor, Tensor] | None = None  # the x and sigma of the evaluation under way
-        self._course: Course | None = None  # to its denoised prediction
-        self._asked: Ask | None = None
-        self._scalar: Fetch | None = None
         self._pieces: deque[Evaluation] = deque()
         self._predicted: list[list[tuple[Tensor, ...]]] = []
-        self._result: Tensor | None = None
-        self._nothing_asked = False
         self._common: dict[tuple[Part, ...], tuple[Part, ...]] = {}
-        self.group: Hashable = None
-        self.rows = 0
-        """Of the UNet calls for the evaluation that is wanted."""
-        self.work = 0.0
-        """What that evaluation costs, about, in the unit of ``engine.batching.work``."""
-        self.latest = 0
-        """Pictures of the latest evaluation that was answered."""
-        self.denoised: Tensor | None = None
-        """The prediction of the latest step's first evaluation, float32 (B, 4, h, w) on the device."""
         self._sampling = _function(sampler, tuple(options), parametrization.levels)(x, sigmas, noise)
         self._resume(None)
         self._go_on()

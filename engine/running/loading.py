@@ -14,8 +14,8 @@ import torch
 from engine.config import EngineConfig
 from engine.device.devices import settle
 from engine.errors import UnknownCheckpoint
-from engine.running.pool import Source, Stamp
 from engine.running.residents import Tools, resident_kind
+from engine.running.sources import Source, Stamp
 from engine.workflow.weights import Weights, located, paths_of
 
 if TYPE_CHECKING:

@@ -8,41 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from engine.errors import EngineClosed, OutOfMemory
+from engine.running.sources import Source, with_bases
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """What tells a file from the one that replaced it."""
-
-    path: Path
-    """Resolved."""
-    changed_ns: int
-    size: int
-
-
-@dataclass(frozen=True)
-class Source:
-    """What one resident thing is made from. Equal sources are one thing."""
-
-    key: Hashable
-    stamps: tuple[Stamp, ...]
-    """Of every file that it is made from."""
-    bases: tuple[Source, ...] = ()
-    """What it shares tensors with: resident as long as it is."""
-    what: Any = field(default=None, compare=False)
-    """What it is, for the maker. Sources of one ``key`` may differ in it, in the name of a file say."""
-
-    def __str__(self) -> str:
-        return " + ".join(stamp.path.name for stamp in self.stamps)
 
 
 @dataclass(eq=False)
@@ -117,7 +92,7 @@ class Pool(Generic[R]):
         made has come, so that no two leases wait for each other. What making raises comes out of the lease's
         ``resident``: also ``OutOfMemory`` where they exceed the whole budget. Raises ``EngineClosed``.
         """
-        group: _Group[R] = _Group(sources, _with_bases(sources))
+        group: _Group[R] = _Group(sources, with_bases(sources))
         with self._changed:
             if self._closed:
                 raise EngineClosed("the engine is closed")
@@ -288,13 +263,6 @@ class Pool(Generic[R]):
                     self._changed.wait()
             self._forget(newcomer)  # no lease may get it between here and its failure
         raise EngineClosed("the engine was closed, or the request cancelled, while the checkpoint waited for room")
-
-
-def _with_bases(sources: Sequence[Source]) -> tuple[Source, ...]:
-    found: dict[Source, None] = {}
-    for source in sources:
-        found |= dict.fromkeys((*_with_bases(source.bases), source))
-    return tuple(found)
 
 
 def _values(places: Sequence[_Place[R]], sources: Sequence[Source]) -> tuple[R, ...]:

@@ -2,7 +2,8 @@
 
 Python's own unpickler calls what a pickle names. This one interprets the opcodes itself: it rebuilds dictionaries,
 lists and torch's tensors, the latter as descriptions, and puts an ``Inert`` wherever a pickle would have had something
-called: callbacks, numpy scalars and optimizers, on which no weight depends. Knows no file and no torch.
+called: callbacks, numpy scalars and optimizers, on which no weight depends. ``makers`` has what it makes instead.
+Knows no file and no torch.
 """
 
 from __future__ import annotations
@@ -12,68 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from engine.tensors.entries import ITEM_SIZES
+from engine.tensors.makers import MAKERS, Global, Inert, PickleError, Storage, entries, storage_of
 
 _MOST_OPERATIONS = 3_000_000
 """Ten times what the largest training checkpoints take; a hostile pickle is not to keep us busy."""
-
-_MOST_AXES = 16
-
-_STORAGE_DTYPES: Mapping[str, str] = {
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-    "UntypedStorage": "uint8",
-    "ComplexFloatStorage": "complex64",
-    "ComplexDoubleStorage": "complex128",
-}
-
-
-class PickleError(Exception):
-    """The bytes are no pickle that can be read; the message says why."""
-
-
-@dataclass(frozen=True)
-class Global:
-    """Something that a pickle names by its module, such as a class."""
-
-    module: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Inert:
-    """What a pickle would have made by calling ``what``."""
-
-    what: Global | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Storage:
-    """A run of values outside the pickle, by its key."""
-
-    dtype: str
-    key: str
-    size: int
-    """In values of ``dtype``."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredTensor:
-    """A view of a storage; ``offset`` and ``stride`` count values of ``dtype``."""
-
-    storage: Storage
-    dtype: str
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,11 +101,11 @@ class _Machine:
 
     def _set(self, items: list[Any]) -> None:
         if isinstance(self._stack[-1], dict):
-            self._stack[-1].update(_entries(zip(items[::2], items[1::2], strict=True)))
+            self._stack[-1].update(entries(zip(items[::2], items[1::2], strict=True)))
 
     def _dict(self, _: Any) -> None:
         items = self._popped()
-        self._stack.append(_entries(zip(items[::2], items[1::2], strict=True)))
+        self._stack.append(entries(zip(items[::2], items[1::2], strict=True)))
 
     def _append(self, _: Any) -> None:
         item = self._stack.pop()
@@ -211,7 +154,7 @@ class _Machine:
         """What a pickle gets for calling ``what``: one of the few things known here, else ``Inert``."""
         if not isinstance(what, Global) or not isinstance(arguments, list | tuple):
             return Inert(None)
-        made = _MAKERS.get((what.module, what.name))
+        made = MAKERS.get((what.module, what.name))
         if made is None:
             return Inert(what)
         # what is copied counts, however short the pickle that says so
@@ -220,88 +163,11 @@ class _Machine:
 
     def _persistent(self, argument: Any) -> None:
         identity = self._stack.pop() if argument is None else argument
-        storage = _storage(identity)
+        storage = storage_of(identity)
         if isinstance(storage, Storage):
             self._storages[storage.key] = storage
         self._stack.append(storage)
 
-
-def _entries(pairs: Any) -> dict[str, Any]:
-    """A dictionary with text for keys: other keys than text and numbers may take for ever to be hashed."""
-    return {
-        str(key): value for key, value in pairs if isinstance(key, str) or (type(key) is int and abs(key) < 1 << 63)
-    }
-
-
-def _storage(identity: Any) -> Any:
-    match identity:
-        case ("storage", Global(name=name), str(key), str(), int(size), *view) if (
-            name in _STORAGE_DTYPES and size >= 0 and view in ([], [None])
-        ):
-            return Storage(dtype=_STORAGE_DTYPES[name], key=key, size=size)
-        case ("storage", Global() as kind, *_):
-            return Inert(kind)
-    return Inert(None)
-
-
-def _ordered(items: Any = (), *_: Any) -> dict[str, Any]:
-    """An OrderedDict, or a defaultdict, whose first argument makes its values."""
-    if isinstance(items, dict):
-        return dict(items)
-    pairs = [item for item in items if isinstance(item, list | tuple) and len(item) == 2]
-    return _entries(pairs)
-
-
-def _defaulting(_: Any = None, items: Any = ()) -> dict[str, Any]:
-    return _ordered(items)
-
-
-def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any, dtype: str | None = None) -> Any:
-    numbers = (shape, stride)
-    sizes = all(isinstance(axes, tuple | list) and len(axes) <= _MOST_AXES for axes in numbers)
-    if not isinstance(storage, Storage) or not sizes or len(shape) != len(stride):
-        return Inert(storage.what if isinstance(storage, Inert) else None)
-    if any(type(number) is not int or not 0 <= number < 1 << 62 for number in (offset, *shape, *stride)):
-        raise PickleError("a tensor has sizes that are no sizes")
-    return StoredTensor(
-        storage=storage, dtype=dtype or storage.dtype, offset=offset, shape=tuple(shape), stride=tuple(stride)
-    )
-
-
-def _typed_tensor(
-    storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
-) -> Any:
-    """A tensor of a type that came after storages had types of their own, such as float8."""
-    if not isinstance(dtype, Global) or dtype.module != "torch" or dtype.name not in ITEM_SIZES:
-        return Inert(None)
-    return _tensor(storage, offset, shape, stride, dtype=dtype.name)
-
-
-def _parameter(tensor: Any, *_: Any) -> Any:
-    return tensor
-
-
-def _subclassed(rebuild: Any, _: Any, arguments: Any, *__: Any) -> Any:
-    """A tensor with attributes of its own: the plain one that it is made of."""
-    if not isinstance(rebuild, Global) or not isinstance(arguments, tuple):
-        return Inert(None)
-    made = _MAKERS.get((rebuild.module, rebuild.name))
-    return made(*arguments) if made in (_tensor, _typed_tensor) else Inert(rebuild)
-
-
-_MAKERS: Mapping[tuple[str, str], Callable[..., Any]] = {
-    ("collections", "OrderedDict"): _ordered,
-    ("collections", "defaultdict"): _defaulting,
-    ("builtins", "dict"): _ordered,
-    ("__builtin__", "dict"): _ordered,
-    ("torch._utils", "_rebuild_tensor"): _tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_tensor_v3"): _typed_tensor,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
-    ("torch._tensor", "_rebuild_from_type_v2"): _subclassed,
-}
-"""All that a pickle may have made, by the module and name under which it asks for it."""
 
 _PUSHED = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 
 from engine.tensors.entries import ITEM_SIZES, Entry, Place, TensorFile, UnreadableFile
 from engine.tensors.kinds import LISTED
-from engine.tensors.machine import Inert, PickleError, Storage, StoredTensor, read_pickle
+from engine.tensors.machine import read_pickle
+from engine.tensors.makers import Inert, PickleError, Storage, StoredTensor
 
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """What a file of torch.save began with before it wrote zip archives."""

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BrokenCheckpoint, EngineClosed, OutOfMemory
-from engine.running.pool import Lease, Pool, Source, Stamp
+from engine.running.pool import Lease, Pool
+from engine.running.sources import Source, Stamp
 
 WAIT = 10
 

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.tensors.machine import Global, Inert, PickleError, read_pickle
+from engine.tensors.machine import read_pickle
+from engine.tensors.makers import Global, Inert, PickleError
 
 PLAIN = {"a": [1, 2.5, None, True, "text", b"bytes", (1, (2, 3), ()), {"b": {}}], "1": [-1, 2**70, [[]]]}
 
