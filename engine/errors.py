@@ -6,7 +6,6 @@ status codes once.
 
     EngineError
     ├── BadRequest              the caller asked for something that is not allowed
-    │   ├── SeveralMistakes     … at several places
     │   ├── UnknownFile         … for a file that is not in the models folders
     │   │   └── UnknownCheckpoint   … for a checkpoint
     │   └── AlreadyThere        … for a name in the models folder that is taken (engine.models)
@@ -28,6 +27,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine.workflow.node import Node
 
+MOST_SAID = 20
+"""The most mistakes that one message says."""
+
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
 
@@ -39,7 +41,8 @@ class EngineError(Exception):
 class BadRequest(EngineError):
     """A caller's mistake: ``field`` holds ``value``, and only ``allowed`` is accepted there.
 
-    ``node``: the workflow's node whose field it is, where there is one.
+    ``node``: the workflow's node whose field it is, where there is one. One error may stand for several mistakes:
+    ``all`` lists them, and its text says the first ``MOST_SAID``.
     """
 
     def __init__(self, field: str, value: object, allowed: str, node: Node | None = None) -> None:
@@ -52,16 +55,29 @@ class BadRequest(EngineError):
         self.value = value
         self.allowed = allowed
         self.node = node
+        self._others: tuple[BadRequest, ...] = ()
 
+    def __str__(self) -> str:
+        said = "; and ".join(each.alone for each in self.all[:MOST_SAID])
+        unsaid = len(self.all) - MOST_SAID
+        return said if unsaid <= 0 else f"{said}; and {unsaid} more"
 
-class SeveralMistakes(BadRequest):
-    """Several mistakes of one caller, found at once. ``field``, ``value``, ``allowed`` and ``node`` are the first's."""
+    @property
+    def alone(self) -> str:
+        """The text of this mistake without the others."""
+        return super().__str__()
 
-    def __init__(self, errors: Sequence[BadRequest]) -> None:
-        first = errors[0]
-        super().__init__(first.field, first.value, first.allowed, first.node)
-        self.args = ("; ".join(map(str, errors)),)
-        self.errors = tuple(errors)
+    @property
+    def all(self) -> tuple[BadRequest, ...]:
+        """This mistake, and those that were found with it."""
+        return (self, *self._others)
+
+    @staticmethod
+    def together(mistakes: Sequence[BadRequest]) -> BadRequest:
+        """Return the first mistake, which says the others too, each once. There must be one."""
+        first, *others = {str(mistake): mistake for mistake in mistakes}.values()
+        first._others = tuple(others)
+        return first
 
 
 class UnknownFile(BadRequest):

@@ -23,7 +23,7 @@ from engine.command_line import (
     say,
 )
 from engine.config import EngineConfig
-from engine.errors import BadRequest, EngineError, SeveralMistakes
+from engine.errors import BadRequest, EngineError
 from engine.folders import cache_folder
 from engine.formats.comfyui import request_of, workflow_of_file
 from engine.formats.png import (
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _run(parser().parse_args(arguments))
     except BadRequest as error:
-        mistakes = error.errors if isinstance(error, SeveralMistakes) else [error]
+        mistakes = error.all
         named = [BadRequest(flag_of(each.field), each.value, each.allowed) for each in mistakes]
         return say("; ".join(map(str, named)), CALLERS_MISTAKE)
     except BrokenPipeError:  # the process that read the paths has exited; the pictures are written
@@ -157,7 +157,7 @@ def _named_files(wanted: GenerationRequest | Workflow) -> dict[str, Picture]:
 
 
 def _ensure_all_there(wanted: GenerationRequest | Workflow, folders: Sequence[Path], inputs: Sequence[Source]) -> None:
-    """Raise ``SeveralMistakes`` that names every file and picture that is asked for and is not there."""
+    """Raise ``BadRequest`` that names every file and picture that is asked for and is not there."""
     if isinstance(wanted, Workflow):
         errors = [wanted.located(error) for error in missing_files(wanted, folders, inputs)]
     else:
@@ -165,7 +165,7 @@ def _ensure_all_there(wanted: GenerationRequest | Workflow, folders: Sequence[Pa
         found = missing_files(request.workflow(), folders, inputs)
         errors = [BadRequest(field_of(request, each), each.value, _with_paths(each)) for each in found]
     if errors:
-        raise SeveralMistakes(errors)
+        raise BadRequest.together(errors)
 
 
 def _with_paths(error: BadRequest) -> str:

@@ -72,14 +72,15 @@ class Workflow:
             return error
         from engine.formats.comfyui import place_of
 
-        return BadRequest(place_of(self, error.node, error.field), error.value, error.allowed, node=error.node)
+        return type(error)(place_of(self, error.node, error.field), error.value, error.allowed, node=error.node)
 
     @staticmethod
     def from_comfyui(graph: object) -> Workflow:
         """The workflow of a ComfyUI graph: JSON text or what it parses to, in API or editor form, or as it is posted.
 
         As in ComfyUI, only what output nodes depend on counts. Raises ``BadRequest``, whose field names node, class and
-        input (``workflow node 3 (KSampler) steps``), for what ComfyUI or this engine would not carry out.
+        input (``workflow node 3 (KSampler) steps``), for what ComfyUI or this engine would not carry out; all that is
+        wrong with the nodes is in it.
         """
         from engine.formats.comfyui import read_workflow
 

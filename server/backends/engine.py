@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -77,14 +77,17 @@ class EngineBackend:
             wanted = dataclasses.replace(wanted, model=self._checkpoints.name_of(wanted.model))
             request = wanted.with_seed()
             workflow = request.workflow()
+        mistakes: list[BadRequest] = []
+        if request is None or not request.plain:
+            mistakes += (mistake for node in workflow.nodes for mistake in self._missing_files(node))
         try:
-            if request is None or not request.plain:
-                for node in workflow.nodes:
-                    self._find_files(node)
+            if not mistakes and (request is None or not request.plain):
                 known = known_of(workflow, dict(known.pictures), Folders(self._config.models_folders))
             check(workflow, known)
         except BadRequest as error:
-            raise in_callers_words(error, workflow, request) from None
+            mistakes.append(error)
+        if mistakes:
+            raise BadRequest.together([in_callers_words(each, workflow, request) for each in mistakes])
         return wanted
 
     def name_of(self, model: str) -> str:
@@ -108,17 +111,21 @@ class EngineBackend:
         finally:
             handle.cancel()
 
-    def _find_files(self, node: Node) -> None:
-        """Raise ``UnknownFile``, with ``node`` at fault, where the models folders do not have a file that it names."""
+    def find(self, kind: FileKind, name: str | None) -> None:
+        if kind == "checkpoints":
+            self._checkpoints.name_of(name)
+        elif name is not None:
+            Folders(self._config.models_folders).find(kind, name)
+
+    def _missing_files(self, node: Node) -> Iterator[UnknownFile]:
+        """The mistakes of a node that names files that the models folders do not have."""
         for field, name in node.fields():
             kind = file_kind(node, field)
             try:
-                if kind == "checkpoints":
-                    self._checkpoints.name_of(name)
-                elif kind is not None and name is not None:
-                    Folders(self._config.models_folders).find(kind, name)
+                if kind is not None:
+                    self.find(kind, name)
             except UnknownFile as error:
-                raise type(error)(field, name, error.allowed, node=node) from None
+                yield type(error)(field, name, error.allowed, node=node)
 
     def models(self) -> list[ModelInfo]:
         engine = self._engine

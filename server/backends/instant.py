@@ -9,22 +9,25 @@ import asyncio
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from PIL import Image
 
 from engine import BadRequest, GenerationFailed, GenerationRequest, UnknownCheckpoint, Workflow
+from engine.errors import UnknownFile
 from engine.formats.comfyui import request_of
 from engine.handle import GenerationResult, Progress, Timings
 from engine.tensors.kinds import FileKind
 from engine.workflow.from_request import field_of
-from engine.workflow.models import Checkpoint
 from engine.workflow.needs import checkpoints_of, needs_of
+from engine.workflow.node import Node
 from engine.workflow.pictures import Output
 from engine.workflow.sizes import NOTHING_KNOWN, Known
 from engine.workflow.text import EncodeText
+from engine.workflow.weights import file_kind
 from server.backends.checkpoints import FileInfo, ModelInfo
 from server.backends.protocol import NO_INPUTS, Listener
 
@@ -41,6 +44,7 @@ class InstantBackend:
         load_seconds: float = 0.0,
         capacity: int = 16,
         names: Sequence[str] = ("instant", "other"),
+        more_files: Mapping[FileKind, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         self.capacity = capacity
         self.step_seconds = step_seconds
@@ -49,6 +53,8 @@ class InstantBackend:
         """Seconds that loading a model takes; may be changed at any time."""
         self.names = tuple(names)
         """Its models, the default first."""
+        self.more_files = more_files
+        """The names of further files that graphs may name, by kind. Their contents would not matter."""
         self.started: list[Workflow] = []
         """The latest thousand workflows that were started, in that order."""
         self._ready = False
@@ -83,17 +89,27 @@ class InstantBackend:
             if not wanted.plain:
                 self._check_sizes(wanted.with_seed(), known)
             return wanted
-        for node in wanted.nodes:
-            if isinstance(node, EncodeText) and "(" * 101 in node.text:
-                fault = BadRequest("text", node.text, "at most 100 nested brackets", node=node)
-                raise wanted.located(fault)
-            if isinstance(node, Checkpoint):
-                try:
-                    self._find(node.name or self.names[0])
-                except UnknownCheckpoint as error:
-                    located = wanted.located(BadRequest("name", node.name, error.allowed, node=node))
-                    raise UnknownCheckpoint(located.field, node.name, error.allowed) from None
+        mistakes = [wanted.located(mistake) for node in wanted.nodes for mistake in self._mistakes(node)]
+        if mistakes:
+            raise BadRequest.together(mistakes)
         return wanted
+
+    def _mistakes(self, node: Node) -> Iterator[BadRequest]:
+        if isinstance(node, EncodeText) and "(" * 101 in node.text:
+            yield BadRequest("text", node.text, "at most 100 nested brackets", node=node)
+        for field, name in node.fields():
+            kind = file_kind(node, field)
+            try:
+                if kind is not None:
+                    self.find(kind, name)
+            except UnknownFile as error:
+                yield type(error)(field, name, error.allowed, node=node)
+
+    def find(self, kind: FileKind, name: str | None) -> None:
+        if kind == "checkpoints":
+            self._find(name or self.names[0])
+        elif name is not None and name not in self.more_files.get(kind, ()):
+            raise UnknownFile("name", name, f"one of {', '.join(self.more_files.get(kind, ())) or 'none'}")
 
     @staticmethod
     def _check_sizes(request: GenerationRequest, known: Known) -> None:
@@ -167,8 +183,8 @@ class InstantBackend:
         return [self._info(name) for name in self.names]
 
     def files(self, kind: FileKind) -> list[FileInfo]:
-        models = self.models() if kind == "checkpoints" else []
-        return [FileInfo(name=model.file, size=model.size) for model in models]
+        models = [model.file for model in self.models()] if kind == "checkpoints" else self.more_files.get(kind, ())
+        return [FileInfo(name=name, size=_SIZE) for name in models]
 
     async def load(self, name: str) -> None:
         name = self._find(name)

@@ -38,8 +38,11 @@ class Backend(Protocol):
 
         ``known`` has the sizes of the pictures that were handed in for it, by the names that it has for them.
         A request is returned with its ``model`` named, a workflow as it is. Models are looked up by name, in the models
-        folders only. Raises ``BadRequest`` and ``UnknownCheckpoint``.
+        folders only. Raises ``BadRequest``, which names all files that are missing, and ``UnknownCheckpoint``.
         """
+
+    def find(self, kind: FileKind, name: str | None) -> None:
+        """Raise ``UnknownFile`` where no file of ``kind`` has this name; None is the default checkpoint's."""
 
     def name_of(self, model: str) -> str:
         """Return the backend's name for a checkpoint that a graph names. Raises ``UnknownCheckpoint``."""

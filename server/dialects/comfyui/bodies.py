@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
@@ -19,14 +19,15 @@ _MOST_IDS = 1000
 async def json_object(http: Request, *, may_be_empty: bool = False) -> dict[str, Any]:
     """Return the body, a JSON object that can be stored and sent back. Raises ``Problem``.
 
-    What Python reads beyond the standard, and what no answer could hold, is refused here: NaN, infinity, half of a
-    surrogate pair, more layers or values than ``read_json`` takes.
+    NaN and infinity, which Python writes and reads beyond the standard, become their names as text: no answer could
+    hold them, and no input takes either. Refused is what else no answer could hold: half of a surrogate pair, more
+    layers or values than ``read_json`` takes.
     """
     text = await http.body()
     if may_be_empty and not text.strip():
         return {}
     try:
-        body = read_json(text, constant=_refuse_constant)
+        body = read_json(text, constant=str)
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:
         raise _invalid(f"JSON ({str(error)[:200]})") from None
@@ -58,10 +59,6 @@ def id_list(body: dict[str, Any], name: str) -> list[str]:
 def done() -> JSONResponse:
     """Answer with an empty object where ComfyUI's answer is empty, because some of its clients parse it."""
     return JSONResponse({})
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _invalid(expected: str) -> Problem:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
 from engine import BadRequest
+from engine.errors import MOST_SAID
 from engine.formats.comfyui.places import place
 from engine.formats.comfyui.table import ROWS
 from server.dialects.comfyui.graph import Course, Nodes, output_nodes
@@ -47,61 +48,74 @@ def invalid_prompt(detail: str, kind: str = "invalid_prompt", **extra_info: obje
     return PromptRefused(status=400, kind=kind, title="Invalid prompt", detail=detail, extra_info=extra_info)
 
 
-def missing_node(id: str, node: Mapping[str, Any]) -> PromptRefused:
-    """Return a 400 for a class of node that is not known here."""
-    class_type = node["class_type"]
+def refused(nodes: Nodes, error: BadRequest | Problem, offer: Offer) -> Problem:
+    """Return why a graph is not carried out, with all nodes at fault where these are known.
+
+    ``error`` names places in the graph (``workflow node 3 (KSampler) steps``) or a parameter (``width``).
+    """
+    course = Course(nodes, tuple(output_nodes(nodes)))
+    mistakes = error.all if isinstance(error, BadRequest) else (error,)
+    placed = [(mistake, _at(course, mistake.field or "")) for mistake in mistakes]
+    unplaced = next((mistake for mistake, at in placed if at is None), None)
+    if isinstance(unplaced, Problem):
+        return unplaced
+    if unplaced is not None:
+        return invalid_prompt(str(unplaced), "invalid_prompt" if course.outputs else "prompt_no_outputs")
+    behind = {output: set(Course(nodes, (output,)).order) for output in course.outputs}
+    entries: dict[str, dict[str, Any]] = {}
+    details: list[str] = []
+    for mistake, at in placed:
+        assert at is not None
+        one = _error_at(nodes, mistake, *at, offer)
+        details.append(one["details"])
+        dependent = [output for output in course.outputs if at[0] in behind[output]]
+        entry = {"errors": [], "dependent_outputs": dependent, "class_type": nodes[at[0]]["class_type"]}
+        entries.setdefault(at[0], entry)["errors"].append(one)
+    unknown = [id for id in entries if nodes[id]["class_type"] not in ROWS]
+    unsaid = len(details) - MOST_SAID
+    return PromptRefused(
+        status=error.status if isinstance(error, Problem) else 400,
+        kind="missing_node_type" if unknown else "prompt_outputs_failed_validation",
+        title=_missing(nodes, unknown) if unknown else "The prompt's outputs cannot be made",
+        detail="; and ".join(details[:MOST_SAID]) + (f"; and {unsaid} more" if unsaid > 0 else ""),
+        field=error.field,
+        headers=error.headers if isinstance(error, Problem) else {},
+        extra_info=_info_of(unknown[0], nodes[unknown[0]]) if unknown else {},
+        node_errors=entries,
+    )
+
+
+def _missing(nodes: Nodes, ids: Sequence[str]) -> str:
+    named = [f"{_short(id)} ({_short(nodes[id]['class_type'])})" for id in ids[:MOST_SAID]]
+    more = ", …" if len(ids) > len(named) else ""
+    return f"Nodes of classes that are not known here: {', '.join(named)}{more}"
+
+
+def _info_of(id: str, node: Mapping[str, Any]) -> dict[str, str]:
+    """Return what ComfyUI says of the first node whose class is missing."""
     meta = node.get("_meta")
     title = meta.get("title") if isinstance(meta, dict) else None
-    info = {"node_id": id, "class_type": class_type, "node_title": title if isinstance(title, str) else class_type}
-    known = ", ".join(ROWS)
-    detail = f"{place(id, class_type)}: there is no such node here; this server carries out graphs of {known}"
-    error = _node_error("missing_node_type", "Unknown class of node", detail, {})
-    return PromptRefused(
-        status=400,
-        kind="missing_node_type",
-        title=f"Node {_short(id)!r} is a {_short(class_type)!r}, which is not known here",
-        detail=detail,
-        extra_info=info,
-        node_errors={id: {"errors": [error], "dependent_outputs": [], "class_type": class_type}},
-    )
+    class_type = node["class_type"]
+    return {"node_id": id, "class_type": class_type, "node_title": title if isinstance(title, str) else class_type}
 
 
-def refused(nodes: Nodes, error: BadRequest | Problem, offer: Offer) -> Problem:
-    """Return why a graph is not carried out, with the node at fault where that is known.
+def _at(course: Course, where: str) -> tuple[str, str] | None:
+    return course.node_of(where) or _node_in(course.nodes, where)
 
-    ``error`` names a place in the graph (``workflow node 3 (KSampler) steps``) or a parameter (``width``).
-    """
-    problem = error if isinstance(error, Problem) else None
-    where = error.field or ""
-    course = Course(nodes, tuple(output_nodes(nodes)))
-    at = course.node_of(where) or _node_in(nodes, where)
-    detail = str(error)
-    if at is None:
-        if problem is not None:
-            return problem
-        kind = "invalid_prompt" if course.outputs else "prompt_no_outputs"
-        return invalid_prompt(detail, kind)
-    id, name = at
-    value = error.value if isinstance(error, BadRequest) else nodes[id]["inputs"].get(name)
-    if course.node_of(where) is not None:
-        detail = f"{place(id, course.class_of(id), name)}: {detail}"
-    config = input_config(str(nodes[id]["class_type"]), name, offer)
+
+def _error_at(nodes: Nodes, mistake: BadRequest | Problem, id: str, name: str, offer: Offer) -> dict[str, Any]:
+    """Return one of a node's errors, in ComfyUI's words."""
+    inputs, class_type = nodes[id].get("inputs", {}), nodes[id]["class_type"]
+    value = mistake.value if isinstance(mistake, BadRequest) else inputs.get(name)
+    where = place(id, class_type, name)
+    detail = mistake.alone if isinstance(mistake, BadRequest) else mistake.detail
+    if mistake.field != where:
+        detail = f"{where}: {detail}"
+    config = input_config(class_type, name, offer)
     kind = _kind_of(nodes[id], name, value, config)
     info = {"input_name": name, "input_config": config, "received_value": _shown(value)}
-    entry = {
-        "errors": [_node_error(kind, kind.replace("_", " ").capitalize(), detail, info)],
-        "dependent_outputs": [output for output in course.outputs if id in Course(nodes, (output,)).order],
-        "class_type": nodes[id]["class_type"],
-    }
-    return PromptRefused(
-        status=problem.status if problem else 400,
-        kind="prompt_outputs_failed_validation",
-        title="The prompt's outputs cannot be made",
-        detail=detail,
-        field=where,
-        headers=problem.headers if problem else {},
-        node_errors={id: entry},
-    )
+    message = kind.replace("_", " ").capitalize()
+    return {"type": kind, "message": message, "details": detail, "extra_info": info}
 
 
 def _node_in(nodes: Nodes, where: str) -> tuple[str, str] | None:
@@ -118,6 +132,8 @@ def _node_in(nodes: Nodes, where: str) -> tuple[str, str] | None:
 def _kind_of(node: Mapping[str, Any], name: str, value: object, config: list[Any] | None) -> str:
     """Return ComfyUI's word for what is wrong with an input."""
     inputs = node.get("inputs")
+    if node["class_type"] not in ROWS:
+        return "missing_node_type"
     if config is None or not isinstance(inputs, dict):
         return "custom_validation_failed"
     if name not in inputs:
@@ -135,10 +151,6 @@ def _kind_of(node: Mapping[str, Any], name: str, value: object, config: list[Any
     if value < limits.get("min", value):
         return "value_smaller_than_min"
     return "value_bigger_than_max" if value > limits.get("max", value) else "custom_validation_failed"
-
-
-def _node_error(kind: str, message: str, details: str, extra_info: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": kind, "message": message, "details": details, "extra_info": dict(extra_info)}
 
 
 def _shown(value: object) -> object:

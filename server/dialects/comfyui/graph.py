@@ -32,6 +32,11 @@ def output_nodes(nodes: Nodes) -> list[str]:
     return [id for id, node in nodes.items() if node["class_type"] in OUTPUT_CLASSES and "images" in _inputs(node)]
 
 
+def unknown_nodes(nodes: Nodes) -> list[str]:
+    """List the nodes of classes that are not known here, whether an output depends on them or not."""
+    return [id for id, node in nodes.items() if node["class_type"] not in ROWS]
+
+
 def without_outputs(nodes: Nodes, keep: Sequence[str]) -> dict[str, Any]:
     """Return the graph without the output nodes that are not among ``keep``."""
     return {id: node for id, node in nodes.items() if node["class_type"] not in OUTPUT_CLASSES or id in keep}
@@ -70,8 +75,8 @@ class Course:
         if stage == "waiting":
             return max(self.place("sampling") - 1, 0)
         fits = _OF_STAGE.get(stage) if stage else None
-        places = (place for place, id in enumerate(self.order) if fits is not None and fits(ROWS[self.class_of(id)]))
-        return next(places, 0)
+        rows = ((place, ROWS.get(self.class_of(id))) for place, id in enumerate(self.order))
+        return next((place for place, row in rows if fits is not None and row is not None and fits(row)), 0)
 
     def place_of(self, event: Event) -> int:
         """Return the place in ``order`` of the node that an event is about."""
@@ -107,9 +112,10 @@ class Course:
         return next((id for id in self.order if self.class_of(id) == class_type), None)
 
     def _sources(self, id: str) -> Iterator[str]:
-        node = self.nodes[id]
-        for name in ROWS[node["class_type"]].links:
-            link = _inputs(node).get(name)
+        inputs = _inputs(self.nodes[id])
+        row = ROWS.get(self.class_of(id))
+        for name in inputs if row is None else row.inputs:
+            link = inputs.get(name)
             source = node_id(link[0]) if isinstance(link, list) and link else None
             if source is not None and source in self.nodes:
                 yield source

@@ -11,10 +11,10 @@ from typing import Any
 
 from engine import Workflow
 from engine.formats.comfyui.places import place
-from engine.formats.comfyui.table import OUTPUT_CLASSES, ROWS
+from engine.formats.comfyui.table import OUTPUT_CLASSES
 from server.dialects.comfyui.bodies import flag, id_list
-from server.dialects.comfyui.errors import PromptRefused, invalid_prompt, missing_node
-from server.dialects.comfyui.graph import Nodes, output_nodes, without_outputs
+from server.dialects.comfyui.errors import PromptRefused, invalid_prompt
+from server.dialects.comfyui.graph import Nodes, output_nodes, unknown_nodes, without_outputs
 from server.job import JOB_ID, JOB_ID_RULE, NewJob
 from server.problems import Problem, bad_request
 from server.task import LARGEST_GRAPH
@@ -50,13 +50,17 @@ class Prompt:
     previews: bool | None
     """Whether the client wants preview pictures; None if it said nothing."""
 
+    def workflow(self) -> Workflow:
+        """Return what is carried out. Raises ``BadRequest``, which names all that is wrong with the nodes."""
+        return Workflow.from_comfyui(without_outputs(self.nodes, self.outputs))
+
     def new_job(self, *, client: str, first_waiting: int | None, previews: bool, key: str | None) -> NewJob:
         """Return the job. ``first_waiting``: the number of the prompt that waits longest; ``previews``: for clients
         that said nothing.
 
         Raises ``BadRequest``, which names node, class and input, for what the engine cannot do.
         """
-        workflow = Workflow.from_comfyui(without_outputs(self.nodes, self.outputs))
+        workflow = self.workflow()
         ahead = self.front or (self.number is not None and first_waiting is not None and self.number < first_waiting)
         return NewJob(
             wanted=(workflow,),
@@ -110,8 +114,6 @@ def _nodes(graph: object) -> dict[str, Any]:
             raise invalid_prompt(f"node {id[:60]!r} has no class_type", node_id=id[:60])
         if not isinstance(node.get("inputs", {}), dict):
             raise invalid_prompt(f"{place(id, node['class_type'])}: inputs must be an object", node_id=id[:60])
-        if node["class_type"] not in ROWS:
-            raise missing_node(id, node)
     return graph
 
 
@@ -124,7 +126,7 @@ def _outputs(nodes: Nodes, body: dict[str, Any]) -> tuple[str, ...]:
             if target not in outputs:
                 raise bad_request("partial_execution_targets", target, f"one of {', '.join(outputs) or 'none'}")
         outputs = [output for output in outputs if output in targets]
-    if not outputs:
+    if not outputs and not unknown_nodes(nodes):
         raise PromptRefused(
             status=400,
             kind="prompt_no_outputs",

@@ -7,17 +7,16 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from engine import BadRequest, GenerationRequest
+from engine import GenerationRequest
 from engine.formats.comfyui import api_workflow
+from server.dialects.comfyui.accepting import accept
 from server.dialects.comfyui.bodies import done, json_object
 from server.dialects.comfyui.broadcast import Broadcast, queue_remaining
-from server.dialects.comfyui.errors import refused
 from server.dialects.comfyui.history import DIALECT, number_of
-from server.dialects.comfyui.object_info import offer_of
-from server.dialects.comfyui.prompt import Prompt, read_prompt
+from server.dialects.comfyui.prompt import read_prompt
 from server.dialects.shared.bodies import json_body
 from server.job import Job
-from server.problems import Problem, bad_request
+from server.problems import bad_request
 from server.store import Search
 from server.web.routing import direct
 from server.web.services import Services
@@ -55,12 +54,13 @@ _STOP_SCHEMA = {"type": "object", "properties": {"prompt_id": {"type": "string"}
 def add(router: APIRouter, services: Services, broadcast: Broadcast) -> None:
     @direct(router, "POST", "/prompt", openapi_extra=json_body(_SCHEMA, required=False, example=_EXAMPLE))
     async def post_prompt(http: Request) -> JSONResponse:
-        """Queue a graph. 400 names the node, its class and the input that cannot be carried out."""
+        """Queue a graph. 400 names all nodes, with class and input, that cannot be carried out. Where only some outputs
+        can be made, the answer is 200, and its `node_errors` say what is wrong with the others."""
         prompt = read_prompt(await json_object(http))
         previews = broadcast.is_connected(prompt.client_id)
         with broadcast.answering(prompt.id, prompt.client_id):
-            job = await _accept(services, http, prompt, previews=previews)
-        return JSONResponse({"prompt_id": job.id, "number": number_of(job), "node_errors": {}})
+            job, wrong = await accept(services, http, prompt, previews=previews)
+        return JSONResponse({"prompt_id": job.id, "number": number_of(job), "node_errors": wrong})
 
     @router.get("/prompt")
     async def get_prompt() -> JSONResponse:
@@ -74,23 +74,6 @@ def add(router: APIRouter, services: Services, broadcast: Broadcast) -> None:
         for job in await _to_stop(services, http, body.get("prompt_id")):
             await services.jobs.cancel(job.id)
         return done()
-
-
-async def _accept(services: Services, http: Request, prompt: Prompt, *, previews: bool) -> Job:
-    waiting: list[Job] = []
-    if prompt.number is not None:
-        first = Search(states={"queued"}, dialects=DIALECT, limit=1, newest_first=False)
-        waiting = (await services.jobs.find(first)).jobs
-    try:
-        new = prompt.new_job(
-            client=services.client_of(http),
-            first_waiting=waiting[0].sequence if waiting else None,
-            previews=previews,
-            key=http.headers.get("idempotency-key"),
-        )
-        return await services.jobs.accept(new)
-    except (BadRequest, Problem) as error:
-        raise refused(prompt.nodes, error, offer_of(services)) from None
 
 
 async def _to_stop(services: Services, http: Request, id: object) -> list[Job]:

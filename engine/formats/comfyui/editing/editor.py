@@ -5,17 +5,21 @@ Knows links, widgets, reroutes, primitives, and bypassed and muted nodes; does n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.errors import BadRequest
 from engine.formats.comfyui.editing.dynamic_prompt import expand
 from engine.formats.comfyui.editing.nodes import MUTED, EditorGraph, EditorNode, Link, Slot
 from engine.formats.comfyui.editing.subgraphs import expanded
-from engine.formats.comfyui.places import shown
-from engine.formats.comfyui.table import CONTROL, OUTPUT_CLASSES, ROWS
+from engine.formats.comfyui.places import no_output, shown
+from engine.formats.comfyui.table import CONTROL, OUTPUT_CLASSES, ROWS, Row
 
 _LONGEST_PATH = 100
+_EDITORS_OWN = ("Note", "MarkdownNote", "PrimitiveNode", "Reroute")
+"""Classes that the editor alone has: none of them can be an output."""
+_CONTROLS = ("fixed", "increment", "decrement", "randomize")
+"""The values of the widget ``CONTROL``; old files have true and false."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,17 @@ class _Value:
 
 
 def api_from_editor(graph: Mapping[str, object]) -> dict[str, object]:
-    """Return the API form of what the output nodes of ``graph`` depend on; it is empty if no output node is active.
+    """Return the API form of what the output nodes of ``graph`` depend on.
 
     Notes and all that no output depends on are left out, whatever they are. Raises ``BadRequest``, naming node and
-    class, for links that lead nowhere, in a circle or to a muted node, and for widgets that do not fit their class.
+    class, for links that lead nowhere, in a circle or to a muted node, for widgets that do not fit their class, and
+    where no output node is active.
     """
     flat = expanded(graph)
-    queue = [node.id for node in flat.nodes.values() if node.is_active and node.type in OUTPUT_CLASSES]
+    active = [node for node in flat.nodes.values() if node.is_active]
+    queue = [node.id for node in active if node.type in OUTPUT_CLASSES]
+    if not queue:
+        raise no_output((node.type for node in active), {*ROWS, *_EDITORS_OWN}, OUTPUT_CLASSES)
     api: dict[str, object] = {}
     for reached in queue:  # grows while it is walked
         if reached not in api:
@@ -122,18 +130,37 @@ def _fits(one: str, other: str) -> bool:
 
 
 def _widget_values(node: EditorNode) -> dict[str, object]:
-    """The values of a known node's widgets by name; a list holds them in the editor's order."""
-    names = ROWS[node.type].widgets
+    """The values of a known node's widgets by name; a list holds them in the editor's order.
+
+    Values behind those that the class has are of widgets that extensions add.
+    """
+    row = ROWS[node.type]
     values = node.widgets if node.widgets is not None else []
     if isinstance(values, dict):
         return {str(name): value for name, value in values.items() if name != CONTROL}
-    for known in (names, tuple(name for name in names if name != CONTROL)):
-        if isinstance(values, list) and _fit(node, known, len(values)):
-            return {name: value for name, value in zip(known, values, strict=False) if name != CONTROL}
-    raise BadRequest(node.place("widgets_values"), values, f"the values of {', '.join(names) or 'no widgets'}")
+    for names in (row.widgets, tuple(name for name in row.widgets if name != CONTROL)):
+        if isinstance(values, list) and _fit(row, names, values):
+            return {name: value for name, value in zip(names, values, strict=False) if _is_own(row, name, value)}
+    raise BadRequest(node.place("widgets_values"), values, f"the values of {', '.join(row.widgets) or 'no widgets'}")
 
 
-def _fit(node: EditorNode, names: tuple[str, ...], count: int) -> bool:
-    """Whether ``count`` values suit the widgets ``names``; the last may be missing where a graph may leave them out."""
-    known = ROWS[node.type].inputs
-    return count <= len(names) and all(name != CONTROL and known[name].may_be_absent for name in names[count:])
+def _fit(row: Row, names: Sequence[str], values: Sequence[object]) -> bool:
+    """Whether ``values`` suit the widgets ``names``; the last may be missing where a graph may leave them out."""
+    missing = names[len(values) :]
+    controls = [value for name, value in zip(names, values, strict=False) if name == CONTROL]
+    return all(value is None or isinstance(value, bool) or value in _CONTROLS for value in controls) and all(
+        name != CONTROL and row.inputs[name].may_be_absent for name in missing
+    )
+
+
+def _is_own(row: Row, name: str, value: object) -> bool:
+    """Whether a value is the class's. Extensions put theirs where those that only this engine has would be."""
+    if name == CONTROL:
+        return False
+    if not row.inputs[name].ours:
+        return True
+    try:
+        row.inputs[name].read(name, value)
+    except BadRequest:
+        return False
+    return True

@@ -102,12 +102,14 @@ class Input:
     def read(self, place: str, value: object) -> Any:
         """Return a value of the API form, checked. Raises ``BadRequest``, with ``place`` as its field.
 
-        As in ComfyUI, numbers may be text, and sizes are rounded down to whole steps.
+        As in ComfyUI, numbers may be text, text and flags may be numbers, and sizes are rounded down to whole steps.
         """
         assert self.kind is not None
         kind = self.kind
         if isinstance(value, dict) and "__value__" in value:
             value = value["__value__"]
+        if isinstance(value, bool | int | float):
+            value = _of_number(kind, value)
         if isinstance(value, str) and _PLACEHOLDER.fullmatch(value) and self.name != "filename_prefix":
             raise BadRequest(place, value, f"{kind.allowed}: the placeholder has to be filled in")
         if isinstance(value, str) and isinstance(kind, WholeNumber | Seed | Number | Flag):
@@ -120,6 +122,18 @@ class Input:
     def checked(self, value: object) -> Any:
         """Return a node or a value to write into a graph. Raises ``BadRequest`` for what ``read`` refuses."""
         return value if self.kind is None else self.read(self.name, value)
+
+
+def _of_number(kind: Kind, value: float) -> object:
+    """Return a number, or a flag, as Python converts it to what ``kind`` is made of; as it is where that says more."""
+    match kind:
+        case Text():
+            return str(value)
+        case Flag():
+            return bool(value)
+        case WholeNumber() | Seed() | Number():
+            return int(value) if isinstance(value, bool) else value
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,26 @@ def test_a_sampler_may_lack_the_editors_own_widget() -> None:
     assert request_from_workflow(graph).steps == 7
 
 
+def test_widgets_that_extensions_add_behind_a_nodes_own_are_left_out() -> None:
+    for more in (["auto"], ["auto", True, {"a": 1}]):
+        graph = editor(steps=7)
+        editor_node(graph, 3)["widgets_values"] += more
+        editor_node(graph, 5)["widgets_values"] += more
+        assert request_from_workflow(graph).steps == 7
+        del editor_node(graph, 3)["widgets_values"][1]
+        assert request_from_workflow(graph).steps == 7
+
+
+def test_a_graph_without_a_known_output_names_what_is_there() -> None:
+    graph = editor()
+    next(each for each in graph["nodes"] if each["type"] == "SaveImage")["type"] = "SaveWithMetadata"
+    graph["nodes"].append({"id": 60, "type": "Note", "mode": 0})
+    refused(graph, "workflow", "SaveImage or PreviewImage", "not known here: SaveWithMetadata")
+    for node in graph["nodes"]:
+        node["mode"] = 2
+    refused(graph, "workflow", "SaveImage or PreviewImage")
+
+
 def test_widget_values_that_do_not_fit_are_refused() -> None:
     for values in ([1, 2, 3], "x", 5, []):
         graph = editor()

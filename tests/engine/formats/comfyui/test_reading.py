@@ -13,6 +13,7 @@ from engine.workflow.latents import EmptyLatents, ScaleLatents
 from engine.workflow.models import Checkpoint
 from engine.workflow.pictures import SendPictures
 from engine.workflow.sampling import CutSigmas, LastDenoised, NoNoise, RandomNoise, Sample, Sampler, ScheduledSigmas
+from engine.workflow.text import EncodeText
 from engine.workflow.workflow import Workflow
 from tests.graphs import K, api
 
@@ -161,6 +162,47 @@ def test_sizes_are_rounded_down_as_comfyui_does(given: object, read: int) -> Non
     graph["5"]["inputs"] |= {"width": given, "height": given}
     empty = next(each for each in read_workflow(graph).nodes if isinstance(each, EmptyLatents))
     assert (empty.width, empty.height) == (read, read)
+
+
+def test_numbers_stand_for_text_and_flags_and_flags_for_numbers_as_in_python() -> None:
+    graph = custom()
+    graph["6"]["inputs"]["text"] = 123
+    graph["7"]["inputs"]["text"] = 1.5
+    graph["20"]["inputs"]["noise_seed"] = True
+    request = read_workflow(graph)
+    assert {each.text for each in request.nodes if isinstance(each, EncodeText)} == {"123", "1.5"}
+    assert samples(request)[0].noise == RandomNoise(seed=1)
+    graph["3"] = node("SamplerCustom", **api()["3"]["inputs"], add_noise=0, noise_seed=3, sampler=["22", 0])
+    graph["3"]["inputs"]["sigmas"] = ["23", 0]
+    assert samples(read_workflow(graph))[0].noise == NoNoise(seed=3)
+
+
+def test_all_mistakes_of_a_graph_are_named_at_once() -> None:
+    graph = api()
+    graph["20"] = node("IPAdapter", model=["4", 0])
+    graph["3"]["inputs"] |= {"steps": 0, "cfg": "x", "model": ["20", 0], "positive": ["5", 0], "negative": ["99", 0]}
+    graph["5"]["inputs"]["batch_size"] = 0
+    graph["8"]["inputs"]["vae"] = ["21", 0]
+    graph["21"] = node("VAELoader")
+    error = said(graph)
+    places = ["20 (IPAdapter)", f"{K[14:]} positive", f"{K[14:]} negative", "5 (EmptyLatentImage) batch_size"]
+    places += [f"{K[14:]} steps", f"{K[14:]} cfg", "21 (VAELoader) vae_name"]
+    assert [each.field for each in error.all] == [f"workflow node {place}" for place in places]
+    assert all(place in str(error) for place in places)
+
+
+def test_a_mistake_that_several_nodes_depend_on_is_named_once() -> None:
+    graph = api()
+    del graph["4"]
+    assert [each.field for each in said(graph).all] == [
+        f"{K} model",
+        "workflow node 6 (CLIPTextEncode) clip",
+        "workflow node 7 (CLIPTextEncode) clip",
+        "workflow node 8 (VAEDecode) vae",
+    ]
+    graph = api()
+    graph["4"]["inputs"]["ckpt_name"] = 5
+    assert len(said(graph).all) == 1
 
 
 @pytest.mark.parametrize("placeholder", ["%seed%", "${cfg}", "{{seed}}", " %steps% "])

@@ -74,6 +74,31 @@ def test_several_output_nodes_show_one_picture(comfy: Comfy) -> None:
     assert comfy.pictures(id)["a b"][0].size == (64, 64)
 
 
+def test_outputs_that_can_be_made_are_made_and_what_is_wrong_with_the_others_is_said(comfy: Comfy) -> None:
+    graph = graph_of()
+    graph["20"] = {"class_type": "VAELoader", "inputs": {"vae_name": "x.pt"}}
+    graph["21"] = {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["20", 0]}}
+    graph["22"] = {"class_type": "PreviewImage", "inputs": {"images": ["21", 0]}}
+    answer = comfy.post(graph).json()
+    assert (list(answer["node_errors"]), answer["node_errors"]["20"]["dependent_outputs"]) == (["20"], ["22"])
+    wait_until_done(comfy, answer["prompt_id"])
+    assert set(comfy.history(answer["prompt_id"])["outputs"]) == {"9"}
+    graph["4"]["inputs"]["ckpt_name"] = "absent"
+    assert set(comfy.post(graph).json()["node_errors"]) == {"4", "20"}
+
+
+def test_what_no_input_takes_is_kept_beside_them(comfy: Comfy) -> None:
+    graph = graph_of()
+    graph["3"]["inputs"]["preview_method"] = "auto"
+    graph["6"]["inputs"]["text"] = 123
+    text = json.dumps({"prompt": graph, "extra_data": {"x": 7777}}).replace(
+        '"_meta": {', '"is_changed": [NaN], "_meta": {'
+    )
+    id = httpx.post(f"{comfy.url}/prompt", content=text.replace("7777", "NaN")).json()["prompt_id"]
+    wait_until_done(comfy, id)
+    assert comfy.history(id)["prompt"][2]["6"]["inputs"]["text"] == 123
+
+
 def test_only_the_outputs_that_are_named_are_made(comfy: Comfy) -> None:
     graph = graph_of()
     graph["10"] = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}

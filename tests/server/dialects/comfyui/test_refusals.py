@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -33,7 +34,8 @@ def wrong(graph: dict[str, Any], node: str, **inputs: Any) -> dict[str, Any]:
         ("4", {"ckpt_name": "../instant.safetensors"}, "value_not_in_list", "ckpt_name"),
         ("5", {"width": 15}, "value_smaller_than_min", "width"),
         ("5", {"batch_size": 65}, "value_bigger_than_max", "batch_size"),
-        ("6", {"text": 7}, "invalid_input_type", "text"),
+        ("6", {"text": {"a": 7}}, "invalid_input_type", "text"),
+        ("6", {"text": None}, "invalid_input_type", "text"),
         ("6", {"text": "(" * 200}, "custom_validation_failed", "text"),
     ],
 )
@@ -77,6 +79,59 @@ def test_a_node_that_is_not_known_is_refused_by_id_and_class(refusing: Comfy, cl
     assert "77" in error["details"]
     assert class_type in error["message"]
     assert answer.json()["node_errors"]["77"]["class_type"] == class_type
+
+
+def test_all_that_is_wrong_is_named_at_once(refusing: Comfy) -> None:
+    graph = wrong(graph_of(), "3", steps=0, cfg="x", model=["11", 0])
+    graph["11"] = {"class_type": "LoraLoader", "inputs": {"model": ["4", 0], "clip": ["4", 1], "lora_name": "x"}}
+    graph["11"]["inputs"] |= {"strength_model": 1, "strength_clip": 1}
+    graph["12"] = {"class_type": "VAELoader", "inputs": {"vae_name": "x.pt"}}
+    graph["8"]["inputs"]["vae"] = ["12", 0]
+    answer = refusing.post(graph).json()
+    errors = {id: [one["type"] for one in entry["errors"]] for id, entry in answer["node_errors"].items()}
+    assert errors == {
+        "3": ["value_smaller_than_min", "invalid_input_type"],
+        "11": ["value_not_in_list"],
+        "12": ["value_not_in_list"],
+    }
+    for id, class_type in (("3", "KSampler"), ("11", "LoraLoader"), ("12", "VAELoader")):
+        assert f"node {id} ({class_type})" in answer["error"]["details"]
+
+
+def test_unknown_nodes_and_what_else_is_wrong_are_named_at_once(refusing: Comfy) -> None:
+    graph = wrong(graph_of(), "3", steps=0, model=["20", 0])
+    graph["20"] = {"class_type": "Nope", "inputs": {"model": ["21", 0]}}
+    graph["21"] = {"class_type": "Neither", "inputs": {"model": ["4", 0]}}
+    graph["22"] = {"class_type": "Unconnected", "inputs": {}}
+    graph["12"] = {"class_type": "VAELoader", "inputs": {"vae_name": "x.pt"}}
+    graph["8"]["inputs"]["vae"] = ["12", 0]
+    answer = refusing.post(graph).json()
+    assert answer["error"]["type"] == "missing_node_type"
+    assert set(answer["node_errors"]) == {"20", "21", "22", "3", "12"}
+    assert {answer["node_errors"][id]["errors"][0]["type"] for id in ("20", "21", "22")} == {"missing_node_type"}
+    assert all(answer["node_errors"][id]["dependent_outputs"] == ["9"] for id in ("20", "21", "3", "12"))
+
+
+def test_an_unknown_output_node_alone_is_named(refusing: Comfy) -> None:
+    graph = graph_of()
+    graph["9"]["class_type"] = "SaveWithMetadata"
+    answer = refusing.post(graph).json()
+    assert (answer["error"]["type"], list(answer["node_errors"])) == ("missing_node_type", ["9"])
+    assert "SaveWithMetadata" in answer["error"]["message"]
+
+
+def test_messages_offer_only_what_a_graph_may_hold(refusing: Comfy) -> None:
+    for inputs in ({"seed": 2**64}, {"seed": "x"}, {"sampler_name": "nope"}, {"scheduler": "nope"}, {"denoise": 2}):
+        details = refusing.post(wrong(graph_of(), "3", **inputs)).json()["error"]["details"]
+        assert not any(word in details for word in ("-1", "null", "fresh", "clip_skip"))
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_are_none_are_refused_where_a_number_counts(refusing: Comfy, name: str) -> None:
+    text = json.dumps({"prompt": wrong(graph_of(), "3", cfg=7777)}).replace("7777", name)
+    answer = httpx.post(f"{refusing.url}/prompt", content=text)
+    assert answer.status_code == 400
+    assert answer.json()["node_errors"]["3"]["errors"][0]["extra_info"]["received_value"] == name
 
 
 @pytest.mark.parametrize(
@@ -128,7 +183,7 @@ def test_a_field_beside_the_graph_is_refused_by_name(refusing: Comfy, fields: di
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "{", "[]", "7", '"text"', "null", '{"prompt": NaN}', '{"prompt": 1e999}', '{"prompt": "\\ud800"}'),
+        *("", "{", "[]", "7", '"text"', "null", '{"prompt": 1e999}', '{"prompt": "\\ud800"}'),
         *('{"prompt": {}, "extra_data": ' + "[" * 100 + "]" * 100 + "}", "[" * 955 + "]" * 955),
         *("[" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000, '{"prompt": ' + "9" * 5000 + "}", "\xff"),
     ],
