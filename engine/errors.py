@@ -75,7 +75,7 @@ class BadRequest(EngineError):
     @staticmethod
     def together(mistakes: Sequence[BadRequest]) -> BadRequest:
         """Return the first mistake, which says the others too, each once. There must be one."""
-        first, *others = {str(mistake): mistake for mistake in mistakes}.values()
+        first, *others = {mistake.alone: mistake for mistake in mistakes}.values()
         first._others = tuple(others)
         return first
 
