@@ -28,12 +28,14 @@ from engine.running.observer import Observer, Unobserved
 from engine.running.pool import Pool
 from engine.running.sources import Source
 from engine.tensors.kinds import FileKind
+from engine.text.a1111.chunks import names_in
 from engine.text.prompt import embedding_names
 from engine.text.vocabulary import encoder
 from engine.workflow.from_request import workflow_of
 from engine.workflow.models import Checkpoint
 from engine.workflow.needs import Needs
-from engine.workflow.text import Embedding, EncodeText
+from engine.workflow.prompting import schedule_of
+from engine.workflow.text import Embedding, EncodeA1111Text, EncodeText, bare_name
 from engine.workflow.weights import Weights, located
 from engine.workflow.workflow import Place, Workflow
 
@@ -160,6 +162,11 @@ class Engine:
     def _embeddings(self, workflow: Workflow) -> Iterator[Embedding]:
         """Those that its prompts name, of which there is a file; prompts leave the others out."""
         folders = Folders(self.config.models_folders)
+        prompts = [node for node in workflow.nodes if isinstance(node, EncodeA1111Text)]
+        if prompts:
+            files = {bare_name(name): name for name in folders.names("embeddings")}
+            texts = [entry.text for node in prompts for entry in schedule_of(node)]
+            yield from (Embedding(name=files[name]) for name in names_in(texts, files))
         for node in workflow.nodes:
             for named in embedding_names(node.text, "text") if isinstance(node, EncodeText) else ():
                 spellings = (name for name, _ in named.spellings() if name)

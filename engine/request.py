@@ -46,6 +46,9 @@ MAX_REGIONS = 64
 DRAWN_SEEDS = 2**53 - 2**13
 """Seeds that are drawn are below this: a JavaScript number holds them, and those that are counted on from them."""
 
+PROMPT_SYNTAXES = ("comfyui", "a1111")
+"""Whose language prompts are written in."""
+
 PARTS = ("loras", "vae", "image", "mask", "controls", "hires", "upscale")
 """What makes a request more than a plain one."""
 
@@ -70,6 +73,11 @@ class GenerationRequest:
         "what the picture shows; (words:1.3) weigh more, any length",
     )
     negative_prompt: str = parameter("text, watermark", Text(), "what the picture must not show")
+    prompt_syntax: str = parameter(
+        "comfyui",
+        OneOf(PROMPT_SYNTAXES),
+        "whose language prompts are in; a1111: [a:b:0.5], [a|b], AND, BREAK, <lora:name:1>, embeddings by bare name",
+    )
     width: int = parameter(512, WholeNumber(16, MAX_SIDE, 8), "width in pixels, a multiple of 8")
     height: int = parameter(512, WholeNumber(16, MAX_SIDE, 8), "height in pixels, a multiple of 8")
     batch_size: int = parameter(1, WholeNumber(1, 4096), "pictures drawn from one noise tensor")
@@ -131,8 +139,8 @@ class GenerationRequest:
 
     @property
     def plain(self) -> bool:
-        """Whether it is text to picture in one pass of one checkpoint: all that an infotext says."""
-        return not any(getattr(self, name) for name in PARTS)
+        """Whether it is text to picture in one pass of one checkpoint, with prompts in ComfyUI's syntax."""
+        return self.prompt_syntax == "comfyui" and not any(getattr(self, name) for name in PARTS)
 
     def workflow(self) -> Workflow:
         """The workflow that carries this request out. Raises ``BadRequest`` without a seed: see ``with_seed``."""

@@ -6,6 +6,7 @@ one conditioning. Knows no network and no guidance.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,22 @@ from engine.networks.patches import Patches
 
 _LEAST_WEIGHT = 1e-37
 """Sums of weights begin here, so that where no part reaches, the prediction is 0 rather than NaN: as in ComfyUI."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turns:
+    """Some of a sampling's evaluations: those of some entries of a schedule, each of which begins behind the one
+    before. Past the end of the schedule its first entry counts again."""
+
+    lasts: tuple[int, ...]
+    """The last evaluation of each entry, counted from 0, rising."""
+    own: frozenset[int]
+    """The entries, counted from 0."""
+
+    def has(self, evaluation: int) -> bool:
+        """Return whether an evaluation, counted from 0, is one of them."""
+        entry = bisect.bisect_left(self.lasts, evaluation)
+        return (entry if entry < len(self.lasts) else 0) in self.own
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +62,8 @@ class Part:
     """The largest sigma at which it takes part."""
     last_sigma: float = 0.0
     """The smallest one."""
+    turns: Turns | None = None
+    """The evaluations that it takes part in; None: all."""
 
     @property
     def plain(self) -> bool:
@@ -71,9 +90,10 @@ class Part:
         controls = sum(control.called for control in self.controls_at(sigma))
         return work_of(cells if self.window is None else self.window.cells, controls)
 
-    def active(self, sigma: Tensor) -> bool:
-        """Return whether it takes part at ``sigma``; both ends of its range belong to it."""
-        return self.last_sigma <= float(sigma) <= self.first_sigma
+    def active(self, sigma: Tensor, evaluation: int) -> bool:
+        """Return whether it takes part at ``sigma``, both ends of its range included, and in an evaluation."""
+        in_turn = self.turns is None or self.turns.has(evaluation)
+        return in_turn and self.last_sigma <= float(sigma) <= self.first_sigma
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,9 +102,9 @@ class Branch:
 
     parts: tuple[Part, ...]
 
-    def at(self, sigma: Tensor) -> Branch:
-        """Return the branch of the parts that are active at ``sigma``."""
-        active = tuple(part for part in self.parts if part.active(sigma))
+    def at(self, sigma: Tensor, evaluation: int) -> Branch:
+        """Return the branch of the parts that are active at ``sigma``, in a sampling's evaluation, counted from 0."""
+        active = tuple(part for part in self.parts if part.active(sigma, evaluation))
         return self if len(active) == len(self.parts) else Branch(parts=active)
 
     def patched(self, change: Callable[[Patches], Patches]) -> Branch:

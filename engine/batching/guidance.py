@@ -169,6 +169,28 @@ class PerpendicularNegative:
         return Guided(guided, negative)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Composed:
+    """uncond + Σ scale · (cond − uncond), over several prompts: Liu et al. 2022 (arXiv 2206.01714), equation 11.
+
+    The prompts, negative. The differences are not divided by the sum of their scales.
+    """
+
+    scales: tuple[float, ...]
+
+    @property
+    def pair(self) -> Pair:
+        return Pair(0, len(self.scales))
+
+    def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
+        predicted = yield Ask(x, branches)
+        *conds, uncond = predicted.values
+        guided = uncond
+        for scale, cond in zip(self.scales, conds, strict=True):
+            guided = guided + scale * (cond - uncond)
+        return Guided(predicted.denoised(guided), predicted.denoised(uncond))
+
+
 def rescaled(x: Tensor, sigma: Tensor, cond: Tensor, uncond: Tensor, scale: float, share: float) -> Tensor:
     """Return uncond + scale · (cond − uncond), ``share`` of it with the spread over each picture that ``cond`` has.
 

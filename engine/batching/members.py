@@ -13,7 +13,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from engine.batching.branches import Branch, Part
+from engine.batching.branches import Branch, Part, Turns
 from engine.batching.controls import Control, Preparation
 from engine.batching.coverage import bounds, faded, for_pictures, resized
 from engine.batching.windows import Shares, Window
@@ -50,6 +50,8 @@ class Member:
     """The share of the sampling, 0 … 1, from which on it counts."""
     end: float = 1.0
     """The share of the sampling up to which it counts."""
+    turns: Turns | None = None
+    """The evaluations in which it counts; None: all."""
     masked: MaskedLatents | None = None
     """What an inpainting network is shown of the picture that it repaints."""
     controls: tuple[Control, ...] = ()
@@ -146,6 +148,7 @@ def _part(
         weight=_weight(member, window, pictures, height, width),
         first_sigma=levels.sigma_at_percent(member.start),
         last_sigma=levels.sigma_at_percent(member.end),
+        turns=member.turns,
     )
 
 

@@ -161,7 +161,7 @@ class Trajectory:
         """Have the active parts of what guidance asks for predicted."""
         assert self._wanted is not None
         sigma = self._wanted[1]
-        self._asked = Ask(ask.x, [branch.at(sigma) for branch in ask.branches])
+        self._asked = Ask(ask.x, [branch.at(sigma, self._evaluated) for branch in ask.branches])
         parts = tuple(part for branch in self._asked.branches for part in branch.parts)
         if not parts:
             self._nothing_asked = True

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,6 +24,10 @@ from engine.text.prompt import CHUNK, EMPTY, Chunk, chunks
 
 _CACHED_CHUNKS = 512
 
+_Texts: TypeAlias = tuple[tuple[Chunk, ...], ...]
+_Key: TypeAlias = tuple[str, tuple[int, ...], _Texts, int]
+"""How weights count, which text follows which, the chunks of each, and ``clip_skip``."""
+
 
 class Conditioner:
     """Encodes prompts with one text encoder and remembers the latest. Not thread-safe: the device's thread owns it."""
@@ -35,7 +40,7 @@ class Conditioner:
         self._launcher = launcher or Launcher()
         self._layer: dict[int, Graphs] = {}  # by clip_skip: tokens → that layer's output
         self._empty: dict[int, Tensor] = {}  # by clip_skip: the empty prompt's features
-        self._cache: OrderedDict[tuple[tuple[Chunk, ...], int], Tensor] = OrderedDict()
+        self._cache: OrderedDict[_Key, tuple[Tensor, ...]] = OrderedDict()
 
     def with_values(self, values: Mapping[str, Tensor], launcher: Launcher) -> Conditioner:
         """A conditioner for a text encoder with other values for some parameters; it shares all other tensors."""
@@ -58,22 +63,42 @@ class Conditioner:
         """
         self.check(clip_skip)
         parts = chunks(prompt, field, lookup, self.width)
-        key = (parts, clip_skip)
-        if key not in self._cache:
-            self._cache[key] = torch.cat([self._weighted(chunk, clip_skip) for chunk in parts], dim=1)
-            self._forget()
-        self._cache.move_to_end(key)
-        return self._cache[key]
+        key = ("interpolated", (1,), (parts,), clip_skip)
+        (encoded,) = self._cached(
+            key, lambda: (torch.cat([self._weighted(chunk, clip_skip) for chunk in parts], dim=1),)
+        )
+        return encoded
+
+    def encode_together(
+        self, texts: Sequence[tuple[Chunk, ...]], order: Sequence[int], clip_skip: int = 1
+    ) -> tuple[Tensor, ...]:
+        """The conditioning of the texts of one AUTOMATIC1111 prompt: float32 (1, 77·chunks, width) each, on the
+        encoder's device.
+
+        All have the same number of chunks. A token's weight multiplies its features. Of each chunk, the features of all
+        texts are then scaled so that their mean over ``order``, which text follows which, is what it was.
+        Raises ``BadRequest`` for a layer that is not there.
+        """
+        self.check(clip_skip)
+        columns = list(zip(*texts, strict=True))
+        key = ("multiplied", tuple(order), tuple(texts), clip_skip)
+        return self._cached(
+            key, lambda: torch.cat([self._multiplied(each, order, clip_skip) for each in columns], dim=1).split(1)
+        )
 
     def warm_up(self) -> None:
         """Encode the empty prompt for nothing."""
         self._features(EMPTY, 1)
 
-    def _forget(self) -> None:
-        held = sum(len(parts) for parts, _ in self._cache)
-        while held > _CACHED_CHUNKS and len(self._cache) > 1:
-            (parts, _), _ = self._cache.popitem(last=False)
-            held -= len(parts)
+    def _cached(self, key: _Key, encode: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        if key not in self._cache:
+            self._cache[key] = encode()
+            held = sum(map(_chunk_count, self._cache))
+            while held > _CACHED_CHUNKS and len(self._cache) > 1:
+                oldest, _ = self._cache.popitem(last=False)
+                held -= _chunk_count(oldest)
+        self._cache.move_to_end(key)
+        return self._cache[key]
 
     def _weighted(self, chunk: Chunk, clip_skip: int) -> Tensor:
         features = self._features(chunk, clip_skip)
@@ -84,6 +109,15 @@ class Conditioner:
         empty = self._empty[clip_skip]
         weights = to_device(torch.tensor(chunk.weights), self._device)[None, :, None]  # (1, 77, 1)
         return torch.where(weights == 1.0, features, empty + weights * (features - empty))
+
+    def _multiplied(self, chunks: Sequence[Chunk], order: Sequence[int], clip_skip: int) -> Tensor:
+        """The weighted features of one chunk of each text, (texts, 77, width)."""
+        features = torch.cat([self._features(chunk, clip_skip) for chunk in chunks])
+        if all(weight == 1.0 for chunk in chunks for weight in chunk.weights):
+            return features
+        weights = to_device(torch.tensor([chunk.weights for chunk in chunks]), self._device)[..., None]
+        weighted, rows = features * weights, to_device(torch.tensor(order), self._device)
+        return weighted * (features[rows].mean() / weighted[rows].mean())
 
     @torch.inference_mode()
     def _features(self, chunk: Chunk, clip_skip: int) -> Tensor:
@@ -100,6 +134,10 @@ class Conditioner:
             self._layer[clip_skip] = self._launcher.graphs(functools.partial(_encoded, self._encoder, clip_skip))
         (encoded,) = self._layer[clip_skip](*inputs)
         return encoded.clone()
+
+
+def _chunk_count(key: _Key) -> int:
+    return sum(map(len, key[2]))
 
 
 def _encoded(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from engine.errors import BadRequest
+from engine.workflow.composing import ComposedGuider, WeightedPrompt
 from engine.workflow.conditioning import CombineConditioning, WithArea
 from engine.workflow.controls import ControlFile, Controlled
 from engine.workflow.editing import ResizePictures
@@ -15,9 +16,10 @@ from engine.workflow.masks import ChannelMask
 from engine.workflow.models import Checkpoint, Clip, ClipWithLora, LastLayer, Model, Vae, VaeFile, WithLora
 from engine.workflow.node import Node
 from engine.workflow.pictures import Decode, LoadPicture, Pictures, SavePictures
+from engine.workflow.prompting import check_region, loras_of, parts_of_prompt, pass_of
 from engine.workflow.sampling import CfgGuider, RandomNoise, Sample, Sampler, ScheduledSigmas
 from engine.workflow.sizes import PIXELS_PER_CELL
-from engine.workflow.text import Conditioning, EncodeText
+from engine.workflow.text import Conditioning
 from engine.workflow.upscaling import Upscale, UpscalerFile
 from engine.workflow.workflow import Place, Workflow
 
@@ -28,11 +30,26 @@ if TYPE_CHECKING:
 CHECKPOINT, PICTURES = "4", "9"
 """The ids of the checkpoint and of the one output."""
 
-_LORAS, _CONTROLS, _REGIONS, _LARGER_REGIONS = 100, 200, 1000, 2000
-"""The ids of the first nodes for these parts; those of regions in the first pass, and in the second."""
+_LORAS, _CONTROLS = 100, 200
+"""The ids of the first nodes for these parts."""
 
 _NODES_OF_PART = 10
 """How far the ids of one part's nodes are from the next one's."""
+
+
+class _Ids(NamedTuple):
+    """The ids of a pass's nodes for prompts."""
+
+    positive: str
+    negative: str
+    regions: str
+    """Of the first region."""
+    parts: str
+    """Of the first of several prompts that guidance follows."""
+
+
+_PASSES = (_Ids("6", "7", "1000", "3000"), _Ids("96", "97", "2000", "5000"))
+"""Of the first pass and of the second."""
 
 N = TypeVar("N", bound=Node)
 
@@ -66,6 +83,7 @@ class _Builder:
         self.fields: dict[tuple[Node, str], str] = {}
         """A node's field → the request's."""
         model, clip, vae = self._networks()
+        self._pass = pass_of(request, request.sampler, request.steps)
         sample = self._put(
             "3", self._sample(self._guider(model, clip), self._start(vae), request.steps, request.denoise)
         )
@@ -91,8 +109,8 @@ class _Builder:
         model: Model = checkpoint
         clip: Clip = checkpoint
         vae: Vae = checkpoint
-        for place, lora in enumerate(request.loras):
-            id, name = str(_LORAS + place), f"loras[{place}].name"
+        for place, (lora, name) in enumerate(loras_of(request)):
+            id = str(_LORAS + place)
             text = lora.strength if lora.text_strength is None else lora.text_strength
             model = self._put(id, WithLora(model=model, name=lora.name, strength=lora.strength), name=name)
             clip = self._put(id, ClipWithLora(clip=clip, name=lora.name, strength=text), slot=1, name=name)
@@ -102,19 +120,32 @@ class _Builder:
             vae = self._put("11", VaeFile(name=request.vae), name="vae")
         return model, clip, vae
 
-    def _guider(self, model: Model, clip: Clip, hires: Hires | None = None) -> CfgGuider:
+    def _guider(self, model: Model, clip: Clip, hires: Hires | None = None) -> CfgGuider | ComposedGuider:
         """The guider of the first pass, or of the second, ``hires``, whose regions are larger."""
         request = self._request
-        positive = self._prompt("6", clip, request.prompt, "prompt")
-        negative = self._prompt("7", clip, request.negative_prompt, "negative_prompt")
-        positive = self._with_regions(positive, clip, hires)
-        positive, negative = self._controlled(positive, negative)
-        return CfgGuider(model=model, positive=positive, negative=negative, cfg_scale=request.cfg_scale)
+        places = _PASSES[hires is not None]
+        first, *others = parts_of_prompt(request)
+        positive = self._prompt(places.positive, clip, first.text, "prompt")
+        negative = self._prompt(places.negative, clip, request.negative_prompt, "negative_prompt")
+        positive = self._controlled(self._with_regions(positive, clip, hires), 0)
+        negative = self._controlled(negative, 1)
+        if not others and first.weight == 1:
+            return CfgGuider(model=model, positive=positive, negative=negative, cfg_scale=request.cfg_scale)
+        composition = self._put(
+            places.parts, WeightedPrompt(conditioning=positive, weight=first.weight), weight="prompt"
+        )
+        for number, part in enumerate(others, start=1):
+            id = int(places.parts) + _NODES_OF_PART * number
+            prompt = self._controlled(self._prompt(str(id + 1), clip, part.text, "prompt"), number + 1)
+            composition = WeightedPrompt(conditioning=prompt, weight=part.weight, before=composition)
+            self._put(str(id), composition, weight="prompt")
+        return ComposedGuider(model=model, positive=composition, negative=negative, cfg_scale=request.cfg_scale)
 
     def _with_regions(self, prompt: Conditioning, clip: Clip, hires: Hires | None) -> Conditioning:
         """``prompt`` for the whole picture, and the prompts of regions beside it."""
         for number, region in enumerate(self._request.regions):
-            first = (_REGIONS if hires is None else _LARGER_REGIONS) + _NODES_OF_PART * number
+            check_region(self._request, number)
+            first = int(_PASSES[hires is not None].regions) + _NODES_OF_PART * number
             text = self._prompt(str(first), clip, region.prompt, f"regions[{number}].prompt")
             area = {name: getattr(region, name) for name in ("x", "y", "width", "height")}
             if hires is not None:
@@ -128,25 +159,20 @@ class _Builder:
         return prompt
 
     def _prompt(self, id: str, clip: Clip, text: str, field: str) -> Conditioning:
-        return self._put(id, EncodeText(clip=clip, text=text), text=field)
+        return self._put(id, self._pass.encoded(clip, text), text=field)
 
-    def _controlled(self, positive: Conditioning, negative: Conditioning) -> tuple[Conditioning, Conditioning]:
+    def _controlled(self, prompt: Conditioning, slot: int) -> Conditioning:
+        """``prompt``, steered by the request's networks. ``slot`` tells prompts apart: each has a place of its own."""
         for place, control in enumerate(self._request.controls):
             id, part = _CONTROLS + _NODES_OF_PART * place, f"controls[{place}]"
             network = self._put(str(id), ControlFile(name=control.name), name=f"{part}.name")
             pictures = self._put(str(id + 1), LoadPicture(name=control.image), name=f"{part}.image")
             values = {name: getattr(control, name) for name in ("strength", "start", "end")}
-            fields = {name: f"{part}.{name}" for name in values}
-            positive, negative = (
-                self._put(
-                    str(id + 2),
-                    Controlled(conditioning=prompt, network=network, pictures=pictures, **values),
-                    slot,
-                    **fields,
-                )
-                for slot, prompt in enumerate((positive, negative))
+            steered = Controlled(conditioning=prompt, network=network, pictures=pictures, **values)
+            prompt = self._put(
+                str(id + 2 + slot // 2), steered, slot % 2, **{name: f"{part}.{name}" for name in values}
             )
-        return positive, negative
+        return prompt
 
     def _start(self, vae: Vae) -> Latents:
         """The latents that the first sampling begins from."""
@@ -171,7 +197,7 @@ class _Builder:
         fitted = ResizePictures(pictures=picture, method="lanczos", crop="center", **size)
         return self._put(str(id + 7), fitted)
 
-    def _sample(self, guider: CfgGuider, latents: Latents, steps: int, denoise: float) -> Sample:
+    def _sample(self, guider: CfgGuider | ComposedGuider, latents: Latents, steps: int, denoise: float) -> Sample:
         request = self._request
         assert request.seed is not None
         return Sample(
@@ -192,4 +218,5 @@ class _Builder:
         larger = ScaleLatents(latents=first, method=hires.method, factor=hires.scale)
         self._put("90", larger, factor="hires.scale", method="hires.method")
         steps = self._request.steps if hires.steps is None else hires.steps
+        self._pass = pass_of(self._request, self._request.sampler, steps, before=self._pass)
         return self._put("91", self._sample(self._guider(model, clip, hires), larger, steps, hires.denoise))

@@ -6,7 +6,7 @@ Knows no tensors. A conditioning is outlined: how many prompts it has, where eac
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -16,12 +16,14 @@ from engine.errors import BadRequest
 from engine.sampling.samplers.table import SAMPLERS
 from engine.workflow import conditioning as nodes
 from engine.workflow import patches
+from engine.workflow.composing import ComposedGuider, prompts_of
 from engine.workflow.controls import Controlled
 from engine.workflow.models import Model
 from engine.workflow.node import Node
-from engine.workflow.sampling import BasicGuider, CfgGuider, Sample
+from engine.workflow.prompting import schedule_of
+from engine.workflow.sampling import BasicGuider, CfgGuider, Guider, Sample
 from engine.workflow.sizes import PIXELS_PER_CELL
-from engine.workflow.text import Conditioning
+from engine.workflow.text import Conditioning, EncodeA1111Text
 
 MOST_PROMPTS = 256
 """Prompts that one conditioning combines at most, and texts that one prompt has one behind the other."""
@@ -52,10 +54,13 @@ Outlines: TypeAlias = Mapping[Node, tuple[Outline, ...]]
 def outlines_of(node: Conditioning, known: Outlines) -> tuple[Outline, ...]:
     """Return the outlines of the prompts of ``node``, made from those ``known`` of the nodes that it is made from.
 
-    Raises ``BadRequest`` for more prompts, or texts in a prompt, than ``MOST_PROMPTS``: a few nodes could ask for
-    billions, each doubling the one before.
+    Raises ``BadRequest`` for a text that cannot be read, and for more prompts, or texts in a prompt, than
+    ``MOST_PROMPTS``: a few nodes could ask for billions, each doubling the one before.
     """
     match node:
+        case EncodeA1111Text():
+            schedule_of(node)  # whether it can be read; one of its texts counts at a time
+            found: tuple[Outline, ...] = (Outline(),)
         case nodes.CombineConditioning(first=first, second=second):
             found = known[first] + known[second]
             if len(found) > MOST_PROMPTS:
@@ -87,7 +92,7 @@ def work_of_step(sample: Sample, known: Outlines, height: int, width: int) -> fl
     ``BadRequest``, with the node at fault, for an area outside the picture, and for a patch that needs a negative
     prompt where there is none.
     """
-    prompts = _with_shared([known[each] for each in sample.guider.sources() if isinstance(each, Conditioning)])
+    prompts = _with_shared([known[each] for each in _prompts_of(sample.guider)])
     shares = [_shares(prompt, height, width) for prompt in prompts]
     total = sum(share for prompt in _again(sample) for _, share in shares[prompt])
     for number in range(1 if _alone(sample) else len(prompts)):
@@ -97,6 +102,13 @@ def work_of_step(sample: Sample, known: Outlines, height: int, width: int) -> fl
         total += sum(share for _, share in own)
         total += sum(share for area, share in opposite.items() if area not in {area for area, _ in own})
     return total * SAMPLERS[sample.sampler.name].evaluations
+
+
+def _prompts_of(guider: Guider) -> Iterator[Conditioning]:
+    """The prompts that ``guider`` is made from, the positive first and the negative last."""
+    if isinstance(guider, ComposedGuider):
+        yield from (part.conditioning for part in prompts_of(guider.positive))
+    yield from (each for each in guider.sources() if isinstance(each, Conditioning))
 
 
 def _controlled(outline: Outline, added: float, shared: bool) -> Outline:

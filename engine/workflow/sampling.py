@@ -21,7 +21,7 @@ _NOISE_DEVICE = OneOf(NOISE_DEVICES)
 _STEPS = WholeNumber(1, MAX_STEPS)
 _SCHEDULER = OneOf(tuple(SCHEDULERS))
 _SAMPLER = OneOf(tuple(SAMPLERS))
-_SCALE = Number(0, 100)
+SCALE = Number(0, 100)
 _SIGMA = Number(0, 5000)
 
 
@@ -44,7 +44,7 @@ class CfgGuider(Guider):
     model: Model = link(Model)
     positive: Conditioning = link(Conditioning)
     negative: Conditioning = link(Conditioning)
-    cfg_scale: float = parameter(8.0, _SCALE, "guidance scale; 1 ignores the negative prompt")
+    cfg_scale: float = parameter(8.0, SCALE, "guidance scale; 1 ignores the negative prompt")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -59,8 +59,8 @@ class DualCfgGuider(Guider):
     positive: Conditioning = link(Conditioning)
     middle: Conditioning = link(Conditioning)
     negative: Conditioning = link(Conditioning)
-    cfg_scale: float = parameter(8.0, _SCALE, "guidance scale from middle to positive")
-    middle_scale: float = parameter(8.0, _SCALE, "guidance scale from negative to middle")
+    cfg_scale: float = parameter(8.0, SCALE, "guidance scale from middle to positive")
+    middle_scale: float = parameter(8.0, SCALE, "guidance scale from negative to middle")
     style: str = parameter("regular", OneOf(("regular", "nested")), "how the two are combined")
 
 
@@ -72,8 +72,8 @@ class PerpNegGuider(Guider):
     positive: Conditioning = link(Conditioning)
     negative: Conditioning = link(Conditioning)
     empty: Conditioning = link(Conditioning)
-    cfg_scale: float = parameter(8.0, _SCALE, "guidance scale")
-    negative_scale: float = parameter(1.0, _SCALE, "how strongly the negative prompt pushes")
+    cfg_scale: float = parameter(8.0, SCALE, "guidance scale")
+    negative_scale: float = parameter(1.0, SCALE, "how strongly the negative prompt pushes")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
-from engine.parameters import REQUIRED, FileName, Text, parameter
+from engine.parameters import REQUIRED, FileName, Text, WholeNumber, parameter
 from engine.workflow.models import Clip
 from engine.workflow.node import Node, link
 from engine.workflow.weights import Weights
+
+MOST_TEXTS = 256
+"""Different texts that one prompt with a schedule has at most: each is encoded."""
 
 
 class Conditioning(Node):
     """What a prediction is conditioned on."""
 
 
+class EncodedText(Conditioning):
+    """A prompt's text, encoded, in whatever language."""
+
+    clip: Clip
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class EncodeText(Conditioning):
+class EncodeText(EncodedText):
     """A prompt, encoded."""
 
     clip: Clip = link(Clip)
@@ -23,11 +34,30 @@ class EncodeText(Conditioning):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class EncodeA1111Text(EncodedText):
+    """A prompt as AUTOMATIC1111 writes and encodes it: ``[from:to:when]``, ``[a|b]``, ``BREAK``, embeddings by their
+    bare names, weights that nest and that multiply features. ``AND`` is a word in it.
+    """
+
+    clip: Clip = link(Clip)
+    text: str = parameter("", Text(), "what the picture shows; [from:to:0.5] changes at half of the evaluations")
+    evaluations: int = parameter(20, WholeNumber(1, 100_000), "evaluations of the sampling that it is for")
+    before: int = parameter(
+        0, WholeNumber(0, 100_000), "evaluations of the pass before, which numbers in it count too; 0 in a first pass"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Embedding(Weights):
-    """A textual-inversion embedding. No node links to it: prompts name it, as ``embedding:name``."""
+    """A textual-inversion embedding. No node links to it: prompts name it, as ``embedding:name`` or as ``name``."""
 
     name: str = parameter(
         REQUIRED,
         FileName(what="the name of an embedding", folder="embeddings", optional=False),
         "an embedding from the models folders",
     )
+
+
+def bare_name(name: str) -> str:
+    """Return the name of an embedding's file without folders and suffix, as AUTOMATIC1111's prompts have it."""
+    return PurePath(name.replace("\\", "/")).stem

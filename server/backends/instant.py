@@ -26,7 +26,7 @@ from engine.workflow.needs import checkpoints_of, needs_of
 from engine.workflow.node import Node
 from engine.workflow.pictures import Output
 from engine.workflow.sizes import NOTHING_KNOWN, Known
-from engine.workflow.text import EncodeText
+from engine.workflow.text import EncodedText
 from engine.workflow.weights import file_kind
 from server.backends.checkpoints import FileInfo, ModelInfo
 from server.backends.protocol import NO_INPUTS, Listener
@@ -95,7 +95,7 @@ class InstantBackend:
         return wanted
 
     def _mistakes(self, node: Node) -> Iterator[BadRequest]:
-        if isinstance(node, EncodeText) and "(" * 101 in node.text:
+        if isinstance(node, EncodedText) and "(" * 101 in node.text:
             yield BadRequest("text", node.text, "at most 100 nested brackets", node=node)
         for field, name in node.fields():
             kind = file_kind(node, field)
@@ -144,7 +144,7 @@ class InstantBackend:
             seen = b"".join(hashlib.sha256(inputs[name]).digest() for name in sorted(inputs))
             outputs = {id: _pictures(workflow, output, known, seen) for id, output in workflow.outputs.items()}
             await self._sample(workflow, known, listen, next(iter(outputs.values()))[0])
-            if any(isinstance(node, EncodeText) and node.text == "fail" for node in workflow.nodes):
+            if any(isinstance(node, EncodedText) and node.text == "fail" for node in workflow.nodes):
                 raise GenerationFailed("the prompt asked for a failure")
         finally:
             self._in_flight -= 1

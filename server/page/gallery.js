@@ -7,7 +7,7 @@ const nothing = document.getElementById("gallery-empty");
 const more = document.getElementById("more");
 const viewer = document.getElementById("viewer");
 const PAGE = 24;
-const SHOWN = ["model", "seed", "width", "height", "steps", "cfg_scale", "sampler", "scheduler", "batch_size", "denoise", "clip_skip"];
+const SHOWN = ["model", "seed", "width", "height", "steps", "cfg_scale", "sampler", "scheduler", "batch_size", "denoise", "clip_skip", "prompt_syntax"];
 
 let offset = 0;
 let opened = null;

@@ -20,7 +20,7 @@ from engine.workflow.needs import Needs, needs_of
 from engine.workflow.node import Node
 from engine.workflow.picture_sizes import LOADED
 from engine.workflow.sizes import Known
-from engine.workflow.text import EncodeText
+from engine.workflow.text import EncodedText
 from server.backends.protocol import Backend
 from server.inputs.input import Input
 from server.job import JOB_ID, JOB_ID_RULE, Job, NewJob
@@ -118,7 +118,7 @@ def _within(wanted: GenerationRequest | Workflow, known: Known, settings: Settin
     for sample, steps in needs.steps.items():
         _check_steps(_place(wanted, sample, "steps"), steps, settings)
     for node in workflow.nodes:
-        if isinstance(node, EncodeText):
+        if isinstance(node, EncodedText):
             _check_text(_place(wanted, node, "text"), node.text, settings)
     return wanted
 

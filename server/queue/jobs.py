@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapp
 from typing import Any, TypeVar
 
 from engine import BadRequest, GenerationRequest, Workflow
-from engine.workflow.text import EncodeText
+from engine.workflow.text import EncodedText
 from server.backends.protocol import Backend
 from server.inputs.input import Input
 from server.inputs.inputs import Inputs
@@ -259,7 +259,7 @@ def _is_long(wanted: GenerationRequest | Workflow) -> bool:
     """Whether it takes a while to look through the prompts."""
     if isinstance(wanted, GenerationRequest):
         return len(wanted.prompt) + len(wanted.negative_prompt) > _LONG
-    return sum(len(node.text) for node in wanted.nodes if isinstance(node, EncodeText)) > _LONG
+    return sum(len(node.text) for node in wanted.nodes if isinstance(node, EncodedText)) > _LONG
 
 
 async def _whole(operation: Coroutine[Any, Any, T]) -> T:

@@ -57,7 +57,8 @@ def test_it_prints_the_path_of_the_picture_it_wrote(run: Any, tmp_path: Path) ->
 
 def test_every_flag_reaches_the_request(run: Any, models_folder: Path, tmp_path: Path) -> None:
     flags: dict[str, Any] = {
-        "negative_prompt": "fog",
+        "negative_prompt": "[fog|mist]",
+        "prompt_syntax": "a1111",
         "width": 64,
         "height": 80,
         "batch_size": 2,

@@ -25,6 +25,7 @@ def test_the_defaults_are_the_workflow() -> None:
     assert dataclasses.asdict(GenerationRequest()) == {
         "prompt": "beautiful scenery nature glass bottle landscape, purple galaxy bottle",
         "negative_prompt": "text, watermark",
+        "prompt_syntax": "comfyui",
         "width": 512,
         "height": 512,
         "batch_size": 1,

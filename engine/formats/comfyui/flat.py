@@ -16,14 +16,18 @@ from engine.formats.comfyui.places import place
 from engine.formats.comfyui.writer import place_of, plain_number, write_workflow
 from engine.request import GenerationRequest
 from engine.request_parts import Region
+from engine.text.a1111.composition import Part, joined, parts_of
+from engine.text.a1111.networks import without_tags
+from engine.workflow.composing import ComposedGuider, prompts_of
 from engine.workflow.conditioning import CombineConditioning, WithArea
 from engine.workflow.from_request import CHECKPOINT, workflow_of
 from engine.workflow.latents import EmptyLatents
 from engine.workflow.models import LOWEST_LAYER, Checkpoint, LastLayer, Vae
 from engine.workflow.node import Node
 from engine.workflow.pictures import Decode
+from engine.workflow.prompting import evaluations_of
 from engine.workflow.sampling import CfgGuider, RandomNoise, Sample, ScheduledSigmas
-from engine.workflow.text import EncodeText
+from engine.workflow.text import EncodeA1111Text, EncodedText
 from engine.workflow.workflow import Workflow
 
 PARAMETER_INPUTS: Mapping[str, tuple[str, str]] = {
@@ -125,7 +129,7 @@ def editor_workflow(request: GenerationRequest, *, checkpoint_file: str) -> dict
     return editor_of(api_workflow(request, checkpoint_file=checkpoint_file))
 
 
-def _region(area: WithArea, text: EncodeText) -> Region:
+def _region(area: WithArea, text: EncodedText) -> Region:
     values = {name: getattr(area, name) for name in ("x", "y", "width", "height", "strength")}
     return Region(prompt=text.text, **values)
 
@@ -139,15 +143,15 @@ class _Flat:
     def request(self) -> GenerationRequest:
         decode = self._decode()
         sample = self._part(decode, "latents", Sample, "KSampler")
-        guider = self._part(sample, "guider", CfgGuider, "CFGGuider")
+        guider = self._guider(sample)
         sigmas = self._part(sample, "sigmas", ScheduledSigmas, "KSampler's schedule")
         noise = self._part(sample, "noise", RandomNoise, "RandomNoise")
         empty = self._part(sample, "latents", EmptyLatents, "EmptyLatentImage")
         checkpoint = self._part(guider, "model", Checkpoint, "CheckpointLoaderSimple")
-        prompt, areas = self._regions(guider)
-        negative = self._part(guider, "negative", EncodeText, "CLIPTextEncode")
-        texts = [self._part(area, "conditioning", EncodeText, "CLIPTextEncode") for area in areas]
-        prompts = [prompt, negative, *texts]
+        parts, areas = self._prompts(guider)
+        negative = self._part(guider, "negative", EncodedText, "CLIPTextEncode")
+        texts = [self._part(area, "conditioning", EncodedText, "CLIPTextEncode") for area in areas]
+        prompts = [parts[0][0], negative, *texts, *(prompt for prompt, _ in parts[1:])]
         self._same_checkpoint(checkpoint, decode, "vae", decode.vae)
         layers = [self._layer(checkpoint, prompt) for prompt in prompts]
         sampler = sample.sampler
@@ -166,6 +170,7 @@ class _Flat:
         nodes |= {name: (sigmas, name) for name in ("steps", "scheduler", "denoise")}
         nodes |= {"cfg_scale": (guider, "cfg_scale")}
         values = {name: getattr(node, field) for name, (node, field) in nodes.items()}
+        values |= self._language(prompts, sigmas, parts)
         nodes |= {f"regions[{i}].{name}": (area, name) for i, area in enumerate(areas) for name in ("x", "y")}
         nodes["regions"] = (guider, "positive")
         try:
@@ -174,13 +179,46 @@ class _Flat:
         except BadRequest as error:
             raise BadRequest(self._place(*nodes[error.field]), error.value, error.allowed) from None
 
-    def _regions(self, guider: CfgGuider) -> tuple[EncodeText, list[WithArea]]:
+    def _guider(self, sample: Sample) -> CfgGuider | ComposedGuider:
+        if isinstance(sample.guider, ComposedGuider):
+            return sample.guider
+        return self._part(sample, "guider", CfgGuider, "CFGGuider")
+
+    def _prompts(self, guider: CfgGuider | ComposedGuider) -> tuple[list[tuple[EncodedText, float]], list[WithArea]]:
+        """The prompts for the whole picture with their weights, and what combines the first with those for areas."""
+        if isinstance(guider, CfgGuider):
+            first, areas = self._regions(guider, "positive")
+            return [(first, 1.0)], areas
+        weighted, *others = prompts_of(guider.positive)
+        first, areas = self._regions(weighted, "conditioning")
+        texts = [(self._part(part, "conditioning", EncodedText, "CLIPTextEncode"), part.weight) for part in others]
+        return [(first, weighted.weight), *texts], areas
+
+    def _regions(self, node: Node, field: str) -> tuple[EncodedText, list[WithArea]]:
         """The prompt for the whole picture, and what combines it with those for areas."""
-        node, field, areas = guider, "positive", []
+        areas = []
         while isinstance(getattr(node, field), CombineConditioning):
             node, field = getattr(node, field), "first"
             areas.append(self._part(node, "second", WithArea, "ConditioningSetArea"))
-        return self._part(node, field, EncodeText, "CLIPTextEncode"), areas[::-1]
+        return self._part(node, field, EncodedText, "CLIPTextEncode"), areas[::-1]
+
+    def _language(
+        self, prompts: list[EncodedText], sigmas: ScheduledSigmas, parts: list[tuple[EncodedText, float]]
+    ) -> dict[str, str]:
+        """The syntax of all prompts, and the positive one in it."""
+        if not any(isinstance(prompt, EncodeA1111Text) for prompt in prompts) and parts == [(prompts[0], 1.0)]:
+            return {}
+        count = evaluations_of(sigmas.sampler, sigmas.steps)
+        for prompt in prompts:
+            if prompt != EncodeA1111Text(clip=prompt.clip, text=prompt.text, evaluations=count):
+                allowed = f"A1111TextEncode for {count} evaluations, as the other prompts; {_FLAT}"
+                raise BadRequest(self._place(prompt, "text"), self._described(prompt), allowed)
+        wanted = [Part(text=each.text, weight=weight) for each, weight in parts]
+        whole, where = joined(wanted), self._place(prompts[0], "text")
+        if list(parts_of(without_tags(whole, where)[0])) != wanted:
+            allowed = f"a text without AND, a weight of its own, tags, and blanks at its end; {_FLAT}"
+            raise BadRequest(where, prompts[0].text, allowed)
+        return {"prompt": whole, "prompt_syntax": "a1111"}
 
     def _decode(self) -> Decode:
         ends = list(self._workflow.outputs.values())
@@ -195,7 +233,7 @@ class _Flat:
             raise BadRequest(self._place(node, field), self._described(found), f"{wanted}; {_FLAT}")
         return found
 
-    def _layer(self, checkpoint: Checkpoint, prompt: EncodeText) -> int:
+    def _layer(self, checkpoint: Checkpoint, prompt: EncodedText) -> int:
         """A prompt's text encoder layer, -1 the last; the setter next to the prompt counts."""
         node: Node = prompt
         clip = prompt.clip
@@ -204,7 +242,7 @@ class _Flat:
         self._same_checkpoint(checkpoint, node, "clip", clip)
         return prompt.clip.layer if isinstance(prompt.clip, LastLayer) else -1
 
-    def _layer_place(self, prompt: EncodeText) -> str:
+    def _layer_place(self, prompt: EncodedText) -> str:
         is_set = isinstance(prompt.clip, LastLayer)
         return self._place(prompt.clip, "layer") if is_set else self._place(prompt, "clip")
 

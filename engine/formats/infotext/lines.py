@@ -29,7 +29,6 @@ _PROGRAM = "stable-diffusion-engine"
 _NEGATIVE = "Negative prompt:"
 _KEY = re.compile(r"\w[\w \-/]+")
 _SIZE = re.compile(r"(\d+)x(\d+)")
-_EXTRA_NETWORK = re.compile(r"<(?:lora|lyco|hypernet):")
 
 _READ = {
     "Steps",
@@ -45,6 +44,7 @@ _READ = {
     "RNG",
     "Step noise",
     "Regions",
+    "Prompt syntax",
 }
 _RANDOM = {"CPU": "cpu", "GPU": "cuda", "NV": "cuda"}
 """Whose generator drew the start noise, in AUTOMATIC1111's words: NV is a GPU's, computed on a CPU."""
@@ -56,6 +56,10 @@ _HARMLESS = {
     "User",
     "Created Date",
     "Source Identifier",
+    "Lora hashes",
+    "TI hashes",
+    "Civitai resources",
+    "Civitai metadata",
 }
 _HARMLESS_VALUES = {
     "Beta schedule alpha": "0.6",
@@ -91,6 +95,7 @@ def infotext(
         "Batch size": request.batch_size if request.batch_size > 1 else None,
         "Batch pos": position if request.batch_size > 1 else None,
         "Regions": json.dumps(to_json(request)["regions"], ensure_ascii=False) if request.regions else None,
+        "Prompt syntax": request.prompt_syntax if request.prompt_syntax != "comfyui" else None,
         "Version": f"{_PROGRAM} {version}".rstrip(),
     }
     line = ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value is not None)
@@ -122,6 +127,7 @@ def request_from_infotext(text: str) -> GenerationRequest:
         {
             "prompt": ("infotext prompt", prompt),
             "negative_prompt": ("infotext negative prompt", negative_prompt),
+            "prompt_syntax": ("infotext Prompt syntax", pairs.get("Prompt syntax", "comfyui" if ours else "a1111")),
             "width": ("infotext Size", size[1]),
             "height": ("infotext Size", size[2]),
             "batch_size": ("infotext Batch size", pairs.get("Batch size", 1) if ours else 1),
@@ -206,9 +212,6 @@ def _refuse_foreign(head: str, pairs: dict[str, str], ours: bool) -> None:
     if not ours and "Denoising strength" in pairs:
         allowed = "a text without it: neither a picture to start from nor a second pass is supported"
         raise BadRequest("infotext Denoising strength", pairs["Denoising strength"], allowed)
-    network = _EXTRA_NETWORK.search(head)
-    if not ours and network is not None:
-        raise BadRequest("infotext prompt", network[0], "a prompt without extra networks, which are not supported")
 
 
 def _names_model_only(hashes: str) -> bool:

@@ -17,7 +17,7 @@ from engine.errors import BadRequest
 from engine.formats.comfyui import api_workflow, editor_of, parse_json, request_of
 from engine.formats.infotext import infotext, request_from_infotext
 from engine.formats.png.chunks import FIELD, name_of, text_chunks
-from engine.request import GenerationRequest
+from engine.request import PARTS, GenerationRequest
 from engine.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def picture_metadata(
     else:
         graphs, own["prompt"] = posted, graph
     texts = {**graphs, "engine": json.dumps(own)}
-    if request.plain:
+    if not any(getattr(request, part) for part in PARTS):
         line = infotext(request, model_name=model_name, model_hash=model_hash, version=version, position=index)
         texts["parameters"] = line
     return texts

@@ -111,6 +111,11 @@ class Bench:
         found: Embedding | None = self.resident.get(text.Embedding(name=name))
         return found
 
+    def embeddings(self) -> dict[str, Embedding]:
+        """Return the embeddings that are resident, by the bare names of their files."""
+        found = {node.name: value for node, value in self.resident.items() if isinstance(node, text.Embedding)}
+        return {text.bare_name(name): value for name, value in found.items()}
+
     def network(self, node: nodes.Model) -> Network:
         """Return the network that ``node`` stands for."""
         value: Network | Networks = self.values[node]

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from engine.batching.guidance import ClassifierFree, Dual, Guidance, PerpendicularNegative, Unguided
+from engine.batching.guidance import ClassifierFree, Composed, Dual, Guidance, PerpendicularNegative, Unguided
 from engine.batching.inpainting import Repainting, Thresholds, noise_mask_for, with_channels
 from engine.batching.members import Conditioning, branches_of
 from engine.batching.patching import Patching
@@ -28,6 +28,7 @@ from engine.sampling.noise import NoiseSource, behind_start_noise, start_noise
 from engine.sampling.samplers.table import SAMPLERS
 from engine.sampling.schedules import stands_still
 from engine.workflow import sampling as nodes
+from engine.workflow.composing import ComposedGuider, WeightedPrompt
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,19 @@ def basic_guider(node: nodes.BasicGuider, bench: Bench) -> Guider:
 def cfg_guider(node: nodes.CfgGuider, bench: Bench) -> Guider:
     prompts = (bench[node.positive], bench[node.negative])
     return Guider(bench.network(node.model), ClassifierFree(scale=node.cfg_scale), prompts)
+
+
+@carries_out(WeightedPrompt)
+def weighted_prompt(node: WeightedPrompt, bench: Bench) -> tuple[tuple[Conditioning, float], ...]:
+    before = () if node.before is None else bench[node.before]
+    return (*before, (bench[node.conditioning], node.weight))
+
+
+@carries_out(ComposedGuider)
+def composed_guider(node: ComposedGuider, bench: Bench) -> Guider:
+    prompts, weights = zip(*bench[node.positive], strict=True)
+    guidance = Composed(scales=tuple(weight * node.cfg_scale for weight in weights))
+    return Guider(bench.network(node.model), guidance, (*prompts, bench[node.negative]))
 
 
 @carries_out(nodes.DualCfgGuider)

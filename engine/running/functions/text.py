@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+from engine.batching.branches import Turns
 from engine.batching.members import Conditioning, Member
 from engine.errors import BadRequest
 from engine.running.functions.registry import Bench, carries_out
 from engine.running.model import TextEncoder
+from engine.text.a1111.chunks import Vocabulary, chunks_of
+from engine.text.prompt import EMPTY
 from engine.workflow.models import LastLayer
-from engine.workflow.text import EncodeText
+from engine.workflow.prompting import schedule_of
+from engine.workflow.text import EncodeA1111Text, EncodeText
 
 
 @carries_out(LastLayer)
@@ -26,3 +30,24 @@ def encode_text(node: EncodeText, bench: Bench) -> Conditioning:
     encoder = bench.text_encoder(node.clip)
     with bench.observer.stage("encode"):
         return (Member(tokens=encoder.conditioner.encode(node.text, encoder.clip_skip, "text", bench.embedding)),)
+
+
+@carries_out(EncodeA1111Text)
+def encode_a1111_text(node: EncodeA1111Text, bench: Bench) -> Conditioning:
+    """One member for each different text, which counts at the evaluations of its entries of the schedule."""
+    encoder = bench.text_encoder(node.clip)
+    vocabulary = Vocabulary(bench.embeddings(), encoder.conditioner.width)
+    entries = schedule_of(node)
+    places: dict[str, list[int]] = {}
+    for place, entry in enumerate(entries):
+        places.setdefault(entry.text, []).append(place)
+    texts = [chunks_of(text, vocabulary) for text in places]
+    length = max(map(len, texts))
+    texts = [(*chunks, *[EMPTY] * (length - len(chunks))) for chunks in texts]
+    numbers = {text: number for number, text in enumerate(places)}
+    order = [numbers[entry.text] for entry in entries]
+    with bench.observer.stage("encode"):
+        encoded = encoder.conditioner.encode_together(texts, order, encoder.clip_skip)
+    lasts = tuple(entry.last for entry in entries)
+    turns = [Turns(lasts=lasts, own=frozenset(own)) if len(places) > 1 else None for own in places.values()]
+    return tuple(Member(tokens=tokens, turns=each) for tokens, each in zip(encoded, turns, strict=True))

@@ -21,9 +21,9 @@ from engine.formats.infotext import (
 from engine.formats.infotext.labels import OWN_TIMESTEPS
 from engine.parameters import WholeNumber
 from engine.sampling.samplers import SAMPLERS
+from engine.text.a1111.composition import without_comments
 from server.dialects.sdapi.body import Txt2Img
 from server.dialects.sdapi.options import CLIP_SKIPS
-from server.dialects.sdapi.prompt import translated
 from server.dialects.shared.seeds import in_a_row
 from server.problems import bad_request, unsupported
 
@@ -59,7 +59,7 @@ def requests_of(
     sampler, scheduler = _schedule(body, base)
     request = dataclasses.replace(
         base,
-        **_given(body),
+        **_given(body, base),
         sampler=sampler,
         scheduler=scheduler,
         clip_skip=override[1] or _extra_clip_skip(body) or (base.clip_skip if body.infotext else defaults[1]),
@@ -75,33 +75,32 @@ def _defaults() -> GenerationRequest:
     default = {name: field.default for name, field in Txt2Img.model_fields.items()}
     return GenerationRequest(
         **{name: default[name] for name in ("prompt", "negative_prompt", "steps", "cfg_scale", "width", "height")},
+        prompt_syntax="a1111",
         seed=None,
     )
 
 
 def _from_infotext(body: Txt2Img) -> GenerationRequest:
-    """Read the request in ``infotext``, with its prompts in the engine's syntax."""
+    """Read the request in ``infotext``."""
     text = body.infotext or ""
     request = request_from_infotext(text)
     if request.batch_size > 1:
         raise unsupported("infotext Batch size", request.batch_size, "the text of a picture that was made alone")
-    if "Version: stable-diffusion-engine" in text.rstrip().rpartition("\n")[2]:
-        return request
-    return dataclasses.replace(
-        request,
-        prompt=translated(request.prompt, "prompt"),
-        negative_prompt=translated(request.negative_prompt, "negative_prompt"),
-    )
+    return request
 
 
-def _given(body: Txt2Img) -> dict[str, Any]:
-    """Return the parameters that ``body`` holds explicitly."""
-    names = ("steps", "cfg_scale", "width", "height", "seed")
+def _given(body: Txt2Img, base: GenerationRequest) -> dict[str, Any]:
+    """Return the parameters that ``body`` holds explicitly, beside those of its infotext, ``base``."""
+    names = ("prompt", "negative_prompt", "steps", "cfg_scale", "width", "height", "seed")
     given = {name: getattr(body, name) for name in names if name in body.model_fields_set}
     given = {name: value for name, value in given.items() if value is not None}
-    for name in ("prompt", "negative_prompt"):
-        if name in body.model_fields_set and getattr(body, name) is not None:
-            given[name] = translated(getattr(body, name), name)
+    for name, other in (("prompt", "negative_prompt"), ("negative_prompt", "prompt")):
+        if name not in given:
+            continue
+        given |= {name: without_comments(given[name]), "prompt_syntax": "a1111"}
+        if other not in given and base.prompt_syntax != "a1111" and getattr(base, other):
+            allowed = f"{other} beside it: that of the infotext is in ComfyUI's syntax"
+            raise bad_request(name, given[name], allowed)
     return given
 
 

@@ -141,6 +141,6 @@ def test_a_step_on_the_end_of_a_range_belongs_to_it(share: float) -> None:
     """To the last bit: ``normal`` with six steps has these sigmas."""
     sigmas = schedules.sigmas(sampler="euler", scheduler="normal", steps=6, denoise=1.0)
     (before,), (behind,) = (branches((member(1, **range_),))[0].parts for range_ in ({"end": share}, {"start": share}))
-    on = [sigma for sigma in sigmas if before.active(sigma) and behind.active(sigma)]
+    on = [sigma for sigma in sigmas if before.active(sigma, 0) and behind.active(sigma, 0)]
     assert len(on) == 1
-    assert all(before.active(sigma) or behind.active(sigma) for sigma in sigmas)
+    assert all(before.active(sigma, 0) or behind.active(sigma, 0) for sigma in sigmas)

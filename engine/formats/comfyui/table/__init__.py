@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from engine.formats.comfyui.table import (
+    composing,
     conditioning,
     controls,
     editing,
@@ -35,6 +36,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
         for rows in (
             loaders.ROWS,
             conditioning.ROWS,
+            composing.ROWS,
             controls.ROWS,
             merging.ROWS,
             latents.ROWS,

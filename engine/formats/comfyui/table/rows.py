@@ -16,6 +16,7 @@ from typing import Any
 from engine.errors import BadRequest
 from engine.formats.comfyui.table.templates import Given, Template
 from engine.parameters import REQUIRED, FileName, Flag, Kind, Name, Number, OneOf, Seed, Text, WholeNumber
+from engine.workflow.composing import Composition
 from engine.workflow.controls import ControlNetwork
 from engine.workflow.latents import Latents
 from engine.workflow.masks import Mask
@@ -45,9 +46,10 @@ LINK_TYPES: Mapping[type[Node], str] = {
     Sigmas: "SIGMAS",
     Sampler: "SAMPLER",
     Guider: "GUIDER",
+    Composition: "COMPOSITION",
     Noise: "NOISE",
 }
-"""ComfyUI's names of what travels along links."""
+"""ComfyUI's names of what travels along links; ``COMPOSITION`` is ours."""
 
 _VALUE_TYPES: Mapping[type[Kind], str] = {
     WholeNumber: "INT",

@@ -13,7 +13,7 @@ from engine.formats.infotext import (
     infotext,
     request_from_infotext,
 )
-from engine.request import MAX_SEED, SAMPLERS, SCHEDULERS, GenerationRequest
+from engine.request import MAX_SEED, PROMPT_SYNTAXES, SAMPLERS, SCHEDULERS, GenerationRequest
 
 prompts = st.text() | st.sampled_from(
     [
@@ -33,6 +33,7 @@ requests = st.builds(
     GenerationRequest,
     prompt=prompts,
     negative_prompt=prompts,
+    prompt_syntax=st.sampled_from(PROMPT_SYNTAXES),
     width=st.integers(2, 2048).map(lambda n: n * 8),
     height=st.integers(2, 2048).map(lambda n: n * 8),
     batch_size=st.integers(1, 4096),
@@ -121,6 +122,7 @@ def test_a_picture_of_automatic1111_is_read() -> None:
         assert request_from_infotext(text) == GenerationRequest(
             prompt="a castle, (sunset:1.2)\nby the sea",
             negative_prompt="blurry,\nlowres",
+            prompt_syntax="a1111",
             steps=30,
             sampler="dpmpp_2m",
             scheduler="karras",
@@ -184,6 +186,9 @@ def test_the_seed_of_a_picture_of_their_batch_is_its_own() -> None:
         'Hashes: {"model": "137ebf59ea"}',
         "Beta schedule alpha: 0.6",
         "Emphasis: No norm",
+        'Lora hashes: "style: abc, other: def"',
+        'TI hashes: "easynegative: abc"',
+        'Civitai resources: [{"type":"checkpoint","weight":1}], Civitai metadata: {}',
         "Steps: 20",
         "",
         " ",
@@ -197,8 +202,6 @@ def test_keys_that_leave_the_picture_as_it_is_are_ignored(line: str) -> None:
     ("line", "key"),
     [
         ("Hires upscale: 2, Hires steps: 10", "Hires upscale"),
-        ('Lora hashes: "style: abc, other: def"', "Lora hashes"),
-        ('TI hashes: "easynegative: abc"', "TI hashes"),
         ("VAE: vae-ft-mse", "VAE"),
         ("Variation seed: 1, Variation seed strength: 0.2", "Variation seed"),
         ("ENSD: 31337", "ENSD"),
@@ -212,7 +215,6 @@ def test_keys_that_leave_the_picture_as_it_is_are_ignored(line: str) -> None:
         ("Seed resize from: 64x64", "Seed resize from"),
         ("Beta schedule alpha: 0.7", "Beta schedule alpha"),
         ('User: "a, b: c", Hashes: {"vae": "1", "model": "2"}', "Hashes"),
-        ('Civitai resources: [{"type":"checkpoint","weight":1}]', "Civitai resources"),
         ("Some extension: x", "Some extension"),
         ("Seed: 2", "Seed"),
         ("Steps: 0", "Steps"),
@@ -254,10 +256,13 @@ def test_a_text_without_parameters_is_refused(text: str) -> None:
     refused(text, "infotext", "last line")
 
 
-def test_a_prompt_with_a_lora_is_refused_unless_it_was_plain_text_here() -> None:
-    refused(theirs().replace("a\n", "a <lora:style:0.8>\n"), "infotext prompt", "<lora:")
-    request = GenerationRequest(prompt="<lora:style:0.8>")
-    assert request_from_infotext(infotext(request, model_name="m", model_hash=None)).prompt == request.prompt
+def test_a_prompt_is_read_in_the_language_that_it_was_written_in() -> None:
+    words = "[a|b] AND c BREAK d <lora:style:0.8>"
+    read = request_from_infotext(theirs().replace("a\n", f"{words}\n"))
+    assert (read.prompt, read.prompt_syntax) == (words, "a1111")
+    request = GenerationRequest(prompt=words)
+    read = request_from_infotext(infotext(request, model_name="m", model_hash=None))
+    assert (read.prompt, read.prompt_syntax) == (words, "comfyui")
 
 
 pieces = st.sampled_from(

@@ -44,6 +44,7 @@ def test_every_parameter_arrives_and_is_shown(client: httpx.Client) -> None:
     asked: JSON = {
         "prompt": "ein (Häuschen:1.2) 🏠",
         "negative_prompt": "",
+        "prompt_syntax": "a1111",
         "width": 72,
         "height": 64,
         "batch_size": 2,

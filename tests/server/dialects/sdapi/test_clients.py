@@ -170,7 +170,7 @@ def test_as_sillytavern_does(client: httpx.Client) -> None:
     made = request_from_png(base64.b64decode(answer["images"][0]))
     assert (made.clip_skip, made.sampler, made.model) == (2, "euler_cfg_pp", "other.safetensors")
     assert made.prompt == body["prompt"]
-    assert made.negative_prompt == "lowres, (blurry:0.9090909091)"
+    assert made.negative_prompt == "lowres, [blurry]"
 
 
 def test_the_real_engines_picture_is_the_native_apis(engine_server: Any) -> None:

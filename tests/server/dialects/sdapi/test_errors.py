@@ -15,7 +15,7 @@ import pytest
         ({"styles": ["x"]}, 422, "styles"),
         ({"alwayson_scripts": {"ADetailer": {"args": [True]}}}, 422, "alwayson_scripts.ADetailer"),
         ({"override_settings": {"sd_vae": "x.pt"}}, 422, "override_settings.sd_vae"),
-        ({"prompt": "[a:b:0.5]"}, 422, "prompt"),
+        ({"prompt": "(a:1..2)"}, 422, "prompt"),
         ({"width": 63}, 422, "width"),
         ({"steps": "many"}, 422, "steps"),
         ({"steps": 10**6}, None, "steps"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -34,8 +35,8 @@ def test_the_defaults_are_automatic1111s() -> None:
     assert made.seed is not None
     assert 0 <= made.seed < DRAWN_SEEDS
     assert made == GenerationRequest(
-        prompt="", negative_prompt="", steps=50, cfg_scale=7, width=512, height=512, sampler="euler",
-        scheduler="normal", seed=made.seed,
+        prompt="", negative_prompt="", prompt_syntax="a1111", steps=50, cfg_scale=7, width=512, height=512,
+        sampler="euler", scheduler="normal", seed=made.seed,
     )  # fmt: skip
 
 
@@ -138,7 +139,8 @@ NEUTRAL: list[dict[str, Any]] = [
 def test_what_changes_nothing_there_changes_nothing_here(fields: dict[str, Any]) -> None:
     made = request(seed=1, prompt="x", **fields)
     sampler = {"sampler": "dpmpp_2m"} if "sampler_name" in fields else {}
-    assert made == GenerationRequest(prompt="x", negative_prompt="", steps=50, cfg_scale=7, seed=1, **sampler)
+    expected = GenerationRequest(prompt="x", negative_prompt="", steps=50, cfg_scale=7, seed=1, **sampler)
+    assert made == dataclasses.replace(expected, prompt_syntax="a1111")
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -179,8 +181,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"num_inference_steps": 20}, "num_inference_steps"),
     ({"clip_skip": 99}, "clip_skip"),
     ({"clip_skip": 2, "override_settings": {"CLIP_stop_at_last_layers": 1}}, "clip_skip"),
-    ({"prompt": "a [cat:dog:0.5]"}, "prompt"),
-    ({"negative_prompt": "a BREAK b"}, "negative_prompt"),
     ({"infotext": "no parameters"}, "infotext"),
     ({"infotext": "x\nSteps: 2, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 8x8, ENSD: 3"}, "infotext ENSD"),
 ]
@@ -192,6 +192,12 @@ def test_what_would_change_the_picture_is_refused_by_name(fields: dict[str, Any]
     assert error.field == named
     assert str(error).startswith(f"{named}: ")
     assert "expected " in str(error)
+
+
+def test_prompts_are_passed_on_in_their_own_language_without_comments() -> None:
+    made = request(prompt="[a|b] AND c <lora:ink:0.5> # d", negative_prompt="(e)\n#f")
+    assert (made.prompt, made.negative_prompt) == ("[a|b] AND c <lora:ink:0.5> ", "(e)")
+    assert made.prompt_syntax == "a1111"
 
 
 def test_clip_skip_of_other_programs_counts() -> None:
@@ -215,15 +221,21 @@ def test_an_infotext_stands_for_the_fields_that_are_not_given() -> None:
     assert request(infotext=text) == made
     assert request(infotext=text, steps=4, seed=-1).seed != 11
     assert request(infotext=text, prompt="x", sampler_name="LMS", scheduler="Uniform") == GenerationRequest(
-        prompt="x", negative_prompt="", steps=9, cfg_scale=3, width=64, sampler="lms", scheduler="normal",
-        seed=11, clip_skip=2, denoise=0.5, model="starter",
+        prompt="x", negative_prompt="", prompt_syntax="a1111", steps=9, cfg_scale=3, width=64, sampler="lms",
+        scheduler="normal", seed=11, clip_skip=2, denoise=0.5, model="starter",
     )  # fmt: skip
+
+
+def test_a_prompt_in_another_language_than_the_infotexts_other_one_is_refused() -> None:
+    text = infotext(GenerationRequest(prompt="a", negative_prompt="b", seed=1), model_name="m", model_hash=None)
+    assert refused(infotext=text, prompt="[x|y]").field == "prompt"
+    assert request(infotext=text, prompt="[x|y]", negative_prompt="z").prompt_syntax == "a1111"
 
 
 def test_an_infotext_of_automatic1111_is_read_in_its_syntax() -> None:
     text = "a [cat]\nNegative prompt: b\nSteps: 2, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 5, Size: 64x128"
     made = request(infotext=text)
-    assert made.prompt == "a (cat:0.9090909091)"
+    assert (made.prompt, made.prompt_syntax) == ("a [cat]", "a1111")
     assert (made.sampler, made.scheduler, made.seed, made.height) == ("dpmpp_2m", "karras", 5, 128)
 
 
