@@ -14,6 +14,7 @@ from engine.formats.comfyui.places import place
 from engine.formats.comfyui.reader import unknown_class
 from engine.formats.comfyui.table import ROWS
 from engine.models.folders import KINDS
+from server.dialects.comfyui import uploads
 from server.dialects.comfyui.errors import PromptRefused, refused
 from server.dialects.comfyui.graph import Course, unknown_nodes
 from server.dialects.comfyui.history import DIALECT
@@ -34,16 +35,20 @@ async def accept(services: Services, http: Request, prompt: Prompt, *, previews:
     As in ComfyUI, a prompt is refused where none of its outputs can be made, or a class is not known. Raises
     ``Problem``.
     """
+    client = services.client_of(http)
     if unknown := [unknown_class(id, prompt.nodes[id]["class_type"]) for id in unknown_nodes(prompt.nodes)]:
-        raise refused(prompt.nodes, BadRequest.together([*unknown, *_mistakes(services, prompt)]), offer_of(services))
+        pictures, missing = await uploads.of_course(services, client, Course(prompt.nodes, prompt.outputs))
+        await services.inputs.forget_call(pictures.values())
+        mistakes = [*unknown, *_mistakes(services, prompt), *missing]
+        raise refused(prompt.nodes, BadRequest.together(mistakes), await offer_of(services, client))
     wrong: NodeErrors = {}
     while True:
         try:
             return await _accept(services, http, prompt, previews=previews), wrong
         except (BadRequest, Problem) as error:
             if isinstance(error, BadRequest):
-                error = BadRequest.together([*error.all, *_missing_files(services, prompt)])
-            problem = refused(prompt.nodes, error, offer_of(services))
+                error = BadRequest.together([*error.all, *_mistakes(services, prompt)])
+            problem = refused(prompt.nodes, error, await offer_of(services, client))
             left = _without(prompt, problem)
             if left is None:
                 raise problem from None
@@ -94,8 +99,14 @@ async def _accept(services: Services, http: Request, prompt: Prompt, *, previews
     if prompt.number is not None:
         first = Search(states={"queued"}, dialects=DIALECT, limit=1, newest_first=False)
         waiting = (await services.jobs.find(first)).jobs
+    client = services.client_of(http)
+    pictures, missing = await uploads.of_course(services, client, Course(prompt.nodes, prompt.outputs))
+    if missing:
+        await services.inputs.forget_call(pictures.values())
+        raise BadRequest.together(missing)
     new = prompt.new_job(
-        client=services.client_of(http),
+        client=client,
+        inputs=pictures,
         first_waiting=waiting[0].sequence if waiting else None,
         previews=previews,
         key=http.headers.get("idempotency-key"),

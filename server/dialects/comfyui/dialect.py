@@ -1,7 +1,7 @@
 """The ComfyUI dialect as the server sees it.
 
-It does not have nodes beyond those of ``engine.formats.comfyui``, uploads (no node here reads a picture), or the editor
-with its users, settings and files. Pictures' names are drawn, whatever ``filename_prefix`` says.
+It does not have nodes beyond those of ``engine.formats.comfyui``, or the editor with its users, settings and files.
+Pictures' names begin as ``filename_prefix`` says, and go on with a part that cannot be guessed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ import re
 
 from fastapi import APIRouter, WebSocket
 
-from server.dialects.comfyui import jobs_routes, prompt_routes, queue_routes, system_routes, view_routes
+from server.dialects.comfyui import (
+    jobs_routes,
+    prompt_routes,
+    queue_routes,
+    system_routes,
+    upload_routes,
+    view_routes,
+)
 from server.dialects.comfyui.broadcast import Broadcast
 from server.dialects.comfyui.errors import error_response
 from server.dialects.comfyui.png_texts import png_texts
@@ -46,6 +53,7 @@ def create_router(services: Services) -> APIRouter:
 def _add_routes(router: APIRouter, services: Services, broadcast: Broadcast) -> None:
     prompt_routes.add(router, services, broadcast)
     queue_routes.add(router, services)
+    upload_routes.add(router, services)
     view_routes.add(router, services)
     system_routes.add(router, services)
 

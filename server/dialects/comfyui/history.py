@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.dialects.comfyui.graph import Course
+from server.dialects.comfyui.names import name_of
 from server.job import Failure, Job, Picture, State
 
 DIALECT = frozenset({"comfyui"})
@@ -88,8 +89,9 @@ def outputs(job: Job) -> dict[str, Any]:
         return {}
     course = course_of(job)
     kinds = {"SaveImage": "output", "PreviewImage": "temp"}
+    prefixes: Mapping[str, str] = job.extra.get("names", {})
     return {
-        id: {"images": [_image(picture, kind) for picture in pictures_of(job, id)]}
+        id: {"images": [_image(picture, kind, prefixes.get(id)) for picture in pictures_of(job, id)]}
         for id in course.outputs
         if (kind := kinds.get(course.class_of(id))) is not None
     }
@@ -103,8 +105,9 @@ def pictures_of(job: Job, node: str) -> list[Picture]:
     return own if own or any(picture.node in known for picture in job.pictures) else list(job.pictures)
 
 
-def _image(picture: Picture, kind: str) -> dict[str, str]:
-    return {"filename": picture.name, "subfolder": "", "type": kind}
+def _image(picture: Picture, kind: str, prefix: str | None) -> dict[str, str]:
+    filename, subfolder = name_of(picture, prefix)
+    return {"filename": filename, "subfolder": subfolder, "type": kind}
 
 
 def messages(job: Job, course: Course) -> list[Message]:

@@ -13,6 +13,7 @@ from engine.formats.comfyui.object_info import Offer
 from engine.formats.comfyui.table import ROWS
 from engine.models.folders import KINDS
 from engine.workflow.latents import MAX_SIDE
+from server.dialects.comfyui.uploads import names_of
 from server.web.services import Services
 
 __all__ = ["Offer", "all_nodes", "input_config", "node", "offer_of"]
@@ -24,13 +25,14 @@ _ABSENT: Mapping[str, str] = {"VAELoader": "vae_name", "UNETLoader": "unet_name"
 """Loaders from which clients read lists, whether they use them or not; here their lists are empty."""
 
 
-def offer_of(services: Services) -> Offer:
-    """Return what this server has, and its limits. A side may be as long as the most pixels allow at the narrowest
-    other side."""
+async def offer_of(services: Services, client: str) -> Offer:
+    """Return what this server has, the pictures that ``client`` handed in among it, and its limits. A side may be as
+    long as the most pixels allow at the narrowest other side."""
     settings = services.settings
+    files: dict[str, list[str]] = {kind: [file.name for file in services.backend.files(kind)] for kind in KINDS}
     side = min(MAX_SIDE, settings.max_pixels // _NARROWEST // 8 * 8)
     return Offer(
-        files={kind: [file.name for file in services.backend.files(kind)] for kind in KINDS},
+        files={**files, "input": await names_of(services, client)},
         most={"width": side, "height": side, "steps": settings.max_steps, "batch_size": settings.max_pictures},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import uuid
@@ -9,12 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine import Workflow
+from engine import BadRequest, Workflow
 from engine.formats.comfyui.places import place
 from engine.formats.comfyui.table import OUTPUT_CLASSES
+from engine.workflow.pictures import SavePictures
 from server.dialects.comfyui.bodies import flag, id_list
 from server.dialects.comfyui.errors import PromptRefused, invalid_prompt
 from server.dialects.comfyui.graph import Nodes, output_nodes, unknown_nodes, without_outputs
+from server.dialects.comfyui.names import PREVIEWS, resolved
+from server.inputs.input import Input
 from server.job import JOB_ID, JOB_ID_RULE, NewJob
 from server.problems import Problem, bad_request
 from server.task import LARGEST_GRAPH
@@ -54,9 +58,17 @@ class Prompt:
         """Return what is carried out. Raises ``BadRequest``, which names all that is wrong with the nodes."""
         return Workflow.from_comfyui(without_outputs(self.nodes, self.outputs))
 
-    def new_job(self, *, client: str, first_waiting: int | None, previews: bool, key: str | None) -> NewJob:
+    def new_job(
+        self,
+        *,
+        client: str,
+        first_waiting: int | None,
+        previews: bool,
+        key: str | None,
+        inputs: Mapping[str, Input],
+    ) -> NewJob:
         """Return the job. ``first_waiting``: the number of the prompt that waits longest; ``previews``: for clients
-        that said nothing.
+        that said nothing; ``inputs``: the pictures that it loads, by their names in the graph.
 
         Raises ``BadRequest``, which names node, class and input, for what the engine cannot do.
         """
@@ -64,6 +76,7 @@ class Prompt:
         ahead = self.front or (self.number is not None and first_waiting is not None and self.number < first_waiting)
         return NewJob(
             wanted=(workflow,),
+            inputs=inputs,
             dialect="comfyui",
             client=client,
             id=self.id,
@@ -74,12 +87,25 @@ class Prompt:
             extra={
                 "prompt": dict(self.nodes),
                 "outputs": list(self.outputs),
+                "names": _prefixes(workflow, self.nodes),
                 "extra_data": dict(self.extra_data),
                 "number": self.number,
                 "front": self.front,
                 "previews": previews if self.previews is None else self.previews,
             },
         )
+
+
+def _prefixes(workflow: Workflow, nodes: Nodes) -> dict[str, str]:
+    """Return how the names of each output's pictures begin. Raises ``BadRequest`` at the place of a bad prefix."""
+    now = datetime.datetime.now()
+    prefixes: dict[str, str] = {}
+    for id, output in workflow.outputs.items():
+        try:
+            prefixes[id] = resolved(output.prefix, nodes, now) if isinstance(output, SavePictures) else PREVIEWS
+        except BadRequest as error:
+            raise workflow.located(BadRequest(error.field, error.value, error.allowed, node=output)) from None
+    return prefixes
 
 
 def read_prompt(body: dict[str, Any]) -> Prompt:

@@ -21,8 +21,6 @@ from server.store import Search
 from server.web.routing import direct
 from server.web.services import Services
 
-_MOST_RUNNING = 10_000
-
 _EXAMPLE = {
     "prompt": api_workflow(GenerationRequest(), checkpoint_file="AWPainting_v1.3.safetensors"),
     "client_id": "5f1b2a77-7d0c-4a1b-9f0e-1c2d3e4f5a6b",
@@ -69,7 +67,8 @@ def add(router: APIRouter, services: Services, broadcast: Broadcast) -> None:
 
     @direct(router, "POST", "/interrupt", openapi_extra=json_body(_STOP_SCHEMA, required=False, example={}))
     async def interrupt(http: Request) -> JSONResponse:
-        """Stop the prompt of that id, whether it waits or runs; without one, all of the caller's that run."""
+        """Stop the prompt of that id, whether it waits or runs; without one, the caller's that has run for longest.
+        Those that wait, or run beside it, go on."""
         body = await json_object(http, may_be_empty=True)
         for job in await _to_stop(services, http, body.get("prompt_id")):
             await services.jobs.cancel(job.id)
@@ -78,9 +77,10 @@ def add(router: APIRouter, services: Services, broadcast: Broadcast) -> None:
 
 async def _to_stop(services: Services, http: Request, id: object) -> list[Job]:
     if id is None:
-        running = Search(states={"running"}, dialects=DIALECT, client=services.client_of(http), limit=_MOST_RUNNING)
+        client = services.client_of(http)
+        running = Search(states={"running"}, dialects=DIALECT, client=client, newest_first=False, limit=1)
         return (await services.jobs.find(running)).jobs
     if not isinstance(id, str):
-        raise bad_request("prompt_id", id, "a prompt's id, or nothing to stop all that run")
+        raise bad_request("prompt_id", id, "a prompt's id, or nothing to stop what runs")
     job = await services.jobs.get(id)
     return [job] if job is not None and job.dialect in DIALECT else []

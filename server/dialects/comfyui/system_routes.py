@@ -43,14 +43,15 @@ def add(router: APIRouter, services: Services) -> None:
 
 def _add_nodes(router: APIRouter, services: Services) -> None:
     @router.get("/object_info")
-    async def get_object_info() -> JSONResponse:
+    async def get_object_info(http: Request) -> JSONResponse:
         """Every node with its inputs, their ranges and choices."""
-        return JSONResponse(object_info.all_nodes(object_info.offer_of(services)))
+        offer = await object_info.offer_of(services, services.client_of(http))
+        return JSONResponse(object_info.all_nodes(offer))
 
     @router.get("/object_info/{node_class}")
-    async def get_object_info_of(node_class: str) -> JSONResponse:
+    async def get_object_info_of(http: Request, node_class: str) -> JSONResponse:
         """One node; empty where there is none of that class."""
-        found = object_info.node(node_class, object_info.offer_of(services))
+        found = object_info.node(node_class, await object_info.offer_of(services, services.client_of(http)))
         return JSONResponse({} if found is None else {node_class: found})
 
 
@@ -95,7 +96,7 @@ def _add_machine(router: APIRouter, services: Services) -> None:
     @router.get("/features")
     async def get_features() -> JSONResponse:
         """What this server can do beyond what all clients know."""
-        return JSONResponse({**FEATURES, "max_upload_size": 0})
+        return JSONResponse({**FEATURES, "max_upload_size": services.settings.max_input_bytes})
 
     @router.get("/system_stats")
     async def get_system_stats() -> JSONResponse:

@@ -48,6 +48,17 @@ def hires_graph(second: str = "SaveImage") -> Graph:
     return graph
 
 
+def painted_over(graph: Graph, name: str) -> Graph:
+    """Return a graph that begins from a picture that was handed in as ``name``, and paints where its mask says so."""
+    graph["20"] = {"class_type": "LoadImage", "inputs": {"image": name}, "_meta": {"title": "Load Image"}}
+    graph["21"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["20", 0], "vae": ["4", 2]}}
+    graph["22"] = {"class_type": "SetLatentNoiseMask", "inputs": {"samples": ["21", 0], "mask": ["20", 1]}}
+    graph["3"]["inputs"] |= {"latent_image": ["22", 0], "denoise": 0.5}
+    for id, title in (("21", "VAE Encode"), ("22", "Set Latent Noise Mask")):
+        graph[id]["_meta"] = {"title": title}
+    return graph
+
+
 class Comfy:
     """A client with a websocket of its own."""
 

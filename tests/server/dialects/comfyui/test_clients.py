@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import websocket
+from PIL import Image
 
 from engine import GenerationRequest
 from engine.formats.infotext import request_from_infotext
@@ -20,7 +21,7 @@ from server.backends.instant import InstantBackend
 from server.web.access import new_key
 from tests.graphs import shipped
 from tests.server.conftest import RunningServer
-from tests.server.dialects.comfyui.client import Comfy, Graph, graph_of, kinds, opened
+from tests.server.dialects.comfyui.client import Comfy, Graph, graph_of, kinds, opened, painted_over
 from tests.server.following import all_jobs, wait_for
 
 simplified = pytest.importorskip("comfy_api_simplified")
@@ -42,7 +43,7 @@ def test_comfy_api_simplified_gets_the_final_picture(server: RunningServer, wrap
     found = wrapper.queue_and_wait_images(workflow, "Save Image")
     assert [opened(data).format for data in found.values()] == ["PNG", "PNG"]
     job = all_jobs(server)[0]
-    assert list(found) == [picture.name for picture in job.pictures]
+    assert list(found) == [f"ComfyUI_{picture.name.removesuffix('.png')}_.png" for picture in job.pictures]
     assert job.requests[0].seed == 7
 
 
@@ -67,6 +68,12 @@ def test_comfy_api_simplifieds_other_calls(server: RunningServer, wrapper: Comfy
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(ComfyApiError, match="400"):
         wrapper.upload_image(tmp_path / "a.png")
+    Image.new("RGB", (64, 64)).save(tmp_path / "b.png")
+    uploaded = wrapper.upload_image(tmp_path / "b.png")
+    assert uploaded == {"name": "b.png", "subfolder": "default_upload_folder", "type": "input"}
+    graph = ComfyWorkflowWrapper(painted_over(graph_of(), "x"))
+    graph.set_node_param("Load Image", "image", f"{uploaded['subfolder']}/{uploaded['name']}")
+    assert len(wrapper.queue_and_wait_images(graph, "Save Image")) == 1
     with pytest.raises(ComfyApiError, match="400"):
         wrapper.queue_prompt({"1": {"class_type": "Nope", "inputs": {}}})
     server.backend.step_seconds = 0.05

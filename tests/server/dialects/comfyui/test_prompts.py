@@ -48,16 +48,26 @@ def test_the_history_says_all_that_comfyuis_says(comfy: Comfy, prefix: str) -> N
     assert item["meta"]["9"]["node_id"] == "9"
 
 
-def test_names_of_pictures_are_not_the_callers_and_cannot_be_guessed(comfy: Comfy) -> None:
-    graph = graph_of()
-    graph["9"]["inputs"]["filename_prefix"] = "../mine"
+def test_names_of_pictures_begin_as_the_caller_says_and_cannot_be_guessed(comfy: Comfy) -> None:
+    graph = graph_of(batch_size=2)
+    graph["9"]["inputs"]["filename_prefix"] = "trips\\%KSampler.steps%/lake %width%x%height% %batch_num%"
     ids = [comfy.queue(graph), comfy.queue(graph)]
     wait_until_done(comfy, *ids)
-    names = [comfy.history(id)["outputs"]["9"]["images"][0]["filename"] for id in ids]
-    parts = [re.fullmatch(r"([0-9a-f]{32})-1-0\.png", name) for name in names]
-    assert all(parts)
-    assert len({match[1] for match in parts if match}) == 2
-    assert comfy.history(ids[0])["prompt"][2]["9"]["inputs"]["filename_prefix"] == "../mine"
+    images = [each for id in ids for each in comfy.history(id)["outputs"]["9"]["images"]]
+    names = [re.fullmatch(r"lake 64x64 ([01])_([0-9a-f]{32})-1-[01]_\.png", each["filename"]) for each in images]
+    assert [match[1] for match in names if match] == ["0", "1", "0", "1"]
+    assert len({match[2] for match in names if match}) == 2
+    assert {(each["subfolder"], each["type"]) for each in images} == {("trips/3", "output")}
+    assert all(httpx.get(f"{comfy.url}/view", params=each).status_code == 200 for each in images)
+
+
+@pytest.mark.parametrize("prefix", ["../mine", "a/../../b", "/etc/passwd", "..\\x", "x" * 201])
+def test_a_prefix_that_leads_out_of_the_outputs_is_refused(comfy: Comfy, prefix: str) -> None:
+    graph = graph_of()
+    graph["9"]["inputs"]["filename_prefix"] = prefix
+    answer = comfy.post(graph)
+    assert answer.status_code == 400
+    assert answer.json()["node_errors"]["9"]["errors"][0]["extra_info"]["input_name"] == "filename_prefix"
 
 
 def test_several_output_nodes_show_one_picture(comfy: Comfy) -> None:
@@ -68,7 +78,7 @@ def test_several_output_nodes_show_one_picture(comfy: Comfy) -> None:
     wait_until_done(comfy, id)
     outputs = comfy.history(id)["outputs"]
     assert set(outputs) == {"9", "a b"}
-    names = {each["images"][0]["filename"] for each in outputs.values()}
+    names = {each["images"][0]["filename"].split("_")[-2] for each in outputs.values()}
     assert len(names) == 1
     assert outputs["a b"]["images"][0]["type"] == "temp"
     assert comfy.pictures(id)["a b"][0].size == (64, 64)

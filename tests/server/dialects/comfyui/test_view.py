@@ -31,12 +31,13 @@ def test_pictures_in_other_formats(comfy: Comfy) -> None:
             answer = view(path, preview=preview)
             assert (opened(answer.content).format, answer.headers["content-type"]) == (kind, f"image/{kind.lower()}")
     assert len(view(preview="jpeg;5").content) <= len(view(preview="jpeg;100").content)
-    assert view(channel="rgb").content == plain.content
+    assert opened(view(channel="rgb").content).tobytes() == opened(plain.content).tobytes()
     assert view(type="temp").content == view(filename=f"{picture['filename']} [output]").content == plain.content
+    assert opened(view(channel="a").content).getpixel((0, 0)) == (0, 0, 0, 255)
     refusals = [{"preview": bad} for bad in ("png", "jpeg;0", "jpeg;101", "jpeg;x", "webp;90;1", "")]
-    for bad in [*refusals, {"channel": "a"}, {"type": "models"}]:
+    for bad in [*refusals, {"channel": "b"}, {"type": "models"}]:
         assert view(**bad).status_code == 400, bad
-    assert view(type="input").status_code == view(subfolder="x").status_code == 404
+    assert view(type="input").status_code == view(subfolder="../x").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,8 @@ def test_a_picture_carries_the_graph_that_was_posted_for_it(server: RunningServe
         assert (read["seed"], read["steps"], read["batch_size"]) == (2**64 - 1, 3, 2)
         assert request_from_infotext(texts["parameters"]).seed == 2**64 - 1
         for format in ("jpeg", "webp"):
-            assert httpx.get(f"{server.url}/api/v1/images/{name.replace('png', format)}").status_code == 200
+            file = name.removeprefix("ComfyUI_").replace("_.png", f".{format}")
+            assert httpx.get(f"{server.url}/api/v1/images/{file}").status_code == 200
 
 
 def test_a_picture_of_some_outputs_of_a_graph_can_be_made_again(server: RunningServer, comfy: Comfy) -> None:
@@ -100,13 +102,6 @@ def test_a_picture_of_some_outputs_of_a_graph_can_be_made_again(server: RunningS
     png = httpx.get(f"{server.url}/view", params={"filename": name}).content
     assert json.loads(text_chunks(png)["prompt"]) == graph
     assert httpx.post(f"{server.url}/api/v1/parameters", content=png).json()["parameters"]["seed"] == 2
-
-
-@pytest.mark.parametrize("kind", ["image", "mask"])
-def test_no_picture_is_taken(refusing: Comfy, kind: str) -> None:
-    answer = httpx.post(f"{refusing.url}/upload/{kind}", files={"image": ("a.png", b"x")})
-    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "unsupported")
-    assert "LoadImage" in answer.json()["error"]["details"]
 
 
 def test_what_there_is(refusing: Comfy) -> None:
