@@ -66,6 +66,7 @@ __all__ = [
     "parameters_of",
     "restored",
     "schema_of",
+    "spelt",
     "to_json",
     "within",
 ]
@@ -222,3 +223,17 @@ class Object(Kind):
 
     def to_json(self, value: Any) -> object:
         return to_json(value) if isinstance(value, self.cls) else value  # as ``restored`` could not read it
+
+
+def spelt(kind: Kind, value: object) -> object:
+    """Return the value of ``kind`` that a form's text spells, or that its lists and objects of texts spell."""
+    if isinstance(value, str):
+        return kind.from_text(value)
+    if isinstance(kind, Optional):
+        return spelt(kind.kind, value)
+    if isinstance(kind, Many) and isinstance(value, list):
+        return [spelt(kind.kind, each) for each in value]
+    if isinstance(kind, Object) and isinstance(value, Mapping):
+        known = parameters_of(kind.cls)
+        return {name: spelt(known[name].kind, each) if name in known else each for name, each in value.items()}
+    return value

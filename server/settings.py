@@ -46,6 +46,18 @@ def _keyed(value: object) -> object:
     return {name: digest.strip() for name, _, digest in pairs}
 
 
+def _aliased(value: object) -> object:
+    """Read ``alias:name, alias:name`` as {alias: name}."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.strip().rpartition(":") for part in value.split(",") if part.strip()]
+    if not all(alias.strip() and name.strip() for alias, _, name in pairs):
+        raise ValueError("expected ALIAS:NAME, separated by commas")
+    if len({alias.strip() for alias, _, _ in pairs}) < len(pairs):
+        raise ValueError("expected each alias once")
+    return {alias.strip(): name.strip() for alias, _, name in pairs}
+
+
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -74,6 +86,10 @@ class Settings(BaseSettings):
     anonymous: bool = Field(False, description="let everybody in without a key, also from other machines")
 
     model: str | None = Field(None, description="checkpoint for requests that name none: a name or a path")
+    model_aliases: Annotated[dict[str, str], NoDecode, BeforeValidator(_aliased)] = Field(
+        default_factory=dict,
+        description="further names of checkpoints as ALIAS:NAME, for clients that have model names built in",
+    )
     models_folders: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_listed)] = Field(
         default_factory=models_folders, min_length=1, description="models folders, searched in order"
     )

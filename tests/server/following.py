@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import httpx
+from PIL import Image
 
 from server.job import Job
 from server.store import Search
@@ -43,3 +45,18 @@ async def hang_up_on(server: RunningServer, call: Awaitable[object]) -> None:
     calling.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await calling
+
+
+def input_of(server: RunningServer, job: Job, name: str) -> Image.Image:
+    """Return the picture that the job's first task has by the name of a parameter of its request, such as ``mask``."""
+    task = job.tasks[0]
+    kept = task.inputs[getattr(task.request, name)]
+    read = asyncio.run_coroutine_threadsafe(server.services.inputs.read(kept), server.loop)
+    return Image.open(io.BytesIO(read.result(_PATIENCE)))
+
+
+def png_of(image: Image.Image) -> bytes:
+    """Return an image as a PNG."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()

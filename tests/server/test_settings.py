@@ -38,9 +38,11 @@ def test_texts_become_what_they_stand_for(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("SD_DIALECTS", "openai, sdapi")
     monkeypatch.setenv("SD_API_KEYS", f"alice:{HASH}, bob:{'1' * 64}")
     monkeypatch.setenv("SD_RETENTION_SECONDS", "none")
+    monkeypatch.setenv("SD_MODEL_ALIASES", "dall-e-3:sub/b.safetensors, v:1:c")
     settings = read_settings({"memory_budget": "12GiB", "anonymous": "false", "retention_jobs": "none"})
     assert settings.dialects == ("openai", "sdapi")
     assert settings.api_keys == {"alice": HASH, "bob": "1" * 64}
+    assert settings.model_aliases == {"dall-e-3": "sub/b.safetensors", "v:1": "c"}
     assert settings.memory_budget == 12 * 2**30
     assert settings.retention_seconds is None
     assert settings.retention_jobs is None
@@ -62,6 +64,9 @@ def test_texts_become_what_they_stand_for(monkeypatch: pytest.MonkeyPatch) -> No
         ("drain_seconds", "inf", "finite"),
         ("log_level", "loud", "'debug'"),
         ("device", "tpu", "cuda"),
+        ("model_aliases", "dall-e-3", "ALIAS:NAME"),
+        ("model_aliases", "a:b,dall-e-3:", "ALIAS:NAME"),
+        ("model_aliases", "a:b,a:c", "each alias once"),
     ],
 )
 def test_a_bad_value_is_refused_by_setting_value_and_what_is_allowed(

@@ -1,4 +1,4 @@
-"""OpenAI's Images API under ``/v1``: ``images/generations``, streamed too, and ``models``."""
+"""OpenAI's Images API under ``/v1``: generations, edits and variations, answered whole or streamed, and models."""
 
 from server.dialects.openai.dialect import DIALECT
 

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from PIL.Image import Image
 from pydantic import BaseModel, Field
 
-from server.dialects.openai.body import Call
+from server.dialects.openai.body import Call, Kind
 from server.dialects.shared.waiting import read_picture
-from server.job import Job
+from server.job import Job, Picture
 from server.pictures.formats import Format, converted, preview_bytes
 from server.web.services import Services
 
 _PREVIEW_SCALE = 8
 """How many times a preview is smaller than the picture, on each side."""
+
+_EVENT: Mapping[Kind, str] = {"edit": "image_edit", "generation": "image_generation", "variation": "image_edit"}
+"""What the types of a stream's events begin with."""
 
 _NO_DETAILS = {"image_tokens": 0, "text_tokens": 0}
 USAGE = {
@@ -42,7 +46,7 @@ class ImagesAnswer(BaseModel):
     data: list[ImageAnswer]
     background: Literal["opaque"]
     output_format: Format
-    quality: None = Field(description="there is one quality")
+    quality: str | None = Field(description="low, medium or high, where the call said so")
     size: str
     usage: dict[str, Any] = Field(description="zeros: nothing is counted in tokens")
 
@@ -63,32 +67,38 @@ async def images_json(services: Services, job: Job, call: Call, base_url: str) -
         "data": data,
         "background": "opaque",
         "output_format": call.controls.output_format,
-        "quality": None,
-        "size": call.size,
+        "quality": call.controls.shown_quality,
+        "size": size_of(job.pictures[0]),
         "usage": USAGE,
     }
 
 
 async def partial_json(preview: Image, call: Call, index: int) -> dict[str, Any]:
-    """Return the event ``image_generation.partial_image``: the preview in the picture's size and format."""
+    """Return the event ``….partial_image``: the preview in the picture's size and format."""
     png = await preview_bytes(preview, format="png", scale=_PREVIEW_SCALE)
-    described = {"type": "image_generation.partial_image", "partial_image_index": index}
-    return {**described, "b64_json": await _encoded(png, call), **_settings(call)}
+    described = {"type": f"{_EVENT[call.kind]}.partial_image", "partial_image_index": index}
+    size = f"{preview.width * _PREVIEW_SCALE}x{preview.height * _PREVIEW_SCALE}"
+    return {**described, "b64_json": await _encoded(png, call), **_settings(call, size)}
 
 
 async def completed_json(services: Services, job: Job, call: Call) -> dict[str, Any]:
-    """Return the event ``image_generation.completed``."""
+    """Return the event ``….completed``."""
     picture = job.pictures[0]
     encoded = await _encoded(await read_picture(services, picture.name), call)
-    described = {"type": "image_generation.completed", "b64_json": encoded, "seed": picture.seed, "usage": USAGE}
-    return {**described, **_settings(call)}
+    described = {"type": f"{_EVENT[call.kind]}.completed", "b64_json": encoded, "seed": picture.seed, "usage": USAGE}
+    return {**described, **_settings(call, size_of(picture))}
 
 
-def _settings(call: Call) -> dict[str, Any]:
+def size_of(picture: Picture) -> str:
+    """Return a picture's size as OpenAI writes it."""
+    return f"{picture.width}x{picture.height}"
+
+
+def _settings(call: Call, size: str) -> dict[str, Any]:
     return {
         "created_at": int(time.time()),
-        "size": call.size,
-        "quality": "auto",
+        "size": size,
+        "quality": call.controls.shown_quality or "auto",
         "background": "opaque",
         "output_format": call.controls.output_format,
     }

@@ -1,110 +1,42 @@
-"""The body of ``images/generations``, read into a request and its controls; and the body's JSON schema.
-
-null means that a parameter is absent, as OpenAI's clients use it. This module knows no route.
-"""
+"""The body of a call, read into a request and its controls; its pictures are kept on the way. Knows no route."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from engine import BadRequest, GenerationRequest
-from engine.parameters import (
-    Flag,
-    Kind,
-    OneOf,
-    Optional,
-    Text,
-    WholeNumber,
-    check_fields,
-    parameter,
-)
-from server.backends.checkpoints import ModelInfo
-from server.dialects.shared.reader import FRESH, Found, Reader, ensure_known, words_of
-from server.pictures.formats import FORMATS, Format
-from server.problems import unsupported
+from server.dialects.openai.controls import READER, SIZE, STEPS, Controls, refuse_missing_features
+from server.dialects.openai.sources import WORDS, Source, image_in, mask_in, schemas
+from server.dialects.shared.model_names import with_model
+from server.dialects.shared.pictures import CallPictures, fitting_size
+from server.dialects.shared.reader import Found, words_of
+from server.inputs.input import Input
+from server.problems import bad_request
+from server.web.services import Services
 
-DEFAULT_SIZE = "512x512"
-_SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
-_USER = Optional(Text(most=512, printable=True))
+Kind = Literal["generation", "edit", "variation"]
 
+_STRENGTHS = {("low", False): 0.8, ("high", False): 0.5, ("low", True): 1.0, ("high", True): 0.8}
+"""Whether the input's fidelity is high, and whether there is a mask → the strength."""
 
-@dataclass(frozen=True)
-class _Size(Kind):
-    """``auto``, or the width and height of a picture such as ``512x768``."""
-
-    @property
-    def allowed(self) -> str:
-        return "auto, or WIDTHxHEIGHT such as 512x768"
-
-    def check(self, name: str, value: object) -> str:
-        if not isinstance(value, str) or (value != "auto" and not _SIZE.fullmatch(value)):
-            raise BadRequest(name, value, self.allowed)
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": rf"^(auto|{_SIZE.pattern})$"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Controls:
-    """OpenAI's parameters, beside ``prompt`` and ``model``, which are the request's own."""
-
-    n: int = parameter(1, WholeNumber(1, 10), "pictures; number i has the seed + i")
-    size: str = parameter(
-        "auto", _Size(), f"WIDTHxHEIGHT, multiples of 8; auto: width and height, or else {DEFAULT_SIZE}"
-    )
-    quality: str = parameter("auto", OneOf(("auto", "standard")), "without effect: there is one quality")
-    style: None = parameter(None, Optional(OneOf(())), "not supported")
-    response_format: str = parameter("b64_json", OneOf(("b64_json", "url")), "a url works without a key")
-    output_format: Format = parameter("png", OneOf(FORMATS), "a PNG carries its parameters")
-    output_compression: int = parameter(
-        100, WholeNumber(0, 100), "quality of JPEG and WebP, where JPEG's 0 is its 1; 100 for PNG"
-    )
-    background: str = parameter("auto", OneOf(("auto", "opaque")), "transparent is not supported")
-    moderation: str = parameter("auto", OneOf(("auto", "low")), "without effect: nothing is moderated")
-    stream: bool = parameter(False, Flag(), "server-sent events; n must be 1")
-    partial_images: int = parameter(0, WholeNumber(0, 3), "rough pictures on the way, with stream")
-    user: str | None = parameter(None, _USER, "kept with the job, without effect")
-    safety_identifier: str | None = parameter(None, _USER, "kept with the job, without effect")
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if self.output_format == "png" and self.output_compression != 100:
-            allowed = "100 for a PNG, which loses nothing; or jpeg or webp"
-            raise BadRequest("output_compression", self.output_compression, allowed)
-        if self.partial_images and not self.stream:
-            raise BadRequest("partial_images", self.partial_images, "0, or 0 to 3 with stream true")
-        if self.stream and self.n != 1:
-            raise BadRequest("n", self.n, "1 with stream true: its events do not say which picture they are of")
-        if self.stream and self.response_format != "b64_json":
-            raise BadRequest("response_format", self.response_format, "b64_json with stream true")
-
-    @property
-    def picture_quality(self) -> int | None:
-        """The quality of JPEG and WebP, 0 to 100, or None for a PNG. JPEG's lowest is 1, which 0 gives too."""
-        return None if self.output_format == "png" else self.output_compression
-
-
-READER = Reader(FRESH, Controls())
+_VARIATION_STRENGTH = 0.6
+"""A variation has no prompt as a rule, so that only its image says what it shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A call to ``images/generations``, checked."""
+    """A call, checked."""
 
+    kind: Kind
     request: GenerationRequest
     """The first request. Its seed may be None, to be drawn later."""
     controls: Controls
     words: Mapping[str, str]
     """The caller's words for the parameters."""
-
-    @property
-    def size(self) -> str:
-        """The pictures' size as OpenAI writes it."""
-        return f"{self.request.width}x{self.request.height}"
+    asked: Mapping[str, Any]
+    """The body, with ids in place of the pictures."""
 
     @property
     def user(self) -> str | None:
@@ -112,24 +44,101 @@ class Call:
         return self.controls.safety_identifier or self.controls.user
 
 
-def read_call(body: Mapping[str, Any], models: Iterable[ModelInfo]) -> Call:
+async def read_call(kind: Kind, body: Mapping[str, Any], services: Services, pictures: CallPictures) -> Call:
     """Return the call that ``body`` describes. Raises ``BadRequest`` or ``Problem`` for what cannot be had."""
-    found = READER.find(body)
-    if "prompt" not in found:
-        raise BadRequest("prompt", body.get("prompt"), "text; it is required")
-    ensure_known(found, models)
-    _refuse_missing_features(body)
+    found = READER.find({word: value for word, value in body.items() if word not in WORDS})
+    image, mask = image_in(body), mask_in(body)
+    _ensure_all_there(kind, found, image)
+    found = with_model(found, services)
+    refuse_missing_features(body)
     controls = READER.read(Controls, found)
+    found = await pictures.take_all(found)
+    found |= _steps(controls, found)
+    if image is not None:
+        found |= await _start(kind, image, mask, controls, found, services, pictures)
+    elif mask is not None or controls.input_fidelity is not None:
+        word = "mask" if mask is not None else "input_fidelity"
+        raise BadRequest(word, "a picture" if mask else controls.input_fidelity, "nothing, where there is no image")
     found |= _size(controls.size, found)
     request = READER.read(GenerationRequest, found)
     if controls.stream and request.batch_size != 1:
         raise BadRequest("batch_size", request.batch_size, "1 with stream true")
-    return Call(request=request, controls=controls, words=words_of(found))
+    taken = {name: found[name][1] for name in ("image", "mask", "controls") if name in found}
+    asked = {word: value for word, value in body.items() if word not in WORDS} | taken
+    return Call(kind=kind, request=request, controls=controls, words=words_of(found), asked=asked)
+
+
+def _ensure_all_there(kind: Kind, found: Found, image: Source | None) -> None:
+    """Raise a ``Problem`` that names all that is missing."""
+    missing = [] if kind == "generation" or image is not None else ["image"]
+    missing += [] if kind == "variation" or "prompt" in found else ["prompt"]
+    if missing:
+        kinds = {"image": "a picture", "prompt": "text"}
+        wanted = ", and ".join(f"{kinds[name]} as {name}" if len(missing) > 1 else kinds[name] for name in missing)
+        raise bad_request(missing[0], None, f"{wanted}; {'both are' if len(missing) > 1 else 'it is'} required")
+
+
+def _steps(controls: Controls, found: Found) -> Found:
+    """Return the steps that the quality stands for."""
+    steps = STEPS[controls.quality]
+    if steps is None:
+        return {}
+    if "steps" in found:
+        raise BadRequest("steps", found["steps"][1], f"nothing beside quality {controls.quality!r}, or quality auto")
+    return {"steps": ("quality", steps)}
+
+
+async def _start(
+    kind: Kind,
+    image: Source,
+    mask: Source | None,
+    controls: Controls,
+    found: Found,
+    services: Services,
+    pictures: CallPictures,
+) -> Found:
+    """Return what follows from the picture to start from: its id, the mask's, the size, the strength, the prompt."""
+    given = await pictures.take(image.value, image.field)
+    start: Found = {"image": (image.field, given.id)}
+    masked = await _mask(kind, mask, given, image.field, pictures)
+    if masked is not None:
+        start["mask"] = masked
+    if controls.size == "auto":
+        sides = zip(("width", "height"), fitting_size(given.size, services.settings.max_pixels), strict=True)
+        start |= {name: ("size", side) for name, side in sides if name not in found}
+    if "denoise" not in found:
+        strength = _STRENGTHS[controls.input_fidelity or "low", masked is not None]
+        start["denoise"] = "strength", _VARIATION_STRENGTH if kind == "variation" else strength
+    elif controls.input_fidelity is not None:
+        allowed = f"nothing beside {found['denoise'][0]}, which says the same"
+        raise BadRequest("input_fidelity", controls.input_fidelity, allowed)
+    if "prompt" not in found:
+        start["prompt"] = "prompt", ""
+    return start
+
+
+async def _mask(
+    kind: Kind, mask: Source | None, image: Input, field: str, pictures: CallPictures
+) -> tuple[str, str] | None:
+    """Return the mask's place and id: what is transparent, in the mask or else in the image itself, is painted anew."""
+    if mask is None:
+        made = await pictures.mask_of(image, field) if image.size.alpha and kind != "variation" else None
+        return None if made is None else (field, made.id)
+    given = await pictures.take(mask.value, mask.field)
+    sizes = [f"{each.size.width}x{each.size.height}" for each in (given, image)]
+    if sizes[0] != sizes[1]:
+        raise BadRequest(
+            mask.field, f"a picture of {sizes[0]}", f"a picture as large as the image, which has {sizes[1]}"
+        )
+    made = await pictures.mask_of(given, mask.field)
+    if made is None:
+        raise BadRequest(mask.field, "an opaque picture", "a picture that is transparent where to paint anew")
+    return mask.field, made.id
 
 
 def _size(size: str, found: Found) -> Found:
     """Return the width and height that ``size`` stands for."""
-    match = _SIZE.fullmatch(size)
+    match = SIZE.fullmatch(size)
     if match is None:
         return {}
     for name in ("width", "height"):
@@ -138,20 +147,13 @@ def _size(size: str, found: Found) -> Found:
     return {"width": ("size", int(match[1])), "height": ("size", int(match[2]))}
 
 
-def _refuse_missing_features(body: Mapping[str, Any]) -> None:
-    """Refuse what changes the picture at OpenAI and does not exist here."""
-    if body.get("quality") not in (None, "auto", "standard"):
-        raise unsupported("quality", body["quality"], "auto (more steps give more detail here)")
-    if body.get("style") is not None:
-        raise unsupported("style", body["style"], "none (describe the style in the prompt)")
-    if body.get("background") not in (None, "auto", "opaque"):
-        raise unsupported("background", body["background"], "auto or opaque")
-
-
-def schema() -> dict[str, Any]:
+def schema(kind: Kind) -> dict[str, Any]:
     """Return the JSON schema of the body."""
-    properties = READER.schemas()
+    properties = {**READER.schemas(), **schemas()}
     properties["prompt"] = {"type": "string", "description": properties["prompt"]["description"]}
-    properties["model"]["description"] = "a name of GET /v1/models; none: the default"
-    named = {"type": "object", "title": "ImageGeneration", "required": ["prompt"]}
-    return {**named, "properties": properties, "additionalProperties": False}
+    properties["model"]["description"] = "a name of GET /v1/models; none or empty: the default"
+    required = {"generation": ["prompt"], "edit": ["prompt"], "variation": []}[kind]
+    described: dict[str, Any] = {"type": "object", "title": f"Image{kind.capitalize()}", "required": required}
+    if kind != "generation":
+        described["anyOf"] = [{"required": ["image"]}, {"required": ["images"]}]
+    return {**described, "properties": properties, "additionalProperties": False}

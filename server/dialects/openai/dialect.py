@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from server.dialects.dialect import Dialect
-from server.dialects.openai import generations, models
+from server.dialects.openai import images, models
 from server.dialects.openai.errors import error_json
 from server.problems import Problem
 from server.web.services import Services
@@ -29,7 +29,7 @@ cancelled or a failed job here: the same call would fail again."""
 def create_router(services: Services) -> APIRouter:
     """Make the routes below ``/v1``."""
     router = APIRouter(prefix="/v1", tags=["OpenAI"])
-    generations.add_routes(router, services)
+    images.add_routes(router, services)
     models.add_routes(router, services)
     return router
 

@@ -1,4 +1,4 @@
-"""``GET /v1/models`` and ``/v1/models/{id}``: the checkpoints in the models folder."""
+"""``GET /v1/models`` and ``/v1/models/{id}``: the checkpoints in the models folder, and the aliases of them."""
 
 from __future__ import annotations
 
@@ -36,21 +36,30 @@ def add_routes(router: APIRouter, services: Services) -> None:
 
     @router.get("/models", responses={200: {"model": OpenAIModels}, **errors(401, 403)}, response_model=None)
     async def list_models() -> JSONResponse:
-        """The checkpoints that requests may name, the default first."""
-        return JSONResponse({"object": "list", "data": [_model(info) for info in services.backend.models()]})
+        """The checkpoints that requests may name, the default first, then their aliases."""
+        return JSONResponse({"object": "list", "data": list(_models(services).values())})
 
     @router.get("/models/{id}", responses={200: {"model": OpenAIModel}, **errors(401, 403, 404)}, response_model=None)
     async def get_model(id: str) -> JSONResponse:
         """One checkpoint."""
-        known = {info.name: info for info in services.backend.models()}
+        known = _models(services)
         if id not in known:
             raise UnknownCheckpoint("model", id, f"one of {', '.join(known)}")
-        return JSONResponse(_model(known[id]))
+        return JSONResponse(known[id])
 
 
-def _model(info: ModelInfo) -> dict[str, Any]:
+def _models(services: Services) -> dict[str, dict[str, Any]]:
+    """Return the entries by id: each checkpoint's, and those of the aliases that stand for one that is there."""
+    infos = {info.name: info for info in services.backend.models()}
+    aliases = services.settings.model_aliases
+    named = {**{alias: infos[name] for alias, name in aliases.items() if name in infos}, **infos}
+    order = [*infos, *(alias for alias in named if alias not in infos)]
+    return {id: _model(id, named[id]) for id in order}
+
+
+def _model(id: str, info: ModelInfo) -> dict[str, Any]:
     try:
         created = int(Path(info.path).stat().st_mtime)
     except (OSError, ValueError):
         created = 0
-    return {"id": info.name, "object": "model", "created": created, "owned_by": "local"}
+    return {"id": id, "object": "model", "created": created, "owned_by": "local"}

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from engine import BadRequest, GenerationRequest, UnknownCheckpoint
-from engine.parameters import nullable, parameters_of, within
+from engine.parameters import nullable, parameters_of, spelt, within
 from server.backends.checkpoints import ModelInfo
 from server.problems import Problem
 
@@ -98,6 +98,14 @@ class Reader:
                 values[word] = self._parameters[self.words[word]].kind.from_text(text) if word in self.words else text
         return values
 
+    def from_form(self, form: Mapping[str, object]) -> dict[str, object]:
+        """Return a form's texts, also those in its lists and objects, as the values that they spell."""
+        values: dict[str, object] = {}
+        for word, value in form.items():
+            with within(word):
+                values[word] = spelt(self._parameters[self.words[word]].kind, value) if word in self.words else value
+        return values
+
     def schemas(self, leave: Collection[str] = ()) -> dict[str, dict[str, Any]]:
         """Return the JSON schema of each word that callers may use, but those in ``leave``."""
         return {word: self._schema(name) for word, name in self.words.items() if word not in leave}
@@ -155,7 +163,9 @@ def worded(words: Mapping[str, str]) -> Iterator[None]:
 
 
 def _worded(field: str, words: Mapping[str, str]) -> str:
-    """Return ``field`` with the caller's word for the parameter that it is, or that it is a part of."""
+    """Return ``field`` with the caller's word for it, or for the parameter that it is a part of."""
+    if field in words:
+        return words[field]
     match = _HEAD.match(field)
     assert match is not None  # the pattern allows nothing
     return words.get(match[0], match[0]) + field[match.end() :]

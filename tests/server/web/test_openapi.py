@@ -85,6 +85,8 @@ HEADER_VALUES = {
 }
 """Values on both sides of what each documented header may hold. Each k stands for a letter that each call draws."""
 
+PICTURE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGUlEQVR4nGPUiDrBQApgIk"
+PICTURE += "n1qIZRDUNKAwAjuAFqLUgYkgAAAABJRU5ErkJggg=="
 CALLS: dict[str, dict[str, Any]] = {
     "POST /api/v1/generate": {"json": {"width": 64, "height": 64}},
     "POST /api/v1/workflow": {
@@ -93,6 +95,8 @@ CALLS: dict[str, dict[str, Any]] = {
     },
     "POST /sdapi/v1/txt2img": {"json": {"prompt": "a boat", "width": 64, "height": 64, "steps": 1}},
     "POST /v1/images/generations": {"json": {"prompt": "a boat", "size": "64x64"}},
+    "POST /v1/images/edits": {"json": {"prompt": "a boat", "image": PICTURE}},
+    "POST /v1/images/variations": {"json": {"image": PICTURE}},
     "POST /v1/predictions": {"json": {"version": "instant", "input": {"width": 64, "height": 64}}},
     "POST /v1/models/{owner}/{name}/predictions": {"json": {"input": {"width": 64, "height": 64}}},
     "POST /hf": {"json": {"inputs": "a boat", "parameters": {"width": 64, "height": 64}}},

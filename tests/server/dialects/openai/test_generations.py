@@ -17,7 +17,8 @@ from PIL import Image
 
 from engine import GenerationRequest
 from server.dialects.openai import DIALECT
-from server.dialects.openai.body import read_call, schema
+from server.dialects.openai.body import schema
+from server.dialects.openai.controls import READER, Controls
 from tests.server.conftest import RunningServer
 from tests.server.dialects.openai.client import client_of, picture
 from tests.server.following import all_jobs, get, post, wait_for
@@ -97,11 +98,11 @@ def test_output_formats(client: OpenAI, format: Any, name: str) -> None:
     assert answer.output_format == format
 
 
-def test_compression_is_the_quality(server: RunningServer) -> None:
+def test_compression_is_the_quality() -> None:
     """The lowest quality gives fewer bytes than the highest, which is the default."""
 
     def settings(**body: Any) -> int | None:
-        return read_call({"prompt": "a", **body}, []).controls.picture_quality
+        return READER.read(Controls, READER.find(body)).picture_quality
 
     assert [settings(output_format="jpeg", output_compression=each) for each in (0, 1, 60, None)] == [0, 1, 60, 100]
     assert settings(output_compression=100) is None
@@ -128,7 +129,7 @@ def test_compression_0_is_the_least_there_is(client: OpenAI, format: Any) -> Non
 
 
 def test_null_is_not_given(server: RunningServer) -> None:
-    body = dict.fromkeys((*schema()["properties"],), None) | {"prompt": "a"}
+    body = dict.fromkeys((*schema("generation")["properties"],), None) | {"prompt": "a"}
     answer = post(f"{server.url}/v1/images/generations", json=body)
     assert answer.status_code == 200
     assert answer.json()["size"] == "512x512"

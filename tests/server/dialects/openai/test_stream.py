@@ -67,16 +67,16 @@ def test_a_stream_without_partial_pictures_is_one_event(client: OpenAI) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_partial_pictures_lie_evenly_over_the_steps(count: int) -> None:
-    from server.dialects.openai.generations import _Partials
+    from server.dialects.openai.stream import Partials
     from server.queue.events import Event
 
     def event(step: int, steps: int | None = 20) -> Event:
         return Event(number=1, kind="preview", job=None, step=step, steps=steps)  # type: ignore[arg-type]
 
-    partials = _Partials(count)
+    partials = Partials(count)
     sent = {step: index for step in range(1, 21) if (index := partials.due(event(step))) is not None}
     assert sent == {-(-20 * (index + 1) // (count + 1)): index for index in range(count)}
-    late = _Partials(count)
+    late = Partials(count)
     assert [late.due(event(step)) for step in (18, 19, 20)] == [0, None, None]
 
 
