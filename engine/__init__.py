@@ -23,7 +23,7 @@ from engine.errors import (
     UnknownCheckpoint,
 )
 from engine.request import GenerationRequest
-from engine.request_parts import Control, Hires, Lora, Region
+from engine.request_parts import Control, Hires, Lora, Region, Upscaling
 from engine.workflow.workflow import Workflow
 
 __version__ = "0.1.0"
@@ -53,6 +53,7 @@ __all__ = [
     "Progress",
     "Region",
     "UnknownCheckpoint",
+    "Upscaling",
     "Workflow",
 ]
 

@@ -18,7 +18,7 @@ from engine.config import EngineConfig
 from engine.errors import BadRequest
 from engine.parameters import REQUIRED, Object, parameters_of, within
 from engine.request import GenerationRequest
-from engine.request_parts import Control, Hires, Lora, Region
+from engine.request_parts import Control, Hires, Lora, Region, Upscaling
 
 PARAMETERS = parameters_of(GenerationRequest)
 
@@ -41,7 +41,7 @@ class Short:
 
     @property
     def usage(self) -> str:
-        """How it is written: ``NAME[:STRENGTH[:TEXT_STRENGTH]]``."""
+        """How it is written: ``NAME[:STRENGTH[:CLIP_STRENGTH]]``."""
         known = parameters_of(self.cls)
         needed = max([1, *(at for at, name in enumerate(self.fields, 1) if known[name].default is REQUIRED)])
         words = [name.upper() for name in self.fields]
@@ -84,10 +84,11 @@ class Short:
 
 
 SHORT: Mapping[str, Short] = {
-    "loras": Short("--lora", Lora, ("name", "strength", "text_strength")),
-    "controls": Short("--control", Control, ("name", "image", "strength", "start", "end")),
+    "loras": Short("--lora", Lora, ("name", "strength", "clip_strength")),
+    "controls": Short("--control", Control, ("model", "image", "strength", "start", "end")),
     "regions": Short("--region", Region, ("x", "y", "width", "height", "prompt"), rest=True),
     "hires": Short("--hires", Hires, ("scale", "method", "denoise", "steps")),
+    "upscale": Short("--upscale", Upscaling, ("model", "scale")),
 }
 """The short forms, by the names of the parameters."""
 

@@ -28,7 +28,7 @@ from engine.parameters import (
     check_fields,
     parameter,
 )
-from engine.request_parts import Control, Hires, Lora, Region
+from engine.request_parts import Control, Hires, Lora, Region, Upscaling
 from engine.sampling import samplers, schedulers
 from engine.sampling.devices import NOISE_DEVICES
 from engine.workflow.pictures import PICTURE_NAME
@@ -48,6 +48,10 @@ DRAWN_SEEDS = 2**53 - 2**13
 
 PROMPT_SYNTAXES = ("comfyui", "a1111")
 """Whose language prompts are written in."""
+
+MASK_MODES = ("noise", "grey", "inpainting", "soft")
+"""How a mask is painted over: as by ComfyUI's ``SetLatentNoiseMask``, ``VAEEncodeForInpaint``,
+``InpaintModelConditioning`` and ``DifferentialDiffusion``."""
 
 PARTS = ("loras", "vae", "image", "mask", "controls", "hires", "upscale")
 """What makes a request more than a plain one."""
@@ -117,16 +121,18 @@ class GenerationRequest:
         Optional(PICTURE_NAME),
         "a picture whose red is the mask, scaled as the image: what is bright is painted anew",
     )
+    mask_mode: str = parameter(
+        "noise",
+        OneOf(MASK_MODES),
+        "noise: paint over the image as it is; grey: make it grey there first; inpainting: show a checkpoint with nine "
+        "channels the image without it; soft: the brighter, the earlier",
+    )
     controls: tuple[Control, ...] = parameter((), Many(Object(Control), most=8), "ControlNets and T2I-adapters")
     regions: tuple[Region, ...] = parameter(
         (), Many(Object(Region), most=MAX_REGIONS), "rectangles of the picture with prompts of their own"
     )
     hires: Hires | None = parameter(None, Optional(Object(Hires)), "a second, larger pass")
-    upscale: str | None = parameter(
-        None,
-        FileName(what="upscale model", folder="upscale_models", optional=True),
-        "the model that enlarges the finished picture",
-    )
+    upscale: Upscaling | None = parameter(None, Optional(Object(Upscaling)), "a model that enlarges what is finished")
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -140,7 +146,14 @@ class GenerationRequest:
     @property
     def plain(self) -> bool:
         """Whether it is text to picture in one pass of one checkpoint, with prompts in ComfyUI's syntax."""
-        return self.prompt_syntax == "comfyui" and not any(getattr(self, name) for name in PARTS)
+        parts = any(getattr(self, name) for name in PARTS) or any(region.mask for region in self.regions)
+        return self.prompt_syntax == "comfyui" and not parts
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The names of the pictures that it loads, each once."""
+        named = (self.image, self.mask, *(each.image for each in self.controls), *(each.mask for each in self.regions))
+        return tuple(dict.fromkeys(name for name in named if name is not None))
 
     def workflow(self) -> Workflow:
         """The workflow that carries this request out. Raises ``BadRequest`` without a seed: see ``with_seed``."""

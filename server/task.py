@@ -138,7 +138,5 @@ def known_pictures(inputs: Mapping[str, Input]) -> Known:
 def loaded_names(wanted: GenerationRequest | Workflow) -> tuple[str, ...]:
     """Return the names of the pictures that a request or a workflow loads, each once."""
     if isinstance(wanted, GenerationRequest):
-        named = (wanted.image, wanted.mask, *(control.image for control in wanted.controls))
-    else:
-        named = tuple(node.name for node in wanted.nodes if isinstance(node, LOADED))
-    return tuple(dict.fromkeys(name for name in named if name is not None))
+        return wanted.pictures
+    return tuple(dict.fromkeys(node.name for node in wanted.nodes if isinstance(node, LOADED)))

@@ -35,6 +35,6 @@ def _fields(feature: Feature) -> dict[str, Any]:
         case "inpaint":
             return {"image": PICTURE, "mask": MASK, "denoise": DENOISE}
         case "ControlNet":
-            return {"controls": (Control(name=CONTROLNET, image=PICTURE, strength=_STRENGTH),)}
+            return {"controls": (Control(model=CONTROLNET, image=PICTURE, strength=_STRENGTH),)}
         case "hires":
             return {"hires": Hires(scale=_LARGER, method="bilinear", denoise=DENOISE)}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from engine.errors import BadRequest
+from engine.text.a1111.networks import without_tags
 from engine.workflow.composing import ComposedGuider, WeightedPrompt
-from engine.workflow.conditioning import CombineConditioning, WithArea
+from engine.workflow.conditioning import CombineConditioning, WithArea, WithMask, WithRange
 from engine.workflow.controls import ControlFile, Controlled
 from engine.workflow.editing import ResizePictures
-from engine.workflow.encoding import Encode, WithNoiseMask
-from engine.workflow.latents import MAX_REPEATS, EmptyLatents, Latents, RepeatLatents, ScaleLatents
-from engine.workflow.masks import ChannelMask
+from engine.workflow.encoding import Encode, EncodeForInpaint, WithNoiseMask
+from engine.workflow.inpainting import DifferentialDiffusion, WithMaskedPicture
+from engine.workflow.latents import MAX_REPEATS, EmptyLatents, Latents, RepeatLatents, ResizeLatents, ScaleLatents
+from engine.workflow.masks import ChannelMask, LoadMask, Mask
 from engine.workflow.models import Checkpoint, Clip, ClipWithLora, LastLayer, Model, Vae, VaeFile, WithLora
 from engine.workflow.node import Node
 from engine.workflow.pictures import Decode, LoadPicture, Pictures, SavePictures
@@ -25,7 +28,7 @@ from engine.workflow.workflow import Place, Workflow
 
 if TYPE_CHECKING:
     from engine.request import GenerationRequest
-    from engine.request_parts import Hires
+    from engine.request_parts import Hires, Region, Upscaling
 
 CHECKPOINT, PICTURES = "4", "9"
 """The ids of the checkpoint and of the one output."""
@@ -50,6 +53,8 @@ class _Ids(NamedTuple):
 
 _PASSES = (_Ids("6", "7", "1000", "3000"), _Ids("96", "97", "2000", "5000"))
 """Of the first pass and of the second."""
+
+_SIDES_OF_HIRES = {"width": "hires.width", "height": "hires.height"}
 
 N = TypeVar("N", bound=Node)
 
@@ -82,17 +87,21 @@ class _Builder:
         self._places: dict[Place, Node] = {}
         self.fields: dict[tuple[Node, str], str] = {}
         """A node's field → the request's."""
+        self._hires: Hires | None = None
+        """The second pass, once that is being made."""
+        self._hole: tuple[Latents, Mask] | None = None
+        """What an inpainting checkpoint is shown of the image."""
         model, clip, vae = self._networks()
         self._pass = pass_of(request, request.sampler, request.steps)
-        sample = self._put(
-            "3", self._sample(self._guider(model, clip), self._start(vae), request.steps, request.denoise)
-        )
+        start = self._start(vae)
+        if request.mask is not None and request.mask_mode == "soft":
+            model = self._put("19", DifferentialDiffusion(model=model))
+        sample = self._put("3", self._sample(self._guider(model, clip), start, request.denoise))
         if request.hires is not None:
-            sample = self._second_pass(request.hires, model, clip, sample)
+            sample = self._second_pass(request.hires, model, clip, vae, sample)
         pictures: Pictures = self._put("8", Decode(latents=sample, vae=vae))
         if request.upscale is not None:
-            upscaler = self._put("80", UpscalerFile(name=request.upscale), name="upscale")
-            pictures = self._put("81", Upscale(upscaler=upscaler, pictures=pictures))
+            pictures = self._upscaled(request.upscale, pictures)
         self.workflow = Workflow(outputs={PICTURES: SavePictures(pictures=pictures)}, places=self._places)
 
     def _put(self, id: str, node: N, slot: int = 0, **fields: str) -> N:
@@ -111,7 +120,7 @@ class _Builder:
         vae: Vae = checkpoint
         for place, (lora, name) in enumerate(loras_of(request)):
             id = str(_LORAS + place)
-            text = lora.strength if lora.text_strength is None else lora.text_strength
+            text = lora.strength if lora.clip_strength is None else lora.clip_strength
             model = self._put(id, WithLora(model=model, name=lora.name, strength=lora.strength), name=name)
             clip = self._put(id, ClipWithLora(clip=clip, name=lora.name, strength=text), slot=1, name=name)
         if request.clip_skip > 1:
@@ -120,15 +129,14 @@ class _Builder:
             vae = self._put("11", VaeFile(name=request.vae), name="vae")
         return model, clip, vae
 
-    def _guider(self, model: Model, clip: Clip, hires: Hires | None = None) -> CfgGuider | ComposedGuider:
-        """The guider of the first pass, or of the second, ``hires``, whose regions are larger."""
+    def _guider(self, model: Model, clip: Clip) -> CfgGuider | ComposedGuider:
         request = self._request
-        places = _PASSES[hires is not None]
+        places = _PASSES[self._hires is not None]
         first, *others = parts_of_prompt(request)
         positive = self._prompt(places.positive, clip, first.text, "prompt")
         negative = self._prompt(places.negative, clip, request.negative_prompt, "negative_prompt")
-        positive = self._controlled(self._with_regions(positive, clip, hires), 0)
-        negative = self._controlled(negative, 1)
+        positive = self._shown(self._controlled(self._with_regions(positive, clip), 0), 0)
+        negative = self._shown(self._controlled(negative, 1), 1)
         if not others and first.weight == 1:
             return CfgGuider(model=model, positive=positive, negative=negative, cfg_scale=request.cfg_scale)
         composition = self._put(
@@ -141,31 +149,47 @@ class _Builder:
             self._put(str(id), composition, weight="prompt")
         return ComposedGuider(model=model, positive=composition, negative=negative, cfg_scale=request.cfg_scale)
 
-    def _with_regions(self, prompt: Conditioning, clip: Clip, hires: Hires | None) -> Conditioning:
+    def _with_regions(self, prompt: Conditioning, clip: Clip) -> Conditioning:
         """``prompt`` for the whole picture, and the prompts of regions beside it."""
         for number, region in enumerate(self._request.regions):
             check_region(self._request, number)
-            first = int(_PASSES[hires is not None].regions) + _NODES_OF_PART * number
-            text = self._prompt(str(first), clip, region.prompt, f"regions[{number}].prompt")
-            area = {name: getattr(region, name) for name in ("x", "y", "width", "height")}
-            if hires is not None:
-                area = {
-                    name: round(value * hires.scale / PIXELS_PER_CELL) * PIXELS_PER_CELL for name, value in area.items()
-                }
-            inside = WithArea(conditioning=text, **area, strength=region.strength)
-            self._put(str(first + 1), inside)
-            self.fields |= {(inside, name): f"regions[{number}].{name}" for name in (*area, "strength")}
+            first, field = int(_PASSES[self._hires is not None].regions) + _NODES_OF_PART * number, f"regions[{number}]"
+            inside = self._put(str(first), self._pass.encoded(clip, region.prompt), text=f"{field}.prompt")
+            if (region.start, region.end) != (0, 1):
+                ranged = WithRange(conditioning=inside, start=region.start, end=region.end)
+                inside = self._put(str(first + 3), ranged, start=f"{field}.start", end=f"{field}.end")
+            inside = self._within(region, inside, str(first + 1), field)
             prompt = self._put(str(first + 2), CombineConditioning(first=prompt, second=inside))
         return prompt
 
+    def _within(self, region: Region, prompt: Conditioning, id: str, field: str) -> Conditioning:
+        """``prompt`` for the rectangle of ``region``, which is larger in a second pass, or for what its mask shows."""
+        if region.mask is not None:
+            mask = self._put(str(int(id) + 3), LoadMask(name=region.mask, channel="red"), name=f"{field}.mask")
+            masked = WithMask(conditioning=prompt, mask=mask, strength=region.strength)
+            return self._put(id, masked, strength=f"{field}.strength")
+        sides = self._request.width, self._request.height
+        size = sides if self._hires is None else self._hires.size(*sides)
+        area = {
+            name: round(getattr(region, name) * size[axis] / sides[axis] / PIXELS_PER_CELL) * PIXELS_PER_CELL
+            for axis, names in enumerate((("x", "width"), ("y", "height")))
+            for name in names
+        }
+        names = {name: f"{field}.{name}" for name in (*area, "strength")}
+        return self._put(id, WithArea(conditioning=prompt, **area, strength=region.strength), 0, **names)
+
     def _prompt(self, id: str, clip: Clip, text: str, field: str) -> Conditioning:
-        return self._put(id, self._pass.encoded(clip, text), text=field)
+        return self._put(id, self._pass.encoded(clip, text), text=self._named(field))
+
+    def _named(self, field: str) -> str:
+        """What the caller calls a parameter of the pass that is being made."""
+        return f"hires.{field}" if self._hires is not None and field in self._hires.changes else field
 
     def _controlled(self, prompt: Conditioning, slot: int) -> Conditioning:
         """``prompt``, steered by the request's networks. ``slot`` tells prompts apart: each has a place of its own."""
         for place, control in enumerate(self._request.controls):
             id, part = _CONTROLS + _NODES_OF_PART * place, f"controls[{place}]"
-            network = self._put(str(id), ControlFile(name=control.name), name=f"{part}.name")
+            network = self._put(str(id), ControlFile(name=control.model), name=f"{part}.model")
             pictures = self._put(str(id + 1), LoadPicture(name=control.image), name=f"{part}.image")
             values = {name: getattr(control, name) for name in ("strength", "start", "end")}
             steered = Controlled(conditioning=prompt, network=network, pictures=pictures, **values)
@@ -182,13 +206,30 @@ class _Builder:
             return self._put("5", EmptyLatents(**size, batch_size=request.batch_size))
         if request.batch_size > MAX_REPEATS:
             raise BadRequest("batch_size", request.batch_size, f"at most {MAX_REPEATS} where there is an image")
-        latents: Latents = self._put("13", Encode(pictures=self._fitted(12, request.image, "image"), vae=vae))
-        if request.batch_size > 1:
-            latents = self._put("14", RepeatLatents(latents=latents, amount=request.batch_size), amount="batch_size")
-        if request.mask is not None:
-            mask = self._put("17", ChannelMask(pictures=self._fitted(15, request.mask, "mask"), channel="red"))
-            latents = self._put("18", WithNoiseMask(latents=latents, mask=mask))
-        return latents
+        image = self._fitted(12, request.image, "image")
+        if request.mask is None:
+            return self._repeated(self._put("13", Encode(pictures=image, vae=vae)))
+        mask = self._put("17", ChannelMask(pictures=self._fitted(15, request.mask, "mask"), channel="red"))
+        if request.mask_mode == "grey":
+            return self._repeated(self._put("18", EncodeForInpaint(pictures=image, vae=vae, mask=mask)))
+        if request.mask_mode == "inpainting":
+            hole = self._put("23", EncodeForInpaint(pictures=image, vae=vae, mask=mask, grow_mask_by=0))
+            self._hole = hole, mask
+        latents = self._repeated(self._put("13", Encode(pictures=image, vae=vae)))
+        return self._put("18", WithNoiseMask(latents=latents, mask=mask))
+
+    def _repeated(self, latents: Latents) -> Latents:
+        if self._request.batch_size == 1:
+            return latents
+        repeated = RepeatLatents(latents=latents, amount=self._request.batch_size)
+        return self._put("14", repeated, amount="batch_size")
+
+    def _shown(self, prompt: Conditioning, slot: int) -> Conditioning:
+        """``prompt``, with the picture without its hole where an inpainting checkpoint is to see it."""
+        if self._hole is None:
+            return prompt
+        latents, mask = self._hole
+        return self._put(str(24 + slot), WithMaskedPicture(conditioning=prompt, latents=latents, mask=mask))
 
     def _fitted(self, id: int, name: str, field: str) -> Pictures:
         """A picture that was handed in, scaled to the request's size and cropped to the centre."""
@@ -197,26 +238,57 @@ class _Builder:
         fitted = ResizePictures(pictures=picture, method="lanczos", crop="center", **size)
         return self._put(str(id + 7), fitted)
 
-    def _sample(self, guider: CfgGuider | ComposedGuider, latents: Latents, steps: int, denoise: float) -> Sample:
+    def _sample(self, guider: CfgGuider | ComposedGuider, latents: Latents, denoise: float) -> Sample:
         request = self._request
         assert request.seed is not None
+        values = {name: getattr(request, name) for name in ("sampler", "scheduler", "steps")}
+        sigmas = ScheduledSigmas(model=guider.model, denoise=denoise, **values)
+        self.fields |= {(sigmas, name): self._named(name) for name in values}
         return Sample(
             guider=guider,
             sampler=Sampler(name=request.sampler),
-            sigmas=ScheduledSigmas(
-                model=guider.model,
-                sampler=request.sampler,
-                scheduler=request.scheduler,
-                steps=steps,
-                denoise=denoise,
-            ),
+            sigmas=sigmas,
             noise=RandomNoise(seed=request.seed, start_noise=request.start_noise, step_noise=request.step_noise),
             latents=latents,
         )
 
-    def _second_pass(self, hires: Hires, model: Model, clip: Clip, first: Sample) -> Sample:
-        larger = ScaleLatents(latents=first, method=hires.method, factor=hires.scale)
-        self._put("90", larger, factor="hires.scale", method="hires.method")
-        steps = self._request.steps if hires.steps is None else hires.steps
-        self._pass = pass_of(self._request, self._request.sampler, steps, before=self._pass)
-        return self._put("91", self._sample(self._guider(model, clip, hires), larger, steps, hires.denoise))
+    def _second_pass(self, hires: Hires, model: Model, clip: Clip, vae: Vae, first: Sample) -> Sample:
+        request = self._request
+        self._hires = hires
+        larger = self._larger(hires, vae, first)
+        if hires.prompt is not None and request.prompt_syntax == "a1111" and without_tags(hires.prompt)[1]:
+            raise BadRequest("hires.prompt", hires.prompt, "a prompt without tags of LoRAs: both passes have the same")
+        self._request = dataclasses.replace(request, **hires.changes)
+        self._pass = pass_of(self._request, self._request.sampler, self._request.steps, before=self._pass)
+        sample = self._put("91", self._sample(self._guider(model, clip), larger, hires.denoise))
+        self._request = request
+        return sample
+
+    def _larger(self, hires: Hires, vae: Vae, first: Sample) -> Latents:
+        """What the second pass begins from: latents that are scaled, or pictures that a model has enlarged."""
+        names = dict.fromkeys(("width", "height"), "hires.scale") if hires.width is None else _SIDES_OF_HIRES
+        width, height = hires.size(self._request.width, self._request.height)
+        if hires.upscaler is not None:
+            upscaler = self._put("92", UpscalerFile(name=hires.upscaler), name="hires.upscaler")
+            decoded = self._put("93", Decode(latents=first, vae=vae))
+            enlarged = self._put("94", Upscale(upscaler=upscaler, pictures=decoded))
+            fitted = ResizePictures(pictures=enlarged, method="lanczos", width=width, height=height)
+            return self._put("90", Encode(pictures=self._put("95", fitted, 0, **names), vae=vae))
+        if hires.width is None:
+            factor = 2.0 if hires.scale is None else hires.scale
+            scaled = ScaleLatents(latents=first, method=hires.method, factor=factor)
+            return self._put("90", scaled, factor="hires.scale", method="hires.method")
+        resized = ResizeLatents(latents=first, method=hires.method, width=width, height=height)
+        return self._put("90", resized, 0, method="hires.method", **names)
+
+    def _upscaled(self, upscaling: Upscaling, pictures: Pictures) -> Pictures:
+        upscaler = self._put("80", UpscalerFile(name=upscaling.model), name="upscale.model")
+        enlarged = self._put("81", Upscale(upscaler=upscaler, pictures=pictures))
+        if upscaling.scale is None:
+            return enlarged
+        request = self._request
+        sides = (request.width, request.height)
+        made = sides if request.hires is None else request.hires.size(*sides)
+        width, height = (max(1, round(side * upscaling.scale)) for side in made)
+        fitted = ResizePictures(pictures=enlarged, method="lanczos", width=width, height=height)
+        return self._put("82", fitted, width="upscale.scale", height="upscale.scale")

@@ -81,7 +81,7 @@ def loras_of(request: GenerationRequest) -> Iterator[tuple[Lora, str]]:
     """
     if request.prompt_syntax == "a1111":
         for tag in without_tags(request.prompt)[1]:
-            yield Lora(name=tag.name, strength=tag.strength, text_strength=tag.text_strength), "prompt"
+            yield Lora(name=tag.name, strength=tag.strength, clip_strength=tag.text_strength), "prompt"
     for place, lora in enumerate(request.loras):
         yield lora, f"loras[{place}].name"
 

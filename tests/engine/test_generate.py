@@ -89,6 +89,7 @@ def test_every_flag_reaches_the_request(run: Any, models_folder: Path, tmp_path:
         "prompt": "a house",
         "loras": [],
         "vae": None,
+        "mask_mode": "noise",
         "controls": [],
         "upscale": None,
     }
@@ -208,7 +209,7 @@ def test_a_repetition_says_what_differs(run: Any) -> None:
         (["--unknown-flag"], "--unknown-flag"),
         (["--workflow", "a", "--repeat", "b"], "not allowed with"),
         (["--lora", "ghost"], "--lora name: 'ghost'"),
-        (["--lora", "ink:strong"], "expected NAME[:STRENGTH[:TEXT_STRENGTH]], or JSON, with a number from -100 to 100"),
+        (["--lora", "ink:strong"], "expected NAME[:STRENGTH[:CLIP_STRENGTH]], or JSON, with a number from -100 to 100"),
         (["--lora", "ink:1:1:1"], "--lora: 'ink:1:1:1'"),
         (["--lora", ""], "--lora: ''"),
         (["--lora", '[{"name": "ink", "strength": 101}]'], "--lora strength: 101"),

@@ -22,8 +22,8 @@ def given(*arguments: str) -> dict[str, Any]:
     [
         ("ink", Lora(name="ink")),
         ("ink:0.8", Lora(name="ink", strength=0.8)),
-        ("style/ink.safetensors:-1:0", Lora(name="style/ink.safetensors", strength=-1, text_strength=0)),
-        ("ink::0.5", Lora(name="ink", text_strength=0.5)),
+        ("style/ink.safetensors:-1:0", Lora(name="style/ink.safetensors", strength=-1, clip_strength=0)),
+        ("ink::0.5", Lora(name="ink", clip_strength=0.5)),
         ("ink:0.8:null", Lora(name="ink", strength=0.8)),
         ('{"name": "a:b", "strength": 2}', Lora(name="a:b", strength=2)),
     ],
@@ -35,11 +35,11 @@ def test_a_lora_is_a_name_and_strengths(text: str, lora: Lora) -> None:
 @pytest.mark.parametrize(
     ("text", "control"),
     [
-        ("edges:house.png", Control(name="edges", image="house.png")),
-        ("edges:house.png:0.8", Control(name="edges", image="house.png", strength=0.8)),
-        ("edges:house.png:0.8:0.1:0.5", Control(name="edges", image="house.png", strength=0.8, start=0.1, end=0.5)),
-        ("edges:C:\\pictures\\a b.png", Control(name="edges", image="C:\\pictures\\a b.png")),
-        ("edges:c:/a.png:1::0.5", Control(name="edges", image="c:/a.png", end=0.5)),
+        ("edges:house.png", Control(model="edges", image="house.png")),
+        ("edges:house.png:0.8", Control(model="edges", image="house.png", strength=0.8)),
+        ("edges:house.png:0.8:0.1:0.5", Control(model="edges", image="house.png", strength=0.8, start=0.1, end=0.5)),
+        ("edges:C:\\pictures\\a b.png", Control(model="edges", image="C:\\pictures\\a b.png")),
+        ("edges:c:/a.png:1::0.5", Control(model="edges", image="c:/a.png", end=0.5)),
     ],
 )
 def test_a_control_is_a_name_a_picture_and_numbers(text: str, control: Control) -> None:

@@ -43,6 +43,7 @@ def test_the_defaults_are_the_workflow() -> None:
         "vae": None,
         "image": None,
         "mask": None,
+        "mask_mode": "noise",
         "controls": (),
         "regions": (),
         "hires": None,

@@ -73,7 +73,7 @@ def test_its_lora_draws_in_ink_and_its_controlnet_puts_things_where_the_edges_ar
     ImageDraw.Draw(edges).rectangle((20, 30, 60, 110), outline="white", width=2)
     request = GenerationRequest(prompt="a red boat", width=128, height=128, steps=6, cfg_scale=4, seed=1)
     inked = dataclasses.replace(request, loras=(Lora(name="starter-ink"),))
-    steered = dataclasses.replace(request, controls=(Control(name="starter-edges", image="edges"),))
+    steered = dataclasses.replace(request, controls=(Control(model="starter-edges", image="edges"),))
     plain, drawn, placed = (
         numpy.asarray(starter.generate(each, inputs=[{"edges": edges}]).images[0]) / 255
         for each in (request, inked, steered)

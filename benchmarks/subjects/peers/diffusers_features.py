@@ -101,12 +101,12 @@ class DiffusersFeaturesSubject(DiffusersSubject):
         self._loras, self._fused = (), False
 
     def _controlled(self, request: GenerationRequest, control: Control) -> Any:
-        if control.name not in self._controlnets:
-            self._controlnets[control.name] = diffusers.StableDiffusionControlNetPipeline(
-                **self._pipeline.components, controlnet=self._controlnet(control.name), requires_safety_checker=False
+        if control.model not in self._controlnets:
+            self._controlnets[control.model] = diffusers.StableDiffusionControlNetPipeline(
+                **self._pipeline.components, controlnet=self._controlnet(control.model), requires_safety_checker=False
             )
-            self._controlnets[control.name].set_progress_bar_config(disable=True)
-        pipeline = self._controlnets[control.name]
+            self._controlnets[control.model].set_progress_bar_config(disable=True)
+        pipeline = self._controlnets[control.model]
         pipeline.scheduler = self._schedulers[request.sampler]
         return pipeline(
             **pipeline_options(request, getattr(torch, self.dtype)),
@@ -132,7 +132,7 @@ class DiffusersFeaturesSubject(DiffusersSubject):
         self._pipeline.scheduler = self._schedulers[request.sampler]
         options = pipeline_options(request, getattr(torch, self.dtype))
         first = self._pipeline(**options, output_type="latent").images
-        height, width = (round(side * hires.scale) for side in first.shape[2:])
+        width, height = (side // PIXELS_PER_CELL for side in hires.size(request.width, request.height))
         larger = interpolate(first, size=(height, width), mode=hires.method)
         sides = {"height": height * PIXELS_PER_CELL, "width": width * PIXELS_PER_CELL}
         return self._sampled_again(replace(request, **sides), self._img2img, larger, hires.denoise)

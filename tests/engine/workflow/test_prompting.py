@@ -79,7 +79,7 @@ def test_a_second_pass_goes_on_counting() -> None:
 
 
 def test_controls_steer_every_part() -> None:
-    control = Control(name="edges", image="hint.png")
+    control = Control(model="edges", image="hint.png")
     workflow = workflow_of(request(prompt="a AND b", controls=(control,)))
     assert len(nodes(workflow, Controlled)) == 3  # two parts, and the negative prompt
 

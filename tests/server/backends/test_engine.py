@@ -27,6 +27,7 @@ from engine import (
     OutOfMemory,
     Progress,
     UnknownCheckpoint,
+    Upscaling,
     Workflow,
 )
 from engine.models.folders import KINDS
@@ -105,9 +106,9 @@ async def test_what_is_cancelled_while_its_pictures_are_decoded_leaves_nothing_b
         ({"loras": (Lora(name="nothing-like-it"),)}, "loras[0].name"),
         ({"loras": (Lora(name="../tiny.safetensors"),)}, "loras[0].name"),
         ({"vae": "/etc/passwd"}, "vae"),
-        ({"upscale": "nothing-like-it"}, "upscale"),
+        ({"upscale": Upscaling(model="nothing-like-it")}, "upscale.model"),
         ({"image": "photo.png"}, "image"),
-        ({"controls": (Control(name="nothing-like-it", image="photo.png"),)}, "controls[0].name"),
+        ({"controls": (Control(model="nothing-like-it", image="photo.png"),)}, "controls[0].model"),
     ],
 )
 async def test_a_part_whose_file_is_not_there_is_refused_before_the_job_is_accepted(
