@@ -242,11 +242,14 @@ def test_all_that_is_not_there_is_named_at_once(run: Any, tmp_path: Path) -> Non
     graph = api_workflow(GenerationRequest(), checkpoint_file="missing.safetensors")
     graph["11"] = {"class_type": "VAELoader", "inputs": {"vae_name": "veil.pt"}}
     graph["8"]["inputs"]["vae"] = ["11", 0]
+    graph["12"] = {"class_type": "LoadImage", "inputs": {"image": "nowhere.png"}}
+    graph["13"] = {"class_type": "PreviewImage", "inputs": {"images": ["12", 0]}}
     (tmp_path / "graph.json").write_text(json.dumps(graph))
     status, _, err = run("--workflow", str(tmp_path / "graph.json"), model=None)
     assert (status, err.count("\n")) == (2, 1)
     assert "workflow node 4 (CheckpointLoaderSimple) ckpt_name: 'missing.safetensors'" in err
     assert "workflow node 11 (VAELoader) vae_name: 'veil.pt'" in err
+    assert "workflow node 12 (LoadImage) image: 'nowhere.png'" in err
 
 
 def test_an_output_folder_that_is_a_file_is_a_callers_mistake(run: Any, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """ComfyUI's graphs, read and written."""
 
 from engine.formats.comfyui.editing.layout import editor_of
-from engine.formats.comfyui.flat import api_workflow, editor_workflow, request_from_workflow, request_of
+from engine.formats.comfyui.flat import api_workflow, editor_workflow, request_from_workflow
 from engine.formats.comfyui.forms import parse_json, read_workflow, workflow_of_file
+from engine.formats.comfyui.to_request import request_of
 from engine.formats.comfyui.writer import place_of, write_workflow
 
 __all__ = [

@@ -56,7 +56,9 @@ def test_the_default_request_is_written_as_the_shipped_files() -> None:
 
 
 def test_every_scalar_has_its_place_in_the_graph() -> None:
-    assert {*PARAMETER_INPUTS, *PARTS, "regions"} == {field.name for field in dataclasses.fields(GenerationRequest)}
+    assert {*PARAMETER_INPUTS, *PARTS, "regions", "prompt_syntax"} == {
+        field.name for field in dataclasses.fields(GenerationRequest)
+    }
 
 
 @given(requests)
