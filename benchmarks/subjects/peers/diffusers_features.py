@@ -134,8 +134,8 @@ class DiffusersFeaturesSubject(DiffusersSubject):
         first = self._pipeline(**options, output_type="latent").images
         width, height = (side // PIXELS_PER_CELL for side in hires.size(request.width, request.height))
         larger = interpolate(first, size=(height, width), mode=hires.method)
-        sides = {"height": height * PIXELS_PER_CELL, "width": width * PIXELS_PER_CELL}
-        return self._sampled_again(replace(request, **sides), self._img2img, larger, hires.denoise)
+        larger_request = replace(request, height=height * PIXELS_PER_CELL, width=width * PIXELS_PER_CELL)
+        return self._sampled_again(larger_request, self._img2img, larger, hires.denoise)
 
     def _sampled_again(
         self, request: GenerationRequest, pipeline: Any, image: Any, denoise: float, **further: Any
