@@ -76,7 +76,7 @@ def test_our_own_parameters_go_through_the_clients_form(server: RunningServer, c
         "cfg_scale": 1.5,
         "loras": [{"name": "ink", "strength": 0.5}, {"name": "7", "strength": 1}],
         "hires": {"scale": 1.5},
-        "controls": [{"name": "canny", "image": base64.b64encode(RED).decode()}],
+        "controls": [{"model": "canny", "image": base64.b64encode(RED).decode()}],
         "vae": "soft",
     }
     answer = client.images.edit(image=[RED], prompt="a", n=2, size="64x64", extra_body=own)

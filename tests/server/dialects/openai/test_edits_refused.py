@@ -36,7 +36,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "size": ("size", {"size": "500x512"}),
     "a part of a LoRA": ("loras[0].strength", {"extra_body": {"loras": [{"name": "a", "strength": "much"}]}}),
     "a LoRA without its name": ("loras[0].name", {"extra_body": {"loras": [{"strength": 1}]}}),
-    "a control's picture": ("controls[0].image", {"extra_body": {"controls": [{"name": "a", "image": "AAAA"}]}}),
+    "a control's picture": ("controls[0].image", {"extra_body": {"controls": [{"model": "a", "image": "AAAA"}]}}),
     "too large": ("image", {"image": b"\x89PNG" + bytes(2**20)}),
 }
 
