@@ -112,9 +112,9 @@ def _services(settings: Settings, backend: Backend | None, dialects: Iterable[Di
 
 def _backend(settings: Settings) -> Backend:
     if settings.backend == "instant":
-        from server.backends.instant import InstantBackend
+        from server.backends.instant import SHIPPED, InstantBackend
 
-        return InstantBackend(step_seconds=settings.instant_step_seconds)
+        return InstantBackend(step_seconds=settings.instant_step_seconds, more_files=SHIPPED)
     from server.backends.engine import EngineBackend  # imports torch
 
     return EngineBackend(settings)

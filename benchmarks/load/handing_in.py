@@ -55,7 +55,7 @@ async def graph_of(caller: Caller, call: Call) -> dict[str, Any]:
     """Upload the picture that the graph starts from, if it does."""
     request = dataclasses.replace(call.request, batch_size=call.pictures, model=caller.file)
     if call.subject == "lora":
-        request = dataclasses.replace(request, loras=(Lora(name=LORA),))
+        request = dataclasses.replace(request, loras=(Lora(name=f"{LORA}.safetensors"),))
     elif call.subject == "image":
         files = {"image": (f"load-{call.number}.png", picture_of(call), "image/png")}
         answer = await caller.ask("POST", "/upload/image", call, files=files)

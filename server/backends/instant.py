@@ -33,6 +33,11 @@ from server.backends.protocol import NO_INPUTS, Listener
 
 _SIZE = 1_000_000
 
+SHIPPED: Mapping[FileKind, Sequence[str]] = MappingProxyType(
+    {"loras": ("starter-ink.safetensors",), "controlnet": ("starter-edges.safetensors",)}
+)
+"""The files that come with the starter, beside its checkpoint."""
+
 
 class InstantBackend:
     """Pictures of one colour. The prompt ``fail`` fails; one with more than 100 brackets at a time is refused."""
@@ -108,7 +113,9 @@ class InstantBackend:
     def find(self, kind: FileKind, name: str | None) -> None:
         if kind == "checkpoints":
             self._find(name or self.names[0])
-        elif name is not None and name not in self.more_files.get(kind, ()):
+        elif name is not None and name not in {
+            each for file in self.more_files.get(kind, ()) for each in (file, file.rpartition(".")[0])
+        }:
             raise UnknownFile("name", name, f"one of {', '.join(self.more_files.get(kind, ())) or 'none'}")
 
     @staticmethod
