@@ -212,7 +212,7 @@ class _Flat:
             values = {name: getattr(node, name) for name in ("strength", "start", "end")}
             name = self._part(node, "network", ControlFile, "ControlNetLoader").name
             image = self._part(node, "pictures", LoadPicture, "LoadImage").name
-            found.append(Control(name=name, image=image, **values))
+            found.append(Control(model=name, image=image, **values))
         return (node, field), tuple(found[::-1])
 
     def _regions(self, node: Node, field: str) -> tuple[EncodedText, list[WithArea]]:
@@ -244,7 +244,7 @@ class _Flat:
         for place_, lora in enumerate(found[::-1]):
             text = texts[place_].strength if place_ < len(texts) else None
             made.append(
-                Lora(name=lora.name, strength=lora.strength, text_strength=None if text == lora.strength else text)
+                Lora(name=lora.name, strength=lora.strength, clip_strength=None if text == lora.strength else text)
             )
         return tuple(made)
 
