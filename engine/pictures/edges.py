@@ -9,8 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d, pad
 
+from engine.pictures.filters import mirrored
+
 _GREY = (0.299, 0.587, 0.114)
 _SOBEL = (-1.0, 0.0, 1.0, -2.0, 0.0, 2.0, -1.0, 0.0, 1.0)
+_TAN_22 = 13573 / 2**15
+"""The tangent of 22.5 degrees, as OpenCV has it."""
+
 _LEAST = 1e-6
 """What is added to squared slopes before their root, so that no slope is 0."""
 
@@ -29,6 +34,19 @@ def canny(pictures: Tensor, low: float, high: float) -> Iterator[Tensor]:
     what is yielded has all of them.
     """
     slopes = _slopes(_blurred((pictures * pictures.new_tensor(_GREY)[:, None, None]).sum(1, keepdim=True)))
+    yield from _grown(slopes, low, high)
+
+
+def canny_of_bytes(pictures: Tensor, low: int, high: int) -> Iterator[Tensor]:
+    """Yield what ``canny`` yields, of pictures of bytes (0 … 255) that are not blurred, as OpenCV finds edges.
+
+    A pixel has the slope of the colour that changes most there; how steep it is, is the sum of both directions'.
+    """
+    yield from _grown(_sector_slopes(pictures), *sorted((low, high)))
+
+
+def _grown(slopes: Tensor, low: float, high: float) -> Iterator[Tensor]:
+    """The edges of slopes above ``high``, along those above ``low``, as far as they have grown."""
     weak, edges = slopes > low, (slopes > high).float()
     while True:
         before = edges
@@ -43,14 +61,46 @@ def _blurred(grey: Tensor) -> Tensor:
     places = torch.arange(-2.0, 3.0, device=grey.device)
     bell = torch.exp(-(places**2) / 2)
     bell = (bell / bell.sum())[None, None, None]
-    return conv2d(conv2d(pad(grey, (2, 2, 2, 2), mode="reflect"), bell), bell.mT)
+    return conv2d(conv2d(mirrored(mirrored(grey, 2).mT, 2).mT, bell), bell.mT)
+
+
+def _sobel(colour: Tensor) -> tuple[Tensor, Tensor]:
+    """The slopes (B, 1, h, w) across and down."""
+    kernel = colour.new_tensor(_SOBEL).view(1, 1, 3, 3)
+    wide = pad(colour, (1, 1, 1, 1), mode="replicate")
+    return conv2d(wide, kernel), conv2d(wide, kernel.mT)
+
+
+def _sector_slopes(pictures: Tensor) -> Tensor:
+    """The steepness of each pixel; 0 where a neighbour in the sector of 45 degrees that the slope points to is steeper.
+
+    Of two neighbours as steep, that on the right or below is the edge; on a diagonal neither is.
+    """
+    each = [torch.cat(_sobel(colour), dim=1) for colour in pictures.split(1, dim=1)]
+    slopes = torch.stack(each, dim=2)  # (B, 2, 3, h, w)
+    most = slopes.abs().sum(1).argmax(1)[:, None, None].expand(-1, 2, -1, -1, -1)
+    across, down = slopes.gather(2, most)[:, :, 0].split(1, dim=1)
+    steepness = across.abs() + down.abs()
+    rim, (height, width) = pad(steepness, (1, 1, 1, 1)), steepness.shape[2:]
+
+    def beside(y: int, x: int) -> Tensor:
+        return rim[:, :, 1 + y : 1 + y + height, 1 + x : 1 + x + width]
+
+    level = down.abs() < across.abs() * _TAN_22
+    steep = down.abs() > across.abs() * (_TAN_22 + 2)
+    falling = (across < 0) != (down < 0)
+    one = torch.where(falling, beside(-1, 1), beside(-1, -1))
+    other = torch.where(falling, beside(1, -1), beside(1, 1))
+    kept = (steepness > one) & (steepness > other)
+    kept = torch.where(steep, (steepness > beside(-1, 0)) & (steepness >= beside(1, 0)), kept)
+    kept = torch.where(level, (steepness > beside(0, -1)) & (steepness >= beside(0, 1)), kept)
+    edges: Tensor = steepness * kept
+    return edges
 
 
 def _slopes(grey: Tensor) -> Tensor:
     """The steepness of each pixel; 0 where a neighbour along the slope is as steep."""
-    kernel = grey.new_tensor(_SOBEL).view(1, 1, 3, 3)
-    wide = pad(grey, (1, 1, 1, 1), mode="replicate")
-    across, down = conv2d(wide, kernel), conv2d(wide, kernel.mT)
+    across, down = _sobel(grey)
     steepness = torch.sqrt(across**2 + down**2 + _LEAST)
     direction = torch.round(torch.atan2(down, across) / (math.pi / 4)).long() % len(_AROUND)
     height, width = grey.shape[2:]

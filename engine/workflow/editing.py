@@ -13,6 +13,9 @@ from engine.workflow.pictures import Pictures
 METHODS = ("nearest-exact", "bilinear", "area", "bicubic", "lanczos")
 """How pictures are scaled; lanczos goes through 8 bits."""
 
+BLENDS = ("normal", "multiply", "screen", "overlay", "soft_light", "difference")
+"""How pictures are mixed."""
+
 _METHOD = OneOf(METHODS)
 _SIDE = WholeNumber(1, MAX_SIDE)
 _PLACE = WholeNumber(0, MAX_SIDE)
@@ -62,6 +65,35 @@ class InvertPictures(Pictures):
     """Pictures in negative: 1 − value."""
 
     pictures: Pictures = link(Pictures)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class BlurPictures(Pictures):
+    """Pictures blurred by a Gaussian."""
+
+    pictures: Pictures = link(Pictures)
+    radius: int = parameter(1, WholeNumber(1, 31), "how many pixels around one are mixed with it")
+    sigma: float = parameter(1.0, Number(0.1, 10), "the width of the bell, in units of the radius")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SharpenPictures(Pictures):
+    """Pictures whose difference from a blurred copy is added to them."""
+
+    pictures: Pictures = link(Pictures)
+    radius: int = parameter(1, WholeNumber(1, 31), "how many pixels around one are compared with it")
+    sigma: float = parameter(1.0, Number(0.1, 10), "the width of the bell, in units of the radius")
+    amount: float = parameter(1.0, Number(0, 5), "a tenth of how often the difference is added")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class BlendPictures(Pictures):
+    """Pictures mixed with others, which are scaled to the size of the first."""
+
+    first: Pictures = link(Pictures)
+    second: Pictures = link(Pictures)
+    factor: float = parameter(0.5, Number(0, 1), "the share of what the mode makes of both")
+    mode: str = parameter("normal", OneOf(BLENDS), "what is made of both")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

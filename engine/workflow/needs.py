@@ -14,6 +14,7 @@ from engine.errors import BadRequest
 from engine.sampling.devices import MOST_CUDA_NUMBERS
 from engine.workflow import picture_sizes, sampling
 from engine.workflow.encoding import Encode, EncodeForInpaint, EncodeTiled
+from engine.workflow.hint_sizes import HINTS
 from engine.workflow.latents import Latents
 from engine.workflow.masks import Mask
 from engine.workflow.models import Checkpoint
@@ -157,4 +158,4 @@ def _share(size: AnySize) -> float:
     return size.pictures * work_of(size.cells)
 
 
-_RULES: Mapping[type[Node], Rule] = {**LATENTS, **picture_sizes.RULES}
+_RULES: Mapping[type[Node], Rule] = {**LATENTS, **picture_sizes.RULES, **HINTS}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from engine.errors import BadRequest
-from engine.workflow import editing, encoding, inpainting, masks, pictures, preprocessing, upscaling
+from engine.workflow import editing, encoding, inpainting, masks, pictures, upscaling
 from engine.workflow.latents import MAX_BATCH, MAX_SIDE
 from engine.workflow.node import Node
 from engine.workflow.sizes import PIXELS_PER_CELL, Known, PictureSize, Rule, Size, Sizes, scaled
@@ -133,6 +133,11 @@ def _joined(node: editing.JoinPictures, sizes: Sizes) -> PictureSize:
     return replace(size, pictures=first.pictures + second.pictures, alpha=first.alpha or second.alpha)
 
 
+def _blended(node: editing.BlendPictures, sizes: Sizes) -> PictureSize:
+    size: PictureSize = sizes[node.first]
+    return replace(size, alpha=size.alpha or sizes[node.second].alpha)
+
+
 def _repeated(node: editing.RepeatPictures, sizes: Sizes) -> PictureSize:
     size: PictureSize = sizes[node.pictures]
     return replace(size, pictures=size.pictures * node.amount)
@@ -223,9 +228,9 @@ RULES: Mapping[type[Node], Rule] = {
     editing.JoinPictures: _joined,
     editing.RepeatPictures: _repeated,
     editing.PicturesFromBatch: _some,
+    editing.BlendPictures: _blended,
     editing.WithTransparency: _transparent,
     editing.WithoutTransparency: _opaque,
-    preprocessing.Edges: _opaque,
     editing.MaskPictures: _opaque,
     masks.ChannelMask: _channel,
     masks.TransparencyMask: _opaque,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine.pictures import masks, scaling
-from engine.pictures.compositing import composite_masked
+from engine.pictures import filters, masks, scaling
+from engine.pictures.compositing import blended, composite_masked
 from engine.running.functions.registry import Bench, Course, Pause, PictureBatch, carries_out
 from engine.workflow import editing as nodes
 from engine.workflow.picture_sizes import part_of, sides_of
@@ -43,6 +44,37 @@ for _kind in (nodes.ResizePictures, nodes.ScalePictures, nodes.ScaleToMegapixels
 @carries_out(nodes.InvertPictures)
 def invert(node: nodes.InvertPictures, bench: Bench) -> PictureBatch:
     return PictureBatch(1 - bench[node.pictures].pixels)
+
+
+@carries_out(nodes.BlurPictures)
+def blur(node: nodes.BlurPictures, bench: Bench) -> Course:
+    return (yield from _one_by_one(bench[node.pictures], lambda one: filters.blurred(one, node.radius, node.sigma)))
+
+
+@carries_out(nodes.SharpenPictures)
+def sharpen(node: nodes.SharpenPictures, bench: Bench) -> Course:
+    def sharpened(one: Tensor) -> Tensor:
+        return filters.sharpened(one, node.radius, node.sigma, node.amount)
+
+    return (yield from _one_by_one(bench[node.pictures], sharpened))
+
+
+def _one_by_one(pictures: PictureBatch, change: Callable[[Tensor], Tensor]) -> Course:
+    """``change`` of each picture, (1, C, h, w)."""
+    made: list[Tensor] = []
+    for one in pictures.pixels.split(1):
+        made.append(change(one.movedim(-1, 1)).movedim(1, -1))
+        yield Pause()
+    return PictureBatch(torch.cat(made))
+
+
+@carries_out(nodes.BlendPictures)
+def blend(node: nodes.BlendPictures, bench: Bench) -> PictureBatch:
+    first, second = (bench[each].pixels.movedim(-1, 1) for each in (node.first, node.second))
+    channels = max(first.shape[1], second.shape[1])
+    first, second = (_with_channels(each, channels) for each in (first, second))
+    second = scaling.repeated_to(scaling.like(second, first, "bicubic"), first.shape[0])
+    return PictureBatch(blended(first, second, node.factor, node.mode).movedim(1, -1))
 
 
 @carries_out(nodes.CropPictures)

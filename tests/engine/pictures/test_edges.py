@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.pictures.edges import canny
+from engine.pictures.edges import canny, canny_of_bytes
 
 
 def found(picture: Tensor, low: float = 0.4, high: float = 0.8) -> Tensor:
@@ -40,3 +40,36 @@ def test_a_weak_edge_counts_as_far_as_a_strong_one_reaches_it() -> None:
     assert reached[10].any()
     assert not found(picture[:30], low=0.3, high=1.5).any()
     assert not found(picture, low=2.5, high=2.5)[10].any()
+
+
+def edges_of_bytes(picture: Tensor, low: int, high: int) -> Tensor:
+    """The edges of a picture (3, h, w) of bytes."""
+    return list(canny_of_bytes(picture[None], low, high))[-1][0, 0]
+
+
+def test_edges_of_bytes_lie_where_the_slope_is_steepest() -> None:
+    picture = torch.zeros(3, 20, 24)
+    picture[:, :, 12:] = 100
+    edges = edges_of_bytes(picture, 100, 300)
+    assert edges[:, 11].all()  # of the two columns beside the step the left one
+    assert edges.sum() == 20
+    assert torch.equal(edges_of_bytes(picture.mT, 100, 300), edges.T)
+    assert not edges_of_bytes(picture, 100, 400).any()  # Sobel's slope is four times the step
+    assert torch.equal(edges_of_bytes(picture, 300, 100), edges)
+
+
+def test_the_colour_that_changes_most_decides() -> None:
+    picture = torch.zeros(3, 20, 24)
+    picture[0, :, 12:] = 100
+    picture[1, 10:] = 97
+    edges = edges_of_bytes(picture, 390, 390)
+    assert edges[2:18, 11].all()
+    assert not edges[9:11, 2:8].any()
+
+
+def test_slanted_edges_are_found_as_their_mirror_images_are() -> None:
+    places = torch.arange(40.0)
+    picture = (100 * (places[:, None] + places > 45)).expand(3, -1, -1)
+    edges = edges_of_bytes(picture, 50, 150)
+    assert edges.sum() > 20
+    assert torch.equal(edges_of_bytes(picture.flip(2), 50, 150).flip(1), edges)

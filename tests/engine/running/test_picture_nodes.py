@@ -18,7 +18,7 @@ from engine.pictures.inputs import InputPicture, read_input
 from engine.running.functions import Bench, LatentBatch, PictureBatch, function_of
 from engine.running.inputs import inputs_of
 from engine.running.observer import Unobserved
-from engine.workflow import editing, encoding, latents, masks
+from engine.workflow import editing, encoding, latents, masks, preprocessing
 from engine.workflow.masks import LoadMask, LoadTransparency, Mask
 from engine.workflow.models import Checkpoint
 from engine.workflow.needs import needs_of
@@ -40,7 +40,7 @@ KNOWN = Known(pictures=tuple((name, picture.size) for name, picture in PICTURES.
 VAE_FREE = (encoding.WithNoiseMask, encoding.CompositeLatentsMasked)
 CLASSES = [
     value
-    for module in (editing, masks)
+    for module in (editing, masks, preprocessing)
     for value in vars(module).values()
     if isinstance(value, type) and issubclass(value, Pictures | Mask) and value not in (Pictures, Mask)
 ] + list(VAE_FREE)
@@ -49,7 +49,8 @@ CLASSES = [
 def small_value(kind: Any) -> st.SearchStrategy[Any]:
     match kind:
         case WholeNumber(low=low, high=high, multiple=multiple):
-            return st.integers(-(-max(low, -20) // multiple), min(high, 20) // multiple).map(lambda n: n * multiple)
+            least = -(-max(low, -20) // multiple)
+            return st.integers(least, max(least, min(high, 20) // multiple)).map(lambda n: n * multiple)
         case Number(low=low, high=high):
             return st.floats(low, min(high, 2.0))
         case OneOf(choices=choices):
