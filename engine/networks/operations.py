@@ -143,7 +143,7 @@ class Operations:
             x = x + shift[..., None, None]
 
         def normed_of(x: Tensor) -> Tensor:
-            x = functional.group_norm(x, layer.num_groups, layer.weight, layer.bias, layer.eps)
+            x = torch.group_norm(x, layer.num_groups, layer.weight, layer.bias, layer.eps)  # of one value too
             return functional.silu(x, inplace=True) if silu else x
 
         return self.in_units(normed_of, x)
