@@ -38,6 +38,11 @@ class Input:
     hold: Hold | None = field(default=None, compare=False)
     """What keeps it between the call that handed it in and the acceptance of that call's job."""
 
+    @property
+    def created(self) -> int:
+        """The Unix time at which its file was written, which the file's name holds."""
+        return int(self.file.rsplit("-", 2)[1], 16)
+
     @staticmethod
     def from_json(kept: Mapping[str, Any]) -> Input:
         """Return the input that ``to_json`` wrote."""

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from server.dialects.dialect import Dialect
-from server.dialects.replicate import models, predictions
+from server.dialects.replicate import files, models, predictions
 from server.dialects.replicate.prediction import webhook_body
 from server.problems import Problem
 from server.web.services import Services
@@ -26,6 +26,7 @@ def create_router(services: Services) -> APIRouter:
         part = APIRouter(prefix=prefix, include_in_schema=shown, tags=["Replicate"])
         predictions.add_routes(part, services)
         models.add_routes(part, services)
+        files.add_routes(part, services)
         router.routes += part.routes  # one flat list: each request would search a nested router several times
     models.add_list(router, services)
     return router

@@ -13,9 +13,13 @@ from urllib.parse import urlsplit
 from engine import BadRequest, GenerationRequest, UnknownCheckpoint
 from engine.parameters import Flag, Many, OneOf, Optional, WholeNumber, check_fields, nullable, parameter
 from server.backends.checkpoints import ModelInfo
-from server.dialects.shared.diffusers_names import WORDS, find_named, named_schemas
-from server.dialects.shared.reader import FRESH, Reader, unknown, words_of
+from server.dialects.shared.diffusers_names import WORDS, named_schemas
+from server.dialects.shared.diffusers_parts import WORDS as PART_WORDS
+from server.dialects.shared.diffusers_parts import find_parts, part_schemas, started
+from server.dialects.shared.pictures import CallPictures
+from server.dialects.shared.reader import FRESH, Found, Reader, unknown, worded, words_of
 from server.job import Webhook
+from server.web.services import Services
 
 OWNER = "local"
 """The owner of every model."""
@@ -49,7 +53,7 @@ class Controls:
         return f".{self.output_format}{quality}"
 
 
-READER = Reader(FRESH, Controls(), words=WORDS)
+READER = Reader(FRESH, Controls(), words={**WORDS, **PART_WORDS})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +64,15 @@ class Call:
     """The first request. Its seed may be None, to be drawn later."""
     controls: Controls
     input: dict[str, Any]
-    """The input as the caller sent it."""
+    """The input as the caller sent it, with URLs in place of pictures that came as text."""
     webhook: Webhook | None
     words: Mapping[str, str]
     """The caller's words for the parameters."""
 
 
-def read_call(body: Mapping[str, Any], model: str | None, known: list[ModelInfo]) -> Call:
+async def read_call(
+    body: Mapping[str, Any], model: str | None, services: Services, pictures: CallPictures, base_url: str
+) -> Call:
     """Return the call that ``body`` describes. ``model``: the model that the path names instead of a ``version``.
 
     Raises ``BadRequest`` and ``Problem``.
@@ -78,7 +84,7 @@ def read_call(body: Mapping[str, Any], model: str | None, known: list[ModelInfo]
         Flag().check("stream", body["stream"])
     version = body.get("version")
     if model is None:
-        model = model_of_version(version, known)
+        model = model_of_version(version, services)
     elif version is not None:
         raise BadRequest("version", version, f"nothing, because the path names the model {model!r}")
     given = body.get("input")
@@ -86,26 +92,59 @@ def read_call(body: Mapping[str, Any], model: str | None, known: list[ModelInfo]
         raise BadRequest("input", given, "an object with the parameters")
     if given.get("model") is not None:
         raise BadRequest("input.model", given["model"], "nothing: a prediction's version names its model")
-    found = find_named(READER, given, "input.") | {"model": ("version", model)}
+    found, parts = find_parts(READER, given, "input.")
+    found |= {"model": ("version", model)}
+    with worded(parts):
+        controls = READER.read(Controls, found)
+        taken = await started(found, services, pictures)
+        request = READER.read(GenerationRequest, taken)
+    webhook_word = "webhook" if body.get("webhook") else "webhook_completed"
     return Call(
-        request=READER.read(GenerationRequest, found),
-        controls=READER.read(Controls, found),
-        input=dict(given),
+        request=request,
+        controls=controls,
+        input=_shown(given, found, parts, taken, base_url),
         webhook=_webhook(body),
-        words={**words_of(found), "webhook_url": "webhook" if body.get("webhook") else "webhook_completed"},
+        words={**words_of(taken), **parts, "webhook_url": webhook_word},
     )
 
 
-def model_of_version(version: object, known: list[ModelInfo]) -> str:
-    """Return the model's name for ``NAME``, its SHA-256, ``local/NAME`` or ``local/NAME:VERSION``.
+def _shown(
+    given: Mapping[str, Any], found: Found, parts: Mapping[str, str], taken: Found, base_url: str
+) -> dict[str, Any]:
+    """Return the input with URLs in place of the pictures that came as text: each answer repeats it."""
+
+    def url(value: object, id: object) -> object:
+        is_url = isinstance(value, str) and value.startswith(("http://", "https://"))
+        return value if is_url else f"{base_url}/api/v1/inputs/{id}"
+
+    shown = dict(given)
+    for name in ("image", "mask"):
+        if name in found:
+            word, value = found[name]
+            shown[word.removeprefix("input.")] = url(value, taken[name][1])
+    controls: Any = taken.get("controls", ("", ()))[1]
+    if "controls[0].image" in parts:
+        shown["control_image"] = url(given["control_image"], controls[0]["image"])
+    elif controls:
+        shown["controls"] = [
+            {**control, "image": url(before["image"], control["image"])}
+            for before, control in zip(given["controls"], controls, strict=True)
+        ]
+    return shown
+
+
+def model_of_version(version: object, services: Services) -> str:
+    """Return the model's name for ``NAME``, its SHA-256, ``local/NAME``, ``local/NAME:VERSION``, or an alias.
 
     Raises ``BadRequest`` and ``UnknownCheckpoint``.
     """
+    known, aliases = services.backend.models(), services.settings.model_aliases
     allowed = f"one of {', '.join(info.name for info in known)}"
     if version is None:
         raise BadRequest("version", None, f"{allowed}; it is required")
     if not isinstance(version, str):
         raise BadRequest("version", version, allowed)
+    version = aliases.get(version, version)
     path, colon, id = version.partition(":")
     owner, slash, name = path.rpartition("/")
     for info in known:
@@ -115,10 +154,12 @@ def model_of_version(version: object, known: list[ModelInfo]) -> str:
     raise UnknownCheckpoint("version", version, f"{allowed}; also as {OWNER}/NAME or {OWNER}/NAME:VERSION")
 
 
-def model_of_path(owner: str, name: str, known: list[ModelInfo]) -> ModelInfo:
-    """Return the model ``owner/name``. Raises ``UnknownCheckpoint``."""
+def model_of_path(owner: str, name: str, services: Services) -> ModelInfo:
+    """Return the model ``owner/name``, which may be an alias. Raises ``UnknownCheckpoint``."""
+    known = services.backend.models()
+    real = services.settings.model_aliases.get(f"{owner}/{name}")
     for info in known:
-        if owner == OWNER and name == info.name:
+        if real == info.name or (owner == OWNER and name == info.name):
             return info
     allowed = ", ".join(f"{OWNER}/{info.name}" for info in known)
     raise UnknownCheckpoint("model", f"{owner}/{name}", f"one of {allowed}")
@@ -153,7 +194,7 @@ def _web_address(name: str, url: object) -> str:
 
 def input_schema() -> dict[str, Any]:
     """Return the JSON schema of ``input``."""
-    properties = named_schemas(READER, leave=("model",))
+    properties = {**named_schemas(READER, leave=("model",)), **part_schemas()}
     return {"type": "object", "title": "Input", "properties": properties, "additionalProperties": False}
 
 

@@ -61,7 +61,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
     """Add them to ``router``."""
 
     def found(owner: str, name: str) -> ModelInfo:
-        return model_of_path(owner, name, services.backend.models())
+        return model_of_path(owner, name, services)
 
     @router.get(
         "/models/{owner}/{name}",

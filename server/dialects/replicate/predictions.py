@@ -16,6 +16,7 @@ from server.dialects.replicate.prediction import PredictionAnswer, prediction
 from server.dialects.replicate.stream import stream
 from server.dialects.shared.bodies import json_body, json_object
 from server.dialects.shared.headers import JOB_HEADERS, LAST_EVENT_ID, chosen_job_id, idempotency_key, last_event_id
+from server.dialects.shared.pictures import CallPictures
 from server.dialects.shared.reader import worded
 from server.dialects.shared.seeds import in_a_row
 from server.dialects.shared.streams import EventStream
@@ -79,7 +80,7 @@ def _add_creating(router: APIRouter, services: Services) -> None:
     )
     async def create_for_model(http: Request, owner: str, name: str) -> JSONResponse:
         """The same for the model that the path names."""
-        return await _create(services, http, model_of_path(owner, name, services.backend.models()).name)
+        return await _create(services, http, model_of_path(owner, name, services).name)
 
 
 def _add_looking(router: APIRouter, services: Services) -> None:
@@ -129,20 +130,23 @@ def _add_following(router: APIRouter, services: Services) -> None:
 
 async def _create(services: Services, http: Request, model: str | None) -> JSONResponse:
     body = await json_object(http)
-    call = read_call(body, model, services.backend.models())
+    base_url = services.access.base_url(http)
     wait = read_preference(http.headers.get("prefer", ""))
-    new = NewJob(
-        wanted=in_a_row(call.request, call.controls.num_outputs),
-        dialect="replicate",
-        client=services.client_of(http),
-        id=chosen_job_id(http),
-        idempotency_key=idempotency_key(http),
-        asked=[model, body],
-        webhook=call.webhook,
-        extra={"input": call.input, "ending": call.controls.ending, "base_url": services.access.base_url(http)},
-    )
-    with worded(call.words):
-        job = await services.jobs.accept(new)
+    async with CallPictures(services, http) as pictures:
+        call = await read_call(body, model, services, pictures, base_url)
+        new = NewJob(
+            wanted=in_a_row(call.request, call.controls.num_outputs),
+            dialect="replicate",
+            client=services.client_of(http),
+            id=chosen_job_id(http),
+            idempotency_key=idempotency_key(http),
+            asked=[model, {**body, "input": call.input}],
+            webhook=call.webhook,
+            inputs=pictures.inputs,
+            extra={"input": call.input, "ending": call.controls.ending, "base_url": base_url},
+        )
+        with worded(call.words):
+            job = await services.jobs.accept(new)
     if wait is not None:
         job = await services.wait_connected(http, job, wait)
     answer = prediction(job, services.jobs.latest(job.id))
