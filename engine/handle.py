@@ -37,6 +37,9 @@ class Progress:
     """The share of the workflow's sampling steps that are done, 0 … 1; the last decode counts as one more step."""
     node: str | None = None
     """The id of the workflow's node that is being carried out, where it has one."""
+    cached: tuple[str, ...] = ()
+    """The ids of nodes that had nothing to do, as far as is known: their weights were resident, or their prompts had
+    been encoded before."""
     preview: Image.Image | None = None
     """A rough small picture of what is denoised so far, where previews were asked for; only the latest is kept."""
 

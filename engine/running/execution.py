@@ -21,7 +21,7 @@ from engine.batching.members import Conditioning, Member
 from engine.batching.trajectory import Trajectory
 from engine.device.transfer import Fetch
 from engine.errors import BadRequest
-from engine.handle import GenerationResult, Handle, Timings
+from engine.handle import GenerationResult, Handle, Progress, Timings
 from engine.pictures.decoder import Decoder, latents_of
 from engine.pictures.inputs import InputPicture
 from engine.running.functions import Bench, LatentBatch, PictureBatch, Until, Wish, function_of
@@ -67,8 +67,12 @@ class Execution:
     _submitted: float = field(default_factory=time.perf_counter)
     _preview: Fetch | None = None
     _at: Node | None = None
+    _shown: str | None = None
+    _cached: set[Node] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        if not self.lease.waits:
+            self._cached |= {node for node, weights in self.needs.weights.items() if weights in self.places}
         self._latest = self._submitted  # one reading of the clock, so that the stages add up to the total
         self._steps_before = 0  # of the samplings that are done
         self._steps_to_come = [steps for steps in self.needs.steps.values() if steps > 0]
@@ -89,6 +93,23 @@ class Execution:
     def node(self) -> str | None:
         """The id of the node that is being carried out."""
         return None if self._at is None else self.workflow.ids.get(self._at)
+
+    @property
+    def cached(self) -> tuple[str, ...]:
+        """The ids of the nodes that had nothing to do: their weights were resident, or their prompts remembered."""
+        places = self.workflow.places
+        busy = {id for (id, _), node in places.items() if node not in self._cached}
+        return tuple(dict.fromkeys(id for id, _ in places if id not in busy))
+
+    def moved(self) -> Progress | None:
+        """Where it is, if that is another node than when this was last asked; None if not, and at the end."""
+        node = self.node
+        if node is None or node == self._shown:
+            return None
+        self._shown = node
+        steps_to_come = sum(self._steps_to_come)
+        done = self._steps_before / (self._steps_before + steps_to_come + 1)
+        return Progress(stage="waiting" if steps_to_come else "decoding", done=done, node=node, cached=self.cached)
 
     def resume(self, answer: Tensor | None = None) -> Wish | GenerationResult:
         """Go on to the next wish, or to the end. ``answer``: the final x, after a trajectory. Raises what a node's
@@ -160,7 +181,7 @@ class Execution:
         workflow = self.workflow
         kept = {place: workflow.at(place) for place in self.keep}
         latents = _last_latents(workflow)
-        bench = Bench(self.device, self.resident, {}, self.observer, self.owner, self.inputs, self.tiled)
+        bench = Bench(self.device, self.resident, {}, self.observer, self.owner, self.inputs, self.tiled, self._cached)
         nodes = in_order(*workflow.outputs.values(), *kept.values()) if kept else workflow.nodes
         uses = Counter(source for node in nodes for source in node.sources())
         uses.update([*workflow.outputs.values(), *kept.values(), *latents])

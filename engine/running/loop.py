@@ -222,11 +222,16 @@ class Loop:
             execution.mark("encode")
             self._flying[wish] = execution
             self._batcher.add(wish)
-            execution.handle.report(Progress(stage="waiting", steps=wish.steps, node=execution.node))
-        elif isinstance(wish, Until):
-            self._arriving.append((execution, wish))
+            waiting = Progress(stage="waiting", steps=wish.steps, node=execution.node, cached=execution.cached)
+            execution.handle.report(waiting)
         else:
-            self._working.append((execution, None))
+            moved = execution.moved()
+            if moved is not None:
+                execution.handle.report(moved)
+            if isinstance(wish, Until):
+                self._arriving.append((execution, wish))
+            else:
+                self._working.append((execution, None))
 
     def _tick(self) -> None:
         for trajectory in self._batcher.admit():

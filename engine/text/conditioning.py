@@ -41,6 +41,8 @@ class Conditioner:
         self._layer: dict[int, Graphs] = {}  # by clip_skip: tokens → that layer's output
         self._empty: dict[int, Tensor] = {}  # by clip_skip: the empty prompt's features
         self._cache: OrderedDict[_Key, tuple[Tensor, ...]] = OrderedDict()
+        self.encoded = 0
+        """The number of prompts that were encoded; those that it remembered do not count."""
 
     def with_values(self, values: Mapping[str, Tensor], launcher: Launcher) -> Conditioner:
         """A conditioner for a text encoder with other values for some parameters; it shares all other tensors."""
@@ -93,6 +95,7 @@ class Conditioner:
     def _cached(self, key: _Key, encode: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         if key not in self._cache:
             self._cache[key] = encode()
+            self.encoded += 1
             held = sum(map(_chunk_count, self._cache))
             while held > _CACHED_CHUNKS and len(self._cache) > 1:
                 oldest, _ = self._cache.popitem(last=False)

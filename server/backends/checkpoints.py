@@ -65,6 +65,10 @@ class Checkpoints:
         path = self.file_of(name)
         return self.default_name if path == self.default else catalog.name_of(path, self._folders)
 
+    def refresh(self) -> None:
+        """Let the next call read the folders again."""
+        self._seen = self._files_seen = None
+
     def models(self) -> list[ModelInfo]:
         """List the checkpoints, the default first. The folders are read again after ``_LOOK_AGAIN_SECONDS``."""
         now = time.monotonic()

@@ -138,6 +138,9 @@ class EngineBackend:
     def files(self, kind: FileKind) -> list[FileInfo]:
         return self._checkpoints.files(kind)
 
+    def refresh(self) -> None:
+        self._checkpoints.refresh()
+
     async def load(self, name: str) -> None:
         path = self._checkpoints.file_of(name)
         task = self._loads.get(path)

@@ -193,6 +193,9 @@ class InstantBackend:
         models = [model.file for model in self.models()] if kind == "checkpoints" else self.more_files.get(kind, ())
         return [FileInfo(name=name, size=_SIZE) for name in models]
 
+    def refresh(self) -> None:
+        """Its lists are always fresh."""
+
     async def load(self, name: str) -> None:
         name = self._find(name)
         if name in self._resident:

@@ -69,6 +69,9 @@ class Backend(Protocol):
     def files(self, kind: FileKind) -> list[FileInfo]:
         """Return the files of ``kind`` that workflows may name, sorted by name."""
 
+    def refresh(self) -> None:
+        """Let ``models`` and ``files`` show at the next call what the folders hold then."""
+
     async def load(self, name: str) -> None:
         """Load a checkpoint. Raises ``UnknownCheckpoint``, ``BrokenCheckpoint``, ``OutOfMemory``."""
 

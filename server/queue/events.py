@@ -36,6 +36,8 @@ class Event:
     """Its steps in all; None if not known."""
     node: str | None = None
     """The id of the workflow's node that is being carried out, where it has one."""
+    cached: tuple[str, ...] = ()
+    """The ids of nodes that had nothing to do, as far as is known by now."""
     progress: float = 0.0
     """The fraction of the whole job that is done, 0 … 1."""
     preview: Image | None = None

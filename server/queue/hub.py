@@ -70,6 +70,7 @@ class _Channel:
     readers: weakref.WeakSet[Subscription] = field(default_factory=weakref.WeakSet)
     waiters: list[asyncio.Future[Job]] = field(default_factory=list)
     shares: dict[int, float] = field(default_factory=dict)
+    cached: tuple[str, ...] = ()
 
 
 class Hub:
@@ -114,6 +115,7 @@ class Hub:
             self.queued(dataclasses.replace(job, state="queued", attempt=job.attempt - 1, started=None))
         channel.standing.clear()
         channel.shares.clear()
+        channel.cached = ()
         channel.count = 0
         self._publish(channel, Event(number=job.attempt * SPAN, kind="started", job=job))
 
@@ -131,6 +133,8 @@ class Hub:
         share = sum(channel.shares.values()) / len(job.tasks)
         shared: dict[str, Any] = {"job": channel.job, "request": request, "stage": progress.stage}
         shared |= {"step": progress.step, "steps": progress.steps, "node": progress.node}
+        channel.cached = progress.cached or channel.cached
+        shared["cached"] = channel.cached
         event = Event(number=self._number(channel), kind="progress", progress=share, **shared)
         self._publish(channel, event)
         if progress.preview is not None:

@@ -101,6 +101,8 @@ class Bench:
     """The pictures that were handed in, by the names that the workflow has for them."""
     tiled: Set[Node] = frozenset()
     """The nodes that work in tiles, an upscaler in smaller ones, for want of memory."""
+    cached: set[Node] = field(default_factory=set)
+    """The nodes whose values were there from earlier workflows."""
 
     def __getitem__(self, node: Node) -> Any:
         """Return what ``node`` stands for."""

@@ -28,8 +28,12 @@ def last_layer(node: LastLayer, bench: Bench) -> TextEncoder:
 @carries_out(EncodeText)
 def encode_text(node: EncodeText, bench: Bench) -> Conditioning:
     encoder = bench.text_encoder(node.clip)
+    before = encoder.conditioner.encoded
     with bench.observer.stage("encode"):
-        return (Member(tokens=encoder.conditioner.encode(node.text, encoder.clip_skip, "text", bench.embedding)),)
+        tokens = encoder.conditioner.encode(node.text, encoder.clip_skip, "text", bench.embedding)
+    if encoder.conditioner.encoded == before:
+        bench.cached.add(node)
+    return (Member(tokens=tokens),)
 
 
 @carries_out(EncodeA1111Text)

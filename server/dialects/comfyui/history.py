@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from server.dialects.comfyui.graph import Course
@@ -115,11 +115,12 @@ def messages(job: Job, course: Course) -> list[Message]:
     return [*beginning(job), ending(job, course)]
 
 
-def beginning(job: Job) -> list[Message]:
+def beginning(job: Job, cached: Sequence[str] = ()) -> list[Message]:
+    """Return the messages that a job starts with. ``cached``: the nodes that have nothing to do; they are not kept."""
     stamp = milliseconds(job.started or job.created)
     return [
         ("execution_start", {"prompt_id": job.id, "timestamp": stamp}),
-        ("execution_cached", {"nodes": [], "prompt_id": job.id, "timestamp": stamp}),
+        ("execution_cached", {"nodes": list(cached), "prompt_id": job.id, "timestamp": stamp}),
     ]
 
 

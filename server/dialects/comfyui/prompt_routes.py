@@ -78,8 +78,10 @@ def add(router: APIRouter, services: Services, broadcast: Broadcast) -> None:
 async def _to_stop(services: Services, http: Request, id: object) -> list[Job]:
     if id is None:
         client = services.client_of(http)
-        running = Search(states={"running"}, dialects=DIALECT, client=client, newest_first=False, limit=1)
-        return (await services.jobs.find(running)).jobs
+        running = Search(
+            states={"running"}, dialects=DIALECT, client=client, newest_first=False, leave_out=("prompt", "extra_data")
+        )
+        return [job for job in (await services.jobs.find(running)).jobs if not job.cancel_requested][:1]
     if not isinstance(id, str):
         raise bad_request("prompt_id", id, "a prompt's id, or nothing to stop what runs")
     job = await services.jobs.get(id)

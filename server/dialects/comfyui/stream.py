@@ -32,14 +32,18 @@ class Stream:
         self._place: int | None = None
         self._sampled = False
         """Whether the client knows that all steps are done."""
+        self._cached: Sequence[str] | None = None
+        """The nodes that have nothing to do, as the client knows it; None until it does."""
         self._latest: Event | None = None
+        self._stepped: Event | None = None
+        """The latest event that counts steps."""
         self.sent: Mapping[str, Sequence[bytes]] = {}
         """The PNGs of each ``SaveImageWebsocket`` node, to be sent when the job is done."""
 
     def begin(self) -> Iterator[Message]:
         """Report that the job runs, and what has happened since it started."""
         self.started = True
-        yield from beginning(self.job)
+        yield beginning(self.job)[0]
         if self._latest is not None:
             yield from self._advance(self._latest)
 
@@ -48,6 +52,8 @@ class Stream:
         self.job = event.job
         if event.kind == "progress":
             self._latest = event
+            if event.steps or event.step:
+                self._stepped = event
 
     def advance(self, event: Event) -> Iterator[Message]:
         """Report an event."""
@@ -64,6 +70,8 @@ class Stream:
     def finish(self) -> Iterator[Message | bytes]:
         """Report the end of ``job``, which is in its end state. Pictures that are sent are binary messages under their
         node."""
+        if self.started:
+            yield from self._say_cached(())
         if self.job.state == "succeeded":
             shown = outputs(self.job)
             for node in self._course.order[self._next() :]:
@@ -96,7 +104,14 @@ class Stream:
     def _next(self) -> int:
         return 0 if self._place is None else self._place + 1
 
+    def _say_cached(self, cached: Sequence[str]) -> Iterator[Message]:
+        """Report once what has nothing to do, before anything is executed."""
+        if self._cached is None:
+            self._cached = cached
+            yield beginning(self.job, cached)[1]
+
     def _advance(self, event: Event) -> Iterator[Message]:
+        yield from self._say_cached(event.cached)
         for node in self._course.order[self._next() : self._course.place_of(event) + 1]:
             yield from self._enter(node)
         if event.stage == "sampling":
@@ -108,7 +123,8 @@ class Stream:
         if self._at_sampler() and not self._sampled and (steps := self._steps()):
             yield from self._progress(steps, steps)
         self._place, self._sampled = self._next(), False
-        yield self._executing(node)
+        if node not in (self._cached or ()):
+            yield self._executing(node)
 
     def _at_sampler(self) -> bool:
         return self._place is not None and self._course.samples(self._course.order[self._place])
@@ -117,7 +133,7 @@ class Stream:
         """Return the steps of the current sampler: as events say, which may not know (dpm_adaptive), or as was asked
         for."""
         assert self._place is not None
-        latest, node = self._latest, self._course.order[self._place]
+        latest, node = self._stepped, self._course.order[self._place]
         if latest is not None and latest.node in (node, None) and (latest.steps or latest.step):
             return latest.steps or latest.step
         task = self.job.tasks[0]

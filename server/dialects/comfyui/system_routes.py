@@ -45,12 +45,14 @@ def _add_nodes(router: APIRouter, services: Services) -> None:
     @router.get("/object_info")
     async def get_object_info(http: Request) -> JSONResponse:
         """Every node with its inputs, their ranges and choices."""
+        services.backend.refresh()
         offer = await object_info.offer_of(services, services.client_of(http))
         return JSONResponse(object_info.all_nodes(offer))
 
     @router.get("/object_info/{node_class}")
     async def get_object_info_of(http: Request, node_class: str) -> JSONResponse:
         """One node; empty where there is none of that class."""
+        services.backend.refresh()
         found = object_info.node(node_class, await object_info.offer_of(services, services.client_of(http)))
         return JSONResponse({} if found is None else {node_class: found})
 
@@ -59,6 +61,7 @@ def _add_models(router: APIRouter, services: Services) -> None:
     def files(folder: str) -> list[FileInfo]:
         if folder not in _FOLDERS:
             raise not_found("models folder", folder)
+        services.backend.refresh()
         return [file for kind in KINDS if kind == folder for file in services.backend.files(kind)]
 
     @router.get("/models")

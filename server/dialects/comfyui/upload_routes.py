@@ -45,7 +45,8 @@ def add(router: APIRouter, services: Services) -> None:
         """Hand in a mask, whose alpha becomes that of the picture `original_ref`; the result is what is kept."""
         async with http.form(max_files=1) as form:
             file = _file(form)
-            original = await _original(services, services.client_of(http), form.get("original_ref"))
+            reference = form.get("original_ref") or form.get("originalRef")  # as comfy-ui-client writes it
+            original = await _original(services, services.client_of(http), reference)
             masked = await asyncio.to_thread(_masked, original, await file.read())
             return await _keep(services, http, form, masked)
 

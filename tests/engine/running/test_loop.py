@@ -36,6 +36,9 @@ class FakeExecution:
         self.handle = SimpleNamespace(succeed=self.succeed)
         self.result: Any = None
 
+    def moved(self) -> None:
+        """It is at one node all the time."""
+
     def resume(self, answer: Any) -> Any:
         if self.slices:
             self.slices -= 1

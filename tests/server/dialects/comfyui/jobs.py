@@ -43,8 +43,8 @@ def job_of(state: State = "running", **values: Any) -> Job:
     return Job(**defaults | values)
 
 
-def progress(job: Job, stage: Any, step: int = 0, steps: int | None = 4) -> Event:
-    return Event(number=1, kind="progress", job=job, stage=stage, step=step, steps=steps)
+def progress(job: Job, stage: Any, step: int = 0, steps: int | None = 4, **more: Any) -> Event:
+    return Event(number=1, kind="progress", job=job, stage=stage, step=step, steps=steps, **more)
 
 
 def picture(name: str = "a.png") -> Picture:

@@ -219,6 +219,11 @@ def test_a_prompt_on_the_real_engine(engine_server: RunningServer) -> None:
             messages = comfy.until_done(id)
             assert kinds(messages)[:2] == ["execution_start", "execution_cached"]
             assert kinds(messages)[-4:] == ["executing", "executed", "execution_success", "executing"]
+            there = next(each["data"]["nodes"] for each in messages if kinds([each]) == ["execution_cached"])
+            executed = [each["data"]["node"] for each in messages if kinds([each]) == ["executing"]]
+            assert set(there) == ({"4", "6", "7"} if pictures else {"4"})
+            assert {*there, *executed} == {*graph, None}
+            assert not {*there} & {*executed}
             (picture,) = comfy.history(id)["outputs"]["9"]["images"]
             pictures.append(httpx.get(f"{comfy.url}/view", params=picture).content)
     assert pictures[0] == pictures[1]

@@ -98,6 +98,17 @@ def test_a_stream_leaves_no_node_out_and_tells_none_twice() -> None:
     assert all(data["prompt_id"] == "j" for _, data in messages)
 
 
+def test_nodes_that_have_nothing_to_do_are_reported_as_cached_and_not_as_executed() -> None:
+    job = job_of()
+    stream = Stream(job)
+    messages = [*stream.begin(), *stream.advance(progress(job, "waiting", 0, 4, node="3", cached=("4", "6")))]
+    messages += stream.advance(progress(job, "sampling", 4, node="3", cached=("4", "6", "7")))
+    messages += stream.advance(progress(job, "decoding", 0, None, node="8", cached=("4", "6", "7")))
+    assert [kind for kind, _ in messages][:3] == ["execution_start", "execution_cached", "executing"]
+    assert messages[1][1]["nodes"] == ["4", "6"]
+    assert [data["node"] for kind, data in messages if kind == "executing"] == ["7", "5", "3", "8"]
+
+
 def test_a_stream_that_was_held_back_catches_up() -> None:
     job = job_of()
     stream = Stream(job)

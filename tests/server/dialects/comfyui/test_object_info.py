@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from engine.formats.comfyui.table import ROWS
 from server.dialects.comfyui import object_info
+from tests.server.conftest import RunningServer
+from tests.server.dialects.comfyui.client import Comfy
 
 OFFER = object_info.Offer(files={"checkpoints": ["m"]}, most={"steps": 30, "width": 10**6})
 
@@ -34,6 +39,20 @@ def test_the_signatures_are_those_of_the_engines_nodes() -> None:
         assert info["output_node"] == row.is_output
         assert {each: inputs[each][0] for each in row.links} == dict(row.links)
     assert object_info.node("Nope", OFFER) is None
+
+
+def test_lists_are_fresh_once_a_file_has_come(engine_server: RunningServer, models_folder: Path) -> None:
+    comfy = Comfy(engine_server, connect=False)
+    before = comfy.get("/models/checkpoints")
+    (models_folder / "sub").mkdir()
+    shutil.copy(models_folder / before[0], models_folder / "sub" / "new.safetensors")
+    try:
+        assert comfy.get("/models/checkpoints") == sorted([*before, "sub/new.safetensors"])
+        info = comfy.get("/object_info/CheckpointLoaderSimple")["CheckpointLoaderSimple"]["input"]["required"]
+        assert "sub/new.safetensors" in info["ckpt_name"][0]
+    finally:
+        shutil.rmtree(models_folder / "sub")
+    assert comfy.get("/models/checkpoints") == before
 
 
 def test_loaders_have_the_files_of_their_kind_to_choose_from() -> None:

@@ -66,6 +66,19 @@ def test_prompts_can_be_taken_out_of_the_queue(narrow: RunningServer) -> None:
     assert list(comfy.get("/history")) == [first]
 
 
+def test_interrupting_without_an_id_stops_the_prompt_that_has_run_for_longest(
+    server: RunningServer, comfy: Comfy
+) -> None:
+    server.backend.step_seconds = 0.05
+    ids = [comfy.queue(graph_of(steps=1000, seed=seed)) for seed in (1, 2, 3)]
+    wait_for(lambda: len(comfy.get("/queue")["queue_running"]) == 3)
+    comfy.send("/interrupt")
+    comfy.send("/interrupt")
+    wait_until_done(comfy, *ids[:2])
+    assert [item[1] for item in comfy.get("/queue")["queue_running"]] == ids[2:]
+    comfy.send("/interrupt")
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_interrupting(server: RunningServer, comfy: Comfy, named: bool) -> None:
     server.backend.step_seconds = 0.05
@@ -75,6 +88,8 @@ def test_interrupting(server: RunningServer, comfy: Comfy, named: bool) -> None:
         comfy.send("/interrupt", prompt_id=ids[0])
         wait_until_done(comfy, ids[0])
         assert [item[1] for item in comfy.get("/queue")["queue_running"]] == [ids[1]]
+    else:
+        comfy.send("/interrupt")
     assert httpx.post(f"{server.url}/interrupt").status_code == 200  # with no body at all
     wait_until_done(comfy, *ids)
     for id in ids:
