@@ -43,6 +43,22 @@ _AUTOMATIC: Mapping[str, str] = {
 OWN_TIMESTEPS: Mapping[str, str] = {"ddim": "ddim_uniform", "uni_pc": "normal"}
 """The samplers that ignore the schedule type there, and our scheduler with their timesteps."""
 
+LATENT_UPSCALERS: Mapping[str, str] = {
+    "bilinear": "Latent",
+    "bicubic": "Latent (bicubic)",
+    "nearest-exact": "Latent (nearest-exact)",
+    "bislerp": "Latent (bislerp)",
+    "area": "Latent (area)",
+}
+"""How latents are scaled → AUTOMATIC1111's label, or one in its style; it has others that smooth the edges."""
+
+UPSCALER_FILES: Mapping[str, str] = {
+    "R-ESRGAN 4x+": "RealESRGAN_x4plus",
+    "R-ESRGAN 4x+ Anime6B": "RealESRGAN_x4plus_anime_6B",
+    "R-ESRGAN 2x+": "RealESRGAN_x2plus",
+}
+"""Its labels for upscale models that differ from the names of their files."""
+
 _ALIASES: Mapping[str, str] = {
     "k_euler": "euler",
     "k_euler_a": "euler_ancestral",

@@ -17,7 +17,7 @@ from engine.errors import BadRequest
 from engine.formats.comfyui import api_workflow, editor_of, parse_json, request_of
 from engine.formats.infotext import infotext, request_from_infotext
 from engine.formats.png.chunks import FIELD, name_of, text_chunks
-from engine.request import PARTS, GenerationRequest
+from engine.request import GenerationRequest
 from engine.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def picture_metadata(
     """The texts of picture ``index`` (from 0) of ``request``'s batch, by keyword.
 
     ``prompt`` and ``workflow``: the graph in ComfyUI's two forms, for its editor. ``parameters``: AUTOMATIC1111's
-    line, of a plain request alone, since the line says no more. ``engine``: ``record``, which says what the picture was
+    line, where it can say what the request says. ``engine``: ``record``, which says what the picture was
     made with, and ``index``. ``checkpoint_file`` is the file's name in the models folder, ``version`` this project's.
     ``posted``: the texts with the caller's own graph, which take the graph's place; it then stands in ``engine``, as
     ``prompt``, where it counts first.
@@ -50,7 +50,7 @@ def picture_metadata(
     else:
         graphs, own["prompt"] = posted, graph
     texts = {**graphs, "engine": json.dumps(own)}
-    if not any(getattr(request, part) for part in PARTS):
+    with contextlib.suppress(BadRequest):  # for what that line cannot say
         line = infotext(request, model_name=model_name, model_hash=model_hash, version=version, position=index)
         texts["parameters"] = line
     return texts

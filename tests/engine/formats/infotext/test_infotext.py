@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from engine import Control, Hires, Lora
 from engine.errors import BadRequest
 from engine.formats.infotext import (
     infotext,
     request_from_infotext,
 )
 from engine.request import MAX_SEED, PROMPT_SYNTAXES, SAMPLERS, SCHEDULERS, GenerationRequest
+from engine.workflow.from_request import workflow_of
+from engine.workflow.latents import METHODS
 
 prompts = st.text() | st.sampled_from(
     [
@@ -29,6 +33,30 @@ prompts = st.text() | st.sampled_from(
         "Ünïcode 🫙",
     ]
 )
+names = st.text(min_size=1, max_size=12).filter(lambda name: "\0" not in name and not set(name) & set(":<>"))
+shares = st.floats(0, 1)
+seeds = st.integers(0, MAX_SEED)
+loras = st.builds(Lora, name=names, strength=st.floats(-100, 100), clip_strength=st.none() | st.floats(-100, 100))
+controls = st.builds(Control, model=names, image=names, strength=st.floats(0, 10), start=shares, end=shares)
+scaled = st.builds(
+    Hires,
+    scale=st.none() | st.floats(1, 8),
+    method=st.sampled_from(METHODS),
+    denoise=st.floats(0, 1, exclude_min=True),
+    steps=st.none() | st.integers(1, 10_000),
+    cfg_scale=st.none() | st.floats(0, 100),
+    sampler=st.none() | st.sampled_from(SAMPLERS),
+    scheduler=st.none() | st.sampled_from(SCHEDULERS),
+    seed=st.none() | seeds,
+    prompt=st.none() | prompts.filter(lambda text: "<" not in text),
+    negative_prompt=st.none() | prompts,
+)
+enlarged = st.builds(
+    Hires,
+    width=st.just(1024),
+    height=st.just(768),
+    upscaler=st.none() | names.filter(lambda name: not name.startswith("Latent")).map(lambda name: f"4x{name}"),
+)
 requests = st.builds(
     GenerationRequest,
     prompt=prompts,
@@ -36,14 +64,21 @@ requests = st.builds(
     prompt_syntax=st.sampled_from(PROMPT_SYNTAXES),
     width=st.integers(2, 2048).map(lambda n: n * 8),
     height=st.integers(2, 2048).map(lambda n: n * 8),
-    batch_size=st.integers(1, 4096),
+    batch_size=st.integers(1, 64),
     steps=st.integers(1, 10000),
     cfg_scale=st.floats(0, 100),
     sampler=st.sampled_from(SAMPLERS),
     scheduler=st.sampled_from(SCHEDULERS),
-    seed=st.integers(0, MAX_SEED),
+    seed=seeds,
+    start_noise=st.sampled_from(["cpu", "cuda"]),
+    step_noise=st.sampled_from(["cpu", "cuda"]),
     denoise=st.floats(0, 1, exclude_min=True),
-    clip_skip=st.integers(1, 100),
+    clip_skip=st.integers(1, 24),
+    vae=st.none() | names,
+    image=st.none() | names,
+    loras=st.lists(loras, max_size=3).map(tuple),
+    controls=st.lists(controls, max_size=2).map(tuple),
+    hires=st.none() | scaled | enlarged,
 )
 model_names = st.text(min_size=1).filter(lambda name: "\0" not in name) | st.sampled_from(
     ["a, b", "C: d", '"x"', " x ", "a\nb", "x,", '"', 'a "b', "\\", "\x85"]
@@ -105,9 +140,44 @@ def test_a_text_needs_a_seed() -> None:
 def test_a_request_comes_back(request: GenerationRequest, name: str, digest: str | None, version: str) -> None:
     assume(not request.prompt.startswith("Negative prompt:") and "\nNegative prompt:" not in request.prompt)
     text = infotext(request, model_name=name, model_hash=digest, version=version)
-    expected = dataclasses.replace(request, model=name)
-    assert request_from_infotext(text) == expected
-    assert request_from_infotext(text + "\r\n") == expected
+    expected = workflow_of(dataclasses.replace(request, model=name))
+    assert workflow_of(request_from_infotext(text)) == expected
+    assert workflow_of(request_from_infotext(text + "\r\n")) == expected
+
+
+@given(requests.filter(lambda request: request.hires is None))
+def test_a_request_of_one_pass_comes_back_as_it_was(request: GenerationRequest) -> None:
+    assume(not request.prompt.startswith("Negative prompt:") and "\nNegative prompt:" not in request.prompt)
+    text = infotext(request, model_name="m", model_hash=None)
+    assert request_from_infotext(text) == dataclasses.replace(request, model="m")
+
+
+def test_what_automatic1111_has_words_for_is_written_in_these() -> None:
+    request = GenerationRequest(
+        prompt="a boat", negative_prompt="", seed=5, width=64, height=64, vae="clear.safetensors", clip_skip=2,
+        loras=(Lora(name="ink", strength=0.8), Lora(name="wash", strength=1, clip_strength=0.5)),
+        controls=(Control(model="edges", image="photo.png", strength=0.7, end=0.5),),
+        hires=Hires(scale=1.5, method="bilinear", denoise=0.4, steps=7, sampler="euler_ancestral", prompt="a ship"),
+    )  # fmt: skip
+    text = infotext(request, model_name="m", model_hash=None, lora_hashes={"ink": "0123456789ab"})
+    assert text.startswith("a boat<lora:ink:0.8><lora:wash:0.5:1>\nSteps: 20, ")
+    for pair in (
+        "VAE: clear.safetensors, Denoising strength: 0.4, Clip skip: 2, RNG: CPU",
+        "Hires upscale: 1.5, Hires steps: 7, Hires upscaler: Latent, Hires sampler: Euler a, Hires prompt: a ship",
+        'ControlNet 0: "Module: none, Model: edges, Weight: 0.7, Guidance Start: 0, Guidance End: 0.5"',
+        'Lora hashes: "ink: 0123456789ab"',
+    ):
+        assert pair in text
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [({"loras": (Lora(name="a:b"),)}, "loras"), ({"hires": Hires(upscaler="Latent")}, "hires.upscaler")],
+)
+def test_what_no_text_can_say_is_refused(part: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        infotext(GenerationRequest(**part), model_name="m", model_hash=None)
+    assert refused.value.field == field
 
 
 def test_a_negative_prompt_may_hold_anything() -> None:
@@ -133,6 +203,53 @@ def test_a_picture_of_automatic1111_is_read() -> None:
             clip_skip=2,
             model="v1-5-pruned-emaonly",
         )
+
+
+def test_a_second_pass_of_theirs_is_read() -> None:
+    line = (
+        "Denoising strength: 0.55, Hires upscale: 1.5, Hires steps: 12, Hires upscaler: Latent (bicubic), "
+        "Hires sampler: DPM++ 2M Karras, Hires schedule type: Exponential, Hires prompt: a ship"
+    )
+    read = request_from_infotext(f"{theirs()}, {line}")
+    assert (read.denoise, read.hires) == (
+        1,
+        Hires(
+            scale=1.5, steps=12, method="bicubic", denoise=0.55, sampler="dpmpp_2m", scheduler="exponential",
+            prompt="a ship",
+        ),
+    )  # fmt: skip
+    line = "Denoising strength: 0.3, Hires resize: 100x200, Hires upscaler: R-ESRGAN 4x+"
+    hires = Hires(width=96, height=200, denoise=0.3, upscaler="RealESRGAN_x4plus")
+    assert request_from_infotext(f"{theirs()}, {line}").hires == hires
+
+
+def test_sizes_of_theirs_are_rounded_down() -> None:
+    read = request_from_infotext(theirs(Size="100x76"))
+    assert (read.width, read.height) == (96, 72)
+
+
+def test_a_vae_of_theirs_is_read_and_none_is_the_checkpoints() -> None:
+    assert request_from_infotext(f"{theirs()}, VAE hash: 63aeecb90f, VAE: vae-ft-mse.ckpt").vae == "vae-ft-mse.ckpt"
+    assert request_from_infotext(f"{theirs()}, VAE: Automatic").vae is None
+
+
+@pytest.mark.parametrize(
+    ("sampler", "line"),
+    [
+        ("DPM++ 2M", "ENSD: 31337"),
+        ("DPM++ SDE", "ENSD: 31337"),
+        ("Euler", "ENSD: 31337, Eta: 0.67"),
+        ("Euler a", "ENSD: 0, Eta: 1.0"),
+        ("DDIM", "Eta DDIM: 0.0, Eta: 0.5"),
+    ],
+)
+def test_noise_at_steps_that_a_sampler_does_not_draw_is_ignored(sampler: str, line: str) -> None:
+    assert request_from_infotext(f"{theirs(Sampler=sampler)}, {line}") == request_from_infotext(theirs(Sampler=sampler))
+
+
+@pytest.mark.parametrize("line", ["ENSD: 31337", "Eta: 0.67"])
+def test_noise_at_steps_that_a_sampler_draws_otherwise_is_refused(line: str) -> None:
+    refused(f"{theirs(Sampler='Euler a')}, {line}", f"infotext {line.partition(':')[0]}", "Euler a")
 
 
 def test_an_absent_negative_prompt_is_empty() -> None:
@@ -185,7 +302,9 @@ def test_the_seed_of_a_picture_of_their_batch_is_its_own() -> None:
         "Model hash: abc",
         'Hashes: {"model": "137ebf59ea"}',
         "Beta schedule alpha: 0.6",
-        "Emphasis: No norm",
+        "Emphasis: Original",
+        "ENSD: 31337",
+        "VAE hash: 63aeecb90f",
         'Lora hashes: "style: abc, other: def"',
         'TI hashes: "easynegative: abc"',
         'Civitai resources: [{"type":"checkpoint","weight":1}], Civitai metadata: {}',
@@ -201,11 +320,15 @@ def test_keys_that_leave_the_picture_as_it_is_are_ignored(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "key"),
     [
-        ("Hires upscale: 2, Hires steps: 10", "Hires upscale"),
-        ("VAE: vae-ft-mse", "VAE"),
+        ("Hires upscale: 2, Hires upscaler: Latent (antialiased)", "Hires upscaler"),
+        ("Hires upscale: 2, Hires upscaler: Lanczos", "Hires upscaler"),
+        ("Hires upscale: 20", "Hires upscale"),
+        ("Hires resize: 0x512", "Hires resize"),
+        ("Hires upscale: 2, Hires sampler: PLMS", "Hires sampler"),
+        ("Hires upscale: 2, Hires checkpoint: other", "Hires checkpoint"),
+        ("Emphasis: No norm", "Emphasis"),
+        ("Prompt syntax: comfyui", "Prompt syntax"),
         ("Variation seed: 1, Variation seed strength: 0.2", "Variation seed"),
-        ("ENSD: 31337", "ENSD"),
-        ("Eta: 0.67", "Eta"),
         ("Tiling: True", "Tiling"),
         ("Face restoration: CodeFormer", "Face restoration"),
         ("Refiner: sd_xl_refiner", "Refiner"),
@@ -232,7 +355,7 @@ def test_keys_that_would_change_the_picture_are_refused_by_name(line: str, key: 
         ("CFG scale", "nan"),
         ("Seed", "-1"),
         ("Seed", "9" * 10_000),
-        ("Size", "513x512"),
+        ("Size", "15x512"),
         ("Size", "512"),
         ("Size", f"{'9' * 10_000}x512"),
         ("Clip skip", "0"),

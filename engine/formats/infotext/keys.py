@@ -1,0 +1,98 @@
+"""The keys of an infotext: which are read, which change no picture, and which of our own say what the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.errors import BadRequest
+from engine.formats.infotext.lines import Infotext
+from engine.formats.json_text import read_json
+
+OWN: Mapping[str, str] = {
+    "Prompt syntax": "prompt_syntax",
+    "Step noise": "step_noise",
+    "Loras": "loras",
+    "Init image": "image",
+    "Mask image": "mask",
+    "Mask mode": "mask_mode",
+    "Controls": "controls",
+    "Regions": "regions",
+    "Upscale": "upscale",
+}
+"""Our own keys → the parameters that they hold, as JSON where these are no text. AUTOMATIC1111 passes them over."""
+
+FIRST_DENOISE = "First pass denoise"
+"""Our key for what ``Denoising strength`` says where there is no second pass."""
+
+HIRES_SEED = "Hires seed"
+
+_READ = {
+    "Steps",
+    "Sampler",
+    "Schedule type",
+    "CFG scale",
+    "Seed",
+    "Size",
+    "Model",
+    "VAE",
+    "Denoising strength",
+    "Clip skip",
+    "Batch size",
+    "RNG",
+    "ENSD",
+    "Eta",
+    "Eta DDIM",
+    "Hires upscale",
+    "Hires resize",
+    "Hires upscaler",
+    "Hires steps",
+    "Hires sampler",
+    "Hires schedule type",
+    "Hires CFG Scale",
+    "Hires prompt",
+    "Hires negative prompt",
+}
+_HARMLESS = {
+    "Model hash",  # names the same file as Model
+    "VAE hash",
+    "Batch pos",
+    "Version",
+    "User",
+    "Created Date",
+    "Source Identifier",
+    "Lora hashes",  # of files that the prompt names
+    "TI hashes",
+    "Civitai resources",
+    "Civitai metadata",
+}
+_HARMLESS_VALUES: Mapping[str, str] = {
+    "Beta schedule alpha": "0.6",
+    "Beta schedule beta": "0.6",
+    "Emphasis": "Original",
+    "FP8 weight": "Disable",
+}
+
+
+def check_keys(text: Infotext) -> None:
+    """Raise ``BadRequest``, naming the key, for what would change the picture and is not read."""
+    for key, value in text.pairs.items():
+        if key in _READ or key in _HARMLESS or _HARMLESS_VALUES.get(key) == value:
+            continue
+        if text.ours and (key in OWN or key in (FIRST_DENOISE, HIRES_SEED) or key.startswith("ControlNet ")):
+            continue
+        if key == "Hashes" and _names_known_files(value, text):
+            continue
+        allowed = "a text without this key, which this engine does not support"
+        if key.startswith("ControlNet "):
+            allowed = "a text without it: the picture that a ControlNet follows is not in the text"
+        raise BadRequest(f"infotext {key}", value, allowed)
+
+
+def _names_known_files(hashes: str, text: Infotext) -> bool:
+    """Whether all hashes are of files that the text names elsewhere."""
+    try:
+        names = read_json(hashes)
+    except ValueError:
+        return False
+    named = {"model", *(["vae"] if "VAE" in text.pairs else [])}
+    return isinstance(names, dict) and all(name in named or name.startswith(("lora:", "embed:")) for name in names)

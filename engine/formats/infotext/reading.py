@@ -1,0 +1,187 @@
+"""AUTOMATIC1111's ``parameters`` text → ``GenerationRequest``.
+
+Prompts of other programs are in AUTOMATIC1111's language, ours in the one that the text names. What would change the
+picture and cannot be had is refused by its key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from engine.errors import BadRequest
+from engine.formats.foreign import foreign_value, request_from_places
+from engine.formats.infotext.keys import FIRST_DENOISE, HIRES_SEED, OWN, check_keys
+from engine.formats.infotext.labels import (
+    LATENT_UPSCALERS,
+    OWN_TIMESTEPS,
+    UPSCALER_FILES,
+    sampler_from_label,
+    scheduler_from_label,
+)
+from engine.formats.infotext.lines import Infotext
+from engine.formats.infotext.writing import tag_of
+from engine.parameters import parameters_of, to_json, within
+from engine.request import GenerationRequest
+from engine.request_parts import Hires
+from engine.sampling.samplers import SAMPLERS
+
+_SIZE = re.compile(r"(\d+)x(\d+)")
+_CELL = 8
+_RANDOM = {"CPU": "cpu", "GPU": "cuda", "NV": "cuda"}
+"""Whose generator drew the start noise, in AUTOMATIC1111's words: NV is a GPU's, computed on a CPU."""
+
+_DRAWING = ("euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpm_fast", "dpm_adaptive", "lcm", "ddpm")
+"""The samplers whose noise at their steps there depends on ENSD, a number that is added to the seed for it."""
+
+_NO_VAE = ("None", "Automatic")
+_HIRES = parameters_of(Hires)
+_HIRES_KEYS: Mapping[str, str] = {
+    "Hires upscale": "scale",
+    "Denoising strength": "denoise",
+    "Hires steps": "steps",
+    "Hires CFG Scale": "cfg_scale",
+    "Hires prompt": "prompt",
+    "Hires negative prompt": "negative_prompt",
+    HIRES_SEED: "seed",
+}
+
+
+def request_from_infotext(text: str) -> GenerationRequest:
+    """Return the request that a ``parameters`` text stands for, as AUTOMATIC1111, Forge or this project wrote it.
+
+    A picture's seed is its own there, so ``Batch size`` counts only in a text of ours. A text without ``RNG`` is read
+    as one of noise that a CPU drew, for programs differ in what they leave out; AUTOMATIC1111 leaves out a GPU's. Its
+    sizes are rounded down to multiples of 8, as it does.
+
+    Raises ``BadRequest``, whose field names the key (``infotext Steps``), for a text without parameters, for a value
+    out of range, and for every key that is not known to leave the picture as it is (variations, refiner, …).
+    """
+    read = Infotext.of(text)
+    check_keys(read)
+    pairs, ours = read.pairs, read.ours
+    sampler, scheduler = _schedule(pairs, ours)
+    _check_noise(pairs, sampler)
+    hires = _hires(pairs, sampler)
+    if hires is None and not ours and "Denoising strength" in pairs:
+        allowed = "a text without it: the picture to start from is not in the text"
+        raise BadRequest("infotext Denoising strength", pairs["Denoising strength"], allowed)
+    width, height = _size(pairs, "Size", rounded=not ours)
+    denoise = FIRST_DENOISE if hires is not None else "Denoising strength"
+    found: dict[str, tuple[str, object]] = {
+        "prompt": ("infotext prompt", read.prompt),
+        "negative_prompt": ("infotext negative prompt", read.negative_prompt),
+        "prompt_syntax": ("infotext", "comfyui" if ours else "a1111"),
+        "width": ("infotext Size", width),
+        "height": ("infotext Size", height),
+        "batch_size": ("infotext Batch size", pairs.get("Batch size", 1) if ours else 1),
+        "steps": ("infotext Steps", pairs["Steps"]),
+        "cfg_scale": ("infotext CFG scale", pairs["CFG scale"]),
+        "sampler": ("infotext Sampler", sampler),
+        "scheduler": ("infotext Schedule type", scheduler),
+        "seed": ("infotext Seed", pairs["Seed"]),
+        "start_noise": ("infotext RNG", _RANDOM.get(pairs.get("RNG", "CPU"), pairs.get("RNG"))),
+        "denoise": (f"infotext {denoise}", pairs.get(denoise, 1)),
+        "clip_skip": ("infotext Clip skip", pairs.get("Clip skip", 1)),
+        "model": ("infotext Model", pairs.get("Model")),
+        "vae": ("infotext VAE", None if not ours and pairs.get("VAE") in _NO_VAE else pairs.get("VAE")),
+        "hires": ("infotext Hires upscaler", None if hires is None else to_json(hires)),
+    }
+    found |= {name: (f"infotext {key}", pairs[key]) for key, name in OWN.items() if ours and key in pairs}
+    return _without_tags(request_from_places(found))
+
+
+def _without_tags(request: GenerationRequest) -> GenerationRequest:
+    """``request`` without the tags of its own LoRAs, which a text of ours has behind the prompt."""
+    tags = "".join(map(tag_of, request.loras))
+    if not request.prompt.endswith(tags):
+        raise BadRequest("infotext Loras", tags, "LoRAs whose tags stand behind the prompt")
+    return dataclasses.replace(request, prompt=request.prompt[: len(request.prompt) - len(tags)])
+
+
+def _schedule(pairs: Mapping[str, str], ours: bool) -> tuple[str, str]:
+    """Sampler and scheduler. Without a schedule type it is the label's own ("DPM++ 2M Karras"), else "Uniform":
+
+    every version that has "Automatic" writes the schedule type that the sampler then takes, if it takes one, and in
+    versions before that a label without a suffix meant "Uniform".
+    """
+    sampler, scheduler = _named(sampler_from_label, "infotext Sampler", pairs["Sampler"])
+    if "Schedule type" in pairs:
+        scheduler = _named(scheduler_from_label, "infotext Schedule type", pairs["Schedule type"], sampler)
+    if not ours and sampler in OWN_TIMESTEPS:
+        scheduler = OWN_TIMESTEPS[sampler]
+    return sampler, scheduler or "normal"
+
+
+def _named(read: Any, key: str, label: str, *more: str) -> Any:
+    try:
+        return read(label, *more)
+    except BadRequest as error:
+        raise BadRequest(key, error.value, error.allowed) from None
+
+
+def _check_noise(pairs: Mapping[str, str], sampler: str) -> None:
+    """Raise ``BadRequest`` for other noise at the steps than the engine's, of a sampler that draws some there."""
+    label = SAMPLERS[sampler].label
+    if pairs.get("ENSD", "0") != "0" and sampler in _DRAWING:
+        raise BadRequest("infotext ENSD", pairs["ENSD"], f"0 for {label}, which draws noise at its steps")
+    eta = SAMPLERS[sampler].options.get("eta", 0.0 if sampler == "dpm_fast" else None)
+    for key, own in (("Eta", eta), ("Eta DDIM", 0.0 if sampler == "ddim" else None)):
+        if key in pairs and own is not None and _number(pairs[key]) != own:
+            raise BadRequest(f"infotext {key}", pairs[key], f"{own:g}, or a text without it, for {label}")
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _size(pairs: Mapping[str, str], key: str, *, rounded: bool) -> tuple[object, object]:
+    size = _SIZE.fullmatch(pairs[key])
+    if size is None:
+        raise BadRequest(f"infotext {key}", pairs[key], "WIDTHxHEIGHT in pixels")
+    if not rounded or max(map(len, size.groups())) > 9:
+        return size[1], size[2]
+    width, height = (int(side) // _CELL * _CELL for side in size.groups())
+    return width, height
+
+
+def _hires(pairs: Mapping[str, str], sampler: str) -> Hires | None:
+    """The second pass. Raises ``BadRequest``, naming the key, for an upscaler that it cannot have."""
+    if "Hires upscale" not in pairs and "Hires resize" not in pairs and "Hires upscaler" not in pairs:
+        return None
+    values: dict[str, Any] = {}
+    for key, name in _HIRES_KEYS.items():
+        if key in pairs:
+            with within(f"infotext {key}"):
+                read = foreign_value(_HIRES[name].kind, pairs[key])
+            values[name] = _HIRES[name].kind.check(f"infotext {key}", read)
+    if "Hires resize" in pairs:
+        sides = dict(zip(("width", "height"), _size(pairs, "Hires resize", rounded=True), strict=True))
+        if not all(sides.values()):
+            raise BadRequest("infotext Hires resize", pairs["Hires resize"], "a width and a height, both above 0")
+        values |= {name: _HIRES[name].kind.check("infotext Hires resize", side) for name, side in sides.items()}
+        values.pop("scale", None)
+    if "Hires sampler" in pairs:
+        values["sampler"], named = _named(sampler_from_label, "infotext Hires sampler", pairs["Hires sampler"])
+        values |= {} if named is None else {"scheduler": named}
+    if "Hires schedule type" in pairs:
+        label, by = pairs["Hires schedule type"], values.get("sampler", sampler)
+        values["scheduler"] = _named(scheduler_from_label, "infotext Hires schedule type", label, by)
+    values |= _upscaler(pairs.get("Hires upscaler", "Latent"))
+    return Hires(**values)
+
+
+def _upscaler(label: str) -> dict[str, str]:
+    """How the second pass begins: the way in which latents are scaled, or the model that enlarges pictures."""
+    method = next((name for name, each in LATENT_UPSCALERS.items() if each == label), None)
+    if method is not None:
+        return {"method": method}
+    if label.startswith("Latent") or label in ("None", "Nearest", "Lanczos"):
+        known = ", ".join(LATENT_UPSCALERS.values())
+        raise BadRequest("infotext Hires upscaler", label, f"one of {known}, or the name of an upscale model")
+    return {"upscaler": UPSCALER_FILES.get(label, label)}
