@@ -6,6 +6,7 @@ Opens no checkpoint as such and knows nothing of where files come from.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -48,6 +49,27 @@ def sha256_of(path: Path, progress: Progress = silent) -> str:
 def short_hash(sha256: str) -> str:
     """The first 10 hexadecimal digits, by which AUTOMATIC1111's tools know a checkpoint."""
     return sha256[:10]
+
+
+def adapter_hash(path: Path) -> str:
+    """The 12 hexadecimal digits by which AUTOMATIC1111's tools know a LoRA.
+
+    They begin the SHA-256 of a safetensors file without its header, or of the whole of another file.
+    Raises ``OSError``.
+    """
+    status = path.stat()
+    return _adapter_hash(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=1024)
+def _adapter_hash(path: Path, changed: int, size: int) -> str:
+    with path.open("rb") as file:
+        if path.suffix.lower() == ".safetensors":
+            file.seek(8 + int.from_bytes(file.read(8), "little"))
+        digest = hashlib.sha256()
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()[:12]
 
 
 def verified_hash(path: Path, progress: Progress = silent) -> str:

@@ -10,7 +10,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadRequest
@@ -38,8 +38,8 @@ def picture_metadata(
     """The texts of picture ``index`` (from 0) of ``request``'s batch, by keyword.
 
     ``prompt`` and ``workflow``: the graph in ComfyUI's two forms, for its editor. ``parameters``: AUTOMATIC1111's
-    line, where it can say what the request says. ``engine``: ``record``, which says what the picture was
-    made with, and ``index``. ``checkpoint_file`` is the file's name in the models folder, ``version`` this project's.
+    line, where it can say what the request says. ``engine``: ``record``, which says what the picture was made with, and
+    ``index``. ``checkpoint_file`` is the file's name in the models folder, ``version`` this project's.
     ``posted``: the texts with the caller's own graph, which take the graph's place; it then stands in ``engine``, as
     ``prompt``, where it counts first.
     Raises ``BadRequest`` for a request without a seed.
@@ -50,9 +50,16 @@ def picture_metadata(
     else:
         graphs, own["prompt"] = posted, graph
     texts = {**graphs, "engine": json.dumps(own)}
+    hashes = {PurePath(each["file"]).stem: each["hash"] for each in record.get("adapters", ()) if "hash" in each}
     with contextlib.suppress(BadRequest):  # for what that line cannot say
-        line = infotext(request, model_name=model_name, model_hash=model_hash, version=version, position=index)
-        texts["parameters"] = line
+        texts["parameters"] = infotext(
+            request,
+            model_name=model_name,
+            model_hash=model_hash,
+            version=version,
+            position=index,
+            lora_hashes=hashes,
+        )
     return texts
 
 

@@ -15,6 +15,7 @@ from engine.checkpoint.copying import rounded
 from engine.checkpoint.structure import NetworkKind, Structure, structures_of
 from engine.checkpoint.values import Values
 from engine.errors import BrokenCheckpoint
+from engine.models.hashes import adapter_hash
 from engine.networks.sharing import remade, size_of_values
 from engine.networks.unet import Unet
 from engine.running.model import Model, Network, TextEncoder
@@ -109,9 +110,14 @@ def rounded_values(values: Values, names: Iterable[str], tools: Tools, *, half: 
 
 
 def _record(node: Weights, tools: Tools, base: dict[str, Any]) -> dict[str, Any]:
-    """What a picture's record says: the base, and each adapter with the number of tensors that change nothing."""
+    """What a picture's record says: the base, and each adapter with its hash and the number of idle tensors."""
     adapters = [
-        {"file": adapter.path.name, "strength": each.strength, "unknown_tensors": len(adapter.unknown)}
+        {
+            "file": adapter.path.name,
+            "hash": adapter_hash(adapter.path),
+            "strength": each.strength,
+            "unknown_tensors": len(adapter.unknown),
+        }
         for each, adapter in zip(_stack(node), adapters_of(node, tools), strict=True)
     ]
     return base | {"adapters": adapters}

@@ -27,6 +27,7 @@ from engine.formats.png import (
     text_chunks,
 )
 from engine.request import MAX_SEED, GenerationRequest
+from engine.request_parts import Lora
 
 FILE = "AWPainting_v1.3.safetensors"
 A1111 = "a\nNegative prompt: b\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Model: m"
@@ -117,6 +118,17 @@ def test_pixels_survive() -> None:
         assert read.tobytes() == original.tobytes()
 
 
+def test_the_line_has_the_hashes_of_loras_and_is_left_out_where_it_cannot_say_a_request() -> None:
+    record = {"adapters": [{"file": "ink.safetensors", "hash": "0123456789ab"}]}
+    named: dict[str, Any] = {"checkpoint_file": FILE, "model_name": "m", "model_hash": None, "index": 0}
+    request = GenerationRequest(seed=1, loras=(Lora(name="ink"),))
+    line = picture_metadata(request, record=record, **named)["parameters"]
+    assert "<lora:ink:1>" in line
+    assert 'Lora hashes: "ink: 0123456789ab"' in line
+    odd = dataclasses.replace(request, loras=(Lora(name="a:b"),))
+    assert "parameters" not in picture_metadata(odd, record=record, **named)
+
+
 def test_latin_text_is_plain_and_other_text_international() -> None:
     data = encode_png(picture(), {"parameters": "café", "engine": "日本", "workflow": "\ud800"})
     assert b"tEXtparameters\0caf\xe9" in data
@@ -166,8 +178,8 @@ def test_what_a_picture_asks_for_and_we_lack_is_refused_by_name() -> None:
     graph["10"] = {"class_type": "SaveImage", "inputs": {"images": ["8", 0]}}
     texts = {"prompt": json.dumps(graph), "parameters": A1111}
     refused_request(encode_png(picture(), texts), "repeat workflow node 9 (UNETLoader)", "UNETLoader")
-    data = encode_png(picture(), {"parameters": A1111 + ", Hires upscale: 2"})
-    refused_request(data, "repeat infotext Hires upscale", "2")
+    data = encode_png(picture(), {"parameters": A1111 + ", Tiling: True"})
+    refused_request(data, "repeat infotext Tiling", "True")
 
 
 def test_the_record_is_empty_where_there_is_none() -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine import BadRequest, BrokenCheckpoint, Engine, EngineConfig, Workflow
+from engine.models.hashes import adapter_hash
 from engine.running.loading import source_of
 from engine.running.model import Model, Network, TextEncoder
 from engine.running.residents.adapters import text_size, unet_size
@@ -180,11 +181,14 @@ def test_a_cancelled_request_leaves_the_pool_in_order(engine: Engine) -> None:
     assert engine.generate(picture(WithLora(model=BASE, name="one"))).images
 
 
-def test_the_record_says_what_was_applied(engine: Engine) -> None:
+def test_the_record_says_what_was_applied(engine: Engine, folder: Path) -> None:
     clip = ClipWithLora(clip=BASE, name="one", strength=0.5)
     record = engine.generate(picture(WithLora(model=BASE, name="style/two", strength=2), clip)).record
     assert record["checkpoint"] == "tiny.safetensors"
-    assert sorted(record["adapters"], key=lambda each: each["file"]) == [
+    found = sorted(record["adapters"], key=lambda each: each["file"])
+    files = [folder / "loras" / name for name in ("one.safetensors", "style/two.safetensors")]
+    assert [each.pop("hash") for each in found] == [adapter_hash(file) for file in files]
+    assert found == [
         {"file": "one.safetensors", "strength": 0.5, "unknown_tensors": 0},
         {"file": "two.safetensors", "strength": 2, "unknown_tensors": 0},
     ]

@@ -182,7 +182,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"clip_skip": 99}, "clip_skip"),
     ({"clip_skip": 2, "override_settings": {"CLIP_stop_at_last_layers": 1}}, "clip_skip"),
     ({"infotext": "no parameters"}, "infotext"),
-    ({"infotext": "x\nSteps: 2, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 8x8, ENSD: 3"}, "infotext ENSD"),
+    ({"infotext": "x\nSteps: 2, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 64x64, Tiling: True"}, "infotext Tiling"),
 ]
 
 

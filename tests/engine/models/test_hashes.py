@@ -1,0 +1,28 @@
+"""The hash by which AUTOMATIC1111's tools know a LoRA is that of its tensors, whatever else its file says."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from engine.models.hashes import adapter_hash
+
+
+def test_a_loras_hash_is_that_of_its_tensors(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(4.0)}
+    plain, described = tmp_path / "plain.safetensors", tmp_path / "described.safetensors"
+    save_file(tensors, plain)
+    save_file(tensors, described, metadata={"ss_output_name": "ink"})
+    assert adapter_hash(plain) == adapter_hash(described)
+    assert adapter_hash(plain) == hashlib.sha256(tensors["a"].numpy().tobytes()).hexdigest()[:12]
+    save_file({"a": torch.arange(4.0) + 1}, described)
+    assert adapter_hash(plain) != adapter_hash(described)
+
+
+def test_another_files_hash_is_that_of_the_whole(tmp_path: Path) -> None:
+    file = tmp_path / "ink.pt"
+    file.write_bytes(b"tensors")
+    assert adapter_hash(file) == hashlib.sha256(b"tensors").hexdigest()[:12]
