@@ -19,7 +19,7 @@ from engine.text.a1111.networks import without_tags
 from engine.text.a1111.schedule import Entry, Timing, entries_of
 from engine.workflow.composing import WEIGHT
 from engine.workflow.models import Clip
-from engine.workflow.text import MOST_TEXTS, Conditioning, EncodeA1111Text, EncodeText
+from engine.workflow.text import MOST_CHARACTERS, MOST_TEXTS, Conditioning, EncodeA1111Text, EncodeText
 
 if TYPE_CHECKING:
     from engine.request import GenerationRequest
@@ -98,6 +98,8 @@ def schedule_of(node: EncodeA1111Text) -> tuple[Entry, ...]:
         texts = {entry.text for entry in entries}
         if len(texts) > MOST_TEXTS:
             raise BadRequest("text", f"{len(texts)} texts that take turns", f"at most {MOST_TEXTS} different ones")
+        if len(texts) > 1 and (length := sum(map(len, texts))) > MOST_CHARACTERS:
+            raise BadRequest("text", f"texts with {length} characters that take turns", f"at most {MOST_CHARACTERS}")
         for text in texts:
             weighted(text)
     except BadRequest as error:

@@ -13,6 +13,9 @@ from engine.workflow.weights import Weights
 MOST_TEXTS = 256
 """Different texts that one prompt with a schedule has at most: each is encoded."""
 
+MOST_CHARACTERS = 100_000
+"""Characters that they have at most, all together."""
+
 
 class Conditioning(Node):
     """What a prediction is conditioned on."""

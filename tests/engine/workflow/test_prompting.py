@@ -93,6 +93,7 @@ def test_controls_steer_every_part() -> None:
         ({"negative_prompt": "(" * 101}, "negative_prompt"),
         ({"prompt": "a AND b :99999"}, "prompt"),
         ({"prompt": f"[{'|'.join(map(str, range(300)))}]", "steps": 300}, "prompt"),
+        ({"prompt": f"[a|b] {'c' * 60_000}"}, "prompt"),
         ({"regions": (Region(prompt="a AND b", width=64, height=64),)}, "regions[0].prompt"),
         ({"regions": (Region(prompt="a <lora:b:1>", width=64, height=64),)}, "regions[0].prompt"),
     ],
