@@ -13,7 +13,6 @@ from server.dialects.shared.model_names import with_model
 from server.dialects.shared.pictures import CallPictures, fitting_size
 from server.dialects.shared.reader import Found, words_of
 from server.inputs.input import Input
-from server.problems import bad_request
 from server.web.services import Services
 
 Kind = Literal["generation", "edit", "variation"]
@@ -69,13 +68,14 @@ async def read_call(kind: Kind, body: Mapping[str, Any], services: Services, pic
 
 
 def _ensure_all_there(kind: Kind, found: Found, image: Source | None) -> None:
-    """Raise a ``Problem`` that names all that is missing."""
-    missing = [] if kind == "generation" or image is not None else ["image"]
-    missing += [] if kind == "variation" or "prompt" in found else ["prompt"]
+    """Raise ``BadRequest`` that names all that is missing."""
+    missing = []
+    if kind != "generation" and image is None:
+        missing.append(BadRequest("image", None, "a picture; it is required"))
+    if kind != "variation" and "prompt" not in found:
+        missing.append(BadRequest("prompt", None, "text; it is required"))
     if missing:
-        kinds = {"image": "a picture", "prompt": "text"}
-        wanted = ", and ".join(f"{kinds[name]} as {name}" if len(missing) > 1 else kinds[name] for name in missing)
-        raise bad_request(missing[0], None, f"{wanted}; {'both are' if len(missing) > 1 else 'it is'} required")
+        raise BadRequest.together(missing)
 
 
 def _steps(controls: Controls, found: Found) -> Found:
