@@ -41,3 +41,11 @@ class WithMaskedPicture(Conditioning):
     conditioning: Conditioning = link(Conditioning)
     latents: Latents = link(Latents)
     mask: Mask = link(Mask)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FillHole(Pictures):
+    """Pictures in which what a mask of their size covers is filled with the blurred colours around it."""
+
+    pictures: Pictures = link(Pictures)
+    mask: Mask = link(Mask)

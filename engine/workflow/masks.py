@@ -12,6 +12,8 @@ from engine.workflow.pictures import PICTURE_NAME, Pictures
 _SIDE = WholeNumber(1, MAX_SIDE)
 _PLACE = WholeNumber(0, MAX_SIDE)
 
+BLUR = WholeNumber(0, 256)
+
 COLOUR = WholeNumber(0, 0xFFFFFF)
 """A colour as one number: red · 65536 + green · 256 + blue."""
 
@@ -41,6 +43,13 @@ class ChannelMask(Mask):
 
     pictures: Pictures = link(Pictures)
     channel: str = parameter("red", OneOf(("red", "green", "blue", "alpha")), "which channel")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class BrightnessMask(Mask):
+    """How bright pictures are, in 8 bits: 0.299 red + 0.587 green + 0.114 blue."""
+
+    pictures: Pictures = link(Pictures)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -119,6 +128,15 @@ class FeatherMask(Mask):
     top: int = parameter(0, _PLACE, "pixels over which it fades above")
     right: int = parameter(0, _PLACE, "pixels over which it fades at the right")
     bottom: int = parameter(0, _PLACE, "pixels over which it fades below")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class BlurMask(Mask):
+    """A mask, blurred by a Gaussian in 8 bits."""
+
+    mask: Mask = link(Mask)
+    x: int = parameter(4, BLUR, "its standard deviation along the width in pixels; 0 does not blur")
+    y: int = parameter(4, BLUR, "its standard deviation along the height in pixels; 0 does not blur")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -140,6 +140,9 @@ def steps_of(sigmas: sampling.Sigmas) -> int:
         case sampling.SplitSigmasDenoise(sigmas=whole, denoise=denoise, part=part):
             last = round(steps_of(whole) * denoise)
             return last if part == "low" else steps_of(whole) - last
+        case sampling.SplitSigmasAtShare(sigmas=whole, share=share, part=part):
+            first = round(steps_of(whole) * share)
+            return first if part == "high" else steps_of(whole) - first
         case sampling.FlipSigmas(sigmas=whole) | sampling.FirstSigma(sigmas=whole):
             return steps_of(whole)
         case sampling.CutSigmas(sigmas=whole, start=start, end=end):

@@ -194,6 +194,11 @@ def _fitted(node: inpainting.FittedMask, sizes: Sizes) -> PictureSize:
     return PictureSize(pictures=mask.pictures, height=height, width=width)
 
 
+def _filled(node: inpainting.FillHole, sizes: Sizes) -> PictureSize:
+    _check_count("mask", sizes[node.mask], sizes[node.pictures])
+    return _opaque(node, sizes)
+
+
 def _check_tiles(node: encoding.EncodeTiled, size: PictureSize) -> None:
     """Raise ``BadRequest`` where tiles would consist of nothing but overlap."""
     narrow = node.tile_size // 2
@@ -233,12 +238,14 @@ RULES: Mapping[type[Node], Rule] = {
     editing.WithoutTransparency: _opaque,
     editing.MaskPictures: _opaque,
     masks.ChannelMask: _channel,
+    masks.BrightnessMask: _opaque,
     masks.TransparencyMask: _opaque,
     masks.ColourMask: _opaque,
     masks.PaddingMask: _padding,
     masks.SolidMask: _solid,
     masks.CropMask: _cropped_mask,
     inpainting.FittedMask: _fitted,
+    inpainting.FillHole: _filled,
     masks.CombineMasks: _combined,
     encoding.Encode: _encoded,
     encoding.EncodeTiled: _encoded,

@@ -218,6 +218,17 @@ class SplitSigmasDenoise(Sigmas):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SplitSigmasAtShare(Sigmas):
+    """A part of a schedule, cut at the first level after which no more than 1 − share of a model's timesteps lie:
+    ``high`` before it, ``low`` from it on."""
+
+    sigmas: Sigmas = link(Sigmas)
+    model: Model = link(Model)
+    share: float = parameter(0.8, Number(0, 1), "the share of the timesteps that lie before it")
+    part: str = parameter("high", _PART, "which part")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FlipSigmas(Sigmas):
     """A schedule backwards, which adds noise; a 0 at its beginning becomes 0.0001."""
 
@@ -279,3 +290,11 @@ class LastDenoised(Latents):
     """The latest denoised prediction of a sampling, whatever noise its latents are left with."""
 
     sample: Sample = link(Sample)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class NoiseLatents(Latents):
+    """The noise that a sampling of ``latents`` would begin from, as the network sees it, in their place."""
+
+    noise: Noise = link(Noise)
+    latents: Latents = link(Latents)

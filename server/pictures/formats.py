@@ -39,16 +39,16 @@ def encoders(
     tasks: Sequence[Task],
     results: Sequence[GenerationResult],
     short_hashes: dict[str, str],
-    posted: Mapping[str, str] | None = None,
+    posted: Sequence[Mapping[str, str] | None],
 ) -> list[Callable[[], bytes]]:
     """Return functions that encode the pictures of each task's result as PNGs, in their order.
 
     Each takes milliseconds, so call it off the event loop. ``short_hashes`` are the known ones, by checkpoint file;
-    ``posted`` are texts that a dialect puts in place of the server's own.
+    ``posted`` are the texts that a dialect puts in place of the server's own, for each task.
     """
     return [
-        partial(_png, task, result.record, index, image, short_hashes, posted)
-        for task, result in zip(tasks, results, strict=True)
+        partial(_png, task, result.record, index, image, short_hashes, texts)
+        for task, result, texts in zip(tasks, results, posted, strict=True)
         for images in result.outputs.values()
         for index, image in enumerate(images)
     ]

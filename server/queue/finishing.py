@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PngTexts = Callable[[Job], Mapping[str, str]]
-"""Returns the texts that a job's PNGs carry in place of the server's own, by keyword."""
+PngTexts = Callable[[Job, int], Mapping[str, str] | None]
+"""Returns the texts that the PNGs of a job's task, by its number, carry in place of the server's own, by keyword; None
+for none."""
 
 _PAUSE_SECONDS = 1.0
 _WRITE_PAUSES = (0.2, 1.0)
@@ -85,7 +86,8 @@ class Finishing:
         pictures = _pictures(job, results)
         names = [picture.name for picture in pictures]
         spent: list[float] = []
-        texts = self._png_texts[job.dialect](job) if job.dialect in self._png_texts else None
+        texts_of = self._png_texts.get(job.dialect)
+        texts = [None if texts_of is None else texts_of(job, number) for number in range(len(job.tasks))]
         timed = [partial(_timed, encoder, spent) for encoder in encoders(job.tasks, results, known, texts)]
         try:
             await self._write(dict(zip(names, timed, strict=True)))

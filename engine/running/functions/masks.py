@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.pictures import masks as operations
+from engine.pictures.blurring import blurred
 from engine.running.functions.registry import Bench, PictureBatch, carries_out
 from engine.workflow import masks as nodes
 from engine.workflow.picture_sizes import part_of
@@ -35,6 +36,13 @@ def load_mask(node: nodes.LoadMask, bench: Bench) -> Tensor:
 def channel(node: nodes.ChannelMask, bench: Bench) -> Tensor:
     pictures: PictureBatch = bench[node.pictures]
     return pictures.pixels[..., ("red", "green", "blue", "alpha").index(node.channel)]
+
+
+@carries_out(nodes.BrightnessMask)
+def brightness(node: nodes.BrightnessMask, bench: Bench) -> Tensor:
+    pixels: Tensor = bench[node.pictures].pixels
+    weights = torch.tensor([0.299, 0.587, 0.114], device=bench.device)
+    return ((pixels[..., :3].clamp(0, 1) * 255).round() @ weights).round() / 255
 
 
 @carries_out(nodes.TransparencyMask)
@@ -85,6 +93,13 @@ def combine(node: nodes.CombineMasks, bench: Bench) -> Tensor:
 @carries_out(nodes.FeatherMask)
 def feather(node: nodes.FeatherMask, bench: Bench) -> Tensor:
     return operations.feathered(bench[node.mask], node.left, node.top, node.right, node.bottom)
+
+
+@carries_out(nodes.BlurMask)
+def blur(node: nodes.BlurMask, bench: Bench) -> Tensor:
+    masks = (bench[node.mask].clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    made = [torch.from_numpy(blurred(mask, node.x, node.y)) for mask in masks]
+    return torch.stack(made).to(bench.device) / 255
 
 
 @carries_out(nodes.GrowMask)

@@ -78,6 +78,13 @@ def no_noise(node: nodes.NoNoise, bench: Bench) -> SeededNoise:
     return SeededNoise(node.seed, start=None, steps=cast(NoiseDevice, node.step_noise))
 
 
+@carries_out(nodes.NoiseLatents)
+def noise_latents(node: nodes.NoiseLatents, bench: Bench) -> LatentBatch:
+    latents: LatentBatch = bench[node.latents]
+    noise = to_device(bench[node.noise].drawn(latents), bench.device)
+    return dataclasses.replace(latents, samples=latents_of(noise), denoised=None)
+
+
 @carries_out(nodes.Sampler)
 def sampler(node: nodes.Sampler, bench: Bench) -> nodes.Sampler:
     return node

@@ -75,6 +75,13 @@ def split_denoise(node: nodes.SplitSigmasDenoise, bench: Bench) -> Tensor:
     return high if node.part == "high" else low
 
 
+@carries_out(nodes.SplitSigmasAtShare)
+def split_at_share(node: nodes.SplitSigmasAtShare, bench: Bench) -> Tensor:
+    sigma = levels_of(node.model).sigma_at_percent(node.share)
+    high, low = schedules.split_at(bench[node.sigmas], sigma=sigma)
+    return high if node.part == "high" else low
+
+
 @carries_out(nodes.FlipSigmas)
 def flip(node: nodes.FlipSigmas, bench: Bench) -> Tensor:
     return schedules.flip(bench[node.sigmas])

@@ -11,7 +11,7 @@ from engine.sampling.schedules.custom import (
     sd_turbo,
     vp,
 )
-from engine.sampling.schedules.edits import flip, split, split_denoise, with_first
+from engine.sampling.schedules.edits import flip, split, split_at, split_denoise, with_first
 from engine.sampling.schedules.rules import MAX_SCHEDULE, basic, cut, sigmas, stands_still
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "sd_turbo",
     "sigmas",
     "split",
+    "split_at",
     "split_denoise",
     "stands_still",
     "vp",

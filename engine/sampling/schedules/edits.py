@@ -26,6 +26,12 @@ def split_denoise(sigmas: Tensor, *, denoise: float) -> tuple[Tensor, Tensor]:
     return sigmas[: -count or 0], sigmas[-(count + 1) :]
 
 
+def split_at(sigmas: Tensor, *, sigma: float) -> tuple[Tensor, Tensor]:
+    """The sigmas up to and from the first that is at most ``sigma``, or the last one where none is."""
+    step = next((place for place, each in enumerate(sigmas.tolist()) if each <= sigma), len(sigmas) - 1)
+    return split(sigmas, step=max(0, step))
+
+
 def with_first(sigmas: Tensor, *, sigma: float) -> Tensor:
     """The sigmas with ``sigma`` (above 0) in place of the first: SetFirstSigma's rule.
 

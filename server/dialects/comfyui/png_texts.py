@@ -19,7 +19,7 @@ _RESERVED = frozenset(
 """Keywords that callers may not choose: the server's own, and those that Pillow reads as settings of the picture."""
 
 
-def png_texts(job: Job) -> dict[str, str]:
+def png_texts(job: Job, number: int = 0) -> dict[str, str]:
     """Write the posted graph as ``prompt``, and each entry of ``extra_pnginfo`` (the editor's ``workflow``) by its
     name, all as JSON. Entries whose name is no keyword of a PNG text are left out."""
     kept = job.extra["extra_data"].get("extra_pnginfo")

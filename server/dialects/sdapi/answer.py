@@ -1,4 +1,4 @@
-"""A finished job → the answer to ``POST txt2img``: pictures in base64, the parameters, and ``info``, a JSON string."""
+"""A finished job → the answer to a call: pictures in base64, the parameters, and ``info``, a JSON string."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from engine import __version__
 from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS
 from engine.formats.png import text_chunks
 from server.backends.checkpoints import ModelInfo
-from server.dialects.sdapi.body import Txt2Img
+from server.dialects.sdapi.body import Generation, Img2Img
+from server.dialects.sdapi.files import basename
+from server.dialects.sdapi.plan import Plan
 from server.dialects.sdapi.request import prompt_as_sent
 from server.dialects.shared.waiting import read_picture
 from server.job import Job
 from server.web.services import Services
 
 
-async def answer_of(job: Job, body: Txt2Img, services: Services) -> dict[str, Any]:
+async def answer_of(job: Job, body: Generation, plan: Plan, services: Services) -> dict[str, Any]:
     """Write the answer for a job that succeeded. Raises a ``Problem`` where a picture is gone."""
     pictures = [await read_picture(services, picture.name) for picture in job.pictures]
     infotexts = [text_chunks(picture).get("parameters", "") for picture in pictures]
@@ -29,18 +31,21 @@ async def answer_of(job: Job, body: Txt2Img, services: Services) -> dict[str, An
     return {
         "images": [base64.b64encode(picture).decode() for picture in pictures] if wanted else [],
         "parameters": _parameters(body),
-        "info": json.dumps(_info(job, body, infotexts, model)),
+        "info": json.dumps(_info(job, body, plan, infotexts, model)),
     }
 
 
-def _parameters(body: Txt2Img) -> dict[str, Any]:
+def _parameters(body: Generation) -> dict[str, Any]:
     """Return the call's fields with their defaults. Unknown fields are left out: some callers send their password."""
-    return body.model_dump(include=set(Txt2Img.model_fields))
+    found = body.model_dump(include=set(type(body).model_fields))
+    if isinstance(body, Img2Img) and not body.include_init_images:
+        found |= {"init_images": None, "mask": None}
+    return found
 
 
-def _info(job: Job, body: Txt2Img, infotexts: list[str], model: ModelInfo | None) -> dict[str, Any]:
+def _info(job: Job, body: Generation, plan: Plan, infotexts: list[str], model: ModelInfo | None) -> dict[str, Any]:
     """Write ``info``. Its prompts are as the caller sent them; those in the infotexts are as the engine reads them."""
-    first = job.request
+    first = plan.first
     prompt, negative_prompt = prompt_as_sent(body, "prompt"), prompt_as_sent(body, "negative_prompt")
     seeds = [picture.seed for picture in job.pictures]
     subseed = -1 if body.subseed is None else body.subseed
@@ -49,7 +54,7 @@ def _info(job: Job, body: Txt2Img, infotexts: list[str], model: ModelInfo | None
         "all_prompts": [prompt] * len(seeds),
         "negative_prompt": negative_prompt,
         "all_negative_prompts": [negative_prompt] * len(seeds),
-        "seed": seeds[0],
+        "seed": seeds[0] if seeds else first.seed,
         "all_seeds": seeds,
         "subseed": subseed,
         "all_subseeds": [subseed if subseed < 0 else subseed + place for place in range(len(seeds))],
@@ -64,12 +69,12 @@ def _info(job: Job, body: Txt2Img, infotexts: list[str], model: ModelInfo | None
         "face_restoration_model": None,
         "sd_model_name": job.model,
         "sd_model_hash": (model.short_hash if model else None) or "",
-        "sd_vae_name": None,
+        "sd_vae_name": None if first.vae is None else basename(first.vae),
         "sd_vae_hash": None,
         "seed_resize_from_w": -1,
         "seed_resize_from_h": -1,
-        "denoising_strength": None,
-        "extra_generation_params": {"Schedule type": SCHEDULER_LABELS[first.scheduler]},
+        "denoising_strength": getattr(body, "denoising_strength", None),
+        "extra_generation_params": {"Schedule type": SCHEDULER_LABELS[first.scheduler], **plan.notes},
         "index_of_first_image": 0,
         "infotexts": infotexts,
         "styles": [],

@@ -1,4 +1,4 @@
-"""The waiting calls of ``txt2img``, for the routes that report their progress or stop them.
+"""The waiting calls that make pictures, for the routes that report their progress or stop them.
 
 AUTOMATIC1111 works on one job at a time, and its API speaks of "the" job. Here several run at once, and "the" job is
 the caller's latest; another caller's job is never shown and never stopped. A caller with several jobs gives each a
@@ -29,6 +29,8 @@ class Call:
     """The job as it was accepted."""
     task: str
     """The caller's name for the call; without one, the job's id."""
+    name: str = "txt2img"
+    """The route that was called."""
     preview: Event | None = None
     """The latest event that had a preview."""
 
@@ -42,9 +44,9 @@ class Calls:
         self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     @contextlib.asynccontextmanager
-    async def under_way(self, job: Job, task: str | None) -> AsyncIterator[None]:
+    async def under_way(self, job: Job, task: str | None, name: str) -> AsyncIterator[None]:
         """Know ``job`` for as long as the block, in which its call waits."""
-        call = Call(job=job, task=task or job.id)
+        call = Call(job=job, task=task or job.id, name=name)
         self._finished.pop((job.client, call.task), None)
         self._calls[call] = None
         follower = asyncio.create_task(self._follow(call))

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Response
 from server.dialects.dialect import Dialect
 from server.dialects.sdapi.answer import json_response
 from server.dialects.sdapi.calls import Calls
+from server.dialects.sdapi.generating import add_generating
 from server.dialects.sdapi.listings import add_listings, add_models
 from server.dialects.sdapi.options import Options
 from server.dialects.sdapi.options_routes import add_options
 from server.dialects.sdapi.png_info import add_png_info
 from server.dialects.sdapi.progress import add_progress, add_stopping
-from server.dialects.sdapi.txt2img import add_txt2img
+from server.job import Job
 from server.problems import Problem
 from server.web.services import Services
 
@@ -23,7 +24,7 @@ def create_router(services: Services) -> APIRouter:
     """Make the routes below ``/sdapi/v1`` and ``/internal``."""
     router = APIRouter(tags=["AUTOMATIC1111"])
     options, calls = Options(services.backend), Calls(services.jobs)
-    add_txt2img(router, services, options, calls)
+    add_generating(router, services, options, calls)
     add_options(router, options)
     add_progress(router, services, calls)
     add_stopping(router, services, calls)
@@ -50,4 +51,12 @@ def error_response(problem: Problem) -> Response:
     return response
 
 
-DIALECT = Dialect(name="sdapi", create_router=create_router, owns=owns, error_response=error_response)
+def png_texts(job: Job, number: int) -> dict[str, str] | None:
+    """Write AUTOMATIC1111's line of a picture whose workflow is more than a request, for which the server has none."""
+    infotexts = job.extra.get("infotexts")
+    return {"parameters": infotexts[number]} if infotexts and job.tasks[number].request is None else None
+
+
+DIALECT = Dialect(
+    name="sdapi", create_router=create_router, owns=owns, error_response=error_response, png_texts=png_texts
+)

@@ -27,7 +27,6 @@ _EMPTY = (
 )
 _REFRESHES = ("refresh-checkpoints", "refresh-vae", "refresh-loras", "refresh-embeddings")
 _MISSING = (
-    "img2img",
     "extra-single-image",
     "extra-batch-images",
     "interrogate",

@@ -1,29 +1,31 @@
 """AUTOMATIC1111's settings: those that callers may change, and what is allowed for each.
 
-Two of them have an effect: ``sd_model_checkpoint`` and ``CLIP_stop_at_last_layers``. A setting that changes pictures
-there and that the engine lacks accepts the value that the engine works by, here and in ``override_settings``. A setting
-that never changes a picture (saving, naming, previews, memory) accepts any value and keeps its own, because the
-server's settings say how pictures are kept. Every other setting is refused by name.
+Three of them have an effect: ``sd_model_checkpoint``, ``CLIP_stop_at_last_layers`` and ``sd_vae``. A setting that
+changes pictures there and that the engine lacks accepts the value that the engine works by, here and in
+``override_settings``. A setting that never changes a picture (saving, naming, previews, memory) accepts any value and
+keeps its own, because the server's settings say how pictures are kept. Every other setting is refused by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from engine.parameters import WholeNumber
 from server.backends.checkpoints import ModelInfo
 from server.backends.protocol import Backend
+from server.dialects.sdapi.files import basename, file_named
 from server.dialects.sdapi.models import model_titled, title
 from server.problems import Problem, unsupported
 
 MODEL = "sd_model_checkpoint"
 CLIP_SKIP = "CLIP_stop_at_last_layers"
+VAE = "sd_vae"
 CLIP_SKIPS = WholeNumber(1, 12)
 """The layers that AUTOMATIC1111 lets callers choose: 1 is the last."""
 
 _FIXED: Mapping[str, tuple[Any, ...]] = {
-    "sd_vae": ("Automatic", "None", "", None),
     "sd_unet": ("Automatic", "None", "", None),
     "sd_hypernetwork": ("None", "", None),
     "sd_lora": ("None", "", None),
@@ -74,6 +76,14 @@ _FIXED: Mapping[str, tuple[Any, ...]] = {
     "fp8_storage": ("Disable",),
     "upcast_attn": (False,),
     "forge_additional_modules": ([], None),
+    "initial_noise_multiplier": (1.0,),
+    "inpainting_mask_weight": (1.0,),
+    "img2img_fix_steps": (False,),
+    "img2img_extra_noise": (0.0,),
+    "img2img_background_color": ("#ffffff",),
+    "img2img_color_correction": (False,),
+    "hires_fix_refiner_pass": ("second pass",),
+    "hires_fix_use_firstpass_conds": (False,),
 }
 """Settings that change pictures → the values that are allowed. Callers read the first."""
 
@@ -105,7 +115,7 @@ _IDLE_NAMES = frozenset(
         "add_user_name_to_info", "auto_launch_browser", "batch_cond_uncond", "code_former_weight",
         "cross_attention_optimization", "directories_filename_pattern", "directories_max_prompt_words",
         "disable_weights_auto_swap", "do_not_show_images", "export_for_4chan", "face_restoration_model",
-        "forge_inference_memory", "initial_noise_multiplier", "inpainting_mask_weight", "memmon_poll_rate",
+        "forge_inference_memory", "memmon_poll_rate",
         "multiple_tqdm", "n_rows", "persistent_cond_cache", "samples_log_stdout", "save_incomplete_images",
         "save_to_dirs", "save_write_log_csv", "sd_checkpoint_cache", "sd_checkpoint_hash", "sd_checkpoints_keep_in_cpu",
         "sd_checkpoints_limit", "sd_vae_as_default", "sd_vae_checkpoint_cache",
@@ -118,6 +128,20 @@ _IDLE_PREFIXES = (
 )  # fmt: skip
 
 
+_OWN_VAE = ("Automatic", "None", "")
+"""The values of ``sd_vae`` that mean the checkpoint's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The settings with an effect, as a call names them. None: it does not name one."""
+
+    model: str | None = None
+    clip_skip: int | None = None
+    vae: str | None = None
+    """The name of a file; empty for the checkpoint's own VAE."""
+
+
 class Options:
     """The settings that callers of this dialect have changed, kept in memory for all callers until the server stops."""
 
@@ -126,6 +150,13 @@ class Options:
         self.model: str | None = None
         """The checkpoint for requests that name none. None means the server's default."""
         self.clip_skip = 1
+        self.vae = ""
+        """The VAE's file; empty for the checkpoint's own."""
+
+    @property
+    def chosen(self) -> Chosen:
+        """What counts for a call that names none."""
+        return Chosen(model=self.model, clip_skip=self.clip_skip, vae=self.vae)
 
     def current_model(self) -> ModelInfo | None:
         """Return the checkpoint of a request that names none, or None if there is no checkpoint at all."""
@@ -140,34 +171,44 @@ class Options:
             MODEL: None if info is None else title(info),
             "sd_checkpoint_hash": None if info is None else info.sha256,
             CLIP_SKIP: self.clip_skip,
+            VAE: basename(self.vae) or _OWN_VAE[0],
             **{name: allowed[0] for name, allowed in _FIXED.items()},
             **_IDLE,
         }
 
-    def read(self, settings: Mapping[str, Any], place: str = "") -> tuple[str | None, int | None]:
-        """Return the model and the clip skip that ``settings`` ask for, each None if they do not.
+    def read(self, settings: Mapping[str, Any], place: str = "") -> Chosen:
+        """Return what ``settings`` ask for.
 
         ``place`` stands before the names in errors. Raises ``Problem`` or ``BadRequest`` for a setting that is refused.
         """
         for key, value in settings.items():
-            if key not in (MODEL, CLIP_SKIP):
+            if key not in (MODEL, CLIP_SKIP, VAE):
                 _check(key, value, place + key)
         model, clip_skip = settings.get(MODEL), settings.get(CLIP_SKIP)
         name = model_titled(model, self._backend.models(), place + MODEL).name if model not in (None, "") else None
-        return name, None if clip_skip is None else CLIP_SKIPS.read(place + CLIP_SKIP, clip_skip)
+        return Chosen(
+            model=name,
+            clip_skip=None if clip_skip is None else CLIP_SKIPS.read(place + CLIP_SKIP, clip_skip),
+            vae=self._vae(settings.get(VAE), place + VAE),
+        )
+
+    def _vae(self, wanted: object, place: str) -> str | None:
+        if wanted is None or wanted in _OWN_VAE:
+            return None if wanted is None else ""
+        return file_named(wanted, self._backend.files("vae"), place, *_OWN_VAE[:2])
 
     async def change(self, settings: Mapping[str, Any]) -> None:
         """Do all that ``POST options`` asks for, the model first; or raise the error of ``read`` and do nothing."""
-        model, clip_skip = self.read(settings)
+        chosen = self.read(settings)
         info = self.current_model()
-        if model is not None and (info is None or model != info.name):
-            await self._backend.load(model)
-            self.model = model
-        self.keep(self.model, clip_skip)
+        if chosen.model is not None and (info is None or chosen.model != info.name):
+            await self._backend.load(chosen.model)
+        self.keep(chosen)
 
-    def keep(self, model: str | None, clip_skip: int | None) -> None:
+    def keep(self, chosen: Chosen) -> None:
         """Use these from now on. None changes nothing."""
-        self.model, self.clip_skip = model or self.model, clip_skip or self.clip_skip
+        self.model, self.clip_skip = chosen.model or self.model, chosen.clip_skip or self.clip_skip
+        self.vae = self.vae if chosen.vae is None else chosen.vae
 
 
 def _check(name: str, value: object, place: str) -> None:
@@ -187,7 +228,7 @@ def _equal(value: object, allowed: object) -> bool:
 
 def _unknown(place: str, value: object) -> Problem:
     problem = unsupported(
-        place, value, f"a request without it, or one of {MODEL}, {CLIP_SKIP}, {', '.join((*_FIXED, *_NEAR))}"
+        place, value, f"a request without it, or one of {MODEL}, {CLIP_SKIP}, {VAE}, {', '.join((*_FIXED, *_NEAR))}"
     )
     problem.detail = problem.detail.replace("this would change", "this may change")
     return problem

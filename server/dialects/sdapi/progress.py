@@ -98,7 +98,7 @@ async def _progress(call: Call | None, calls: Calls, *, with_image: bool) -> dic
     return {
         "progress": _share(event),
         "eta_relative": _seconds_left(event) or 0.0,
-        "state": _state(event),
+        "state": _state(event, call.name),
         "current_image": None if seen is None else base64.b64encode(await preview_bytes(seen, "png")).decode(),
         "textinfo": None if event.job.state == "running" else "Waiting...",
     }
@@ -150,13 +150,13 @@ def _seconds_left(event: Event) -> float | None:
     return elapsed / event.progress - elapsed
 
 
-def _state(event: Event) -> dict[str, Any]:
+def _state(event: Event, name: str) -> dict[str, Any]:
     """Write AUTOMATIC1111's ``state``. It counts batches as jobs; here each picture counts as one."""
     job, count = event.job, len(event.job.tasks)
     started = time.strftime("%Y%m%d%H%M%S", time.localtime(job.started or job.created))
     return _idle() | {
         "interrupted": job.cancel_requested,
-        "job": "txt2img",
+        "job": name,
         "job_count": count,
         "job_timestamp": started,
         "job_no": min(int(event.progress * count), count - 1),

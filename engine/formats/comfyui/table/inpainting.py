@@ -51,6 +51,15 @@ ROWS = (
         ours=True,
     ),
     row(
+        "FillHole",
+        "Fill Hole",
+        "image",
+        "Fills what a mask covers with the blurred colours around it.",
+        inputs=("image", "mask"),
+        outputs=(output("IMAGE", made(nodes.FillHole, pictures="image", mask="mask")),),
+        ours=True,
+    ),
+    row(
         "DifferentialDiffusion",
         "Differential Diffusion",
         "_for_testing",

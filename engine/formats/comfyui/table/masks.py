@@ -11,9 +11,12 @@ _HUNDREDTHS = {"step": 0.01}
 _COLOUR = Other("color", hints={"display": "color"})
 
 
-def _mask(class_type: str, display_name: str, description: str, template: Made, *inputs: str | Other) -> Row:
+def _mask(
+    class_type: str, display_name: str, description: str, template: Made, *inputs: str | Other, ours: bool = False
+) -> Row:
     """A row whose one output is masks."""
-    return row(class_type, display_name, "mask", description, inputs=inputs, outputs=(output("MASK", template),))
+    outputs = (output("MASK", template),)
+    return row(class_type, display_name, "mask", description, inputs=inputs, outputs=outputs, ours=ours)
 
 
 ROWS = (
@@ -30,6 +33,14 @@ ROWS = (
         "Makes a mask of where pictures have a colour.",
         made(nodes.ColourMask, pictures="image", colour="color"),
         *("image", _COLOUR),
+    ),
+    _mask(
+        "BrightnessToMask",
+        "Convert Brightness to Mask",
+        "Takes the brightness of pictures as a mask.",
+        made(nodes.BrightnessMask, pictures="image"),
+        "image",
+        ours=True,
     ),
     _mask(
         "SolidMask",
@@ -66,6 +77,14 @@ ROWS = (
         "Lets the bright parts of masks grow or shrink.",
         made(nodes.GrowMask, mask="mask", expand="expand", tapered_corners="tapered_corners"),
         *("mask", "expand", "tapered_corners"),
+    ),
+    _mask(
+        "BlurMask",
+        "Blur Mask",
+        "Blurs masks.",
+        made(nodes.BlurMask, mask="mask", x="x", y="y"),
+        *("mask", "x", "y"),
+        ours=True,
     ),
     _mask(
         "ThresholdMask",

@@ -116,6 +116,15 @@ ROWS = (
         ),
     ),
     row(
+        "NoiseLatents",
+        "Noise as Latents",
+        "latent",
+        "Takes the noise that a sampling would begin from as latents.",
+        inputs=("noise", "samples"),
+        outputs=(output("LATENT", made(nodes.NoiseLatents, noise="noise", latents="samples")),),
+        ours=True,
+    ),
+    row(
         "RandomNoise",
         "RandomNoise",
         "sampling/custom_sampling/noise",

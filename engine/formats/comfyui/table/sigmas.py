@@ -29,9 +29,11 @@ def _halves(node: Any, **fields: str) -> tuple[Made, Made]:
     return made(node, part=Always("high"), **fields), made(node, part=Always("low"), **fields)
 
 
-def _split(class_type: str, description: str, halves: tuple[Made, Made], *inputs: str | Other) -> Row:
+def _split(
+    class_type: str, description: str, halves: tuple[Made, Made], *inputs: str | Other, ours: bool = False
+) -> Row:
     outputs = tuple(output("SIGMAS", half, f"{half.fields['part'].make({})}_sigmas") for half in halves)
-    return row(class_type, class_type, _SIGMAS, description, inputs=inputs, outputs=outputs)
+    return row(class_type, class_type, _SIGMAS, description, inputs=inputs, outputs=outputs, ours=ours)
 
 
 ROWS = (
@@ -114,6 +116,15 @@ ROWS = (
         "Cuts a schedule so that the second part has a share of the steps.",
         _halves(nodes.SplitSigmasDenoise, sigmas="sigmas", denoise="denoise"),
         *("sigmas", _DENOISE),
+    ),
+    _split(
+        "SplitSigmasAtShare",
+        "Cuts a schedule where a share of the model's timesteps is done.",
+        _halves(nodes.SplitSigmasAtShare, sigmas="sigmas", model="model", share="share"),
+        "sigmas",
+        "model",
+        *_fine("share"),
+        ours=True,
     ),
     row(
         "FlipSigmas",

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import webuiapi
+from PIL import Image
 
 from engine.formats.png import request_from_png
 from server.job import parameters
@@ -91,7 +92,7 @@ class TestWebuiapi:
     @pytest.mark.parametrize(
         "fields",
         [
-            {"enable_hr": True},
+            {"hr_upscaler": "LDSR", "enable_hr": True},
             {"styles": ["x"]},
             {"eta": 1.0, "sampler_name": "DDIM"},
             {"adetailer": [webuiapi.ADetailer()]},
@@ -100,12 +101,31 @@ class TestWebuiapi:
         ids=lambda fields: next(iter(fields)),
     )
     def test_what_cannot_be_had(self, api: Any, fields: dict[str, Any]) -> None:
-        with pytest.raises(RuntimeError, match=r"422.*not supported"):
+        with pytest.raises(RuntimeError, match=r"422.*(not supported|not allowed)"):
             api.txt2img(prompt="a cat", alwayson_scripts={}, **fields)
 
     def test_img2img(self, api: Any) -> None:
-        with pytest.raises(RuntimeError, match=r"400.*img2img is not supported"):
-            api.img2img(images=[api.txt2img(steps=1, width=64, height=64).image])
+        image = Image.new("RGB", (96, 64), (200, 30, 40))
+        result = api.img2img(images=[image], prompt="a cat", seed=5, width=64, height=64, batch_size=2)
+        assert [each.size for each in result.images] == [(64, 64)] * 2
+        assert result.info["all_seeds"] == [5, 6]
+        assert result.info["denoising_strength"] == 0.75
+        assert "Denoising strength: 0.75" in result.image.info["parameters"]
+
+    def test_inpaint(self, api: Any) -> None:
+        image, mask = Image.new("RGB", (96, 64), (200, 30, 40)), Image.new("L", (96, 64))
+        mask.paste(255, (40, 20, 60, 40))
+        whole = api.img2img([image], mask_image=mask, width=64, height=64, inpaint_full_res=False)
+        assert whole.image.size == (64, 64)
+        part = api.img2img([image], mask_image=mask, width=64, height=64, inpaint_full_res_padding=8, mask_blur=2)
+        assert part.image.size == (96, 64)
+        assert "Masked area padding: 8" in part.info["infotexts"][0]
+
+    def test_hires(self, api: Any) -> None:
+        for fields in ({}, {"hr_upscaler": "Lanczos"}, {"hr_resize_x": 96, "hr_prompt": "a dog"}):
+            result = api.txt2img(prompt="a cat", width=64, height=64, enable_hr=True, **fields)
+            assert result.image.size == ((96, 96) if fields.get("hr_resize_x") else (128, 128))
+            assert result.info["width"] == 64
 
     def test_with_a_password(self, server: Any) -> None:
         client = webuiapi.WebUIApi(baseurl=f"{server.url}/sdapi/v1", username="user", password="password")

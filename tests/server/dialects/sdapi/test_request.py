@@ -11,12 +11,13 @@ from engine import BadRequest, GenerationRequest
 from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS, infotext
 from engine.request import SAMPLERS
 from server.dialects.sdapi.body import Txt2Img
+from server.dialects.sdapi.options import Chosen
 from server.dialects.sdapi.request import DRAWN_SEEDS, requests_of
 from server.problems import Problem
 
 
 def requests(**fields: Any) -> tuple[GenerationRequest, ...]:
-    return requests_of(Txt2Img(**fields), override=(None, None), defaults=(None, 1), most=64)
+    return requests_of(Txt2Img(**fields), override=Chosen(), defaults=Chosen(clip_skip=1), most=64)
 
 
 def request(**fields: Any) -> GenerationRequest:
@@ -127,7 +128,7 @@ NEUTRAL: list[dict[str, Any]] = [
     {"alwayson_scripts": {"ControlNet": {"args": [{"enabled": False, "model": "x"}]}}},
     {"alwayson_scripts": {"ADetailer": {"args": [False, True, {"ad_model": "face.pt"}]}}},
     {"refiner_checkpoint": "None", "refiner_switch_at": 0.8},
-    {"token_merging_ratio": 0, "disable_extra_networks": True},
+    {"token_merging_ratio": 0, "disable_extra_networks": False},
     {"do_not_save_samples": True, "do_not_save_grid": True, "save_images": True, "send_images": False},
     {"url": "http://there", "auth": "user:password", "clip_skip": 1},
     {"init_images": [], "mask": None, "nothing": False},
@@ -144,7 +145,7 @@ def test_what_changes_nothing_there_changes_nothing_here(fields: dict[str, Any])
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"enable_hr": True}, "enable_hr"),
+    ({"disable_extra_networks": True}, "disable_extra_networks"),
     ({"tiling": True}, "tiling"),
     ({"restore_faces": True}, "restore_faces"),
     ({"subseed_strength": 0.1}, "subseed_strength"),
@@ -154,10 +155,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"s_noise": 1.1}, "s_noise"),
     ({"s_min_uncond": 1}, "s_min_uncond"),
     ({"token_merging_ratio": 0.5}, "token_merging_ratio"),
-    ({"refiner_checkpoint": "xl"}, "refiner_checkpoint"),
     ({"script_name": "X/Y/Z plot"}, "script_name"),
     ({"alwayson_scripts": {"ADetailer": {"args": [True]}}}, "alwayson_scripts.ADetailer"),
-    ({"alwayson_scripts": {"ControlNet": {"args": [{"image": "…"}]}}}, "alwayson_scripts.ControlNet"),
     ({"alwayson_scripts": {"Seed": 7}}, "alwayson_scripts.Seed"),
     ({"eta": 1, "sampler_name": "DDIM"}, "eta"),
     ({"eta": 0, "sampler_name": "Euler a"}, "eta"),
@@ -166,7 +165,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"sampler_index": "Restart"}, "sampler_index"),
     ({"scheduler": "Align Your Steps"}, "scheduler"),
     ({"sampler_name": "DPM++ 2M Karras", "scheduler": "Exponential"}, "scheduler"),
-    ({"width": 513}, "width"),
+    ({"width": 15}, "width"),
     ({"height": 0}, "height"),
     ({"steps": 0}, "steps"),
     ({"cfg_scale": -1}, "cfg_scale"),
@@ -206,10 +205,17 @@ def test_clip_skip_of_other_programs_counts() -> None:
 
 
 def test_the_override_settings_go_before_the_defaults_of_the_server() -> None:
-    (one,) = requests_of(Txt2Img(), override=("a", 3), defaults=("b", 2), most=1)
-    (other,) = requests_of(Txt2Img(), override=(None, None), defaults=("b", 2), most=1)
-    assert (one.model, one.clip_skip) == ("a", 3)
-    assert (other.model, other.clip_skip) == ("b", 2)
+    defaults = Chosen(model="b", clip_skip=2, vae="c.pt")
+    (one,) = requests_of(Txt2Img(), override=Chosen(model="a", clip_skip=3, vae=""), defaults=defaults, most=1)
+    (other,) = requests_of(Txt2Img(), override=Chosen(), defaults=defaults, most=1)
+    assert (one.model, one.clip_skip, one.vae) == ("a", 3, None)
+    assert (other.model, other.clip_skip, other.vae) == ("b", 2, "c.pt")
+
+
+@pytest.mark.parametrize(("given", "used"), [(513, 512), (100, 96), (70, 64), (16, 16)])
+def test_sizes_are_rounded_down(given: int, used: int) -> None:
+    made = request(width=given, height=given)
+    assert (made.width, made.height) == (used, used)
 
 
 def test_an_infotext_stands_for_the_fields_that_are_not_given() -> None:

@@ -1,0 +1,173 @@
+"""A second, larger pass as AUTOMATIC1111's ``enable_hr`` asks for it → nodes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine import GenerationRequest
+from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS
+from engine.text.a1111.composition import without_comments
+from engine.workflow.encoding import Encode
+from engine.workflow.latents import CropLatents, Latents, ResizeLatents
+from engine.workflow.pictures import Decode
+from engine.workflow.sizes import PIXELS_PER_CELL
+from server.backends.checkpoints import FileInfo, ModelInfo
+from server.dialects.sdapi.body import Txt2Img
+from server.dialects.sdapi.models import model_titled
+from server.dialects.sdapi.passes import Pass
+from server.dialects.sdapi.pictures import Sized
+from server.dialects.sdapi.request import schedule_of
+from server.dialects.sdapi.upscalers import enlarged, upscaler_named
+from server.problems import bad_request
+
+LATENT_UPSCALERS: Mapping[str, str] = {
+    "Latent": "bilinear",
+    "Latent (bicubic)": "bicubic",
+    "Latent (nearest-exact)": "nearest-exact",
+}
+"""AUTOMATIC1111's names → how latents are scaled."""
+
+_STRENGTH = 0.75
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondPass:
+    """What a second pass is."""
+
+    request: GenerationRequest
+    """Its prompts, checkpoint and sampling, of the size that it has."""
+    width: int
+    """What the first pass is scaled to, before its middle is taken, in pixels."""
+    height: int
+    upscaler: str
+    strength: float
+
+    def behind(self, first: Pass, seed: int | None) -> Pass:
+        """Return the second pass from what ``first`` leaves."""
+        second = Pass.of(dataclasses.replace(self.request, seed=seed))
+        return second.starting(self._start(first, second), second.lengthened(self.strength)).behind(first)
+
+    def _start(self, first: Pass, second: Pass) -> Latents:
+        method = LATENT_UPSCALERS.get(self.upscaler)
+        latents: Latents = first.sample
+        if method is not None:
+            latents = ResizeLatents(latents=latents, method=method, width=self.width, height=self.height)
+        else:
+            before = first.sample.latents
+            size = {name: getattr(before, name) for name in ("width", "height")}  # a first pass begins from none
+            decoded = Sized(pictures=Decode(latents=latents, vae=first.vae), **size)
+            pictures = enlarged(decoded, self.upscaler, self.width, self.height).pictures
+            latents = Encode(pictures=pictures, vae=second.vae)
+        return self._middle(latents)
+
+    def _middle(self, latents: Latents) -> Latents:
+        """Return the middle of latents that are larger than the second pass, in one of their sides."""
+        width, height = self.request.width, self.request.height
+        if (width, height) == (self.width, self.height):
+            return latents
+        x, y = ((more // PIXELS_PER_CELL // 2) * PIXELS_PER_CELL for more in (self.width - width, self.height - height))
+        return CropLatents(latents=latents, x=x, y=y, width=width, height=height)
+
+
+def second_pass(
+    body: Txt2Img, first: GenerationRequest, models: Sequence[ModelInfo], upscalers: Sequence[FileInfo]
+) -> tuple[SecondPass, dict[str, str]]:
+    """Return the second pass that ``body`` asks for behind ``first``, and what an infotext says of it.
+
+    Raises ``Problem`` and ``BadRequest`` that name the field.
+    """
+    scaled, target = _sizes(body, first)
+    upscaler = body.hr_upscaler or "Latent"
+    if upscaler not in LATENT_UPSCALERS:
+        upscaler = upscaler_named(upscaler, upscalers, "hr_upscaler", *LATENT_UPSCALERS)
+    request = dataclasses.replace(first, width=target[0], height=target[1], hires=None, **_changes(body, first, models))
+    strength = _STRENGTH if body.denoising_strength is None else body.denoising_strength
+    if not 0 <= strength <= 1:
+        raise bad_request("denoising_strength", strength, "a number from 0 to 1")
+    made = SecondPass(request=request, width=scaled[0], height=scaled[1], upscaler=upscaler, strength=strength)
+    return made, _notes(body, made)
+
+
+def _sizes(body: Txt2Img, first: GenerationRequest) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return what the first pass is scaled to, and what the second pass is: width and height, multiples of 8."""
+    width, height = first.width, first.height
+    x, y = body.hr_resize_x or 0, body.hr_resize_y or 0
+    for name, value in (("hr_resize_x", x), ("hr_resize_y", y)):
+        if not 0 <= value <= 16384:
+            raise bad_request(name, value, "a whole number from 0 to 16384")
+    if not x and not y:
+        scale = 2.0 if body.hr_scale is None else body.hr_scale
+        if not 1 <= scale <= 8:
+            raise bad_request("hr_scale", scale, "a number from 1 to 8")
+        x, y = int(width * scale), int(height * scale)
+        scaled = x, y
+    elif not x or not y:
+        x, y = x or y * width // height, y or x * height // width
+        scaled = x, y
+    else:
+        wider = width * y < x * height
+        scaled = (x, x * height // width) if wider else (y * width // height, y)
+    return _in_cells("hr_resize_x", *scaled), _in_cells("hr_resize_x", x, y)
+
+
+def _in_cells(field: str, width: int, height: int) -> tuple[int, int]:
+    rounded = width - width % PIXELS_PER_CELL, height - height % PIXELS_PER_CELL
+    if min(rounded) < 64:
+        raise bad_request(field, f"{width}×{height}", "a second pass of at least 64 × 64 pixels")
+    return rounded
+
+
+def _changes(body: Txt2Img, first: GenerationRequest, models: Sequence[ModelInfo]) -> dict[str, Any]:
+    """Return the parameters in which the second pass differs from the first."""
+    changes: dict[str, Any] = {}
+    label = _own(body.hr_sampler_name, "Use same sampler")
+    scheduler = _own(body.hr_scheduler, "Use same scheduler")
+    if label or scheduler:
+        changes["sampler"], changes["scheduler"] = schedule_of(
+            label or SAMPLER_LABELS[first.sampler],
+            scheduler or body.scheduler,
+            "hr_sampler_name",
+            "hr_scheduler",
+        )
+    for name, text in (("prompt", body.hr_prompt), ("negative_prompt", body.hr_negative_prompt)):
+        if text:
+            changes |= {name: without_comments(text), "prompt_syntax": "a1111"}
+    if body.hr_cfg:
+        changes["cfg_scale"] = body.hr_cfg
+    if body.hr_second_pass_steps:
+        changes["steps"] = body.hr_second_pass_steps
+    if checkpoint := _own(body.hr_checkpoint_name, "Use same checkpoint"):
+        changes["model"] = model_titled(checkpoint, models, "hr_checkpoint_name").name
+    return changes
+
+
+def _own(name: str | None, same: str) -> str | None:
+    return None if name in (None, "", "None", same) else name
+
+
+def _notes(body: Txt2Img, made: SecondPass) -> dict[str, str]:
+    request = made.request
+    notes = {"Denoising strength": f"{made.strength:g}"}
+    if body.hr_resize_x or body.hr_resize_y:
+        notes["Hires resize"] = f"{body.hr_resize_x or 0}x{body.hr_resize_y or 0}"
+    else:
+        notes["Hires upscale"] = f"{2.0 if body.hr_scale is None else body.hr_scale:g}"
+    if body.hr_second_pass_steps:
+        notes["Hires steps"] = str(body.hr_second_pass_steps)
+    notes["Hires upscaler"] = made.upscaler
+    if _own(body.hr_checkpoint_name, "Use same checkpoint"):
+        notes["Hires checkpoint"] = str(request.model)
+    if _own(body.hr_sampler_name, "Use same sampler"):
+        notes["Hires sampler"] = SAMPLER_LABELS[request.sampler]
+    if _own(body.hr_scheduler, "Use same scheduler"):
+        notes["Hires schedule type"] = SCHEDULER_LABELS[request.scheduler]
+    if body.hr_cfg:
+        notes["Hires CFG scale"] = f"{body.hr_cfg:g}"
+    if body.hr_prompt:
+        notes["Hires prompt"] = body.hr_prompt
+    if body.hr_negative_prompt:
+        notes["Hires negative prompt"] = body.hr_negative_prompt
+    return notes

@@ -1,0 +1,93 @@
+"""The units of AUTOMATIC1111's ControlNet extension."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from engine.workflow.controls import Controlled
+from engine.workflow.editing import InvertPictures, MaskPictures
+from engine.workflow.preprocessing import Edges
+from engine.workflow.sampling import Sample
+from server.problems import Problem
+from tests.server.dialects.sdapi.plans import controlled_plan, nodes_of
+
+IMAGE = Image.linear_gradient("L").resize((96, 80)).convert("RGB")
+MODEL = "control_canny [d14c016b]"
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [
+        ("none", None),
+        ("canny", Edges),
+        ("invert (from white bg & black line)", InvertPictures),
+        ("threshold", MaskPictures),
+        ("tile_resample", None),
+    ],
+)
+@pytest.mark.parametrize("mode", [0, "Crop and Resize", "Resize and Fill"])
+def test_both_prompts_are_steered_by_what_the_module_makes(module: str, kind: Any, mode: Any) -> None:
+    unit = {"model": MODEL, "module": module, "weight": 0.7, "guidance_end": 0.5, "resize_mode": mode, "image": "…"}
+    plan = controlled_plan(IMAGE, unit, prompt="a cat")
+    controls = nodes_of(plan, Controlled)
+    assert len(controls) == 2
+    for control in controls:
+        assert (control.network.name, control.strength, control.end) == ("control_canny.safetensors", 0.7, 0.5)
+    found = {each for each in (Edges, InvertPictures, MaskPictures) if nodes_of(plan, each)}
+    assert found == ({kind} if kind else set())
+    assert f"Module: {module.split()[0]}, Model: control_canny" in plan.notes["ControlNet 0"]
+
+
+@pytest.mark.parametrize(("option", "steered"), [("Both", [2, 2]), ("Low res only", [2, 0]), ("High res only", [0, 2])])
+def test_a_unit_may_steer_one_pass_alone(option: str, steered: list[int]) -> None:
+    plan = controlled_plan(IMAGE, {"model": MODEL, "hr_option": option, "image": "…"}, prompt="a", enable_hr=True)
+    prompts = [(each.guider.positive, each.guider.negative) for each in nodes_of(plan, Sample)]
+    assert [sum(isinstance(each, Controlled) for each in pair) for pair in prompts] == steered
+
+
+def test_units_that_are_off_are_none() -> None:
+    off = controlled_plan(IMAGE, {"enabled": False, "module": "openpose", "model": "x"}, {})
+    assert off.wanted == off.requests
+
+
+@pytest.mark.parametrize(
+    ("unit", "named"),
+    [
+        ({"module": "openpose_full"}, "module"),
+        ({"model": "none such"}, "model"),
+        ({"model": "None"}, "model"),
+        ({"control_mode": "My prompt is more important"}, "control_mode"),
+        ({"resize_mode": "x"}, "resize_mode"),
+        ({"resize_mode": {}}, "resize_mode"),
+        ({"weight": "much"}, "weight"),
+        ({"guidance_start": 2}, "guidance_start"),
+        ({"ipadapter_input": ["x"]}, "ipadapter_input"),
+        ({"hr_option": "x"}, "hr_option"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_by_name(unit: dict[str, Any], named: str) -> None:
+    with pytest.raises(Problem) as error:
+        controlled_plan(IMAGE, {"model": MODEL, "image": "…", **unit})
+    assert error.value.field == f"alwayson_scripts.ControlNet.args[0].{named}"
+
+
+@pytest.mark.parametrize(
+    ("unit", "named"),
+    [
+        ({"mask": "AAAA"}, "mask"),
+        ({"image": {"image": "AAAA", "mask": "AAAA"}}, "image.mask"),
+        ({"image": 7}, "image"),
+        ({"weight": 1}, "input_image"),
+        ("x", ""),
+    ],
+)
+def test_its_pictures_are_refused_by_name(shared_client: httpx.Client, unit: Any, named: str) -> None:
+    body = {"alwayson_scripts": {"controlnet": {"args": [unit]}}, "width": 64, "height": 64}
+    response = shared_client.post("/sdapi/v1/txt2img", json=body)
+    assert response.status_code == 422
+    place = "alwayson_scripts.controlnet.args[0]" + (f".{named}" if named else "")
+    assert response.json()["detail"][0]["loc"] == ["body", place]
