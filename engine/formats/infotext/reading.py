@@ -27,6 +27,7 @@ from engine.parameters import parameters_of, to_json, within
 from engine.request import GenerationRequest
 from engine.request_parts import Hires
 from engine.sampling.samplers import SAMPLERS
+from engine.text.a1111.networks import without_tags
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _CELL = 8
@@ -90,7 +91,10 @@ def request_from_infotext(text: str) -> GenerationRequest:
         "hires": ("infotext Hires upscaler", None if hires is None else to_json(hires)),
     }
     found |= {name: (f"infotext {key}", pairs[key]) for key, name in OWN.items() if ours and key in pairs}
-    return _without_tags(request_from_places(found))
+    request = _without_tags(request_from_places(found))
+    if request.prompt_syntax == "a1111":
+        without_tags(request.prompt, "infotext prompt")  # refused here rather than where it is carried out
+    return request
 
 
 def _without_tags(request: GenerationRequest) -> GenerationRequest:

@@ -388,6 +388,10 @@ def test_a_prompt_is_read_in_the_language_that_it_was_written_in() -> None:
     assert (read.prompt, read.prompt_syntax) == (words, "comfyui")
 
 
+def test_a_tag_that_is_not_supported_is_refused() -> None:
+    refused(theirs().replace("a\n", "a <hypernet:style:0.8>\n"), "infotext prompt", "<hypernet:style:0.8>")
+
+
 pieces = st.sampled_from(
     [
         *A1111.replace("\n", ", ").split(", "),
