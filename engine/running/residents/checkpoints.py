@@ -106,8 +106,8 @@ def _compile_ahead(unet: Unet, decoder: VaeDecoder | None, width: int, tools: To
     release_cached(tools.device)
 
 
-def hints_for(unet: torch.nn.Module, tools: Tools) -> Hints:
-    """Those of a UNet of this kind, whose weights are not laid out yet."""
+def hints_for(network: torch.nn.Module, tools: Tools) -> Hints:
+    """Return those of a UNet or ControlNet of this kind, whose weights are not laid out yet."""
     if tools.config.cache_folder is None:
         return Hints()
     gpu = tools.gpu
@@ -123,7 +123,7 @@ def hints_for(unet: torch.nn.Module, tools: Tools) -> Hints:
         "fused": tools.fused,
         "unit": tools.unit,
         "sizes": tools.sizes,
-        "weights": {name: list(weight.shape) for name, weight in unet.named_parameters()},
+        "weights": {name: list(weight.shape) for name, weight in network.named_parameters()},
     }
     return Hints(hints_file(tools.config.cache_folder, facts))
 

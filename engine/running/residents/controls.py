@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from engine.batching.controls import AdapterController, Controller, ControlNetCo
 from engine.checkpoint.controlnet import ControlContents, inspect_control, load_control
 from engine.networks.controlnet import ControlNet
 from engine.networks.t2i_adapter import AdapterLayers, T2iAdapter
+from engine.running.residents.checkpoints import hints_for
 from engine.running.residents.registry import resident
 from engine.running.residents.tools import Tools
 from engine.workflow import controls as nodes
@@ -38,9 +40,13 @@ def load(node: nodes.ControlFile, tools: Tools) -> Controller:
     if isinstance(module, AdapterLayers):
         return AdapterController(network=T2iAdapter(module, tools.operations()), **facts)
     assert isinstance(module, ControlNetModel)
-    network = ControlNet(module, tools.operations(by_rows=True))
-    calls = Calls(network, exact=tools.exact, sizes=tools.sizes, launcher=tools.launcher(), name="ControlNet")
-    return ControlNetController(network=network, calls=calls, averaged=path.stem.endswith(_AVERAGED), **facts)
+    hints = hints_for(module, tools)
+    network = ControlNet(module, tools.operations(by_rows=True, hints=hints))
+    options: dict[str, Any] = {"launcher": tools.launcher(), "hints": hints, "name": "ControlNet"}
+    calls = Calls(network, exact=tools.exact, sizes=tools.sizes, **options)
+    controller = ControlNetController(network=network, calls=calls, averaged=path.stem.endswith(_AVERAGED), **facts)
+    weakref.finalize(controller, hints.save_aside)
+    return controller
 
 
 def _facts(path: Path, control: ControlContents) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from torch import Tensor
 
 from engine import Engine, EngineConfig, Workflow
 from engine.errors import BadRequest, BrokenCheckpoint
+from engine.running.loading import source_of
+from engine.workflow.controls import ControlFile
 from engine.workflow.needs import needs_of
 from tests.checkpoints import write_tiny_checkpoint
 from tests.controls import write_adapter, write_controlnet
@@ -213,3 +217,27 @@ def test_edges_steer_as_a_picture_does(engine: Engine) -> None:
     }
     edged["12"]["inputs"]["image"] = ["15", 0]
     assert torch.equal(latents(engine, edged), latents(engine, graph(colour=0)))  # one colour has no edges
+
+
+def test_what_is_found_out_about_a_controlnet_is_kept_for_the_next_process(folder: Path, tmp_path: Path) -> None:
+    case, cache = ("linear", 2, 3), tmp_path / "cache"
+    source = source_of(ControlFile(name=str(folder / "controlnet" / "control.safetensors")))
+
+    def noted(piece: int | None) -> int | None:
+        """What was kept; ``piece`` is noted."""
+        config = EngineConfig(checkpoint="tiny", models_folders=(folder,), device="cpu", cache_folder=cache)
+        with Engine(config) as engine:
+            lease = engine._pool.acquire(source)
+            (controller,) = lease.resident.result()
+            kept: int | None = controller.calls._hints.piece(case)
+            if piece is not None:
+                controller.calls._hints.note_piece(case, piece)
+            lease.release()
+        return kept
+
+    assert noted(4) is None
+    end = time.monotonic() + 30
+    while not list(cache.glob("*.json")) and time.monotonic() < end:
+        gc.collect()
+        time.sleep(0.05)  # it is written on a thread of its own
+    assert noted(None) == 4
