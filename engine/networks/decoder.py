@@ -11,8 +11,8 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from engine.networks.doubling import before_doubling
-from engine.networks.operations import Operations, fixed, tokens
-from engine.networks.trunk import residual
+from engine.networks.operations import Operations, fixed
+from engine.networks.steps import Steps, attend, completed, convolve_doubled, residual
 
 
 class VaeDecoder:
@@ -47,29 +47,25 @@ class VaeDecoder:
 
     def __call__(self, latents: Tensor) -> Tensor:
         """(R, 4, h, w) → (R, 3, 8h, 8w), nominally −1 … 1."""
+        return completed(self.steps(latents))
+
+    def steps(self, latents: Tensor) -> Steps:
+        """What calling it gives, step by step."""
         operations, decoder = self._operations, self._decoder
         x = latents.to(self.dtype).contiguous(memory_format=operations.layout)
         entrance: Any = self._layers["entrance"]
         doublings: Any = iter(cast(nn.ModuleList, self._layers["doublings"]))
         x = operations.convolve(operations.convolve(x, entrance), decoder.conv_in)
         middle = decoder.mid_block
-        x = residual(operations, middle.resnets[0], x, middle.resnets[0].conv1.bias)
-        x = attend(operations, middle.attentions[0], x)
-        x = residual(operations, middle.resnets[1], x, middle.resnets[1].conv1.bias)
+        x = yield from residual(operations, middle.resnets[0], x)
+        x = yield from attend(operations, middle.attentions[0], x)
+        x = yield from residual(operations, middle.resnets[1], x)
         for block in decoder.up_blocks:
             for resnet in block.resnets:
-                x = residual(operations, resnet, x, resnet.conv1.bias)
+                x = yield from residual(operations, resnet, x)
             if block.upsamplers:
-                x = operations.convolve_doubled(x, next(doublings))
+                x = yield from convolve_doubled(operations, x, next(doublings))
         return operations.convolve(operations.group_norm(x, decoder.conv_norm_out), decoder.conv_out)
-
-
-def attend(operations: Operations, layer: Any, x: Tensor) -> Tensor:
-    """Return ``x`` plus the attention of its pixels to each other: the VAE's middle, in both directions."""
-    normed = tokens(operations.group_norm(x, layer.group_norm, silu=False))
-    q, k, v = (operations.linear(normed, part.weight, part.bias) for part in (layer.to_q, layer.to_k, layer.to_v))
-    out = layer.to_out[0]
-    return operations.pictures(operations.linear(operations.attend(q, k, v, 1), out.weight, out.bias), x) + x
 
 
 def _doublings(decoder: nn.Module) -> nn.ModuleList:

@@ -10,9 +10,8 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.networks.decoder import attend
 from engine.networks.operations import Operations, fixed
-from engine.networks.trunk import residual
+from engine.networks.steps import Steps, attend, completed, convolve, residual
 
 
 class VaeEncoder:
@@ -40,6 +39,10 @@ class VaeEncoder:
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """(R, 3, 8h, 8w), −1 … 1 → the mean of the posterior, (R, 4, h, w)."""
+        return completed(self.steps(pictures))
+
+    def steps(self, pictures: Tensor) -> Steps:
+        """What calling it gives, step by step."""
         operations = self._operations
         encoder: Any = self._layers["encoder"]
         exit: Any = self._layers["exit"]
@@ -47,13 +50,13 @@ class VaeEncoder:
         x = operations.convolve(x, encoder.conv_in)
         for block in encoder.down_blocks:
             for resnet in block.resnets:
-                x = residual(operations, resnet, x, resnet.conv1.bias)
+                x = yield from residual(operations, resnet, x)
             for sampler in block.downsamplers or ():
                 x = functional.pad(x, (0, 1, 0, 1)).contiguous(memory_format=operations.layout)
-                x = operations.convolve(x, sampler.conv)
+                x = yield from convolve(operations, x, sampler.conv)
         middle = encoder.mid_block
-        x = residual(operations, middle.resnets[0], x, middle.resnets[0].conv1.bias)
-        x = attend(operations, middle.attentions[0], x)
-        x = residual(operations, middle.resnets[1], x, middle.resnets[1].conv1.bias)
+        x = yield from residual(operations, middle.resnets[0], x)
+        x = yield from attend(operations, middle.attentions[0], x)
+        x = yield from residual(operations, middle.resnets[1], x)
         x = operations.convolve(operations.group_norm(x, encoder.conv_norm_out), encoder.conv_out)
         return operations.convolve(x, exit)[:, :4]

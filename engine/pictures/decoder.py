@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from engine.networks.graphs import Launcher
+from engine.networks.graphs import Graphs, Launcher
+from engine.networks.steps import Steps, in_slices
 from engine.pictures.tiling import Tiles, averaged, three_passes
 
 SCALE = 0.18215
@@ -20,6 +21,9 @@ PIXELS_PER_CELL = 8
 
 _FLOATS_PER_PIXEL_AND_CHANNEL = 10
 """Peak memory of a decode over (pixels · base channels), in elements; measured with the full-size decoder."""
+
+_WHOLE, _WHOLE_GRAPH = 256 * 256, 768 * 768
+"""Pixels of the largest pictures that are decoded or encoded at once: step by step, and launched as a graph."""
 
 TILES = three_passes(64, 16)
 """The tiles, in cells, of latents for whose decode the memory does not suffice."""
@@ -40,6 +44,7 @@ class VaeFunction(Protocol):
     def dtype(self) -> torch.dtype: ...
     def in_float32(self) -> VaeFunction: ...
     def __call__(self, given: Tensor, /) -> Tensor: ...
+    def steps(self, given: Tensor, /) -> Steps: ...
 
 
 class Decoder:
@@ -71,10 +76,20 @@ class Decoder:
         image, finite = self._graphs(latents)
         return image, finite
 
+    def takes_long(self, latents: Tensor) -> bool:
+        """Whether others wait for too long while a picture is decoded at once, so that it is decoded in slices."""
+        return takes_long(self._graphs, latents.shape[2] * latents.shape[3] * PIXELS_PER_CELL**2)
+
     @torch.inference_mode()
-    def decode_in_float32(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``decode``, with a copy of the weights in float32 for this once. Halves widen without a loss."""
-        return _finished(_image(self._network.in_float32(), latents))
+    def decode_sliced(
+        self, latents: Tensor, *, in_float32: bool = False
+    ) -> Generator[None, None, tuple[Tensor, Tensor]]:
+        """As ``decode``, yielding where others may use the device.
+
+        ``in_float32``: with a copy of the weights in float32 for this once. Halves widen without a loss.
+        """
+        network = self._network.in_float32() if in_float32 else self._network
+        return _finished((yield from _image_in_slices(network, latents)))
 
     @torch.inference_mode()
     def decode_tiled(
@@ -82,7 +97,7 @@ class Decoder:
     ) -> Generator[None, None, tuple[Tensor, Tensor]]:
         """As ``decode``, as the mean of several passes over tiles, in cells. Yields between tiles."""
         network = self._network.in_float32() if in_float32 else self._network
-        image = yield from averaged(lambda tile: _image(network, tile), latents, passes, PIXELS_PER_CELL)
+        image = yield from averaged(lambda tile: _image_in_slices(network, tile), latents, passes, PIXELS_PER_CELL)
         return _finished(image)
 
     def release(self) -> None:
@@ -111,6 +126,15 @@ class Decoder:
         inputs = torch.cat([latents[0].flatten(1).T, torch.ones(cells.shape[0], 1, device=device)], dim=1)  # (576, 5)
         solution = torch.linalg.lstsq(inputs.cpu(), cells.cpu()).solution.to(device)  # (5, 3)
         return solution[:4], solution[4]
+
+
+def takes_long(graphs: Graphs, pixels: int) -> bool:
+    """Whether coding so many pixels is done in slices: launched as a graph it is done sooner, and cannot be sliced."""
+    return pixels > (_WHOLE_GRAPH if graphs.form == "graph" else _WHOLE)
+
+
+def _image_in_slices(network: VaeFunction, latents: Tensor) -> Generator[None, None, Tensor]:
+    return ((yield from in_slices(network.steps(latents))).float() + 1) / 2
 
 
 def _image(network: VaeFunction, latents: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from engine.networks.graphs import Launcher
-from engine.pictures.decoder import PIXELS_PER_CELL, VaeFunction
+from engine.networks.steps import in_slices
+from engine.pictures.decoder import PIXELS_PER_CELL, VaeFunction, takes_long
 from engine.pictures.tiling import Tiles, averaged, three_passes
 
 _FLOATS_PER_PIXEL_AND_CHANNEL = 6
@@ -45,10 +46,20 @@ class Encoder:
         latents, finite = self._graphs(picture)
         return latents, finite
 
+    def takes_long(self, picture: Tensor) -> bool:
+        """Whether others wait for too long while ``picture`` is encoded at once, so that it is encoded in slices."""
+        return takes_long(self._graphs, picture.shape[2] * picture.shape[3])
+
     @torch.inference_mode()
-    def encode_in_float32(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``encode``, with a copy of the weights in float32 for this once. Halves widen without a loss."""
-        return _finished(_latents(self._network.in_float32(), picture))
+    def encode_sliced(
+        self, picture: Tensor, *, in_float32: bool = False
+    ) -> Generator[None, None, tuple[Tensor, Tensor]]:
+        """As ``encode``, yielding where others may use the device.
+
+        ``in_float32``: with a copy of the weights in float32 for this once. Halves widen without a loss.
+        """
+        network = self._network.in_float32() if in_float32 else self._network
+        return _finished((yield from _latents_in_slices(network, picture)))
 
     @torch.inference_mode()
     def encode_tiled(
@@ -56,7 +67,9 @@ class Encoder:
     ) -> Generator[None, None, tuple[Tensor, Tensor]]:
         """As ``encode``, as the mean of several passes over tiles, in pixels. Yields between tiles."""
         network = self._network.in_float32() if in_float32 else self._network
-        latents = yield from averaged(lambda tile: _latents(network, tile), picture, passes, 1 / PIXELS_PER_CELL)
+        latents = yield from averaged(
+            lambda tile: _latents_in_slices(network, tile), picture, passes, 1 / PIXELS_PER_CELL
+        )
         return _finished(latents)
 
     def release(self) -> None:
@@ -70,6 +83,10 @@ def in_cells(pictures: Tensor) -> Tensor:
     top, left = height % PIXELS_PER_CELL // 2, width % PIXELS_PER_CELL // 2
     bottom, right = top + height // PIXELS_PER_CELL * PIXELS_PER_CELL, left + width // PIXELS_PER_CELL * PIXELS_PER_CELL
     return pictures[:, :, top:bottom, left:right]
+
+
+def _latents_in_slices(network: VaeFunction, pictures: Tensor) -> Generator[None, None, Tensor]:
+    return (yield from in_slices(network.steps(pictures * 2 - 1))).float()
 
 
 def _latents(network: VaeFunction, pictures: Tensor) -> Tensor:

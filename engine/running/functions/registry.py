@@ -145,12 +145,12 @@ def in_slices(
 ) -> Generator[Wish, Any, T]:
     """Return what ``work`` returns, each slice of it within ``around()``; where it yields, others use the device."""
     while True:
-        try:
-            with around():
+        with around():
+            try:
                 next(work)
-        except StopIteration as end:
-            made: T = end.value
-            return made
+            except StopIteration as end:
+                made: T = end.value
+                return made
         yield Pause()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Literal
 
 import torch
@@ -31,6 +31,8 @@ from engine.workflow import encoding as nodes
 from engine.workflow.pictures import Decode, DecodeTiled
 
 _Passes = tuple[Tiles, ...]
+_Work = Generator[None, None, tuple[Tensor, Tensor]]
+_Stage = Literal["encode", "decode"]
 
 
 @carries_out(Decode)
@@ -91,11 +93,10 @@ def _decoded(
     for index, one in enumerate(latents.split(1)):
         if index:
             yield Pause()
-        if passes is None:
-            with bench.observer.stage("decode"):
-                image, finite = _with_room(decoder.decode, one, decoder)
-        else:
+        if passes is not None:
             image, finite = yield from _sliced(decoder.decode_tiled(one, passes), "decode", bench)
+        else:
+            image, finite = yield from _with_room(one, decoder, "decode", bench)
         if not index:
             pixels = torch.empty((latents.shape[0], *image.shape), device=image.device)
         pixels[index] = image
@@ -116,10 +117,10 @@ def _decoded_again(
 ) -> Generator[Wish, None, Tensor]:
     if decoder.half:
         if passes is None:
-            image, finite = decoder.decode_in_float32(latents)
+            work = decoder.decode_sliced(latents, in_float32=True)
         else:
             work = decoder.decode_tiled(latents, passes, in_float32=True)
-            image, finite = yield from _sliced(work, "decode", bench)
+        image, finite = yield from _sliced(work, "decode", bench)
         if finite:
             return image
     raise GenerationFailed("a decoded picture is not finite")
@@ -130,11 +131,10 @@ def _encoded(pixels: Tensor, encoder: Encoder, passes: _Passes | None, bench: Be
     for index, one in enumerate(pixels.split(1)):
         if index:
             yield Pause()
-        if passes is None:
-            with bench.observer.stage("encode"):
-                made, finite = _with_room(encoder.encode, one, encoder)
-        else:
+        if passes is not None:
             made, finite = yield from _sliced(encoder.encode_tiled(one, passes), "encode", bench)
+        else:
+            made, finite = yield from _with_room(one, encoder, "encode", bench)
         if not index:
             latents = torch.empty((pixels.shape[0], *made.shape[1:]), device=made.device)
         latents[index] = made[0]
@@ -146,28 +146,35 @@ def _encoded(pixels: Tensor, encoder: Encoder, passes: _Passes | None, bench: Be
         if not flag.value():
             one = pixels[index][None]
             if passes is None:
-                made, _ = encoder.encode_in_float32(one)
+                work = encoder.encode_sliced(one, in_float32=True)
             else:
-                made, _ = yield from _sliced(encoder.encode_tiled(one, passes, in_float32=True), "encode", bench)
+                work = encoder.encode_tiled(one, passes, in_float32=True)
+            made, _ = yield from _sliced(work, "encode", bench)
             latents[index] = made[0]
     return latents
 
 
-def _sliced(
-    work: Generator[None, None, tuple[Tensor, Tensor]], stage: Literal["encode", "decode"], bench: Bench
-) -> Generator[Wish, None, tuple[Tensor, Tensor]]:
+def _sliced(work: _Work, stage: _Stage, bench: Bench) -> Generator[Wish, None, tuple[Tensor, Tensor]]:
     return in_slices(work, lambda: bench.observer.stage(stage))
 
 
 def _with_room(
-    work: Callable[[Tensor], tuple[Tensor, Tensor]], one: Tensor, worker: Decoder | Encoder
-) -> tuple[Tensor, Tensor]:
-    """``work`` of ``one``. Where it finds no memory it is tried once more, without what is held only to be fast."""
+    one: Tensor, worker: Decoder | Encoder, stage: _Stage, bench: Bench
+) -> Generator[Wish, None, tuple[Tensor, Tensor]]:
+    """What ``worker`` makes of ``one``. Where it finds no memory it is tried once more, without what is held only to be
+    fast."""
     try:
-        return work(one)
+        return (yield from _sliced(_at_work(one, worker), stage, bench))
     except Exception as error:
         if not out_of_memory(error):
             raise
     worker.release()  # outside the except block, whose traceback would keep the tensors
     release_cached(one.device)
-    return work(one)
+    return (yield from _sliced(_at_work(one, worker), stage, bench))
+
+
+def _at_work(one: Tensor, worker: Decoder | Encoder) -> _Work:
+    """What ``worker`` makes of ``one``, in slices where it takes long."""
+    if worker.takes_long(one):
+        return (yield from worker.decode_sliced(one) if isinstance(worker, Decoder) else worker.encode_sliced(one))
+    return worker.decode(one) if isinstance(worker, Decoder) else worker.encode(one)
