@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -83,3 +88,25 @@ class Fetch:
         if self._event is not None:
             self._event.synchronize()
         return self._value
+
+
+class Errand(Generic[T]):
+    """Starts computing ``work()`` on a thread of its own, which is for what neither torch nor the device does."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._made: Future[T] = Future()
+        threading.Thread(target=self._run, args=(work,), name="errand", daemon=True).start()
+
+    def _run(self, work: Callable[[], T]) -> None:
+        try:
+            self._made.set_result(work())
+        except BaseException as error:
+            self._made.set_exception(error)
+
+    def ready(self) -> bool:
+        """Whether ``value`` would return without waiting."""
+        return self._made.done()
+
+    def value(self) -> T:
+        """What was computed; waits for it. Raises what ``work`` raised."""
+        return self._made.result()

@@ -25,6 +25,9 @@ _AROUND = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
 _AT_ONCE = 32
 """Pixels that edges grow along before it is looked whether they still do."""
 
+_PIXELS_AT_ONCE = 1 << 22
+"""Pixels that are looked at, each time that edges grow by one, before others get their turn."""
+
 
 def canny(pictures: Tensor, low: float, high: float) -> Iterator[Tensor]:
     """Yield the edges of pictures (B, 3, h, w), 0 … 1, as (B, 1, h, w) of zeros and ones, as far as they are found.
@@ -48,10 +51,13 @@ def canny_of_bytes(pictures: Tensor, low: int, high: int) -> Iterator[Tensor]:
 def _grown(slopes: Tensor, low: float, high: float) -> Iterator[Tensor]:
     """The edges of slopes above ``high``, along those above ``low``, as far as they have grown."""
     weak, edges = slopes > low, (slopes > high).float()
+    often = max(1, _PIXELS_AT_ONCE // edges.numel())
     while True:
         before = edges
-        for _ in range(_AT_ONCE):
+        for turn in range(_AT_ONCE):
             edges = max_pool2d(edges, 3, stride=1, padding=1) * weak
+            if turn % often == often - 1:
+                yield edges
         yield edges
         if torch.equal(before, edges):
             return

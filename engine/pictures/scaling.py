@@ -5,11 +5,16 @@ Everything here is float32 (B, C, h, w). Knows no nodes.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def resized(values: Tensor, height: int, width: int, method: str, *, crop: bool = False) -> Tensor:
@@ -40,11 +45,24 @@ def cropped_to_aspect(values: Tensor, height: int, width: int) -> Tensor:
 
 def lanczos(pictures: Tensor, height: int, width: int) -> Tensor:
     """Scale pictures of 0 … 1 by Lanczos' kernel over three lobes, in 8 bits (truncated) before and after."""
-    bytes_of = (pictures * 255).clamp(0, 255).to(torch.uint8).movedim(1, -1).cpu().numpy()
-    scaled = [Image.fromarray(each).resize((width, height), Image.Resampling.LANCZOS) for each in bytes_of]
-    return (
-        torch.from_numpy(numpy.stack([numpy.asarray(each) for each in scaled])).movedim(-1, 1).to(pictures.device) / 255
-    )
+    scaled = lanczos_of_bytes(to_bytes(pictures).cpu().numpy(), height, width)
+    return from_bytes(scaled, pictures.device)
+
+
+def to_bytes(pictures: Tensor) -> Tensor:
+    """Pictures (B, C, h, w) of 0 … 1 → uint8 (B, h, w, C), truncated."""
+    return (pictures * 255).clamp(0, 255).to(torch.uint8).movedim(1, -1)
+
+
+def lanczos_of_bytes(pictures: NDArray[numpy.uint8], height: int, width: int) -> NDArray[numpy.uint8]:
+    """Scale pictures (B, h, w, C). Pillow does it, on the calling thread, while others run Python."""
+    scaled = [Image.fromarray(each).resize((width, height), Image.Resampling.LANCZOS) for each in pictures]
+    return numpy.stack([numpy.asarray(each) for each in scaled])
+
+
+def from_bytes(pictures: NDArray[numpy.uint8], device: torch.device) -> Tensor:
+    """Pictures uint8 (B, h, w, C) → (B, C, h, w) of 0 … 1."""
+    return torch.from_numpy(pictures).movedim(-1, 1).to(device) / 255
 
 
 def bislerp(latents: Tensor, height: int, width: int) -> Tensor:

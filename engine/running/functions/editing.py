@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from engine.device.transfer import Errand, Fetch
 from engine.pictures import filters, masks, scaling
 from engine.pictures.compositing import blended, composite_masked
-from engine.running.functions.registry import Bench, Course, Pause, PictureBatch, carries_out
+from engine.running.functions.registry import Bench, Course, Pause, PictureBatch, Until, carries_out
 from engine.workflow import editing as nodes
 from engine.workflow.picture_sizes import part_of, sides_of
 from engine.workflow.sizes import PictureSize
@@ -33,8 +35,23 @@ def rescale(node: Any, bench: Bench) -> Course:
     for one in pixels.split(1):
         if made:
             yield Pause()
-        made.append(scaling.resized(one.movedim(-1, 1), height, width, node.method, crop=crop).movedim(1, -1))
+        given = one.movedim(-1, 1)
+        if node.method == "lanczos":
+            given = scaling.cropped_to_aspect(given, height, width) if crop else given
+            larger: Tensor = yield from _by_lanczos(given, height, width)
+        else:
+            larger = scaling.resized(given, height, width, node.method, crop=crop)
+        made.append(larger.movedim(1, -1))
     return PictureBatch(torch.cat(made))
+
+
+def _by_lanczos(pictures: Tensor, height: int, width: int) -> Course:
+    """``scaling.lanczos``, which takes long and does not need the device: others use it meanwhile."""
+    given = Fetch(scaling.to_bytes(pictures))
+    yield Until([given])
+    errand = Errand(functools.partial(scaling.lanczos_of_bytes, given.value().numpy(), height, width))
+    yield Until([errand])
+    return scaling.from_bytes(errand.value(), pictures.device)
 
 
 for _kind in (nodes.ResizePictures, nodes.ScalePictures, nodes.ScaleToMegapixels):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.batching.trajectory import Trajectory
-from engine.device.transfer import Fetch
+from engine.device.transfer import Errand, Fetch
 from engine.errors import BadRequest
 from engine.pictures.inputs import InputPicture
 from engine.running.model import (
@@ -72,7 +72,7 @@ class Pause:
 class Until:
     """A wish to go on once ``fetches`` have arrived on the CPU, or when the device has nothing else to do."""
 
-    fetches: Sequence[Fetch]
+    fetches: Sequence[Fetch | Errand[Any]]
 
     @property
     def ready(self) -> bool:
