@@ -9,7 +9,8 @@ from benchmarks.measuring.workloads import Scale, alone
 from engine import GenerationRequest
 from engine.request_parts import Control, Hires, Lora
 
-LORA, CONTROLNET, PICTURE, MASK = "lora.safetensors", "controlnet.safetensors", "picture.png", "mask.png"
+LORA, CONTROLNET, UPSCALER = "lora.safetensors", "controlnet.safetensors", "upscaler.safetensors"
+PICTURE, MASK, LARGE = "picture.png", "mask.png", "large.png"
 """The names of the files that the requests ask for."""
 
 Feature = Literal["LoRA's first use", "LoRA resident", "img2img", "inpaint", "ControlNet", "hires"]

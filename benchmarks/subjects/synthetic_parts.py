@@ -6,6 +6,7 @@ Their sizes are those that people's files have; speed does not depend on what th
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from PIL import Image
 
-from benchmarks.measuring.features import CONTROLNET, LORA, MASK, PICTURE
+from benchmarks.measuring.features import CONTROLNET, LARGE, LORA, MASK, PICTURE, UPSCALER
 from benchmarks.subjects.synthetic_checkpoint import CACHE, Entry, random_file
 from engine.checkpoint.contents import read_contents
 from engine.checkpoint.structure import structures_of
@@ -27,6 +28,11 @@ _RANK = 32
 _SHARE = 0.05
 """The size of what the LoRA adds to a weight, over that of the weight, about."""
 
+_FEATURES, _GROWTH = 64, 32
+"""Channels of the upscaler, and what each layer of its blocks adds to them."""
+
+_LARGEST = 2048
+
 _ADAPTED = (".to_q", ".to_k", ".to_v", ".to_out.0", ".ff.net.0.proj", ".ff.net.2", ".proj_in", ".proj_out")
 """The UNet's layers that trainers adapt unless they are asked for others."""
 
@@ -35,7 +41,7 @@ _ADAPTED_TEXT = (".q_proj", ".k_proj", ".v_proj", ".out_proj", ".fc1", ".fc2")
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """A folder with a LoRA and a ControlNet that fit one checkpoint, and with pictures."""
+    """A folder with a LoRA and a ControlNet that fit one checkpoint, an upscaler and pictures."""
 
     folder: Path
 
@@ -62,6 +68,8 @@ def synthetic_parts(checkpoint: Path, size: int, cache: Path = CACHE) -> Parts:
         _write_lora(parts.lora, checkpoint)
     if not parts.controlnet.exists():
         random_file(parts.controlnet, _controlnet(checkpoint))
+    if not (parts.folder / UPSCALER).exists():
+        random_file(parts.folder / UPSCALER, _upscaler())
     _write_pictures(parts.folder, size)
     return parts
 
@@ -112,10 +120,24 @@ def _controlnet(checkpoint: Path) -> Iterator[Entry]:
         yield name, tuple(parameter.shape)
 
 
+def _upscaler() -> Iterator[Entry]:
+    """Give the tensors of an ESRGAN generator that enlarges fourfold, as small as those in use for drawings."""
+    convolutions = [("conv_first", 3, _FEATURES), ("conv_body", _FEATURES, _FEATURES), ("conv_last", _FEATURES, 3)]
+    convolutions += [(name, _FEATURES, _FEATURES) for name in ("conv_up1", "conv_up2", "conv_hr")]
+    for block, part, layer in itertools.product(range(6), (1, 2, 3), range(5)):
+        outputs = _FEATURES if layer == 4 else _GROWTH
+        convolutions.append((f"body.{block}.rdb{part}.conv{layer + 1}", _FEATURES + layer * _GROWTH, outputs))
+    for name, inputs, outputs in convolutions:
+        yield f"{name}.weight", (outputs, inputs, 3, 3)
+        yield f"{name}.bias", (outputs,)
+
+
 def _write_pictures(folder: Path, size: int) -> None:
-    """Write a picture of soft colours, and a mask whose middle is bright."""
-    coarse = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC).save(folder / PICTURE)
+    """Write a picture of soft colours, the same eight times as large, and a mask whose middle is bright."""
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    coarse.resize((size, size), Image.Resampling.BICUBIC).save(folder / PICTURE)
+    larger = min(_LARGEST, 8 * size)
+    coarse.resize((larger, larger), Image.Resampling.BICUBIC).save(folder / LARGE)
     mask = np.zeros((size, size, 3), np.uint8)
     mask[size // 4 : -size // 4, size // 4 : -size // 4] = 255
     Image.fromarray(mask).save(folder / MASK)

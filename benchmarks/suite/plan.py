@@ -25,6 +25,7 @@ SECTIONS: Mapping[str, float] = {
     "concurrency": 8,
     "arrivals": 4,
     "features": 8,
+    "stalls": 3,
     "soak": 3,
 }
 """The sections in the order in which they run, and the relative time of each.

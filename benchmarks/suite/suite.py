@@ -31,6 +31,7 @@ from benchmarks.suite.sections import (
     precision,
     soak,
     stages,
+    stalls,
     variants,
 )
 from benchmarks.suite.sections import machine as ceilings
@@ -51,6 +52,7 @@ RUN: Mapping[str, Callable[[Workbench, float], None]] = {
     "memory": memory.run,
     "arrivals": arrivals.run,
     "features": features.run,
+    "stalls": stalls.run,
     "variants": variants.run,
     "precision": precision.run,
     "soak": soak.run,

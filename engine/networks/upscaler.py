@@ -35,7 +35,7 @@ class Upscaler:
 
     @torch.inference_mode()
     def __call__(self, picture: Tensor) -> Generator[None, None, Tensor]:
-        """(1, 3, h, w), 0 … 1 → (1, 3, h · factor, w · factor), nominally 0 … 1. Yields between its blocks."""
+        """(1, 3, h, w), 0 … 1 → (1, 3, h · factor, w · factor), nominally 0 … 1. Yields within its blocks, too."""
         height, width = picture.shape[2:]
         if self._folded > 1:
             below, right = -height % self._folded, -width % self._folded
@@ -43,18 +43,19 @@ class Upscaler:
             picture = pixel_unshuffle(pad(picture, (0, right, 0, below), mode=mode), self._folded)
         first = x = self._convolve(picture, "conv_first")
         for number in range(self._blocks):
-            x = self._block(x, f"body.{number}")
-            yield
+            x = yield from self._block(x, f"body.{number}")
         x = first + self._convolve(x, "conv_body")
         for number in range(self._enlargements):
             x = interpolate(x, scale_factor=2.0, mode="nearest")
             x = leaky_relu(self._convolve(x, f"conv_up{number + 1}"), _SHARE)
             yield
-        x = self._convolve(leaky_relu(self._convolve(x, "conv_hr"), _SHARE), "conv_last")
+        x = leaky_relu(self._convolve(x, "conv_hr"), _SHARE)
+        yield
+        x = self._convolve(x, "conv_last")
         return x[:, :, : height * self.factor, : width * self.factor]
 
-    def _block(self, x: Tensor, name: str) -> Tensor:
-        """A residual block of three densely connected ones."""
+    def _block(self, x: Tensor, name: str) -> Generator[None, None, Tensor]:
+        """A residual block of three densely connected ones. Yields between these, and at its end."""
         y = x
         for part in (1, 2, 3):
             parts = [y]
@@ -62,6 +63,7 @@ class Upscaler:
                 made = self._convolve(torch.cat(parts, 1), f"{name}.rdb{part}.conv{layer}")
                 parts.append(leaky_relu(made, _SHARE))
             y = y + _SHARE * self._convolve(torch.cat(parts, 1), f"{name}.rdb{part}.conv5")
+            yield
         return x + _SHARE * y
 
     def _convolve(self, x: Tensor, name: str) -> Tensor:

@@ -22,7 +22,7 @@ PIXELS_PER_CELL = 8
 _FLOATS_PER_PIXEL_AND_CHANNEL = 10
 """Peak memory of a decode over (pixels · base channels), in elements; measured with the full-size decoder."""
 
-_WHOLE, _WHOLE_GRAPH = 256 * 256, 768 * 768
+_WHOLE, _WHOLE_GRAPH = 128 * 128, 768 * 768
 """Pixels of the largest pictures that are decoded or encoded at once: step by step, and launched as a graph."""
 
 TILES = three_passes(64, 16)
@@ -134,7 +134,7 @@ def takes_long(graphs: Graphs, pixels: int) -> bool:
 
 
 def _image_in_slices(network: VaeFunction, latents: Tensor) -> Generator[None, None, Tensor]:
-    return ((yield from in_slices(network.steps(latents))).float() + 1) / 2
+    return ((yield from in_slices(network.steps(latents), latents.device)).float() + 1) / 2
 
 
 def _image(network: VaeFunction, latents: Tensor) -> Tensor:

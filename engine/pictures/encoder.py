@@ -86,7 +86,7 @@ def in_cells(pictures: Tensor) -> Tensor:
 
 
 def _latents_in_slices(network: VaeFunction, pictures: Tensor) -> Generator[None, None, Tensor]:
-    return (yield from in_slices(network.steps(pictures * 2 - 1))).float()
+    return (yield from in_slices(network.steps(pictures * 2 - 1), pictures.device)).float()
 
 
 def _latents(network: VaeFunction, pictures: Tensor) -> Tensor:

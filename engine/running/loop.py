@@ -10,6 +10,7 @@ import functools
 import logging
 import queue
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -54,6 +55,7 @@ class Loop:
         self._closing = False
         self._reason = "the engine is closed"
         self._ticks = self._evaluations = 0
+        self._tick_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -114,8 +116,8 @@ class Loop:
             self._drop(handle)
 
     def _turn(self) -> None:
-        """Take in what the inbox holds; then start one execution, evaluate once and resume one, so that none waits for
-        long. With nothing else to do, do one chore."""
+        """Take in what the inbox holds; then start one execution, evaluate once and work for as long, so that none
+        waits for long. With nothing else to do, do one chore."""
         while True:
             busy = (
                 self._closing or self._ready or len(self._batcher) > 0 or self._working or self._arriving or self._idle
@@ -132,8 +134,7 @@ class Loop:
         if self._ready:
             self._start(self._ready.popleft())
         self._tick()
-        if self._working:
-            self._resume(*self._working.popleft())
+        self._work()
         self._look_for_arrivals()
         self._lead.mark()
 
@@ -233,12 +234,23 @@ class Loop:
             else:
                 self._working.append((execution, None))
 
+    def _work(self) -> None:
+        """Resume what is at work, once at least; on a CPU for about as long as the latest tick took. On a GPU, where
+        that is not known here, slices are as long as ticks."""
+        begin = time.perf_counter()
+        while self._working:
+            self._resume(*self._working.popleft())
+            if self._device.type != "cpu" or time.perf_counter() - begin >= self._tick_seconds:
+                return
+
     def _tick(self) -> None:
+        begin = time.perf_counter()
         for trajectory in self._batcher.admit():
             execution = self._flying[trajectory]
             execution.mark("wait")
             execution.handle.report(_sampling(execution, trajectory, step=0))
         tick = self._batcher.tick()
+        self._tick_seconds = time.perf_counter() - begin if tick.advanced else 0.0
         self._ticks += bool(tick.advanced)
         self._evaluations += sum(trajectory.latest for trajectory in tick.advanced)
         for trajectory, error in tick.failed:

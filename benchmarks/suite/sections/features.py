@@ -116,6 +116,9 @@ def _report(bench: Workbench, workers: Sequence[Worker], seen: dict[str, Picture
         for feature in FEATURES:
             spent = [one.seconds for one in pictures[feature]]
             bench.figure("features", "a picture", name, spent, "s", "lower", feature=feature)
+            if bench.device.type == "cpu":
+                processor = [one.processor_seconds for one in pictures[feature]]
+                bench.figure("features", "processor time of a picture", name, processor, "s", "lower", feature=feature)
         first, resident = pictures["LoRA's first use"], pictures["LoRA resident"]
         extra = [one.seconds - other.seconds for one, other in zip(first, resident, strict=True)]
         bench.figure("features", "a LoRA's first use over a resident one", name, extra, "s", "lower")

@@ -47,7 +47,7 @@ def test_small_steps_make_what_one_makes(
         few, whole = sizes_of(network.steps(given))
         most = max(few) // 5
         with monkeypatch.context() as patch:
-            patch.setattr(steps, "MOST", most)
+            patch.setitem(steps.MOST, "cpu", most)
             many, parts = sizes_of(network.steps(given))
         assert len(many) > len(few)
         assert max(many) < max(few) / 2
@@ -65,7 +65,7 @@ def test_strips_of_a_convolution_have_their_neighbours(
     layer = torch.nn.Conv2d(3, 4, 3, padding=1)
     x = torch.randn(1, 3, height, 6, generator=random)
     operations, whole = Operations(), layer(x)
-    monkeypatch.setattr(steps, "MOST", max(1, 3 * 4 * 9 * height * 6 // strips))
+    monkeypatch.setitem(steps.MOST, "cpu", max(1, 3 * 4 * 9 * height * 6 // strips))
     many, made = sizes_of(steps.convolve(operations, x, layer))
     assert len(many) >= min(height, strips)
     assert sum(many) == 3 * 4 * 9 * height * 6
@@ -81,7 +81,7 @@ def test_attention_to_all_pixels_is_the_same_for_some_at_a_time(
     layer = decoder._decoder.mid_block.attentions[0]
     x = torch.randn(1, layer.to_q.in_features, 6, 6, generator=torch.Generator().manual_seed(1))
     (one,), whole = sizes_of(steps.attend(Operations(), layer, x))
-    monkeypatch.setattr(steps, "MOST", one // 4)
+    monkeypatch.setitem(steps.MOST, "cpu", one // 4)
     many, made = sizes_of(steps.attend(Operations(), layer, x))
     assert many == [one // 4] * 4
     torch.testing.assert_close(made, whole)
@@ -94,10 +94,10 @@ def test_slices_are_gathered_up_to_the_most() -> None:
             done.append(size)
         return "made"
 
-    unit = steps.MOST // 4
+    unit = steps.MOST["cpu"] // steps._SLICE // 4
     sizes, done = [unit, unit, 3 * unit, 9 * unit, unit, unit, unit], list[int]()
     at_pauses = []
-    pauses = steps.in_slices(work())
+    pauses = steps.in_slices(work(), CPU)
     while True:
         try:
             next(pauses)

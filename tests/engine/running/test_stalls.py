@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +39,7 @@ class Diary:
 def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make small pictures take as many slices as large ones."""
     monkeypatch.setattr(decoder, "_WHOLE", 0)
-    monkeypatch.setattr(steps, "MOST", 1 << 20)
+    monkeypatch.setitem(steps.MOST, "cpu", 1 << 22)
     monkeypatch.setattr(edges, "_PIXELS_AT_ONCE", SIDE * SIDE)
 
 
@@ -82,7 +82,7 @@ LONG = {
 def started(engine: Engine) -> Handle:
     """A request with more steps than anything else here takes time, whose first step is done."""
     begun = threading.Event()
-    handle = engine.submit(small(steps=3000), listen=lambda news: begun.set() if getattr(news, "step", 0) else None)
+    handle = engine.submit(small(steps=10_000), listen=lambda news: begun.set() if getattr(news, "step", 0) else None)
     assert begun.wait(60)
     return handle
 
@@ -93,13 +93,28 @@ def models(tmp_path: Path, tiny_checkpoint: Path) -> Path:
     return tmp_path
 
 
+def slowly(work: Any, diary: Diary) -> Any:
+    """``work``, which does not return before others took some steps."""
+
+    def waiting(*given: Any) -> Any:
+        deadline, begun = time.monotonic() + 30, len(diary.entries)
+        while len(diary.entries) < begun + 5 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return work(*given)
+
+    return waiting
+
+
 @pytest.mark.parametrize("what", LONG)
-def test_others_advance_meanwhile_and_the_pictures_are_the_same(what: str, models: Path) -> None:
+def test_others_advance_meanwhile_and_the_pictures_are_the_same(
+    what: str, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     diary, inputs = Diary(), {"picture.png": PICTURE}
     config = EngineConfig(checkpoint="tiny", models_folders=[models], device="cpu")
     with Engine(config, observer=diary) as engine:
         alone = engine.generate(LONG[what], inputs=inputs)
         other = started(engine)
+        monkeypatch.setattr(scaling, "lanczos_of_bytes", slowly(scaling.lanczos_of_bytes, diary))
         before = len(diary.entries)
         beside = engine.generate(LONG[what], inputs=inputs)
         meanwhile = diary.entries[before:]
@@ -107,8 +122,8 @@ def test_others_advance_meanwhile_and_the_pictures_are_the_same(what: str, model
         other.cancel()
     assert beside.images[0].tobytes() == alone.images[0].tobytes()
     own = [place for place, stage in enumerate(meanwhile) if stage == what]
-    assert all("step" in meanwhile[one:another] for one, another in itertools.pairwise(own))
-    assert len(own) > 10 if what in ("decode", "encode") else meanwhile.count("step") > 3
+    assert len(own) > 20 if what in ("decode", "encode") else not own
+    assert meanwhile.count("step") > 3
 
 
 def test_a_picture_that_cannot_be_scaled_fails_its_workflow_alone(
