@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from PIL import Image
 from engine import Engine, EngineConfig, Handle, OutOfMemory, Workflow
 from engine.networks import steps
 from engine.pictures import decoder, edges, scaling
+from engine.running import loop
 from engine.running.observer import Stage
 from tests.requests import small
 
@@ -37,7 +40,9 @@ class Diary:
 
 @pytest.fixture(autouse=True)
 def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make small pictures take as many slices as large ones."""
+    """Make small pictures take as many slices as large ones, each of which takes as long as a step."""
+    clock = itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     monkeypatch.setattr(decoder, "_WHOLE", 0)
     monkeypatch.setitem(steps.MOST, "cpu", 1 << 22)
     monkeypatch.setattr(edges, "_PIXELS_AT_ONCE", SIDE * SIDE)
@@ -123,6 +128,7 @@ def test_others_advance_meanwhile_and_the_pictures_are_the_same(
     assert beside.images[0].tobytes() == alone.images[0].tobytes()
     own = [place for place, stage in enumerate(meanwhile) if stage == what]
     assert len(own) > 20 if what in ("decode", "encode") else not own
+    assert all("step" in meanwhile[one:another] for one, another in itertools.pairwise(own))
     assert meanwhile.count("step") > 3
 
 
