@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,28 @@ def copied(stored: Tensor, device: torch.device, dtype: torch.dtype) -> tuple[Te
         target.copy_(source.float() if by_float32 else source)
         finite = finite and is_finite(target)
     return value, finite
+
+
+def by_pieces(change: Callable[..., object], value: Tensor, *others: Tensor) -> None:
+    """Have ``change`` change ``value`` in place, given the same places of ``others``, which have as many values.
+
+    On a CPU it is given one piece after another, each of which torch computes on one thread. ``value`` is contiguous.
+    """
+    flat = [value.view(-1), *(other.reshape(-1) for other in others)]
+    size = _CHUNK if value.device.type == "cpu" else max(1, value.numel())
+    for start in range(0, value.numel(), size):
+        change(*(each[start : start + size] for each in flat))
+
+
+def product(one: Tensor, other: Tensor) -> Tensor:
+    """Return the product of two matrices; on a CPU row by row or some at once, each time on one thread.
+
+    Raises ``RuntimeError`` for matrices that do not fit.
+    """
+    if one.device.type != "cpu":
+        return one @ other
+    rows = max(1, _CHUNK // max(1, other.shape[1]))
+    return torch.cat([part @ other for part in one.split(rows)])
 
 
 def rounded(stored: Tensor, device: torch.device, dtype: torch.dtype, *, half: bool) -> tuple[Tensor, bool]:

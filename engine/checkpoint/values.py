@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.checkpoint.adapters import Adapter
-from engine.checkpoint.copying import copied, what_is_not_finite
+from engine.checkpoint.copying import by_pieces, copied, what_is_not_finite
 from engine.checkpoint.structure import NetworkKind, Structure, structures_of
 from engine.checkpoint.weights import Weights, open_weights
 from engine.errors import BrokenCheckpoint
@@ -77,8 +77,7 @@ class WeightedSum:
     def value(self, name: str) -> Tensor:
         first, second = self.shares(name)
         value = self.first.value(name)
-        value *= first
-        value += second * self.second.value(name)
+        by_pieces(lambda one, other: one.mul_(first).add_(second * other), value, self.second.value(name))
         return value
 
 

@@ -20,11 +20,13 @@ T = TypeVar("T")
 Steps: TypeAlias = Generator[int, None, Tensor]
 """Yields the number of multiplications that it makes next, and returns what it made."""
 
-MOST = {"cpu": 1 << 36, "cuda": 1 << 41}
-"""Multiplications of a step, by the kind of device: about a second of a processor, milliseconds of a GPU."""
+MOST = {"cpu": 1 << 33, "cuda": 1 << 41}
+"""Multiplications of a slice, by the kind of device: a quarter of a second of a processor, milliseconds of a GPU."""
 
-_SLICE = 4
-"""A slice has as many multiplications as this part of the largest step, or is one step."""
+_UNCUT = 512 * 512
+"""Pixels of the largest pictures whose layers are never cut into strips, which costs more than it gives to others."""
+
+_PIXELS_PER_CELL = 64
 
 
 def completed(steps: Generator[Any, None, T]) -> T:
@@ -39,7 +41,7 @@ def completed(steps: Generator[Any, None, T]) -> T:
 
 def in_slices(steps: Generator[int, None, T], device: torch.device) -> Generator[None, None, T]:
     """Return what ``steps`` make; yields before a step with which there would be too much in one go."""
-    done, most = 0, _most(device) // _SLICE
+    done, most = 0, _most(device)
     while True:
         try:
             coming = next(steps)
@@ -55,12 +57,12 @@ def in_slices(steps: Generator[int, None, T], device: torch.device) -> Generator
 def convolve(operations: Operations, x: Tensor, layer: nn.Conv2d, *, bias: bool = True) -> Steps:
     """``layer`` of pictures; in strips where it is more than a step and each pixel meets only its neighbours."""
     local = layer.kernel_size == (3, 3) and layer.stride == (1, 1)
-    return _strips(lambda part: operations.convolve(part, layer, bias=bias), x, _work(x, layer), local=local)
+    return in_strips(lambda part: operations.convolve(part, layer, bias=bias), x, _work(x, layer), local=local)
 
 
 def convolve_doubled(operations: Operations, x: Tensor, layer: nn.Conv2d) -> Steps:
     """``Operations.convolve_doubled``, in strips where it is more than a step."""
-    return _strips(lambda part: operations.convolve_doubled(part, layer), x, _work(x, layer), factor=2)
+    return in_strips(lambda part: operations.convolve_doubled(part, layer), x, _work(x, layer), factor=2)
 
 
 def residual(operations: Operations, layer: Any, x: Tensor) -> Steps:
@@ -69,7 +71,7 @@ def residual(operations: Operations, layer: Any, x: Tensor) -> Steps:
     hidden = yield from convolve(operations, hidden, layer.conv1, bias=False)
     hidden = operations.group_norm(hidden, layer.norm2, shift=layer.conv1.bias)
     around = x if layer.conv_shortcut is None else operations.convolve(x, layer.conv_shortcut)
-    if _work(hidden, layer.conv2) > _most(x.device):
+    if _is_cut(hidden, _work(hidden, layer.conv2)):
         return (yield from convolve(operations, hidden, layer.conv2)) + around
     yield _work(hidden, layer.conv2)
     return operations.convolve_add(hidden, layer.conv2, around)
@@ -80,23 +82,29 @@ def attend(operations: Operations, layer: Any, x: Tensor) -> Steps:
     normed = tokens(operations.group_norm(x, layer.group_norm, silu=False))
     q, k, v = (operations.linear(normed, part.weight, part.bias) for part in (layer.to_q, layer.to_k, layer.to_v))
     rows, count, width = q.shape
-    at_once = max(1, _most(x.device) // (2 * rows * count * width))
+    work = 2 * rows * count * width  # of one pixel
+    at_once = count if count <= _UNCUT // _PIXELS_PER_CELL else max(1, _most(x.device) // work)
     parts = []
     for part in q.split(min(count, at_once), dim=1):
-        yield 2 * rows * part.shape[1] * count * width
+        yield part.shape[1] * work
         parts.append(operations.attend(part, k, v, 1))
     out = layer.to_out[0]
     attended = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
     return operations.pictures(operations.linear(attended, out.weight, out.bias), x) + x
 
 
-def _strips(compute: Callable[[Tensor], Tensor], x: Tensor, work: int, *, factor: int = 1, local: bool = True) -> Steps:
-    """``compute`` of pictures, which enlarges by ``factor``; in strips if it takes long and is ``local``."""
-    most, height = _most(x.device), x.shape[2]
-    if work <= most or not local:
+def in_strips(
+    compute: Callable[[Tensor], Tensor], x: Tensor, work: int, *, factor: int = 1, local: bool = True
+) -> Steps:
+    """``compute`` of pictures, which enlarges them by ``factor``; in strips if it takes long and is ``local``.
+
+    That is: what it makes of a pixel depends on the pixel's neighbours alone, and beyond the border are zeros.
+    """
+    if not local or not _is_cut(x, work):
         yield work
         return compute(x)
-    strip = max(1, height * most // work)
+    height = x.shape[2]
+    strip = max(1, height * _most(x.device) // work)
     whole: Tensor | None = None
     for top in range(0, height, strip):
         bottom = min(top + strip, height)
@@ -112,6 +120,10 @@ def _strips(compute: Callable[[Tensor], Tensor], x: Tensor, work: int, *, factor
         whole[:, :, top * factor : bottom * factor] = made[:, :, factor:-factor]
     assert whole is not None
     return whole
+
+
+def _is_cut(x: Tensor, work: int) -> bool:
+    return work > _most(x.device) and x.shape[2] * x.shape[3] > _UNCUT
 
 
 def _most(device: torch.device) -> int:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from engine.checkpoint.copying import by_pieces, product
+
 Parts = Mapping[str, Tensor]
 """A layer's tensors in float32, by what they are: ``up``, ``down``, ``alpha``, ``hada_w1_a``, …"""
 
@@ -27,7 +29,7 @@ def changed(weight: Tensor, parts: Parts, strength: float) -> Tensor:
     scale, difference = product
     if "dora_scale" in parts:
         return _decomposed(weight, scale * difference, parts["dora_scale"], strength)
-    weight += (strength * scale) * difference
+    by_pieces(lambda part, change: part.add_((strength * scale) * change), weight, difference)
     return weight
 
 
@@ -35,16 +37,16 @@ def with_difference(weight: Tensor, difference: Tensor, strength: float) -> Tens
     """``weight`` with a whole difference added ``strength`` times; the same memory. Raises ``IncompleteParts``."""
     if difference.shape != weight.shape and _flat(difference.shape) != _flat(weight.shape):
         raise IncompleteParts(f"a difference of {tuple(difference.shape)} for a weight of {tuple(weight.shape)}")
-    weight += strength * difference.reshape(weight.shape)
+    by_pieces(lambda part, change: part.add_(strength * change), weight, difference)
     return weight
 
 
 def _difference(parts: Parts, shape: torch.Size) -> tuple[float, Tensor] | None:
     """A factor and what it is multiplied with, in the shape of the weight. None for parts that make no product."""
-    for mark, product in _PRODUCTS.items():
+    for mark, computed in _PRODUCTS.items():
         if any(part.startswith(mark) for part in parts):
             try:
-                rank, difference = product(parts)
+                rank, difference = computed(parts)
             except KeyError as error:
                 raise IncompleteParts(f"the tensor {error.args[0]} is missing") from None
             except RuntimeError:
@@ -70,15 +72,14 @@ def _low_rank(parts: Parts) -> tuple[int, Tensor]:
     if "mid" in parts:
         difference = torch.einsum("or,rsyx,si->oiyx", up.flatten(1), parts["mid"], down.flatten(1))
         return down.shape[0], difference
-    product = up.flatten(1) @ down.flatten(1)
-    return down.shape[0], product
+    return down.shape[0], product(up.flatten(1), down.flatten(1))
 
 
 def _hadamard(parts: Parts) -> tuple[int, Tensor]:
     first, second = (
         _tucker(parts[f"hada_t{i}"], parts[f"hada_w{i}_a"], parts[f"hada_w{i}_b"])
         if f"hada_t{i}" in parts
-        else parts[f"hada_w{i}_a"] @ parts[f"hada_w{i}_b"]
+        else product(parts[f"hada_w{i}_a"], parts[f"hada_w{i}_b"])
         for i in (1, 2)
     )
     return parts["hada_w1_b"].shape[0], first * second

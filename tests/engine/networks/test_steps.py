@@ -16,6 +16,13 @@ from engine.networks.encoder import VaeEncoder
 from engine.networks.operations import Operations
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _small_pictures_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "_UNCUT", 0)
+
+
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
@@ -94,7 +101,7 @@ def test_slices_are_gathered_up_to_the_most() -> None:
             done.append(size)
         return "made"
 
-    unit = steps.MOST["cpu"] // steps._SLICE // 4
+    unit = steps.MOST["cpu"] // 4
     sizes, done = [unit, unit, 3 * unit, 9 * unit, unit, unit, unit], list[int]()
     at_pauses = []
     pauses = steps.in_slices(work(), CPU)

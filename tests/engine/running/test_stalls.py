@@ -44,7 +44,8 @@ def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
     monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     monkeypatch.setattr(decoder, "_WHOLE", 0)
-    monkeypatch.setitem(steps.MOST, "cpu", 1 << 22)
+    monkeypatch.setattr(steps, "_UNCUT", 0)
+    monkeypatch.setitem(steps.MOST, "cpu", 1 << 23)
     monkeypatch.setattr(edges, "_PIXELS_AT_ONCE", SIDE * SIDE)
 
 
