@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 from server.dialects.dialect import Dialect
 from server.dialects.sdapi.answer import json_response
 from server.dialects.sdapi.calls import Calls
+from server.dialects.sdapi.files_routes import add_files
 from server.dialects.sdapi.generating import add_generating
 from server.dialects.sdapi.listings import add_listings, add_models
 from server.dialects.sdapi.options import Options
@@ -21,7 +22,7 @@ from server.web.services import Services
 
 
 def create_router(services: Services) -> APIRouter:
-    """Make the routes below ``/sdapi/v1`` and ``/internal``."""
+    """Make the routes below ``/sdapi/v1``, ``/internal`` and ``/controlnet``."""
     router = APIRouter(tags=["AUTOMATIC1111"])
     options, calls = Options(services.backend), Calls(services.jobs)
     add_generating(router, services, options, calls)
@@ -29,14 +30,15 @@ def create_router(services: Services) -> APIRouter:
     add_progress(router, services, calls)
     add_stopping(router, services, calls)
     add_listings(router, services)
+    add_files(router, services)
     add_models(router, services, options)
     add_png_info(router)
     return router
 
 
 def owns(path: str) -> bool:
-    """Own all paths under ``/sdapi`` and ``/internal``."""
-    return path.startswith(("/sdapi/", "/internal/"))
+    """Own all paths under ``/sdapi``, ``/internal`` and ``/controlnet``."""
+    return path.startswith(("/sdapi/", "/internal/", "/controlnet/"))
 
 
 def error_response(problem: Problem) -> Response:

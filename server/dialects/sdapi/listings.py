@@ -11,13 +11,11 @@ from fastapi import APIRouter
 from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS, automatic_scheduler
 from server.dialects.sdapi.models import listed
 from server.dialects.sdapi.options import Options
+from server.dialects.sdapi.refusing import CONTROLNET
 from server.problems import Problem
 from server.web.services import Services
 
 _EMPTY = (
-    "sd-vae",
-    "latent-upscale-modes",
-    "loras",
     "hypernetworks",
     "face-restorers",
     "realesrgan-models",
@@ -25,7 +23,6 @@ _EMPTY = (
     "script-info",
     "extensions",
 )
-_REFRESHES = ("refresh-checkpoints", "refresh-vae", "refresh-loras", "refresh-embeddings")
 _MISSING = (
     "extra-single-image",
     "extra-batch-images",
@@ -57,17 +54,9 @@ def add_listings(router: APIRouter, services: Services) -> None:
     async def sd_models() -> list[dict[str, Any]]:
         return [listed(info) for info in services.backend.models()]
 
-    @router.get("/sdapi/v1/upscalers", summary="None")
-    async def upscalers() -> list[dict[str, Any]]:
-        return [{"name": "None", "model_name": None, "model_path": None, "model_url": None, "scale": 1}]
-
-    @router.get("/sdapi/v1/embeddings", summary="None")
-    async def embeddings() -> dict[str, Any]:
-        return {"loaded": {}, "skipped": {}}
-
-    @router.get("/sdapi/v1/scripts", summary="None")
+    @router.get("/sdapi/v1/scripts", summary="The scripts: ControlNet alone")
     async def scripts() -> dict[str, Any]:
-        return {"txt2img": [], "img2img": []}
+        return {"txt2img": [CONTROLNET], "img2img": [CONTROLNET]}
 
     @router.get("/sdapi/v1/cmd-flags", summary="The command-line flags that matter to clients")
     async def cmd_flags() -> dict[str, Any]:
@@ -98,9 +87,6 @@ def add_models(router: APIRouter, services: Services, options: Options) -> None:
             await services.backend.load(info.name)
         return {}
 
-    for name in _REFRESHES:
-        summary = "Without effect: every request reads the models folder"
-        router.add_api_route(f"/sdapi/v1/{name}", _nothing_to_do, methods=["POST"], summary=summary)
     for name in _MISSING:
         router.add_api_route(f"/sdapi/v1/{name}", _missing(name), methods=["POST"], summary="Not supported")
 
@@ -109,17 +95,13 @@ async def _nothing() -> list[Any]:
     return []
 
 
-async def _nothing_to_do() -> None:
-    return None
-
-
 def _missing(name: str) -> Any:
     async def refuse() -> None:
         raise Problem(
             status=400,
             kind="unsupported",
             title="Not supported",
-            detail=f"{name} is not supported: this server makes pictures from text alone; use /sdapi/v1/txt2img",
+            detail=f"{name} is not supported: use /sdapi/v1/txt2img or /sdapi/v1/img2img",
         )
 
     return refuse

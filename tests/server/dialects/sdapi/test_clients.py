@@ -59,9 +59,13 @@ class TestWebuiapi:
         assert api.txt2img(steps=1).info["sd_model_name"] == "other"
 
     def test_its_lists(self, api: Any) -> None:
-        assert api.get_sd_vae() == api.get_latent_upscale_modes() == api.get_loras() == api.get_hypernetworks() == []
+        assert api.get_sd_vae() == api.get_loras() == api.get_hypernetworks() == []
+        assert api.get_latent_upscale_modes()[0]["name"] == "Latent"
         assert api.get_face_restorers() == api.get_realesrgan_models() == api.get_prompt_styles() == []
-        assert api.get_scripts()["txt2img"] == []
+        assert api.get_scripts()["txt2img"] == ["controlnet"]
+        assert api.controlnet_model_list() == []
+        assert "canny" in api.controlnet_module_list()
+        assert api.controlnet_version() > 1
         assert api.get_embeddings()["loaded"] == {}
         assert api.get_memory()["ram"]["total"] > 0
         assert api.get_cmd_flags()["api"]

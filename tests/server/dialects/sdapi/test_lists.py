@@ -34,7 +34,7 @@ def test_samplers_and_schedulers_can_be_sent_back(shared_client: httpx.Client) -
 
 @pytest.mark.parametrize(
     "name",
-    ["sd-vae", "latent-upscale-modes", "loras", "hypernetworks", "face-restorers", "realesrgan-models",
+    ["sd-vae", "loras", "hypernetworks", "face-restorers", "realesrgan-models",
      "prompt-styles", "script-info", "extensions"],
 )  # fmt: skip
 def test_what_is_not_here_is_an_empty_list(shared_client: httpx.Client, name: str) -> None:
@@ -42,9 +42,9 @@ def test_what_is_not_here_is_an_empty_list(shared_client: httpx.Client, name: st
 
 
 def test_the_rest(shared_client: httpx.Client) -> None:
-    assert [each["name"] for each in shared_client.get("/sdapi/v1/upscalers").json()] == ["None"]
+    assert [each["name"] for each in shared_client.get("/sdapi/v1/upscalers").json()] == ["None", "Lanczos", "Nearest"]
     assert shared_client.get("/sdapi/v1/embeddings").json() == {"loaded": {}, "skipped": {}}
-    assert shared_client.get("/sdapi/v1/scripts").json() == {"txt2img": [], "img2img": []}
+    assert shared_client.get("/sdapi/v1/scripts").json() == {"txt2img": ["controlnet"], "img2img": ["controlnet"]}
     assert shared_client.get("/sdapi/v1/cmd-flags").json()["api"] is True
     ram = shared_client.get("/sdapi/v1/memory").json()["ram"]
     assert ram["free"] + ram["used"] == ram["total"] > 0
