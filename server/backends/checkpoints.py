@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.errors import UnknownFile
 from engine.models import catalog
 from engine.models.folders import Folders
 from engine.models.hashes import recorded_hash, short_hash
@@ -58,7 +59,12 @@ class Checkpoints:
 
     def file_of(self, name: str | None) -> Path:
         """Return the file of a checkpoint by name. Raises ``UnknownCheckpoint`` for other text, paths included."""
-        return self.default if name in (None, self.default_name) else catalog.find(str(name), self._folders)
+        if name in (None, self.default_name):
+            return self.default
+        try:
+            return catalog.find(str(name), self._folders)
+        except UnknownFile as error:
+            raise without_paths(error, self._folders) from None
 
     def name_of(self, name: str | None) -> str:
         """Return the name that answers use for the checkpoint ``name``. Raises ``UnknownCheckpoint``."""
@@ -108,6 +114,14 @@ class Checkpoints:
             loading=False,
             default=path == self.default,
         )
+
+
+def without_paths(error: UnknownFile, folders: Sequence[Path]) -> UnknownFile:
+    """Return ``error`` as callers may see it: with names, and not with the places of the models ``folders``."""
+    allowed = error.allowed.removeprefix("a path, or ")
+    for folder in sorted(map(str, folders), key=len, reverse=True):
+        allowed = allowed.replace(folder, "the models folder")
+    return type(error)(error.field, error.value, allowed, error.node)
 
 
 def _infos(files: Mapping[str, Path]) -> list[FileInfo]:

@@ -21,7 +21,7 @@ from engine.workflow.needs import checkpoints_of
 from engine.workflow.node import Node
 from engine.workflow.sizes import NOTHING_KNOWN, Known
 from engine.workflow.weights import file_kind
-from server.backends.checkpoints import Checkpoints, FileInfo, ModelInfo
+from server.backends.checkpoints import Checkpoints, FileInfo, ModelInfo, without_paths
 from server.backends.protocol import NO_INPUTS, Listener
 from server.settings import Settings
 
@@ -115,7 +115,10 @@ class EngineBackend:
         if kind == "checkpoints":
             self._checkpoints.name_of(name)
         elif name is not None:
-            Folders(self._config.models_folders).find(kind, name)
+            try:
+                Folders(self._config.models_folders).find(kind, name)
+            except UnknownFile as error:
+                raise without_paths(error, self._config.models_folders) from None
 
     def _missing_files(self, node: Node) -> Iterator[UnknownFile]:
         """The mistakes of a node that names files that the models folders do not have."""

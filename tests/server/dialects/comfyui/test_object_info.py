@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.formats.comfyui.table import ROWS
 from server.dialects.comfyui import object_info
 from tests.server.conftest import RunningServer
-from tests.server.dialects.comfyui.client import Comfy
+from tests.server.dialects.comfyui.client import Comfy, graph_of
 
 OFFER = object_info.Offer(files={"checkpoints": ["m"]}, most={"steps": 30, "width": 10**6})
 
@@ -39,6 +39,16 @@ def test_the_signatures_are_those_of_the_engines_nodes() -> None:
         assert info["output_node"] == row.is_output
         assert {each: inputs[each][0] for each in row.links} == dict(row.links)
     assert object_info.node("Nope", OFFER) is None
+
+
+def test_no_message_says_where_the_models_folder_is(engine_server: RunningServer, models_folder: Path) -> None:
+    graph = graph_of("absent.safetensors")
+    graph["12"] = {"class_type": "VAELoader", "inputs": {"vae_name": "x.pt"}}
+    graph["8"]["inputs"]["vae"] = ["12", 0]
+    answer = Comfy(engine_server, connect=False).post(graph)
+    assert set(answer.json()["node_errors"]) == {"4", "12"}
+    assert "tiny" in answer.text
+    assert str(models_folder) not in answer.text
 
 
 def test_lists_are_fresh_once_a_file_has_come(engine_server: RunningServer, models_folder: Path) -> None:
