@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 from server.dialects.dialect import Dialect
 from server.dialects.sdapi.answer import json_response
 from server.dialects.sdapi.calls import Calls
+from server.dialects.sdapi.extras import add_extras
 from server.dialects.sdapi.files_routes import add_files
 from server.dialects.sdapi.generating import add_generating
 from server.dialects.sdapi.listings import add_listings, add_models
@@ -31,6 +32,7 @@ def create_router(services: Services) -> APIRouter:
     add_stopping(router, services, calls)
     add_listings(router, services)
     add_files(router, services)
+    add_extras(router, services)
     add_models(router, services, options)
     add_png_info(router)
     return router

@@ -24,8 +24,6 @@ _EMPTY = (
     "extensions",
 )
 _MISSING = (
-    "extra-single-image",
-    "extra-batch-images",
     "interrogate",
     "create/embedding",
     "create/hypernetwork",

@@ -72,6 +72,8 @@ def plan_of(
     maker = _Maker(body, handed, requests[0], backend)
     if maker.plain:
         return Plan(requests=requests, wanted=requests)
+    default = next((each.name for each in backend.models() if each.default), None)
+    requests = tuple(dataclasses.replace(each, model=each.model or default) for each in requests)
     return Plan(
         requests=requests,
         wanted=tuple(maker.workflow(request, number) for number, request in enumerate(requests)),

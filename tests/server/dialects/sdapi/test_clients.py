@@ -114,6 +114,7 @@ class TestWebuiapi:
         assert [each.size for each in result.images] == [(64, 64)] * 2
         assert result.info["all_seeds"] == [5, 6]
         assert result.info["denoising_strength"] == 0.75
+        assert result.info["sd_model_name"] == "instant"
         assert "Denoising strength: 0.75" in result.image.info["parameters"]
 
     def test_inpaint(self, api: Any) -> None:
@@ -124,6 +125,17 @@ class TestWebuiapi:
         part = api.img2img([image], mask_image=mask, width=64, height=64, inpaint_full_res_padding=8, mask_blur=2)
         assert part.image.size == (96, 64)
         assert "Masked area padding: 8" in part.info["infotexts"][0]
+
+    def test_extras(self, api: Any) -> None:
+        image = Image.new("RGB", (40, 24), (200, 30, 40))
+        assert api.extra_single_image(image, upscaler_1="Lanczos", upscaling_resize=1.5).image.size == (60, 36)
+        result = api.extra_batch_images([image, image.rotate(90, expand=True)], resize_mode=1, upscaling_resize_w=64)
+        assert [each.size for each in result.images] == [(64, 512)] * 2
+        mixed = api.extra_single_image(image, upscaler_2="Nearest", extras_upscaler_2_visibility=0.5)
+        assert mixed.image.size == (80, 48)
+        for fields in ({"upscaler_1": "LDSR"}, {"gfpgan_visibility": 0.5}):
+            with pytest.raises(RuntimeError, match=next(iter(fields))):
+                api.extra_single_image(image, **fields)
 
     def test_hires(self, api: Any) -> None:
         for fields in ({}, {"hr_upscaler": "Lanczos"}, {"hr_resize_x": 96, "hr_prompt": "a dog"}):

@@ -69,7 +69,7 @@ def test_what_json_cannot_hold_breaks_nothing(shared_client: httpx.Client, text:
     response.json()
 
 
-@pytest.mark.parametrize("name", ["extra-single-image", "interrogate", "train/embedding"])
+@pytest.mark.parametrize("name", ["interrogate", "train/embedding"])
 def test_what_is_not_here_says_so(shared_client: httpx.Client, name: str) -> None:
     response = shared_client.post(f"/sdapi/v1/{name}", json={"init_images": ["x"]})
     assert response.status_code == 400
