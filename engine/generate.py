@@ -25,7 +25,7 @@ from engine.command_line import (
 from engine.config import EngineConfig
 from engine.errors import BadRequest, EngineError
 from engine.folders import cache_folder
-from engine.formats.comfyui import request_of, workflow_of_file
+from engine.formats.comfyui import read_replaced, request_of, text_of_file
 from engine.formats.png import (
     encode_png,
     picture_metadata,
@@ -133,9 +133,9 @@ def _wanted(options: argparse.Namespace) -> GenerationRequest | Workflow:
     given = given_parameters(options)
     base: GenerationRequest | Workflow = GenerationRequest()
     if options.workflow is not None:
-        base = workflow_of_file(options.workflow)
+        base = read_replaced(text_of_file(options.workflow), given)
     elif options.repeat is not None:
-        base = wanted_from_png(options.repeat)
+        base = wanted_from_png(options.repeat, replaced=given)
     if isinstance(base, Workflow):
         try:
             base = request_of(base)

@@ -2,7 +2,8 @@
 
 from engine.formats.comfyui.editing.layout import editor_of
 from engine.formats.comfyui.flat import api_workflow, editor_workflow, request_from_workflow
-from engine.formats.comfyui.forms import parse_json, read_workflow, workflow_of_file
+from engine.formats.comfyui.forms import parse_json, read_workflow, text_of_file
+from engine.formats.comfyui.replacing import read_replaced
 from engine.formats.comfyui.to_request import request_of
 from engine.formats.comfyui.writer import place_of, write_workflow
 
@@ -12,9 +13,10 @@ __all__ = [
     "editor_workflow",
     "parse_json",
     "place_of",
+    "read_replaced",
     "read_workflow",
     "request_from_workflow",
     "request_of",
-    "workflow_of_file",
+    "text_of_file",
     "write_workflow",
 ]

@@ -26,27 +26,31 @@ def read_workflow(graph: object) -> Workflow:
     unknown, a value that is not allowed, a placeholder that was not filled in, and a link that leads nowhere, to
     another type, or in a circle.
     """
+    return workflow_of_api(api_form(graph))
+
+
+def api_form(graph: object) -> Mapping[str, object]:
+    """Return a graph in API form, whichever form it has. Raises ``BadRequest`` for what is no graph."""
     if isinstance(graph, str | bytes | bytearray):
         graph = parse_json("workflow", graph)
     if not isinstance(graph, Mapping) or not graph:
         raise BadRequest("workflow", graph, "a ComfyUI graph: a JSON object with nodes")
     wrapped = graph.get("prompt")
     if isinstance(graph.get("nodes"), list):
-        return workflow_of_api(api_from_editor(graph))
+        return api_from_editor(graph)
     if isinstance(wrapped, dict) and "class_type" not in wrapped:
-        return workflow_of_api(wrapped)
-    return workflow_of_api(graph)
+        return wrapped
+    return graph
 
 
-def workflow_of_file(path: Path | str) -> Workflow:
-    """Return the workflow of a file. Raises ``BadRequest`` as ``read_workflow``, and for a file that cannot be read."""
+def text_of_file(path: Path | str) -> bytes:
+    """Return what a workflow's file holds. Raises ``BadRequest`` for a file that cannot be read."""
     try:
         if not Path(path).is_file() or Path(path).stat().st_size > _LARGEST_FILE:
             raise BadRequest("workflow", str(path), f"a file of at most {_LARGEST_FILE >> 20} MiB")
-        text = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise BadRequest("workflow", str(path), f"a file that can be read ({error})") from None
-    return read_workflow(text)
 
 
 def parse_json(field: str, text: str | bytes | bytearray) -> object:

@@ -14,7 +14,7 @@ from engine.formats.comfyui.places import place
 from engine.formats.comfyui.writer import place_of
 from engine.parameters import parameters_of
 from engine.request import GenerationRequest
-from engine.request_parts import Control, Hires, Lora, Region
+from engine.request_parts import Control, Hires, Lora, Region, Upscaling
 from engine.text.a1111.composition import Part, joined, parts_of
 from engine.text.a1111.networks import without_tags
 from engine.workflow.composing import ComposedGuider, prompts_of
@@ -23,7 +23,7 @@ from engine.workflow.controls import ControlFile, Controlled
 from engine.workflow.editing import ResizePictures
 from engine.workflow.encoding import Encode, WithNoiseMask
 from engine.workflow.from_request import workflow_of
-from engine.workflow.latents import EmptyLatents, RepeatLatents, ScaleLatents
+from engine.workflow.latents import EmptyLatents, RepeatLatents, ResizeLatents, ScaleLatents
 from engine.workflow.masks import ChannelMask
 from engine.workflow.models import Checkpoint, Clip, ClipWithLora, LastLayer, Vae, VaeFile, WithLora
 from engine.workflow.node import Node, in_order
@@ -74,7 +74,7 @@ class _Flat:
         upscale = end.pictures if isinstance(end.pictures, Upscale) else None
         decode = self._part(upscale or end, "pictures", Decode, "VAEDecode")
         last = self._part(decode, "latents", Sample, "KSampler")
-        larger = last.latents if isinstance(last.latents, ScaleLatents) else None
+        larger = last.latents if isinstance(last.latents, ScaleLatents | ResizeLatents) else None
         first = last if larger is None else self._part(larger, "latents", Sample, "KSampler")
         self._sampling(first)
         values = self._start(first)
@@ -84,7 +84,9 @@ class _Flat:
         if larger is not None:
             values["hires"] = self._hires(larger, last, first)
         if upscale is not None:
-            values["upscale"] = self._part(upscale, "upscaler", UpscalerFile, "UpscaleModelLoader").name
+            values["upscale"] = Upscaling(
+                model=self._part(upscale, "upscaler", UpscalerFile, "UpscaleModelLoader").name
+            )
         known = parameters_of(GenerationRequest)
         found = {name: getattr(node, field) for name, (node, field) in self.fields.items() if name in known}
         values = found | values
@@ -254,13 +256,32 @@ class _Flat:
         self._same_checkpoint(checkpoint, decode, "vae", decode.vae)
         return {}
 
-    def _hires(self, larger: ScaleLatents, last: Sample, first: Sample) -> Hires:
-        sigmas, before = (self._part(each, "sigmas", ScheduledSigmas, "KSampler's schedule") for each in (last, first))
-        steps = None if sigmas.steps == before.steps else sigmas.steps
+    def _hires(self, larger: ScaleLatents | ResizeLatents, last: Sample, first: Sample) -> Hires:
+        if isinstance(larger, ScaleLatents):
+            size: dict[str, Any] = {"scale": larger.factor}
+        else:
+            size = {"width": larger.width, "height": larger.height}
+        before, after = self._pass(first), self._pass(last)
+        changes = {name: value for name, value in after.items() if name != "denoise" and value != before[name]}
         try:
-            return Hires(scale=larger.factor, method=larger.method, denoise=sigmas.denoise, steps=steps)
+            return Hires(method=larger.method, denoise=after["denoise"], **size, **changes)
         except BadRequest as error:
-            raise BadRequest(self.place(larger, "factor"), error.value, f"{error.allowed}; {_FLAT}") from None
+            raise BadRequest(self.place(larger, "method"), error.value, f"{error.allowed}; {_FLAT}") from None
+
+    def _pass(self, sample: Sample) -> dict[str, Any]:
+        """What a pass samples with; its prompts as their ends have them."""
+        sigmas = self._part(sample, "sigmas", ScheduledSigmas, "KSampler's schedule")
+        noise = self._part(sample, "noise", RandomNoise, "RandomNoise")
+        guider = self._guider(sample)
+        values = {name: getattr(sigmas, name) for name in ("steps", "scheduler", "denoise")}
+        values |= {"sampler": sample.sampler.name, "seed": noise.seed, "cfg_scale": guider.cfg_scale}
+        if isinstance(guider, CfgGuider):
+            for name, field in (("prompt", "positive"), ("negative_prompt", "negative")):
+                (node, place_), _ = self._controls(guider, field)
+                values[name] = self._regions(node, place_)[0].text
+        else:
+            values |= {"prompt": None, "negative_prompt": None}
+        return values
 
     def _part(self, node: Node, field: str, kind: type[N], wanted: str) -> N:
         found = getattr(node, field)

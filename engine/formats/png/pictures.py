@@ -9,12 +9,12 @@ import contextlib
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadRequest
-from engine.formats.comfyui import api_workflow, editor_of, parse_json, request_of
+from engine.formats.comfyui import api_workflow, editor_of, parse_json, read_replaced, request_of
 from engine.formats.infotext import infotext, request_from_infotext
 from engine.formats.png.chunks import FIELD, name_of, text_chunks
 from engine.request import GenerationRequest
@@ -87,12 +87,15 @@ def encode_png(image: Image, metadata: Mapping[str, str]) -> bytes:
     return file.getvalue()
 
 
-def wanted_from_png(source: Path | str | bytes, field: str = FIELD) -> GenerationRequest | Workflow:
+def wanted_from_png(
+    source: Path | str | bytes, field: str = FIELD, replaced: Collection[str] = ()
+) -> GenerationRequest | Workflow:
     """Return what a PNG was made from, given as its path or as its bytes: one of ours, ComfyUI's or AUTOMATIC1111's.
 
     The graph in our own record counts first, where there is one, then the graph in API form, being exact, then the
     editor's: each is a workflow. AUTOMATIC1111's line, which is a request, counts last. A text under one of these
-    keywords that is no JSON object is some other program's and is passed over. Pixels are not read.
+    keywords that is no JSON object is some other program's and is passed over. Pixels are not read. The parameters in
+    ``replaced``, which a caller gives in place of the file's, need not be readable in a graph.
 
     Raises ``BadRequest``, whose field starts with ``field``, for a file that cannot be read, is no PNG, is
     damaged or cut off, has no parameters, or asks for what this project does not have.
@@ -102,7 +105,7 @@ def wanted_from_png(source: Path | str | bytes, field: str = FIELD) -> Generatio
         own = _json_object(texts.get("engine")).get("prompt")
         for graph in (own, _json_object(texts.get("prompt")), _json_object(texts.get("workflow"))):
             if isinstance(graph, dict) and graph:
-                return Workflow.from_comfyui(graph)
+                return read_replaced(graph, replaced)
         if "parameters" in texts:
             return request_from_infotext(texts["parameters"])
     raise BadRequest(field, name_of(source), "a PNG with its parameters inside, from here, ComfyUI or AUTOMATIC1111")

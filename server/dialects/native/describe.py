@@ -1,10 +1,12 @@
-"""This dialect's errors in the OpenAPI document."""
+"""This dialect's bodies, queries and errors in the OpenAPI document."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from server.dialects.native.answers import ProblemAnswer
+from server.dialects.native.examples import GENERATE, WORKFLOW
+from server.dialects.native.parameters import schema
 
 _WHEN = {
     400: "a parameter is not allowed; the answer names it, its value and what is allowed",
@@ -20,6 +22,44 @@ _WHEN = {
     503: "the server is shutting down, or not ready yet",
     507: "the device's memory or the server's disk does not suffice",
 }
+
+
+_BYTES = {"type": "string", "format": "binary"}
+FILE_CONTENT: dict[str, Any] = {
+    "application/json": {"schema": {"type": "object"}, "examples": WORKFLOW},
+    "image/png": {"schema": _BYTES},
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "properties": {"workflow": {**_BYTES, "description": "the file: a workflow, or a PNG that contains one"}},
+            "required": ["workflow"],
+            "additionalProperties": {**_BYTES, "description": "a picture, by the name by which the workflow loads it"},
+        }
+    },
+}
+"""The content of a body that is a workflow's file."""
+
+
+def call_content(most: int) -> dict[str, Any]:
+    """Describe the content of a call's body: JSON, or a form with pictures. ``most``: as ``schema`` takes it."""
+    described = schema(most)
+    pictures = {
+        name: {**_BYTES, "description": described["properties"][name]["description"]} for name in ("image", "mask")
+    }
+    whole = {"type": "object", "description": "parameters as one JSON object, in place of parts of their own"}
+    form = {**described, "properties": {**described["properties"], **pictures, "request": whole}}
+    return {
+        "application/json": {"schema": described, "examples": GENERATE},
+        "multipart/form-data": {"schema": form},
+    }
+
+
+def query_parameters(most: int) -> list[dict[str, Any]]:
+    """Describe a call's parameters as those of a query."""
+    return [
+        {"name": name, "in": "query", "schema": described, "explode": False, "style": "form"}
+        for name, described in schema(most)["properties"].items()
+    ]
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

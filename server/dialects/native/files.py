@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from fastapi import Request
 
 from engine import BadRequest, GenerationRequest, Workflow
-from engine.formats.comfyui import request_of
+from engine.formats.comfyui import read_replaced, request_of
 from engine.formats.png import wanted_from_png
+
+WORKFLOW_PART = "workflow"
+"""The part of a form that is the file."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -39,16 +43,17 @@ class File:
         return self.wanted.to_comfyui() if isinstance(self.wanted, Workflow) else None
 
 
-async def read_file(http: Request) -> File:
-    """Return the file that is a call's body. A thread reads it, because a file may be large.
+async def read_file(http: Request, part: bytes | None = None, *, replaced: Collection[str] = ()) -> File:
+    """Return the file that is a call's body, or a part of it. A thread reads it, because a file may be large.
 
-    Raises ``BadRequest`` for what is no workflow, or asks for what the engine does not have.
+    The parameters in ``replaced``, which the caller gives beside the file, need not be readable in it. Raises
+    ``BadRequest`` for what is no workflow, or asks for what the engine does not have.
     """
-    body = await http.body()
-    is_picture = body.startswith(_PNG) or http.headers.get("content-type", "").lower().startswith("image/")
-    return await asyncio.to_thread(_read, body, is_picture)
+    body = await http.body() if part is None else part
+    stated = part is None and http.headers.get("content-type", "").lower().startswith("image/")
+    return await asyncio.to_thread(_read, body, body.startswith(_PNG) or stated, replaced)
 
 
-def _read(body: bytes, is_picture: bool) -> File:
-    wanted = wanted_from_png(body, "body") if is_picture else Workflow.from_comfyui(body)
+def _read(body: bytes, is_picture: bool, replaced: Collection[str]) -> File:
+    wanted = wanted_from_png(body, "body", replaced) if is_picture else read_replaced(body, replaced)
     return File(source="picture" if is_picture else "workflow", wanted=wanted)

@@ -25,8 +25,10 @@ from engine.parameters import (
     parameters_of,
 )
 from engine.workflow.needs import needs_of
+from server.dialects.shared.pictures import ALLOWED
 from server.dialects.shared.reader import Found, Reader
 from server.dialects.shared.seeds import in_a_row
+from server.inputs.input import Input
 from server.job import NewJob, Webhook, parameters
 from server.problems import Problem
 from server.task import LARGEST_GRAPH
@@ -106,7 +108,18 @@ class Call:
             raise wanted.located(error) from None
         return sum(needs.pictures(output).pictures for output in wanted.outputs.values())
 
-    def job(self, *, id: str | None, client: str, base_url: str) -> NewJob:
+    def ensure_answerable(self, *, local: bool, at_once: bool) -> None:
+        """Raise ``BadRequest`` for a ``response_format`` that the answer cannot have.
+
+        ``local``: whether pictures are kept on a local disk; ``at_once``: whether the answer comes before them.
+        """
+        response_format = self.controls.response_format
+        if response_format == "path" and not local:
+            raise BadRequest("response_format", "path", "url or base64: the pictures are not kept on a local disk")
+        if at_once and response_format in ("base64", "png"):
+            raise BadRequest("response_format", response_format, "url or path for a job that is not waited for")
+
+    def job(self, *, id: str | None, client: str, base_url: str, inputs: Mapping[str, Input]) -> NewJob:
         """Return the job for the call. A fresh seed is drawn here, so that the other requests can count on from it."""
         wanted, controls = self.wanted, self.controls
         tasks: tuple[GenerationRequest | Workflow, ...]
@@ -124,21 +137,19 @@ class Call:
             idempotency_key=self.idempotency_key,
             asked=[asked, controls.count, controls.priority, None if webhook is None else vars(webhook)],
             webhook=webhook,
+            inputs=inputs,
             extra={"base_url": base_url},
         )
 
 
-def read_call(
-    values: Mapping[str, Any], *, most: int, key: str | None, base: GenerationRequest | Workflow | None = None
-) -> Call:
-    """Return the call that ``values`` describe, over ``base`` or the defaults.
+def read_call(found: Found, *, most: int, key: str | None, base: GenerationRequest | Workflow | None = None) -> Call:
+    """Return the call that ``found`` describes, over ``base`` or the defaults.
 
     ``most``: the most pictures that a job may have; ``key``: the Idempotency-Key header. Raises ``BadRequest`` and
-    ``Problem``, which has the status 422 where ``values`` would replace parts of a workflow that is no single request.
+    ``Problem``, which has the status 422 where ``found`` would replace parts of a workflow that is no single request.
     """
-    found = READER.find(values)
     wanted = _wanted(found, base)
-    WholeNumber(1, most).read("count", values.get("count", 1))
+    WholeNumber(1, most).read("count", found.get("count", ("count", 1))[1])
     controls = READER.read(Controls, found)
     call = Call(wanted=wanted, controls=controls, idempotency_key=_one_key(controls.idempotency_key, key))
     if controls.response_format == "png" and call.pictures != 1:
@@ -183,4 +194,6 @@ def schema(most: int) -> dict[str, Any]:
     properties = READER.schemas()
     properties["count"] |= {"maximum": most}
     properties["webhook_url"] |= {"format": "uri"}
+    for name in ("image", "mask"):
+        properties[name] |= {"description": f"{properties[name]['description']}; {ALLOWED}"}
     return {"type": "object", "title": "Generate", "properties": properties, "additionalProperties": False}

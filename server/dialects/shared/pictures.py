@@ -86,8 +86,8 @@ class CallPictures:
         """Return ``found`` with the ids of the pictures that ``image``, ``mask`` and ``controls`` hold."""
         taken = dict(found)
         for name in ("image", "mask"):
-            if name in found:
-                word, value = found[name]
+            word, value = found.get(name, ("", None))
+            if value is not None:
                 taken[name] = word, (await self.take(value, word)).id
         word, controls = found.get("controls", ("", None))
         if isinstance(controls, list | tuple):

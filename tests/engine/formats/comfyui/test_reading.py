@@ -9,6 +9,7 @@ import pytest
 
 from engine.errors import BadRequest
 from engine.formats.comfyui import read_workflow, request_of
+from engine.request_parts import Hires
 from engine.workflow.latents import EmptyLatents, ScaleLatents
 from engine.workflow.models import Checkpoint
 from engine.workflow.pictures import SendPictures
@@ -63,8 +64,11 @@ def test_a_second_sampling_from_scaled_latents_is_read() -> None:
     assert workflow.places["3", 0] == first
     assert workflow.places["30", 0] == second
     assert workflow.graph == graph
-    with pytest.raises(BadRequest, match="node 30"):
-        request_of(workflow)
+    assert request_of(workflow).hires == Hires(scale=2, denoise=0.5, seed=6)
+    graph["30"]["inputs"]["model"] = ["32", 0]
+    graph["32"] = node("CheckpointLoaderSimple", ckpt_name="other.ckpt")
+    with pytest.raises(BadRequest, match="node 32"):
+        request_of(read_workflow(graph))
 
 
 def test_every_output_is_read_whatever_kind_it_is() -> None:

@@ -10,11 +10,11 @@ import pytest
 from engine.errors import BadRequest
 from engine.formats.comfyui import api_workflow, editor_workflow, request_from_workflow
 from engine.request import GenerationRequest
-from engine.request_parts import Control, Hires, Lora, Region
+from engine.request_parts import Control, Hires, Lora, Region, Upscaling
 
 SMALL: dict[str, Any] = {"width": 128, "height": 64, "steps": 3, "seed": 9, "model": "tiny.safetensors"}
-LORAS = (Lora(name="a", strength=0.5), Lora(name="b", text_strength=0.25), Lora(name="a", strength=-1))
-CONTROLS = (Control(name="edges", image="e.png", strength=0.5, end=0.5), Control(name="depth", image="d.png"))
+LORAS = (Lora(name="a", strength=0.5), Lora(name="b", clip_strength=0.25), Lora(name="a", strength=-1))
+CONTROLS = (Control(model="edges", image="e.png", strength=0.5, end=0.5), Control(model="depth", image="d.png"))
 REGIONS = (Region(prompt="a boat", x=64, width=64, height=64), Region(prompt="a tree", width=64, height=64, strength=2))
 PARTS: list[dict[str, Any]] = [
     {"loras": LORAS, "clip_skip": 2},
@@ -24,9 +24,14 @@ PARTS: list[dict[str, Any]] = [
     {"image": "photo.png", "mask": "mask.png", "denoise": 0.7, "batch_size": 2},
     {"controls": CONTROLS},
     {"controls": CONTROLS, "regions": REGIONS, "loras": LORAS},
-    {"hires": Hires()},
+    {"hires": Hires(scale=2)},
     {"hires": Hires(scale=1.5, method="bilinear", denoise=0.4, steps=2), "regions": REGIONS},
-    {"upscale": "detailed.pth"},
+    {
+        "hires": Hires(
+            width=256, height=128, cfg_scale=3, seed=4, sampler="heun", prompt="a ship", negative_prompt="fog"
+        )
+    },
+    {"upscale": Upscaling(model="detailed.pth")},
 ]
 PARTS.append({name: value for part in PARTS for name, value in part.items()})
 
@@ -43,9 +48,9 @@ def test_the_graph_of_a_request_is_read_as_that_request(parts: dict[str, Any], f
     [
         ({"loras": LORAS}, "101", {"lora_name": "c"}),
         ({"controls": CONTROLS}, "202", {"strength": 0.75}),
-        ({"hires": Hires()}, "91", {"seed": 10}),
-        ({"hires": Hires()}, "91", {"cfg": 3}),
-        ({"hires": Hires()}, "90", {"scale_by": 16.0}),
+        ({"hires": Hires(scale=2)}, "91", {"seed": 10}),
+        ({"hires": Hires(scale=2)}, "91", {"cfg": 3}),
+        ({"hires": Hires(scale=2)}, "90", {"scale_by": 16.0}),
         ({"image": "photo.png"}, "19", {"crop": "disabled"}),
         ({"image": "photo.png", "mask": "mask.png"}, "22", {"width": 64}),
     ],

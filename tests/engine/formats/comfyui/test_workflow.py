@@ -18,9 +18,10 @@ from engine.errors import BadRequest
 from engine.formats.comfyui import (
     api_workflow,
     editor_workflow,
+    read_workflow,
     request_from_workflow,
     request_of,
-    workflow_of_file,
+    text_of_file,
     write_workflow,
 )
 from engine.formats.comfyui.flat import PARAMETER_INPUTS
@@ -42,7 +43,7 @@ from tests.graphs import (
 @pytest.mark.parametrize("name", ["awpainting_api.json", "awpainting_ui.json"])
 def test_the_shipped_files_are_the_default_request(name: str) -> None:
     assert request_from_workflow(shipped(name)) == SHIPPED
-    assert request_of(workflow_of_file(FOLDER / name)) == SHIPPED
+    assert request_of(read_workflow(text_of_file(FOLDER / name))) == SHIPPED
 
 
 def test_the_default_request_is_written_as_the_shipped_files() -> None:
@@ -56,7 +57,7 @@ def test_the_default_request_is_written_as_the_shipped_files() -> None:
 
 
 def test_every_scalar_has_its_place_in_the_graph() -> None:
-    assert {*PARAMETER_INPUTS, *PARTS, "regions", "prompt_syntax"} == {
+    assert {*PARAMETER_INPUTS, *PARTS, "regions", "prompt_syntax", "mask_mode"} == {
         field.name for field in dataclasses.fields(GenerationRequest)
     }
 
@@ -331,5 +332,5 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     for path in (tmp_path / "none.json", tmp_path, tmp_path / "broken.json", "a\0b"):
         with pytest.raises(BadRequest) as caught:
-            workflow_of_file(path)
+            read_workflow(text_of_file(path))
         assert caught.value.field == "workflow"
