@@ -14,16 +14,18 @@ from typing import Any
 
 import pytest
 
-from benchmarks.load.calls import DIALECTS, Call, Habits, plan_calls, read_mix
+from benchmarks.load.calls import DIALECTS, Call, Habits, plan_calls, read_mix, read_subjects
 from benchmarks.load.target import LoadResult, Target, put_load
 from benchmarks.measuring.workloads import Scale
-from server.backends.instant import InstantBackend
+from server.backends.instant import SHIPPED, InstantBackend
 from server.job import Job
 from tests.server.conftest import RunningServer
 from tests.server.queues import PATIENCE, queue, request, until
 from tests.server.stores import in_database
 
 pytestmark = pytest.mark.anyio
+
+SUBJECTS = "text=4,image=3,lora=1,outputs=1"
 
 
 def calls(jobs: int, rate: float, **changed: Any) -> list[Call]:
@@ -42,9 +44,26 @@ def ends(outcome: LoadResult) -> Counter[str]:
     return Counter(visit.end for visit in outcome.visits)
 
 
-def test_nothing_is_lost_of_a_mixed_load(server: RunningServer) -> None:
-    server.backend.step_seconds = 0.02
-    outcome = outcome_of(server, calls(250, rate=100.0, linger=0.2))
+def forget_all(server: RunningServer, outcome: LoadResult) -> None:
+    """Delete all jobs, and release what ComfyUI's callers and those of the native API have uploaded."""
+
+    async def forget() -> None:
+        await server.services.jobs.forget([row.id for row in outcome.rows])
+        inputs = server.services.inputs
+        for owner in {f"127.0.1.{number}" for number in range(1, 51)} | {"comfyui"}:
+            for name in await inputs.named(owner):
+                await inputs.release(owner, name)
+
+    asyncio.run_coroutine_threadsafe(forget(), server.loop).result()
+
+
+def test_nothing_is_lost_of_a_mixed_load_and_pictures_go_with_their_jobs(server: RunningServer) -> None:
+    server.backend.step_seconds, server.backend.more_files = 0.02, SHIPPED
+    outcome = outcome_of(server, calls(250, rate=100.0, linger=0.2, subjects=read_subjects(SUBJECTS)))
+    folder = Path(server.services.settings.inputs)
+    assert 1 <= len(list(folder.iterdir())) <= 6  # as many as the callers have different pictures
+    forget_all(server, outcome)
+    assert list(folder.iterdir()) == []
     assert outcome.wrong == []
     assert [visit.reason for visit in outcome.visits if visit.reason] == []
     seen = ends(outcome)
