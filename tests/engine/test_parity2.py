@@ -21,7 +21,7 @@ samples backwards, which magnifies rounding, and the recorded ComfyUI itself mov
 BEHIND_PIXELS = 1e-3
 """The same behind a decode or a step of 8 bits, where a rounding may become 1 of 255."""
 
-_EACH = 8
+_EACH = 12
 """``make test`` runs one of this many cases, and one of each feature; CI runs all."""
 
 
