@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import dataclasses
 import ipaddress
+import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_validator
@@ -171,6 +172,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings, env_settings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_name(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Take the one models folder from the variable that had it before there could be several."""
+        folder = os.environ.get(f"{PREFIX}MODELS_FOLDER")
+        return values if folder is None else {"models_folders": folder} | values
 
     @field_validator("api_keys")
     @classmethod

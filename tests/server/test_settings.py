@@ -143,3 +143,11 @@ def test_settings_are_the_engines_where_they_are_about_it() -> None:
         {"unet_rows": "4", "batching": "fast", "device": "cpu", "max_in_flight": "3"}
     ).engine_config()
     assert (config.unet_rows, config.batching, config.device, config.max_in_flight) == (4, "fast", "cpu", 3)
+
+
+def test_the_earlier_name_of_the_models_folder_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SD_MODELS_FOLDER", "/srv/models")
+    assert Settings().models_folders == (Path("/srv/models"),)
+    assert Settings(models_folders=(Path("/own"),)).models_folders == (Path("/own"),)
+    monkeypatch.setenv("SD_MODELS_FOLDERS", "/a,/b")
+    assert Settings().models_folders == (Path("/a"), Path("/b"))

@@ -29,7 +29,7 @@ _FORM = {
 _BODY = {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
 
 
-class FileAnswer(BaseModel):
+class UploadedFile(BaseModel):
     id: str
     name: str
     content_type: str
@@ -45,13 +45,13 @@ class FileAnswer(BaseModel):
 class FilesAnswer(BaseModel):
     previous: None
     next: None
-    results: list[FileAnswer]
+    results: list[UploadedFile]
 
 
 def add_routes(router: APIRouter, services: Services) -> None:
     """Add them to ``router``."""
     described: dict[int | str, dict[str, Any]] = {
-        201: {"model": FileAnswer},
+        201: {"model": UploadedFile},
         **errors(400, 401, 403, 413, 429, 503, 507),
     }
 
@@ -73,7 +73,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
         return JSONResponse({"previous": None, "next": None, "results": results})
 
     @router.get(
-        "/files/{id}", responses={200: {"model": FileAnswer}, **errors(401, 403, 404, 503, 507)}, response_model=None
+        "/files/{id}", responses={200: {"model": UploadedFile}, **errors(401, 403, 404, 503, 507)}, response_model=None
     )
     async def get_file(http: Request, id: str) -> JSONResponse:
         """One file."""
