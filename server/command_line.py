@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from engine import BadRequest, UnknownCheckpoint
 from engine.models import catalog
-from server.settings import PREFIX, Settings
+from server.settings import EARLIER_MODELS_FOLDER, PREFIX, Settings
 
 _SECRET = {"api_keys", "webhook_secret"}
 
@@ -41,7 +41,7 @@ def read_settings(flags: Mapping[str, str]) -> Settings:
 
 def _refuse_misspelt(environment: Mapping[str, str]) -> None:
     """Refuse a variable that is almost a setting; others under our prefix may be another program's."""
-    names = [PREFIX + name.upper() for name in Settings.model_fields]
+    names = [PREFIX + name.upper() for name in Settings.model_fields] + [EARLIER_MODELS_FOLDER]
     for variable in environment:
         if variable.startswith(PREFIX) and variable not in names:
             nearest = difflib.get_close_matches(variable, names, n=1, cutoff=0.85)

@@ -23,6 +23,9 @@ from engine.config import Batching, Compile, Dtype
 from engine.folders import cache_folder, data_folder, models_folders
 
 PREFIX = "SD_"
+EARLIER_MODELS_FOLDER = f"{PREFIX}MODELS_FOLDER"
+"""The variable that named the models folder before there could be several."""
+
 DialectName = Literal["comfyui", "sdapi", "openai", "replicate", "huggingface"]
 DIALECTS: tuple[DialectName, ...] = ("comfyui", "sdapi", "openai", "replicate", "huggingface")
 """The dialects that can be switched off; the native API is always there."""
@@ -177,7 +180,7 @@ class Settings(BaseSettings):
     @classmethod
     def _read_earlier_name(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Take the one models folder from the variable that had it before there could be several."""
-        folder = os.environ.get(f"{PREFIX}MODELS_FOLDER")
+        folder = os.environ.get(EARLIER_MODELS_FOLDER)
         return values if folder is None else {"models_folders": folder} | values
 
     @field_validator("api_keys")
