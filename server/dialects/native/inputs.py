@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -12,6 +13,7 @@ from engine import BadRequest
 from engine.formats.json_text import read_json
 from server.dialects.native.answers import InputAnswer
 from server.dialects.native.describe import problems
+from server.dialects.shared.forms import form_values, is_form
 from server.inputs.input import Input
 from server.pictures.formats import media_type
 from server.problems import not_found
@@ -29,7 +31,11 @@ _TEXT = {
 }
 _BODY = {
     "required": True,
-    "content": {"image/*": {"schema": _BYTES}, "application/json": {"schema": _TEXT}},
+    "content": {
+        "image/*": {"schema": _BYTES},
+        "application/json": {"schema": _TEXT},
+        "multipart/form-data": {"schema": {"type": "object", "required": ["image"], "properties": {"image": _BYTES}}},
+    },
 }
 
 
@@ -50,14 +56,21 @@ def _add_handing_in(router: APIRouter, services: Services) -> None:
         openapi_extra={"requestBody": _BODY},
     )
     async def hand_in(http: Request) -> Response:
-        """The body is the picture's file, or JSON with the picture as text. `image`, `mask` and the images of
-        `controls` take the `id` of the answer, which is the file's SHA-256. The picture is kept as long as finished
-        jobs are, until you delete it, and longer where a job has it."""
-        body, owner = await http.body(), services.client_of(http)
-        if http.headers.get("content-type", "").lower().startswith("application/json"):
-            kept = await services.inputs.keep_text(_text(body), owner, field="image", owner=owner)
+        """The body is the picture's file, a form with the file, or JSON with the picture as text. `image`, `mask` and
+        the images of `controls` take the `id` of the answer, which is the file's SHA-256. The picture is kept as long
+        as finished jobs are, until you delete it, and longer where a job has it."""
+        owner, type = services.client_of(http), http.headers.get("content-type", "").lower()
+        picture: bytes | str
+        if is_form(http):
+            picture, field = _in_form(await form_values(http, most_bytes=services.settings.max_body_bytes)), "image"
+        elif type.startswith("application/json"):
+            picture, field = _in_json(await http.body()), "image"
         else:
-            kept = await services.inputs.keep(body, owner, field="body", owner=owner)
+            picture, field = await http.body(), "body"
+        if isinstance(picture, str):
+            kept = await services.inputs.keep_text(picture, owner, field=field, owner=owner)
+        else:
+            kept = await services.inputs.keep(picture, owner, field=field, owner=owner)
         answer = _described(kept, services.access.base_url(http))
         return JSONResponse(answer, 201, {"Location": answer["url"]})
 
@@ -91,7 +104,15 @@ def _add_looking(router: APIRouter, services: Services) -> None:
         return Response(status_code=204)
 
 
-def _text(body: bytes) -> str:
+def _in_form(values: Mapping[str, object]) -> bytes | str:
+    """Return the picture that a form has, as a file or as text. Raises ``BadRequest`` for any other form."""
+    picture = values.get("image")
+    if set(values) != {"image"} or not isinstance(picture, bytes | str):
+        raise BadRequest("body", f"a form with {', '.join(values) or 'nothing'}", "a form with one picture, image")
+    return picture
+
+
+def _in_json(body: bytes) -> str:
     """Return the picture that a JSON body has. Raises ``BadRequest`` for any other body."""
     try:
         parsed = read_json(body)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import io
 import re
 from typing import Any
@@ -18,6 +16,7 @@ from engine import BadRequest
 from engine.formats.infotext import LONGEST
 from engine.formats.png import text_chunks
 from server.dialects.shared.bodies import body_as, json_body
+from server.inputs.texts import bytes_of
 from server.problems import bad_request
 from server.web.routing import direct
 
@@ -54,13 +53,10 @@ def _info(image: str) -> dict[str, Any]:
 
 def _texts(image: str) -> dict[str, str]:
     allowed = "a PNG, JPEG or WebP file in base64, also as a data: URL"
-    data = image.strip()
-    if data.startswith("data:"):
-        data = data.partition(",")[2]
+    file = bytes_of(image, "image")
     try:
-        file = base64.b64decode(data, validate=True)
         return text_chunks(file) if file.startswith(b"\x89PNG") else _user_comment(file)
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise bad_request("image", image[:40], allowed) from None
     except BadRequest as error:
         raise bad_request("image", image[:40], f"{allowed}: {error.allowed}") from None

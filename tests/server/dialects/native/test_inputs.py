@@ -66,3 +66,16 @@ def test_what_is_not_there_is_not_found(client: httpx.Client, id: str) -> None:
 def test_what_is_no_picture_is_refused(client: httpx.Client, content: bytes, kind: str, field: str) -> None:
     answer = client.post("/inputs", content=content, headers={"Content-Type": kind})
     assert (answer.status_code, answer.json()["field"]) == (400, field)
+
+
+def test_a_picture_may_come_in_a_form(client: httpx.Client) -> None:
+    data = file()
+    answer = client.post("/inputs", files={"image": ("a.png", data, "image/png")})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["id"] == hashlib.sha256(data).hexdigest()
+    text = client.post("/inputs", files={"image": (None, base64.b64encode(data).decode())})
+    assert text.json() == answer.json()
+    for files in ({"picture": ("a.png", data)}, {"image": ("a.png", data), "other": (None, "x")}):
+        refused = client.post("/inputs", files=files)
+        assert refused.status_code == 400
+        assert "image" in refused.json()["detail"]
