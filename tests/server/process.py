@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,8 @@ class Load:
     server: ServerProcess
     body: dict[str, Any]
     pause: float = 0.0
+    images: Sequence[str] = ()
+    """Pictures in base64, one of which every second call starts from."""
     accepted: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By job id: the body of each call that was answered with 200 or 202."""
     keys: dict[str, set[str]] = field(default_factory=dict)
@@ -119,6 +121,8 @@ class Load:
                     return
                 body = self.body | {"seed": choose.randrange(2**64), "prompt": f"client {client} call {number}"}
                 body |= choose.choice([{"async": True}, {"async": True}, {}])
+                if self.images and choose.random() < 0.5:
+                    body |= {"image": choose.choice(self.images), "denoise": 0.5}
                 key = f"{client}-{number}" if choose.random() < 0.5 else None
                 while not self._call(http, body, key) and key is not None and not stop.is_set():
                     stop.wait(0.02)  # a client with a key asks again until there is an answer

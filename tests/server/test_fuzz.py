@@ -4,6 +4,7 @@ dialect."""
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -60,6 +61,9 @@ EDGES = [
     "0",
     "\0",
 ]
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGUlEQVR4nGPUiDrBQApgIk"
+PICTURE += "n1qIZRDUNKAwAjuAFqLUgYkgAAAABJRU5ErkJggg=="
+EDGES += [PICTURE, f"data:image/png;base64,{PICTURE}", PICTURE[:40], "data:,", "http://127.0.0.1/x.png", "0" * 64]
 EDGES += ["é🏠", "../../etc/passwd", "a\r\nb: c", "%2e%2e", "x" * 5000, [], {}, [[]], "64x64", "instant", "fail"]
 WORDS = [
     *GenerationRequest.__dataclass_fields__,
@@ -70,8 +74,14 @@ WORDS = [
     *["client_id", "prompt_id", "number", "front", "extra_data", "delete", "clear", "nodes", "links", "unload_models"],
     *["version", "input", "webhook", "webhook_events_filter", "inputs", "parameters", "num_outputs", "guidance_scale"],
     *["limit", "offset", "state", "status", "sort_by", "sort_order", "filename", "type", "subfolder", "preview"],
+    *["init_images", "denoising_strength", "mask_blur", "inpainting_fill", "inpaint_full_res", "hr_scale"],
+    *["image[]", "strength", "prompt_strength", "loras[][name]", "controls", "original_ref", "overwrite", "kind"],
+    *["hr_upscaler", "upscaling_resize", "upscaler_1", "resize_mode", "controlnet_units", "imageList", "request"],
     *["cursor", "max_items", "order", "dialect", "job_ids", "skip_current_image"],
 ]
+
+FILES = [b64decode(PICTURE), b64decode(PICTURE)[:50], b"GIF89a", b"\xff\xd8\xff", b"", b"<svg/>"]
+"""What may be in a form's file, or take the place of one."""
 
 values = st.one_of(
     st.sampled_from(EDGES),
@@ -126,6 +136,13 @@ headers = st.fixed_dictionaries(
         "X-Request-Id": st.just("x" * 100),
     },
 )
+parts = st.binary(max_size=40) | st.sampled_from(FILES) | values.map(lambda value: json.dumps(value).encode())
+forms = st.dictionaries(
+    st.sampled_from(WORDS),
+    st.tuples(st.none() | names, parts),
+    min_size=1,
+    max_size=4,
+)
 bounded = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
@@ -157,6 +174,20 @@ def test_junk_is_refused_in_the_dialects_own_words(method: str, pattern: str, se
         with client.stream(method, quote(path), content=content, params=query, headers=headers) as answer:
             answer.read()
         check(answer, path)
+
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        call()
+
+
+@pytest.mark.parametrize("path", [path for method, path in CALLS if method == "POST"], ids=str)
+def test_forms_of_junk_and_pictures_are_refused_in_the_dialects_own_words(path: str, server: RunningServer) -> None:
+    @given(form=forms)
+    @bounded
+    def call(form: dict[str, tuple[str | None, bytes]]) -> None:
+        place = path.replace("{", "").replace("}", "")
+        request = client.build_request("POST", place, files=form)
+        request.read()  # so that it can be shown
+        check(client.send(request), place)
 
     with httpx.Client(base_url=server.url, timeout=60) as client:
         call()

@@ -5,6 +5,9 @@ The tests kill the real server process at random moments, under load over HTTP, 
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
 import io
 import random
 import sqlite3
@@ -20,6 +23,14 @@ from PIL import Image
 from tests.server.process import PATIENCE, Load, ServerProcess, engine, instant
 from tests.server.receiver import Receiver, receiving
 
+
+def image(colour: str) -> str:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), colour).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+IMAGES = [image(colour) for colour in ("red", "green", "blue")]
 BODY = {"width": 64, "height": 64, "steps": 4}
 
 
@@ -58,6 +69,7 @@ def check_all_done_once(server: ServerProcess, load: Load, folder: Path) -> list
         assert len(job["images"]) == 1
         assert f"-{job['attempt']}-0.png" in job["images"][0]["url"]
     check_files(folder)
+    check_inputs(folder, load)
     interrupted = [job for job in jobs.values() if job["attempt"] > 1]
     assert interrupted
     return interrupted
@@ -76,6 +88,18 @@ def check_files(folder: Path) -> None:
     database.close()
     assert {path.name for path in (folder / "outputs").iterdir()} == kept
     assert len(kept) == succeeded
+
+
+def check_inputs(folder: Path, load: Load) -> None:
+    """Check that each picture that was handed in is there, once, for the jobs that have it, and no other."""
+    with contextlib.closing(sqlite3.connect(folder / "jobs.sqlite")) as database:
+        rows = dict(database.execute("SELECT id, file FROM inputs"))
+        used = {id for (id,) in database.execute("SELECT DISTINCT input FROM job_inputs")}
+        held = {id for (id,) in database.execute("SELECT input FROM holds")}  # of calls that a kill cut off
+    handed_in = {hashlib.sha256(base64.b64decode(image)).hexdigest() for image in load.images}
+    assert used <= rows.keys() <= used | held <= handed_in
+    there = {path.name for path in (folder / "inputs").iterdir()} if load.images else set()
+    assert set(rows.values()) <= there
 
 
 def check_pictures(server: ServerProcess, interrupted: list[dict[str, Any]], load: Load) -> None:
@@ -101,7 +125,7 @@ def check_reported_once(load: Load, receiver: Receiver) -> None:
 def test_kills_under_load(tmp_path: Path, times: int) -> None:
     flags = {"max_attempts": "1000", "webhook_private_addresses": "true", "max_queued": "10000"}
     with receiving() as receiver, ServerProcess(instant(0.01), tmp_path, **flags) as server:
-        load = Load(server, BODY | {"webhook_url": f"{receiver.url}/hook"}, pause=0.02)
+        load = Load(server, BODY | {"webhook_url": f"{receiver.url}/hook"}, pause=0.02, images=IMAGES)
         killed_often(server, load, times=times, longest=0.6, clients=6)
         check_pictures(server, check_all_done_once(server, load, tmp_path), load)
         end = time.monotonic() + PATIENCE
@@ -115,7 +139,7 @@ def test_kills_under_load(tmp_path: Path, times: int) -> None:
 def test_kills_of_the_real_engine(tmp_path: Path, models_folder: Path) -> None:
     flags = {"models_folders": str(models_folder), "model": "tiny", "device": "cpu", "max_attempts": "1000"}
     with ServerProcess(engine(), tmp_path, **flags) as server:
-        load = Load(server, BODY | {"steps": 6}, pause=0.02)
+        load = Load(server, BODY | {"steps": 6}, pause=0.02, images=IMAGES)
         killed_often(server, load, times=2, longest=1.0, clients=4)
         check_pictures(server, check_all_done_once(server, load, tmp_path), load)
         assert server.stop() == 0
