@@ -9,6 +9,18 @@ from engine import GenerationRequest
 from engine.formats.comfyui import api_workflow
 from server.job import parameters
 
+PICTURE = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABAAAAAQAQMAAAAlPW0iAAAAA1BMVEXIeDzwT3VbAAAADElEQV"
+    "R42mNgIA0AAAAwAAEodEl9AAAAAElFTkSuQmCC"
+)
+"""A picture of 16 × 16 pixels in one colour."""
+
+MASK = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABAAAAAQAQAAAAA3iMLMAAAAEElEQVR42mNg+M/EwEA8AgAw0g"
+    "Ee0P1L1QAAAABJRU5ErkJggg=="
+)
+"""A picture of 16 × 16 pixels whose right half is white."""
+
 GENERATE: dict[str, Any] = {
     "mission": {
         "summary": "one picture",
@@ -17,6 +29,38 @@ GENERATE: dict[str, Any] = {
     "fast": {
         "summary": "fewer steps, a fresh seed",
         "value": {"prompt": "a red boat", "steps": 15, "sampler": "dpmpp_2m", "scheduler": "karras", "seed": None},
+    },
+    "ink": {
+        "summary": "with a LoRA, and a second pass at one and a half times the size",
+        "value": {
+            "prompt": "a boat",
+            "seed": 7,
+            "loras": [{"name": "starter-ink", "strength": 0.8}],
+            "hires": {"scale": 1.5},
+        },
+    },
+    "image": {
+        "summary": "from a picture, whose right half is painted anew, with the edges of a drawing",
+        "value": {
+            "prompt": "an oil painting of a harbour",
+            "denoise": 0.7,
+            "width": 64,
+            "height": 64,
+            "image": PICTURE,
+            "mask": MASK,
+            "controls": [{"model": "starter-edges", "image": PICTURE, "strength": 0.8, "end": 0.5}],
+        },
+    },
+    "regions": {
+        "summary": "two regions with prompts of their own",
+        "value": {
+            "prompt": "a harbour at night",
+            "seed": 11,
+            "regions": [
+                {"prompt": "a red boat", "x": 0, "y": 0, "width": 256, "height": 512},
+                {"prompt": "a lighthouse", "x": 256, "y": 0, "width": 256, "height": 512, "strength": 1.5},
+            ],
+        },
     },
     "several": {
         "summary": "four pictures, without waiting for them",

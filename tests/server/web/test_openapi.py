@@ -27,7 +27,7 @@ from schemathesis.specs.openapi.checks import (
 
 from engine.request import MAX_SEED
 from server.app import create_app
-from server.backends.instant import InstantBackend
+from server.backends.instant import SHIPPED, InstantBackend
 from server.dialects.native.answers import JobAnswer, ProblemAnswer
 from server.dialects.native.examples import GENERATE, JOB, PROBLEM, WORKFLOW
 from server.settings import DIALECTS, Settings
@@ -54,6 +54,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Run a server with all dialects and one job that is done."""
     with running(settings_in(tmp_path_factory.mktemp("small"), **SMALL), InstantBackend()) as server:
         httpx.post(f"{server.url}/api/v1/generate", json={"width": 64, "height": 64})
+        yield server
+
+
+@pytest.fixture(scope="module")
+def exemplary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Run a server with the files that come with this repository."""
+    backend = InstantBackend(names=("starter", "AWPainting_v1.3"), more_files=SHIPPED)
+    with running(settings_in(tmp_path_factory.mktemp("exemplary")), backend) as server:
         yield server
 
 
@@ -148,12 +156,32 @@ def test_every_native_route_says_what_it_answers_and_how_it_refuses() -> None:
             assert status == "204" or success["content"], (method, path)
 
 
-def test_the_examples_are_what_they_say(small: RunningServer) -> None:
+def examples() -> Iterator[tuple[str, str, Any]]:
+    """Yield every example of a call's JSON body, with its path and its name."""
+    for path, operations in document()["paths"].items():
+        content = operations.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})
+        if "example" in content:
+            yield path, "example", content["example"]
+        for name, example in content.get("examples", {}).items():
+            yield path, name, example["value"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [pytest.param(path, body, id=f"{path} {name}") for path, name, body in examples()]
+)
+def test_every_example_of_a_call_succeeds(path: str, body: Any, exemplary: RunningServer) -> None:
+    known = {"{owner}": "local", "{name}": "starter"}
+    for name, value in known.items():
+        path = path.replace(name, value)
+    answer = httpx.post(exemplary.url + path, json=body, timeout=60)
+    assert answer.is_success, answer.text
+
+
+def test_the_examples_are_what_they_say(exemplary: RunningServer) -> None:
     JobAnswer.model_validate(JOB)
     ProblemAnswer.model_validate(PROBLEM)
     for example in GENERATE.values():
-        tiny = {"width": 64, "height": 64, "steps": 1}
-        answer = httpx.post(f"{small.url}/api/v1/generate", json=example["value"] | tiny)
+        answer = httpx.post(f"{exemplary.url}/api/v1/generate", json=example["value"])
         assert answer.status_code == (202 if example["value"].get("async") else 200)
         JobAnswer.model_validate(answer.json())
 
