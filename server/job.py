@@ -123,8 +123,11 @@ class Job:
     attempt: int = 0
     """The number of attempts so far; each claim raises it."""
     cancel_requested: bool = False
+    interrupted: bool = False
+    """Whether it was asked to end with the pictures that are done."""
     pictures: tuple[Picture, ...] = ()
-    """The pictures in the order of tasks, outputs and batches; empty until the job has succeeded."""
+    """The pictures in the order of tasks, outputs and batches. A running job has those of the tasks that have ended;
+    one that failed or was cancelled has none."""
     failure: Failure | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds by stage: ``queued``, those of ``engine.Timings`` (the longest of all tasks), ``encode_png``."""

@@ -36,6 +36,8 @@ class Row:
     """Seconds since the epoch, as is ``finished``."""
     finished: float | None
     error: str | None
+    interrupted: bool = False
+    """Whether it was asked to end with the pictures that were done."""
 
 
 async def settled(http: httpx.AsyncClient, patience: float) -> bool:
@@ -92,11 +94,13 @@ def audit_files(folder: Path, rows: Iterable[Row]) -> list[str]:
 
 def _allowed(visit: Visit) -> set[str]:
     """Return the states in which a job may be, given what its caller saw."""
+    call, ends = visit.call, {"succeeded"}
+    if visit.end == "cancelled" and call.dialect == "sdapi":
+        return {"cancelled", "succeeded"}  # with the pictures that were done
     if visit.end == "succeeded" or visit.end == "cancelled":
         return {visit.end}
     if visit.end == "refused":
         return {_NOT_THERE}
-    call, ends = visit.call, {"succeeded"}
     if call.manner == "cancel" or (call.key is None and call.dialect not in QUEUED):
         ends.add("cancelled")  # a caller who hangs up, or loses patience, cancels a job that waits for them
     return ends if visit.accepted else ends | {_NOT_THERE}
@@ -106,7 +110,9 @@ def _flaws(visit: Visit, row: Row) -> list[str]:
     """Say what is wrong with a job whose state is allowed."""
     expected = visit.call.made if row.state == "succeeded" else 0
     flaws = []
-    if len(row.pictures) != expected:
+    part = row.interrupted and visit.end != "succeeded" and 0 < len(row.pictures) < expected
+    whole = len(row.pictures) == expected and not (visit.end == "cancelled" and row.state == "succeeded")
+    if not (part or whole):
         flaws.append(f"{row.state} with {len(row.pictures)} pictures; expected {expected}")
     if row.attempt > 1:
         flaws.append(f"attempted {row.attempt} times")
@@ -123,4 +129,5 @@ def _row(listed: Mapping[str, Any]) -> Row:
         created=listed["created"],
         finished=listed["finished"],
         error=None if listed["error"] is None else f"{listed['error']['kind']}: {listed['error']['detail']}",
+        interrupted=listed["interrupted"],
     )

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engine import Cancelled, EngineClosed
@@ -19,6 +20,7 @@ from server.queue.attempt import Attempt, next_attempt
 from server.queue.claiming import Claiming
 from server.queue.finishing import Finishing
 from server.queue.hub import Hub
+from server.queue.output import Output
 from server.store import Claimed, Store, StoreFailed
 from server.store.rules import under_suspicion
 from server.webhooks.delivery import Webhooks
@@ -84,6 +86,11 @@ class Dispatcher:
             self._cancelled_early.add((job.id, job.attempt))  # started in the database, and not known here yet
         elif attempt.job.attempt == job.attempt:
             attempt.cancel()
+
+    def skip(self, id: str) -> bool:
+        """Give up those of a running job's tasks that are under way, if others follow; False if none do."""
+        attempt = self._attempts.get(id)
+        return attempt is not None and attempt.skip()
 
     def hurry(self) -> None:
         """Let ``close`` wait no longer."""
@@ -170,7 +177,7 @@ class Dispatcher:
             _log.error("no job could be claimed: %s", error)
             return
         for job in claimed.jobs:
-            await self._finishing.again(job, excused=True)
+            await self._finishing.again(self._finishing.output(job), excused=True)
 
     def _slots(self) -> int:
         """The number of the backend's slots that are free."""
@@ -199,16 +206,20 @@ class Dispatcher:
         )
 
     def _launch(self, job: Job) -> None:
-        attempt = self._attempts[job.id] = Attempt(job, self._inputs, slots_at_end=max(1, self._backend.capacity // 2))
+        attempt = self._attempts[job.id] = Attempt(job, self._inputs, capacity=self._backend.capacity)
+        output = self._finishing.output(job)
         attempt.start_next()  # however large it is
         self._hub.started(job)
         self._webhooks.happened(job)
         attempt.work = asyncio.create_task(
             attempt.carry_out(
-                self._backend, lambda number, progress: self._listen(attempt, number, progress), self._slots_changed
+                self._backend,
+                partial(self._listen, attempt),
+                self._slots_changed,
+                partial(self._finishing.keep, output),
             )
         )
-        attempt.task = asyncio.create_task(self._see_through(attempt))
+        attempt.task = asyncio.create_task(self._see_through(attempt, output))
         if (job.id, job.attempt) in self._cancelled_early:
             self._cancelled_early.remove((job.id, job.attempt))
             attempt.cancel()
@@ -223,29 +234,30 @@ class Dispatcher:
         self._hub.progressed(attempt.job, number, progress)
         self._webhooks.progressed(attempt.job)
 
-    async def _see_through(self, attempt: Attempt) -> None:
+    async def _see_through(self, attempt: Attempt, output: Output) -> None:
         """Bring an attempt to its end, whatever happens."""
         try:
             try:
-                await self._end_of(attempt)
-            except Exception as error:  # a defect of ours, or no memory for the pictures
-                await self._finishing.failed(attempt.job, error)
+                await self._end_of(attempt, output)
+            except Exception as error:  # a defect of ours
+                await self._finishing.failed(output, error)
         except Exception:
             _log.exception("a job could not be settled", extra={"job": attempt.job.id})
         finally:
             self._attempts.pop(attempt.job.id, None)
             self._slots_changed()
 
-    async def _end_of(self, attempt: Attempt) -> None:
+    async def _end_of(self, attempt: Attempt, output: Output) -> None:
         assert attempt.work is not None
         await asyncio.wait({attempt.work})
+        await output.at_rest()
         error = None if attempt.work.cancelled() else attempt.work.exception()
-        if attempt.work.cancelled() or isinstance(error, EngineClosed | Cancelled):
+        if output.complete or not (attempt.work.cancelled() or error):
+            await self._finishing.succeeded(output, len(self._attempts))
+        elif attempt.work.cancelled() or isinstance(error, EngineClosed | Cancelled):
             # the row says why: it was cancelled, or it is to be carried out again
-            again = await self._finishing.again(attempt.job, excused=self._finishing.closing)
+            again = await self._finishing.again(output, excused=self._finishing.closing)
             if again is not None and not again.done:
                 self.queued(again.client)
         elif error is not None:
-            await self._finishing.failed(attempt.job, error)
-        else:
-            await self._finishing.keep(attempt.job, attempt.work.result(), len(self._attempts))
+            await self._finishing.failed(output, error)

@@ -159,6 +159,18 @@ class Jobs:
         """
         return await _whole(self._cancel(id))
 
+    async def interrupt(self, id: str) -> Job | None:
+        """End a running job within a step, with the pictures that are done: those of the tasks that have ended.
+
+        It has succeeded if there is one, and is cancelled otherwise, as a queued job is. Returns as ``cancel`` does.
+        """
+        return await _whole(self._cancel(id, keep=True))
+
+    async def skip(self, id: str) -> None:
+        """Give up the pictures that a job is making, and go on with those that wait; as ``interrupt`` if none do."""
+        if not self._dispatcher.skip(id):
+            await self.interrupt(id)
+
     async def forget(self, ids: Collection[str]) -> int:
         """Remove finished jobs with their pictures; return how many there were."""
         return await _whole(stored(self._housekeeping.forget(ids)))
@@ -237,8 +249,8 @@ class Jobs:
             self._hub.queued(accepted)
         return accepted
 
-    async def _cancel(self, id: str) -> Job | None:
-        job = await stored(self._store.cancel(id, time.time()))
+    async def _cancel(self, id: str, *, keep: bool = False) -> Job | None:
+        job = await stored(self._store.cancel(id, time.time(), keep=keep))
         if job is None:
             return None
         if job.state == "cancelled":  # perhaps before its acceptance was published; no reader hears it twice

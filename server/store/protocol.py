@@ -81,16 +81,22 @@ Compose = Callable[[Job, Moment], Sequence[Message]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ending:
+class Made:
+    """What an attempt has made; the fields are those of ``Job``."""
+
+    pictures: tuple[Picture, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    record: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending(Made):
     """How an attempt ended."""
 
     state: State
     """``succeeded``, ``failed`` or ``cancelled``."""
     finished: float
-    pictures: tuple[Picture, ...] = ()
     failure: Failure | None = None
-    timings: Mapping[str, float] = field(default_factory=dict)
-    record: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +176,9 @@ class Store(Protocol):
         """Carry out the calls made so far, then release the store."""
 
     async def recover(self, *, max_attempts: int, now: float) -> Recovered:
-        """Settle the jobs that dead attempts left running: queue them again; end them as cancelled if that was asked
-        for, or as failed (``attempts_exhausted``) after ``max_attempts`` attempts that were not excused."""
+        """Settle the jobs that dead attempts left running: queue them again, without the pictures that they show; end
+        them as cancelled if that was asked for, with the pictures that they show if they were interrupted, or as failed
+        (``attempts_exhausted``) after ``max_attempts`` attempts that were not excused."""
 
     def add(self, job: Job, *, fingerprint: str, max_queued: int) -> Awaitable[Job]:
         """Accept ``job`` and return it with its ``sequence``, or return the job that its idempotency key gave before.
@@ -191,6 +198,10 @@ class Store(Protocol):
         as the only one.
         """
 
+    async def show(self, id: str, attempt: int, made: Made) -> Job | None:
+        """Put what a running attempt has made by now into its job's row, in place of what was there; None if that
+        attempt is not the running one."""
+
     def finish(self, id: str, attempt: int, ending: Ending) -> Awaitable[Job | None]:
         """End a job, unless ``attempt`` is not the running one: then return None and change nothing.
 
@@ -201,9 +212,13 @@ class Store(Protocol):
         """Queue a running attempt's job again, or end it as ``recover`` does; None if that attempt is not the running
         one. An ``excused`` attempt does not count."""
 
-    async def cancel(self, id: str, now: float) -> Job | None:
+    async def cancel(self, id: str, now: float, *, keep: bool = False) -> Job | None:
         """End a queued job, mark a running one (``cancel_requested``), leave a finished one; return the job as it is
-        then, or None if there is none."""
+        then, or None if there is none.
+
+        With ``keep`` the mark is ``interrupted``: the job ends with the pictures that its row shows when its attempt is
+        dead, as succeeded if there are any, or else as cancelled. ``cancel_requested`` wins over it.
+        """
 
     async def get(self, id: str) -> Job | None:
         """Return one job, or None if there is none."""

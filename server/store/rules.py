@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import get_args
 
 from server.job import Failure, Job, State
-from server.store.protocol import Ending
+from server.store.protocol import Ending, Made
 
 STATES: tuple[State, ...] = get_args(State)
 
@@ -23,6 +24,9 @@ def ending_of_dead_attempt(job: Job, max_attempts: int, now: float) -> Ending | 
 
     The store turns the ending into ``cancelled`` where that was requested, as it does with any other.
     """
+    if job.interrupted and not job.cancel_requested:
+        made = {field.name: getattr(job, field.name) for field in dataclasses.fields(Made)}
+        return Ending(state="succeeded" if job.pictures else "cancelled", finished=now, **made)
     counted = job.attempt - job.excused
     if not job.cancel_requested and counted < max_attempts:
         return None

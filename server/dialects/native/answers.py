@@ -73,7 +73,7 @@ class JobAnswer(BaseModel):
     url: str = Field(description="of this job")
     events_url: str
     output_url: str | None = Field(description="of the first picture, once it is there")
-    images: list[PictureAnswer]
+    images: list[PictureAnswer] = Field(description="those that are done; none of a job that failed or was cancelled")
     parameters: Parameters | None = Field(
         description="of the first request; null for a workflow that is more than one request"
     )
@@ -87,6 +87,7 @@ class JobAnswer(BaseModel):
     finished: float | None
     attempt: int
     cancel_requested: bool
+    interrupted: bool = Field(description="whether it was asked to end with the pictures that are done")
     place: PlaceAnswer | None = Field(description="while it is queued or running")
     stage: Literal["loading", "waiting", "sampling", "decoding"] | None
     step: int | None = Field(description="steps done by the request that reported last")
@@ -194,11 +195,12 @@ def job_json(job: Job, base_url: str, place: Place | None = None, latest: Event 
         "finished": job.finished,
         "attempt": job.attempt,
         "cancel_requested": job.cancel_requested,
+        "interrupted": job.interrupted,
         "place": dataclasses.asdict(place) if place else None,
         "stage": latest.stage if latest else None,
         "step": latest.step if latest else None,
         "steps": latest.steps if latest else None,
-        "progress": 1.0 if job.pictures else latest.progress if latest else 0.0,
+        "progress": 1.0 if job.state == "succeeded" else latest.progress if latest else 0.0,
         "timings": dict(job.timings),
         "error": {"kind": failure.kind, "detail": failure.message, "field": failure.field} if failure else None,
     }

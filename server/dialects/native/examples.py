@@ -109,6 +109,7 @@ JOB: dict[str, Any] = {
     "finished": 1795382286.9,
     "attempt": 1,
     "cancel_requested": False,
+    "interrupted": False,
     "place": None,
     "stage": None,
     "step": None,

@@ -84,7 +84,7 @@ def logs(job: Job, latest: Event | None) -> str:
     """
     steps = sum(task.steps for task in job.tasks)
     done = 0
-    if job.pictures:
+    if job.state == "succeeded" or len({picture.request for picture in job.pictures}) == len(job.tasks):
         done = steps
     elif latest is not None and not job.done:
         done = min(round(_share(job, latest) * steps), steps)

@@ -23,7 +23,10 @@ from server.web.services import Services
 
 
 async def answer_of(job: Job, body: Generation, plan: Plan, services: Services) -> dict[str, Any]:
-    """Write the answer for a job that succeeded. Raises a ``Problem`` where a picture is gone."""
+    """Write the answer for a job that has succeeded, or was interrupted: it has the pictures that are done.
+
+    Raises a ``Problem`` where a picture is gone.
+    """
     pictures = [await read_picture(services, picture.name) for picture in job.pictures]
     infotexts = [text_chunks(picture).get("parameters", "") for picture in pictures]
     wanted = body.send_images is not False

@@ -25,8 +25,8 @@ from server.dialects.sdapi.places import in_this_dialects_words
 from server.dialects.sdapi.plan import Plan, infotexts_of, plan_of
 from server.dialects.shared.bodies import body_as, json_body
 from server.dialects.shared.headers import JOB_HEADERS, chosen_job_id, idempotency_key
+from server.dialects.shared.waiting import ensure_succeeded
 from server.job import Job, NewJob
-from server.problems import Problem, problem_of_failure
 from server.web.routing import direct
 from server.web.services import Services
 
@@ -75,10 +75,8 @@ class _Generating:
         name = "img2img" if isinstance(body, Img2Img) else "txt2img"
         async with self._calls.under_way(job, body.force_task_id, name):
             job = await self._services.wait_connected(http, job)
-        if job.state == "failed" and job.failure is not None:
-            raise problem_of_failure(job.failure)
-        if job.state != "succeeded":
-            raise _cancelled(job)
+        if not (job.state == "cancelled" and job.interrupted):  # then nothing is done, which is no error
+            ensure_succeeded(job)
         return json_response(await answer_of(job, body, plan, self._services))
 
     async def _accepted(
@@ -108,12 +106,3 @@ class _Generating:
         )
         with in_this_dialects_words():
             return plan, await self._services.jobs.accept(new)
-
-
-def _cancelled(job: Job) -> Problem:
-    return Problem(
-        status=409,
-        kind="cancelled",
-        title="Cancelled",
-        detail=f"the job {job.id} was interrupted; what was done of its pictures is not kept",
-    )

@@ -16,7 +16,6 @@ from pydantic import BaseModel, Field
 from server.dialects.sdapi.calls import Call, Calls
 from server.dialects.shared.bodies import body_as, json_body
 from server.pictures.formats import preview_bytes
-from server.problems import Problem
 from server.queue.events import Event
 from server.queue.jobs import Jobs
 from server.web.routing import direct
@@ -68,26 +67,18 @@ def add_progress(router: APIRouter, services: Services, calls: Calls) -> None:
 def add_stopping(router: APIRouter, services: Services, calls: Calls) -> None:
     """Add the routes that stop a call."""
 
-    @router.post("/sdapi/v1/interrupt", summary="Cancel the caller's job; its call gets a 409")
+    @router.post("/sdapi/v1/interrupt", summary="End the caller's job; its call gets the pictures that are done")
     async def interrupt(http: Request, id_task: str | None = None) -> dict[str, Any]:
         call = calls.asked_for(services.client_of(http), id_task)
         if call is not None:
-            await services.jobs.cancel(call.job.id)
+            await services.jobs.interrupt(call.job.id)
         return {}
 
-    @router.post("/sdapi/v1/skip", summary="As interrupt, for a job of one picture")
+    @router.post("/sdapi/v1/skip", summary="Give up the pictures under way; as interrupt if no others wait")
     async def skip(http: Request, id_task: str | None = None) -> None:
         call = calls.asked_for(services.client_of(http), id_task)
-        if call is not None and len(call.job.tasks) > 1:
-            raise Problem(
-                status=409,
-                kind="unsupported",
-                title="Not supported",
-                detail=f"skip: the job has {len(call.job.tasks)} pictures, which are made at the same time; "
-                "one picture cannot be skipped; interrupt cancels them all",
-            )
         if call is not None:
-            await services.jobs.cancel(call.job.id)
+            await services.jobs.skip(call.job.id)
 
 
 async def _progress(call: Call | None, calls: Calls, *, with_image: bool) -> dict[str, Any]:
@@ -155,7 +146,7 @@ def _state(event: Event, name: str) -> dict[str, Any]:
     job, count = event.job, len(event.job.tasks)
     started = time.strftime("%Y%m%d%H%M%S", time.localtime(job.started or job.created))
     return _idle() | {
-        "interrupted": job.cancel_requested,
+        "interrupted": job.interrupted or job.cancel_requested,
         "job": name,
         "job_count": count,
         "job_timestamp": started,

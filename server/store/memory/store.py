@@ -25,6 +25,7 @@ from server.store.protocol import (
     Found,
     IdTaken,
     KeyConflict,
+    Made,
     Message,
     Moment,
     QueueFull,
@@ -81,6 +82,13 @@ class MemoryStore:
 
         return self._do(claim)
 
+    async def show(self, id: str, attempt: int, made: Made) -> Job | None:
+        def show() -> Job | None:
+            job = self._running(id, attempt)
+            return None if job is None else self._keep(dataclasses.replace(job, **vars(made)))
+
+        return await self._do(show)
+
     def finish(self, id: str, attempt: int, ending: Ending) -> Awaitable[Job | None]:
         return self._do(lambda: self._finish(self._running(id, attempt), ending))
 
@@ -93,16 +101,17 @@ class MemoryStore:
 
         return await self._do(requeue)
 
-    async def cancel(self, id: str, now: float) -> Job | None:
+    async def cancel(self, id: str, now: float, *, keep: bool = False) -> Job | None:
         def cancel() -> Job | None:
             job = self._rows[id].job if id in self._rows else None
             if job is None or job.done:
                 return job
-            if job.state == "running":
-                return self._keep(dataclasses.replace(job, cancel_requested=True))
-            return self._keep(
-                dataclasses.replace(job, state="cancelled", finished=now, cancel_requested=True), "finished"
+            marked = dataclasses.replace(
+                job, cancel_requested=job.cancel_requested or not keep, interrupted=job.interrupted or keep
             )
+            if job.state == "running":
+                return self._keep(marked)
+            return self._keep(dataclasses.replace(marked, state="cancelled", finished=now), "finished")
 
         return await self._do(cancel)
 
@@ -237,9 +246,7 @@ class MemoryStore:
     def _finish(self, job: Job | None, ending: Ending) -> Job | None:
         if job is None:
             return None
-        ended = dataclasses.replace(
-            job, **{each.name: getattr(ending, each.name) for each in dataclasses.fields(ending)}
-        )
+        ended = dataclasses.replace(job, **vars(ending))
         if job.cancel_requested:
             ended = dataclasses.replace(ended, state="cancelled", pictures=(), failure=None)
         assert ended.state in FINISHED
@@ -249,4 +256,4 @@ class MemoryStore:
         """Queue a running job whose attempt is dead, or end it."""
         ending = ending_of_dead_attempt(job, max_attempts, now)
         ended = None if ending is None else self._finish(job, ending)
-        return ended or self._keep(dataclasses.replace(job, state="queued"))
+        return ended or self._keep(dataclasses.replace(job, state="queued", **vars(Made())))

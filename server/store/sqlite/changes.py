@@ -6,10 +6,10 @@ from __future__ import annotations
 import sqlite3
 
 from server.job import FINISHED, Job
-from server.store import Compose, Ending, IdTaken, KeyConflict, Moment, QueueFull, Recovered
+from server.store import Compose, Ending, IdTaken, KeyConflict, Made, Moment, QueueFull, Recovered
 from server.store.rules import ending_of_dead_attempt
 from server.store.sqlite import inputs, outbox, queries
-from server.store.sqlite.rows import columns_of, failure_json, job_of, json_of, pictures_json
+from server.store.sqlite.rows import columns_of, failure_json, job_of, made_columns
 
 
 class Changes:
@@ -48,6 +48,16 @@ class Changes:
         ).fetchone()
         return self._posted(database, job_of(row), "started")
 
+    def show(self, database: sqlite3.Connection, id: str, attempt: int, made: Made) -> Job | None:
+        row = database.execute(
+            """
+            UPDATE jobs SET pictures = :pictures, timings = :timings, record = :record
+            WHERE id = :id AND attempt = :attempt AND state = 'running' RETURNING *
+            """,
+            {"id": id, "attempt": attempt, **made_columns(made)},
+        ).fetchone()
+        return None if row is None else job_of(row)
+
     def finish(self, database: sqlite3.Connection, id: str, attempt: int, ending: Ending) -> Job | None:
         assert ending.state in FINISHED
         row = database.execute(
@@ -64,10 +74,8 @@ class Changes:
                 "attempt": attempt,
                 "state": ending.state,
                 "finished": ending.finished,
-                "pictures": pictures_json(ending.pictures),
                 "failure": failure_json(ending.failure),
-                "timings": json_of(ending.timings),
-                "record": json_of(ending.record),
+                **made_columns(ending),
             },
         ).fetchone()
         return None if row is None else self._ended(database, job_of(row))
@@ -81,16 +89,17 @@ class Changes:
         ).fetchone()
         return None if row is None else self._again(database, job_of(row), max_attempts, now)
 
-    def cancel(self, database: sqlite3.Connection, id: str, now: float) -> Job | None:
+    def cancel(self, database: sqlite3.Connection, id: str, now: float, keep: bool) -> Job | None:
+        mark = "interrupted" if keep else "cancel_requested"
         row = database.execute(
-            "UPDATE jobs SET state = 'cancelled', finished = ?, cancel_requested = 1"
+            f"UPDATE jobs SET state = 'cancelled', finished = ?, {mark} = 1"
             " WHERE id = ? AND state = 'queued' RETURNING *",
             (now, id),
         ).fetchone()
         if row is not None:
             return self._ended(database, job_of(row))
         row = database.execute(
-            "UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND state = 'running' RETURNING *", (id,)
+            f"UPDATE jobs SET {mark} = 1 WHERE id = ? AND state = 'running' RETURNING *", (id,)
         ).fetchone()
         return queries.get(database, id) if row is None else job_of(row)
 
@@ -108,7 +117,10 @@ class Changes:
             ended = self.finish(database, job.id, job.attempt, ending)
             assert ended is not None
             return ended
-        row = database.execute("UPDATE jobs SET state = 'queued' WHERE id = ? RETURNING *", (job.id,)).fetchone()
+        row = database.execute(
+            "UPDATE jobs SET state = 'queued', pictures = '[]', timings = '{}', record = '{}' WHERE id = ? RETURNING *",
+            (job.id,),
+        ).fetchone()
         return job_of(row)
 
     def _ended(self, database: sqlite3.Connection, job: Job) -> Job:

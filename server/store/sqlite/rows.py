@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.parameters import Seed
 from server.job import Failure, Job, Picture, Webhook
-from server.store import Message
+from server.store import Made, Message
 from server.task import Task
 
 _SEED = Seed(optional=False)
@@ -34,6 +34,7 @@ def columns_of(job: Job, fingerprint: str) -> dict[str, Any]:
         "attempt": job.attempt,
         "excused": job.excused,
         "cancel_requested": job.cancel_requested,
+        "interrupted": job.interrupted,
         "token": job.token,
         "idempotency_key": job.idempotency_key,
         "fingerprint": fingerprint,
@@ -41,10 +42,8 @@ def columns_of(job: Job, fingerprint: str) -> dict[str, Any]:
         "tasks": _json([task.to_json() for task in job.tasks]),
         "webhook": None if job.webhook is None else _json(dataclasses.asdict(job.webhook)),
         "extra": _json(job.extra),
-        "pictures": pictures_json(job.pictures),
         "failure": failure_json(job.failure),
-        "timings": _json(job.timings),
-        "record": _json(job.record),
+        **made_columns(job),
     }
 
 
@@ -66,6 +65,7 @@ def job_of(row: sqlite3.Row, *, extra: str = "extra") -> Job:
         attempt=row["attempt"],
         excused=row["excused"],
         cancel_requested=bool(row["cancel_requested"]),
+        interrupted=bool(row["interrupted"]),
         pictures=tuple(_picture_of(each) for each in json.loads(row["pictures"])),
         failure=None if failure is None else Failure(**json.loads(failure)),
         timings=json.loads(row["timings"]),
@@ -93,19 +93,15 @@ def message_of(row: sqlite3.Row) -> Message:
     return Message(**{field.name: row[field.name] for field in dataclasses.fields(Message)})
 
 
-def pictures_json(pictures: tuple[Picture, ...]) -> str:
-    """Return the column ``pictures``."""
-    return _json([vars(picture) | {"seed": _SEED.to_json(picture.seed)} for picture in pictures])
+def made_columns(made: Made | Job) -> dict[str, str]:
+    """Return the values of the columns of what was made."""
+    pictures = [vars(picture) | {"seed": _SEED.to_json(picture.seed)} for picture in made.pictures]
+    return {"pictures": _json(pictures), "timings": _json(made.timings), "record": _json(made.record)}
 
 
 def failure_json(failure: Failure | None) -> str | None:
     """Return the column ``failure``."""
     return None if failure is None else _json(vars(failure))
-
-
-def json_of(values: Mapping[str, Any]) -> str:
-    """Return a column that holds an object."""
-    return _json(values)
 
 
 def _json(value: object) -> str:

@@ -128,6 +128,9 @@ _VERSIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX holds_of_inputs ON holds (input);
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN interrupted INTEGER NOT NULL DEFAULT 0;  -- ends with the pictures that are done
+    """,
 )
 """The scripts that lead from each version to the next, the first one from an empty file. A script that was released
 never changes."""

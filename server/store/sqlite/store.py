@@ -13,7 +13,7 @@ from typing import IO
 
 from server.inputs.input import Hold, Input
 from server.job import Job
-from server.store import Claimed, Compose, Ending, Found, Message, Recovered, Search, StoreUnusable
+from server.store import Claimed, Compose, Ending, Found, Made, Message, Recovered, Search, StoreUnusable
 from server.store.sqlite import inputs, outbox, queries
 from server.store.sqlite.changes import Changes
 from server.store.sqlite.claim import claim, waiting
@@ -60,14 +60,17 @@ class SqliteStore:
 
         return self._thread.do(operation)
 
+    async def show(self, id: str, attempt: int, made: Made) -> Job | None:
+        return await self._thread.do(lambda db: self._changes.show(db, id, attempt, made))
+
     def finish(self, id: str, attempt: int, ending: Ending) -> Awaitable[Job | None]:
         return self._thread.do(lambda db: self._changes.finish(db, id, attempt, ending))
 
     async def requeue(self, id: str, attempt: int, *, excused: bool, max_attempts: int, now: float) -> Job | None:
         return await self._thread.do(lambda db: self._changes.requeue(db, id, attempt, excused, max_attempts, now))
 
-    async def cancel(self, id: str, now: float) -> Job | None:
-        return await self._thread.do(lambda db: self._changes.cancel(db, id, now))
+    async def cancel(self, id: str, now: float, *, keep: bool = False) -> Job | None:
+        return await self._thread.do(lambda db: self._changes.cancel(db, id, now, keep))
 
     async def get(self, id: str) -> Job | None:
         return await self._thread.do(lambda db: queries.get(db, id))

@@ -233,6 +233,16 @@ def test_jobs_done_twice_or_in_part_are_wrong() -> None:
     assert "1 pictures" in audit([a_visit("cancelled")], [a_row("cancelled", pictures=("a.png",))])[0]
 
 
+def test_an_interrupted_call_may_have_a_part_of_its_pictures() -> None:
+    part = a_row("succeeded", interrupted=True)
+    wanted: dict[str, Any] = {"dialect": "sdapi", "manner": "cancel", "pictures": 2}
+    assert audit([a_visit("cancelled", **wanted)], [part]) == []
+    assert "1 pictures" in audit([a_visit("succeeded", **wanted)], [part])[0]
+    assert "1 pictures" in audit([a_visit("cancelled", **wanted)], [a_row("succeeded")])[0]
+    assert "2 pictures" in audit([a_visit("cancelled", **wanted)], [a_row("succeeded", pictures=("a.png", "b.png"))])[0]
+    assert "expected cancelled" in audit([a_visit("cancelled", **wanted | {"dialect": "native"})], [part])[0]
+
+
 def test_files_are_those_of_the_jobs(tmp_path: Path) -> None:
     row = a_row("succeeded")
     assert "missing" in audit_files(tmp_path / "none", [row])[0]

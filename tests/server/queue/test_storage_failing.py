@@ -48,7 +48,7 @@ class BrokenOutputs(PictureFiles):
 async def test_a_full_disk_fails_the_job_and_the_server_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.queue.finishing._WRITE_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("server.queue.output._WRITE_PAUSES", (0.0, 0.0))
 
     outputs = BrokenOutputs(str(tmp_path / "outputs"), failures=5)
     async with queue(tmp_path, outputs=outputs) as own:
@@ -62,7 +62,7 @@ async def test_a_full_disk_fails_the_job_and_the_server_goes_on(
 
 
 async def test_what_is_written_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.queue.finishing._WRITE_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("server.queue.output._WRITE_PAUSES", (0.0, 0.0))
     made = itertools.count()
 
     def counting(*arguments: Any) -> bytes:

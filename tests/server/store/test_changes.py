@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from server.job import Failure, Job, Picture, Webhook
-from server.store import Ending, IdTaken, KeyConflict, QueueFull, Store, StoreClosed
+from server.store import Ending, IdTaken, KeyConflict, Made, QueueFull, Store, StoreClosed
 from tests.server.queues import request
 from tests.server.stores import SUCCESS, Kept, add, again, claim, found, job, posted
 
@@ -159,6 +159,8 @@ async def test_each_job_ends_once_whatever_happens_at_once(kept: Kept, seed: int
     async def work(store: Store) -> None:
         for one in await claim(store, choose.randint(1, 4), alone=choose.random() < 0.5, max_attempts=100):
             if choose.random() < 0.3:
+                await store.show(one.id, one.attempt, Made(timings={"sample": 1.0}))
+            if choose.random() < 0.3:
                 await store.requeue(one.id, one.attempt, excused=False, max_attempts=100, now=3.0)
             ending = dataclasses.replace(SUCCESS, state=choose.choice(["succeeded", "failed"]))
             await asyncio.gather(*(store.finish(one.id, one.attempt, ending) for _ in range(choose.randint(0, 2))))
@@ -173,7 +175,7 @@ async def test_each_job_ends_once_whatever_happens_at_once(kept: Kept, seed: int
             await asyncio.gather(
                 *(add(store, each) for each in wanted),
                 *(work(store) for _ in range(10)),
-                *(store.cancel(choose.choice(ids), 4.0) for _ in range(5)),
+                *(store.cancel(choose.choice(ids), 4.0, keep=choose.random() < 0.5) for _ in range(5)),
             )
     async with kept.opened() as store:
         await store.recover(max_attempts=100, now=1.0)

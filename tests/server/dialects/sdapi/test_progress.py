@@ -6,9 +6,11 @@ import base64
 import contextlib
 import hashlib
 import io
+import json
+import re
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -22,6 +24,22 @@ from tests.server.dialects.sdapi.calls import PATIENCE, progress, progress_of_ru
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(8) as pool:
         yield pool
+
+
+def images_of(call: Future[httpx.Response]) -> list[str]:
+    """Return the pictures of a call that was answered, in base64."""
+    response = call.result(PATIENCE)
+    assert response.status_code == 200, response.text
+    images: list[str] = response.json()["images"]
+    return images
+
+
+def seed_in(image: str) -> int:
+    """Return the seed in a picture's infotext."""
+    with Image.open(io.BytesIO(base64.b64decode(image))) as png:
+        match = re.search(r"Seed: (\d+)", str(png.info["parameters"]))
+    assert match
+    return int(match[1])
 
 
 def test_nothing_runs(client: httpx.Client) -> None:
@@ -48,9 +66,7 @@ def test_a_job_from_start_to_interrupt(server: Any, client: httpx.Client, pool: 
     later = until(lambda: progress(client)["state"]["sampling_step"] > found["state"]["sampling_step"])
     assert later
     assert client.post("/sdapi/v1/interrupt").json() == {}
-    response = call.result(PATIENCE)
-    assert response.status_code == 409
-    assert response.json()["error"] == "cancelled"
+    assert images_of(call) == []
     assert progress(client)["state"]["job_count"] == 0
 
 
@@ -62,7 +78,26 @@ def test_the_real_engines_job_is_seen_and_stopped(engine_server: Any, pool: Thre
             assert image.size == (32, 32)
         assert 0 < progress(client)["progress"] < 1
         client.post("/sdapi/v1/interrupt")
-        assert call.result(PATIENCE).status_code == 409
+        assert images_of(call) == []
+
+
+def test_an_interrupted_call_has_the_pictures_that_are_done(engine_server: Any, pool: ThreadPoolExecutor) -> None:
+    with httpx.Client(base_url=engine_server.url, timeout=PATIENCE) as client:
+        call = start(pool, client, prompt="x", n_iter=64, steps=40, seed=7)
+
+        def done() -> int:
+            (job, *_) = client.get("/api/v1/jobs?limit=1").json()["jobs"] or [{"images": [], "state": ""}]
+            return len(job["images"]) if job["state"] == "running" else 0
+
+        shown = until(lambda: (found := done()) >= 2 and found)
+        client.post("/sdapi/v1/interrupt")
+        images = images_of(call)
+        assert shown <= len(images) < 64
+        info = json.loads(call.result().json()["info"])
+        assert info["all_seeds"] == [seed_in(image) for image in images]
+        assert set(info["all_seeds"]) <= set(range(7, 7 + 64))
+        (job,) = client.get("/api/v1/jobs?limit=1").json()["jobs"]
+        assert (job["state"], job["interrupted"], len(job["images"])) == ("succeeded", True, len(images))
 
 
 def test_each_job_by_its_task_id(server: Any, client: httpx.Client, pool: ThreadPoolExecutor) -> None:
@@ -84,12 +119,12 @@ def test_each_job_by_its_task_id(server: Any, client: httpx.Client, pool: Thread
         assert found["id_live_preview"] > 0
         assert ask(task, live_preview=False)["live_preview"] is None
     client.post("/sdapi/v1/interrupt", params={"id_task": "one"})
-    assert calls["one"].result(PATIENCE).status_code == 409
+    assert images_of(calls["one"]) == []
     assert ask("one")["completed"]
     assert ask("two")["active"]
     assert not ask("three")["completed"]
     client.post("/sdapi/v1/skip", params={"id_task": "two"})
-    assert calls["two"].result(PATIENCE).status_code == 409
+    assert images_of(calls["two"]) == []
 
 
 def test_a_preview_is_sent_once(server: Any, client: httpx.Client, pool: ThreadPoolExecutor) -> None:
@@ -124,18 +159,41 @@ def test_a_job_that_waits(server: Any, client: httpx.Client, pool: ThreadPoolExe
     assert progress(client, id_task=task)["progress"] == 0
     for n in range(4):
         client.post("/sdapi/v1/interrupt", params={"id_task": f"task {n}"})
-    assert {call.result(PATIENCE).status_code for call in crowd} == {409}
+    assert [images_of(call) for call in crowd] == [[]] * 4
 
 
-def test_one_picture_of_several_cannot_be_skipped(server: Any, client: httpx.Client, pool: ThreadPoolExecutor) -> None:
+def test_skip_gives_up_the_pictures_under_way_and_makes_the_rest(
+    server: Any, client: httpx.Client, pool: ThreadPoolExecutor
+) -> None:
+    server.backend.step_seconds = 0.05
+    call = start(pool, client, n_iter=20, steps=1000, seed=7)  # 16 at a time
+    until(lambda: progress_of_running(client))
+    assert client.post("/sdapi/v1/skip").json() is None
+    until(lambda: server.backend.status()["in_flight"] == 4)
+    server.backend.step_seconds = 0.0
+    assert [seed_in(image) for image in images_of(call)] == [23, 24, 25, 26]
+
+
+def test_skip_ends_a_call_of_which_all_is_under_way(
+    server: Any, client: httpx.Client, pool: ThreadPoolExecutor
+) -> None:
     server.backend.step_seconds = 0.05
     call = start(pool, client, batch_size=2, steps=1000)
     until(lambda: progress_of_running(client))
-    response = client.post("/sdapi/v1/skip")
-    assert response.status_code == 409
-    assert "2 pictures" in response.json()["detail"]
-    client.post("/sdapi/v1/interrupt")
-    assert call.result(PATIENCE).status_code == 409
+    client.post("/sdapi/v1/skip")
+    assert images_of(call) == []
+
+
+def test_a_call_whose_job_is_cancelled_elsewhere_says_so(
+    server: Any, client: httpx.Client, pool: ThreadPoolExecutor
+) -> None:
+    server.backend.step_seconds = 0.05
+    call = start(pool, client, steps=1000)
+    until(lambda: progress_of_running(client))
+    (job,) = client.get("/api/v1/jobs").json()["jobs"]
+    client.delete(f"/api/v1/jobs/{job['id']}")
+    response = call.result(PATIENCE)
+    assert (response.status_code, response.json()["error"]) == (409, "cancelled")
 
 
 def test_who_hangs_up_gives_the_job_up(server: Any, client: httpx.Client) -> None:
@@ -181,7 +239,7 @@ class TestKeys:
         step = progress(ann)["state"]["sampling_step"]
         assert until(lambda: progress(ann)["state"]["sampling_step"] > step)
         ann.post("/sdapi/v1/interrupt")
-        assert call.result(PATIENCE).status_code == 409
+        assert images_of(call) == []
 
     def test_without_a_key(self, clients: list[httpx.Client]) -> None:
         response = httpx.get(clients[0].base_url.join("/sdapi/v1/options"))
