@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy
 from PIL import Image
 
-from engine.pictures.blurring import blurred
-from engine.pictures.inputs import read_input
 from engine.workflow.editing import MaskPictures, ResizePictures
 from engine.workflow.masks import (
     BlurMask,
@@ -68,6 +65,11 @@ def in_cells(grey: Sized, body: Img2Img) -> Mask:
 def masked_part(file: bytes, input: Input, body: Img2Img, width: int, height: int, padding: int) -> Box | None:
     """Return the part of a picture of ``width`` × ``height`` that the mask in ``file`` covers, with ``padding`` around
     it, grown to the aspect ratio that is painted; None where the mask covers nothing."""
+    import numpy  # which a server that draws no pictures itself does without until here
+
+    from engine.pictures.blurring import blurred
+    from engine.pictures.inputs import read_input
+
     picture = read_input("", [{"": file}])
     grey = numpy.asarray(Image.fromarray(picture.pixels[0]).convert("L"))
     if input.size.alpha and picture.alpha is not None:
