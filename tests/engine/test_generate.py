@@ -212,7 +212,7 @@ def test_a_repetition_says_what_differs(run: Any) -> None:
         (["--lora", "ink:1:1:1"], "--lora: 'ink:1:1:1'"),
         (["--lora", ""], "--lora: ''"),
         (["--lora", '[{"name": "ink", "strength": 101}]'], "--lora strength: 101"),
-        (["--control", "edges"], "expected NAME:IMAGE[:STRENGTH[:START[:END]]]"),
+        (["--control", "edges"], "expected MODEL:IMAGE[:STRENGTH[:START[:END]]]"),
         (["--control", "edges:photo.png:0.8:0:2"], "with a number from 0 to 1 for END"),
         (["--region", "0:0:64:64"], "expected X:Y:WIDTH:HEIGHT:PROMPT"),
         (["--region", "512:0:64:64:a boat"], "--region x: 512"),

@@ -145,7 +145,7 @@ def test_the_engine_reads_the_controlnets_file_and_computes_what_diffusers_compu
     save_file(tensors(new), path)
     x, hint = torch.randn(1, 4, 16, 16), torch.rand(1, 3, 128, 128)
     down, middle = load_control(base.unet, load_file(path))(x, T[:1], CONDITIONING[:1], hint, return_dict=False)
-    ours = ControlNet(engine_control.load_control(path, device=CPU, dtype=torch.float32).part.module, Operations())  # type: ignore[arg-type]
+    ours = ControlNet(engine_control.load_control(path, device=CPU, dtype=torch.float32).blueprint.module, Operations())  # type: ignore[arg-type]
     found = ours(x, T[:1].float(), CONDITIONING[:1], ours.embedded(hint))
     for got, wanted in zip(found, (*down, middle), strict=True):
         torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-3)

@@ -25,7 +25,7 @@ WORDS: Mapping[str, str] = {
 _LORAS = (("lora_weights", "lora_scale"), ("extra_lora", "extra_lora_scale"))
 _CONTROL: Mapping[str, str] = {
     "control_image": "image",
-    "controlnet": "name",
+    "controlnet": "model",
     "controlnet_conditioning_scale": "strength",
     "control_guidance_start": "start",
     "control_guidance_end": "end",

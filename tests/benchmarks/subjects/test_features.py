@@ -77,7 +77,7 @@ def test_a_lora_and_a_controlnet_fit_their_checkpoint(narrow: Path, parts: Parts
     assert set(attention) <= set(adapter.changes_of["unet"])
     assert adapter.changes_of["text_encoder"]
     control = inspect_control(parts.controlnet)
-    assert control.part.widths == structures["unet"].widths
+    assert control.blueprint.widths == structures["unet"].widths
 
 
 def test_parts_that_are_there_are_used_as_they_are(narrow: Path, parts: Parts) -> None:

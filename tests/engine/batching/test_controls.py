@@ -62,11 +62,11 @@ def networks_of(folder: Path, checkpoint: Path, batching: str) -> Networks:
 
     def controller(name: str, seed: int) -> ControlNetController:
         path = write_controlnet(folder / name, seed=seed)
-        network = ControlNet(load_control(path, device=CPU, dtype=torch.float32).part.module, operations)  # type: ignore[arg-type]
+        network = ControlNet(load_control(path, device=CPU, dtype=torch.float32).blueprint.module, operations)  # type: ignore[arg-type]
         return ControlNetController(name=name, network=network, calls=Calls(network, exact=exact, sizes=sizes), **FACTS)  # type: ignore[arg-type]
 
     path = write_adapter(folder / "adapter.safetensors")
-    adapter = T2iAdapter(load_control(path, device=CPU, dtype=torch.float32).part.module, operations)  # type: ignore[arg-type]
+    adapter = T2iAdapter(load_control(path, device=CPU, dtype=torch.float32).blueprint.module, operations)  # type: ignore[arg-type]
     unet = Unet(load_checkpoint(checkpoint, device=CPU, dtype=torch.float32).unet, operations)
     return Networks(
         denoiser=Denoiser(unet, exact=exact, sizes=sizes),
