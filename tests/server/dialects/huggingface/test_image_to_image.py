@@ -97,7 +97,7 @@ def test_text_to_image_takes_pictures_beside_its_prompt(server: RunningServer, c
     }
     assert client.text_to_image("a boat", extra_body=own).size == (96, 64)
     request = all_jobs(server)[0].request
-    assert (request.prompt, request.controls[0].name, request.controls[0].image) == ("a boat", "canny", request.image)
+    assert (request.prompt, request.controls[0].model, request.controls[0].image) == ("a boat", "canny", request.image)
 
 
 def test_what_is_no_picture_is_refused_by_name(server: RunningServer, client: InferenceClient) -> None:

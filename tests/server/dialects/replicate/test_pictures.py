@@ -61,7 +61,7 @@ def test_every_word(server: RunningServer, client: Client) -> None:
     assert (request.denoise, request.mask, request.width, request.height) == (0.4, request.image, 64, 64)
     assert [(lora.name, lora.strength) for lora in request.loras] == [("ink", 0.5), ("soft", 1)]
     control = request.controls[0]
-    assert (control.name, control.image, control.strength, control.end) == ("canny", request.image, 0.7, 0.6)
+    assert (control.model, control.image, control.strength, control.end) == ("canny", request.image, 0.7, 0.6)
     shown = client.predictions.get(all_jobs(server)[0].id).input
     assert get(shown["control_image"]).content == PNG
     client.run("local/instant", input={"prompt": "a", "controls": [{"name": "canny", "image": DATA}], "mask": None})
