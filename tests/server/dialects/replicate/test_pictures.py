@@ -64,7 +64,7 @@ def test_every_word(server: RunningServer, client: Client) -> None:
     assert (control.model, control.image, control.strength, control.end) == ("canny", request.image, 0.7, 0.6)
     shown = client.predictions.get(all_jobs(server)[0].id).input
     assert get(shown["control_image"]).content == PNG
-    client.run("local/instant", input={"prompt": "a", "controls": [{"name": "canny", "image": DATA}], "mask": None})
+    client.run("local/instant", input={"prompt": "a", "controls": [{"model": "canny", "image": DATA}], "mask": None})
     shown = client.predictions.get(all_jobs(server)[1].id).input
     assert get(shown["controls"][0]["image"]).content == PNG
 
