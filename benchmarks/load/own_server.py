@@ -120,7 +120,8 @@ async def own_server(
     with tempfile.TemporaryDirectory(prefix="load-", dir=folder) as name:
         home = Path(name)
         own = ["--port=0", f"--database={home / 'jobs.sqlite'}", f"--outputs={home / 'outputs'}"]
-        environment[f"{PREFIX}INPUTS"] = str(home / "inputs")  # which a server of an earlier version does not know
+        if checkout is None:  # a server of an earlier version may refuse a setting that it does not know
+            environment[f"{PREFIX}INPUTS"] = str(home / "inputs")
         profiler = [] if profile is None else ["-m", "cProfile", "-o", str(profile.resolve())]
         command = [sys.executable, *profiler, "-m", "server", *own, *flags]
         with (home / "log").open("wb") as log:
