@@ -38,7 +38,11 @@ _MODEL: dict[int | str, dict[str, Any]] = {
 
 def add_routes(router: APIRouter, services: Services) -> None:
     """Add them to ``router``."""
+    _add_models(router, services)
+    _add_lists(router, services)
 
+
+def _add_models(router: APIRouter, services: Services) -> None:
     def model(name: str) -> JSONResponse:
         named = {each.file: each for each in services.backend.models()}
         named |= {each.name: each for each in named.values()}
@@ -71,6 +75,8 @@ def add_routes(router: APIRouter, services: Services) -> None:
         await services.backend.unload(name)
         return model(name)
 
+
+def _add_lists(router: APIRouter, services: Services) -> None:
     names: dict[int | str, dict[str, Any]] = {200: {"model": NamesAnswer}, **problems(401, 403)}
 
     @router.get("/samplers", responses=names, response_model=None)

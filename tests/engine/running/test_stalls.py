@@ -87,9 +87,9 @@ LONG = {
 
 def started(engine: Engine) -> Handle:
     """A request with more steps than anything else here takes time, whose first step is done."""
-    begun = threading.Event()
-    handle = engine.submit(small(steps=10_000), listen=lambda news: begun.set() if getattr(news, "step", 0) else None)
-    assert begun.wait(60)
+    started = threading.Event()
+    handle = engine.submit(small(steps=10_000), listen=lambda news: started.set() if getattr(news, "step", 0) else None)
+    assert started.wait(60)
     return handle
 
 
@@ -103,8 +103,8 @@ def slowly(work: Any, diary: Diary) -> Any:
     """``work``, which does not return before others took some steps."""
 
     def waiting(*given: Any) -> Any:
-        deadline, begun = time.monotonic() + 30, len(diary.entries)
-        while len(diary.entries) < begun + 5 and time.monotonic() < deadline:
+        deadline, before = time.monotonic() + 30, len(diary.entries)
+        while len(diary.entries) < before + 5 and time.monotonic() < deadline:
             time.sleep(0.001)
         return work(*given)
 
