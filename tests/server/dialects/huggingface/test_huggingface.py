@@ -6,11 +6,10 @@ import asyncio
 import hashlib
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
-import huggingface_hub
 import pytest
 from huggingface_hub import AsyncInferenceClient, InferenceClient
 from huggingface_hub.errors import BadRequestError, HfHubHTTPError
@@ -22,19 +21,6 @@ from server.dialects.huggingface.inference import accepted_format
 from server.problems import Problem
 from tests.server.conftest import RunningServer
 from tests.server.following import all_jobs, get, hang_up_on, post, wait_for
-
-
-@pytest.fixture(autouse=True)
-def online(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Switch off offline mode, in which this client would call no host at all; it calls only the test's own server."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    yield
-    huggingface_hub.close_session()
-
-
-@pytest.fixture
-def client(server: RunningServer) -> InferenceClient:
-    return InferenceClient(model=f"{server.url}/hf")
 
 
 def test_a_prompt_alone_gets_a_png_with_the_defaults_and_a_fresh_seed(

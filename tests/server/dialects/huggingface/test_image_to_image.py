@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 from huggingface_hub import AsyncInferenceClient, InferenceClient
 from huggingface_hub.errors import BadRequestError
@@ -19,19 +17,6 @@ from tests.server.following import all_jobs, input_of, png_of, post
 
 RED = Image.new("RGB", (96, 64), "red")
 PNG = png_of(RED)
-
-
-@pytest.fixture(autouse=True)
-def online(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Switch off offline mode, in which this client would call no host at all; it calls only the test's own server."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    yield
-    huggingface_hub.close_session()
-
-
-@pytest.fixture
-def client(server: RunningServer) -> InferenceClient:
-    return InferenceClient(model=f"{server.url}/hf")
 
 
 def test_every_parameter_of_the_client(server: RunningServer, client: InferenceClient) -> None:
