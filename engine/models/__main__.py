@@ -26,7 +26,7 @@ from engine.models.hashes import Progress, remember, silent, verified_hash
 from engine.models.incoming import AlreadyThere, checked_name, safe_name
 from engine.models.inspecting import inspect_file
 from engine.models.layouts import SUFFIXES, kind_folder
-from engine.models.states import by_hand, folder_states, hash_words, known_checkpoint, known_file, state_of, table
+from engine.models.states import by_hand, folder_states, hash_words, known_entry, known_file, state_of, table
 from engine.tensors.kinds import FileKind
 
 
@@ -57,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=run)
         return added
 
-    listing = command("list", _list, "Show the known checkpoints and all installed files.")
-    pull = command("pull", _pull, "Download a known checkpoint; an interrupted download continues.")
+    listing = command("list", _list, "Show the files of the catalog and all installed ones.")
+    pull = command("pull", _pull, "Download a file of the catalog; an interrupted download continues.")
     verify = command(
         "verify", _verify, "Compute the SHA-256 of files, compare it with the catalog, check what is in them."
     )
@@ -88,22 +88,22 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _pull(options: argparse.Namespace) -> int:
-    entry = known_checkpoint(options.name)
+    entry = known_entry(options.name)
     folders = chosen_folders(options)
-    places = [kind_folder(folder, "checkpoints") / entry.file for folder in folders]
+    places = [kind_folder(folder, entry.kind) / entry.file for folder in folders]
     target = next(filter(os.path.lexists, places), places[0])
     try:
         if os.path.lexists(target):
             raise AlreadyThere(target)
         if entry.download is None:
-            raise BadRequest("name", entry.name, f"one with a direct download; {by_hand(entry, folders[0])}")
+            raise BadRequest("name", entry.name, f"one with a direct download; {by_hand(entry, places[0].parent)}")
         with _bar(entry.name) as progress:
             sha256 = download(_source(options, entry.download, entry.sha256, progress), target)
     except AlreadyThere:
         print("it is there already; verify checks it", file=sys.stderr)
         print(target)
         return 0
-    return _arrived(target, sha256)
+    return _arrived(target, entry.kind, sha256)
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -171,7 +171,8 @@ def _add(options: argparse.Namespace) -> int:
         else:
             path = Path(options.source)
             digest = copy(path, places[inspect_file(path).kind], sha256=sha256, progress=progress)
-    return _arrived(next(filter(os.path.lexists, places.values())), digest)
+    kind = next(kind for kind, place in places.items() if os.path.lexists(place))
+    return _arrived(places[kind], kind, digest)
 
 
 def _source(options: argparse.Namespace, url: str, sha256: str | None = None, progress: Progress = silent) -> Source:
@@ -199,9 +200,9 @@ def _expected_hash(given: str | None, entry: CatalogEntry | None) -> str | None:
     return given.lower()
 
 
-def _arrived(path: Path, sha256: str) -> int:
+def _arrived(path: Path, kind: FileKind, sha256: str) -> int:
     remember(path, sha256)
-    print(f"SHA-256 {sha256}, short hash {hash_words(state_of(path))}", file=sys.stderr)
+    print(f"SHA-256 {sha256}, short hash {hash_words(state_of(path, kind))}", file=sys.stderr)
     print(path)
     return 0
 

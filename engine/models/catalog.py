@@ -1,4 +1,4 @@
-"""Finds a model's file by its name: the catalog of known checkpoints, and what lies in the models folders.
+"""Finds a checkpoint's file by its name in the models folders, and reads the catalog of known files of every kind.
 
 Reads ``models/catalog.toml``; opens no checkpoint and loads nothing. Functions that take ``folders`` search them in
 order: of two checkpoints with one name, the one in the earlier folder counts.
@@ -11,11 +11,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from engine.errors import UnknownCheckpoint
 from engine.folders import SHIPPED_MODELS
 from engine.models.folders import Folders
 from engine.models.layouts import SUFFIXES
+from engine.tensors.kinds import FileKind
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,8 +30,9 @@ DEFAULTS = ("AWPainting_v1.3", "starter")
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogEntry:
-    """One known checkpoint. A field that is not known is None."""
+    """One known file. A field that is not known is None."""
 
+    kind: FileKind
     name: str
     file: str
     source: str
@@ -43,10 +46,16 @@ class CatalogEntry:
     note: str | None = None
 
 
-def known_checkpoints() -> tuple[CatalogEntry, ...]:
-    """Return the checkpoints in ``models/catalog.toml``, in its order."""
+def known_files() -> tuple[CatalogEntry, ...]:
+    """Return the files in ``models/catalog.toml``, in its order."""
     with (SHIPPED_MODELS / "catalog.toml").open("rb") as file:
-        return tuple(CatalogEntry(**entry) for entry in tomllib.load(file)["checkpoint"])
+        tables = cast("dict[FileKind, list[dict[str, str]]]", tomllib.load(file))
+    return tuple(CatalogEntry(kind=kind, **entry) for kind, entries in tables.items() for entry in entries)
+
+
+def known_checkpoints() -> tuple[CatalogEntry, ...]:
+    """Return the checkpoints among ``known_files``."""
+    return tuple(entry for entry in known_files() if entry.kind == "checkpoints")
 
 
 def installed(folders: Sequence[Path]) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Describes each file in the models folders, and each checkpoint of the catalog, and prints that as a table.
+"""Describes each file in the models folders, and each file of the catalog, and prints that as a table.
 
 Reads names, sizes and remembered hashes; loads no weights and fetches nothing.
 """
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import UnknownCheckpoint
-from engine.models.catalog import CatalogEntry, installed, known_checkpoints
+from engine.errors import UnknownFile
+from engine.models.catalog import CatalogEntry, known_files
 from engine.models.folders import KINDS, Folders
 from engine.models.hashes import HashState, hash_state, recorded_hash, short_hash
 from engine.models.layouts import kind_folder
@@ -37,62 +37,64 @@ class FolderState:
     """Its path below the folder for its kind, without suffix."""
     file: str
     path: str | None
-    """None for a checkpoint that is not installed."""
+    """None for a file that is not installed."""
     size_bytes: int | None
     sha256: str | None
     """As computed from the file, by ``pull``, ``add`` or ``verify``."""
     hash: HashState | None
-    """How the hash compares with the catalog's; None for a checkpoint that is not installed."""
+    """How the hash compares with the catalog's; None for a file that is not installed."""
     known: CatalogEntry | None
     """The catalog's entry for a file of this name."""
     where: str
     """The path, or how to get the file."""
 
 
-def known_checkpoint(name: str) -> CatalogEntry:
+def known_entry(name: str) -> CatalogEntry:
     """Return the catalog's entry called ``name``, or for the file ``name``.
 
-    Raises ``UnknownCheckpoint`` with the nearest names.
+    Raises ``UnknownFile`` with the nearest names.
     """
-    known = known_checkpoints()
+    known = known_files()
     entry = next((entry for entry in known if name in (entry.name, entry.file)), None)
     if entry is None:
         names = [entry.name for entry in known]
         nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
-        raise UnknownCheckpoint("name", name, f"a checkpoint of the catalog, such as {', '.join(nearest)}")
+        raise UnknownFile("name", name, f"a file of the catalog, such as {', '.join(nearest)}")
     return entry
 
 
-def known_file(path: Path) -> CatalogEntry | None:
-    """Return the catalog's entry for a file of this name."""
-    return next((entry for entry in known_checkpoints() if entry.file == path.name), None)
+def known_file(path: Path, kind: FileKind | None = None) -> CatalogEntry | None:
+    """Return the catalog's entry for a file of this name; with ``kind``, of this kind alone."""
+    return next((entry for entry in known_files() if entry.file == path.name and kind in (None, entry.kind)), None)
 
 
 def by_hand(entry: CatalogEntry, folder: Path) -> str:
-    """Return how a person gets this checkpoint."""
+    """Return how a person gets this file."""
     return f"get {entry.file} from {entry.source} in a browser and put it into {folder}"
 
 
 def folder_states(folders: Sequence[Path], kinds: Sequence[FileKind] = KINDS) -> list[FolderState]:
-    """Return the state of every file of ``kinds``: known checkpoints first, in the catalog's order."""
-    known = known_checkpoints() if "checkpoints" in kinds else ()
-    files = {path.name: path for path in installed(folders).values()}
-    states = [state_of(files[entry.file]) if entry.file in files else _missing(entry, folders[0]) for entry in known]
-    listed = {state.path for state in states}
+    """Return the state of every file of ``kinds``: of each kind the known ones first, in the catalog's order."""
     found = Folders(folders).by_kind()
+    states = []
     for kind in kinds:
+        known = [entry for entry in known_files() if entry.kind == kind]
+        files = {path.name: path for path in reversed(found[kind].values())}  # of two with one name the first counts
+        states += [
+            state_of(files[entry.file], kind) if entry.file in files else _missing(entry, folders[0]) for entry in known
+        ]
+        listed = {state.path for state in states}
         states += [state_of(path, kind, name) for name, path in found[kind].items() if str(path) not in listed]
     return states
 
 
 def state_of(path: Path, kind: FileKind = "checkpoints", name: str | None = None) -> FolderState:
     """Return what is known about the installed file ``path``, called ``name``, by its name and its recorded hash."""
-    entry = known_file(path) if kind == "checkpoints" else None
-    return _state(entry, kind, name or path.name, path, recorded_hash(path))
+    return _state(known_file(path, kind), kind, name or path.name, path, recorded_hash(path))
 
 
 def _missing(entry: CatalogEntry, folder: Path) -> FolderState:
-    return _state(entry, "checkpoints", entry.file, None, None, by_hand(entry, kind_folder(folder, "checkpoints")))
+    return _state(entry, entry.kind, entry.file, None, None, by_hand(entry, kind_folder(folder, entry.kind)))
 
 
 def _state(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from engine import UnknownCheckpoint
+from engine.folders import SHIPPED_MODELS
 from engine.models import catalog
+from engine.models.folders import KINDS, Folders
+from engine.models.incoming import safe_name
+from engine.models.web import checked_url
 
 
 @pytest.fixture
@@ -88,6 +93,33 @@ def test_the_default_is_awpainting_then_the_starter(tmp_path: Path) -> None:
     for name in ("starter", "AWPainting_v1.3"):
         (tmp_path / f"{name}.safetensors").touch()
         assert catalog.default([tmp_path]).stem == name
+
+
+@pytest.mark.parametrize("entry", catalog.known_files(), ids=lambda entry: entry.name)
+def test_an_entry_of_the_catalog_is_complete(entry: catalog.CatalogEntry) -> None:
+    assert entry.kind in KINDS
+    assert entry.file == safe_name(entry.file)
+    assert entry.name == Path(entry.file).stem
+    assert entry.source
+    assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
+    if entry.download is not None:
+        assert entry.sha256 is not None
+        assert entry.licence
+        assert checked_url(entry.download) == entry.download
+        assert entry.download.startswith("https://")
+
+
+def test_names_and_files_of_the_catalog_are_unique_and_stand_in_the_order_of_kinds() -> None:
+    known = catalog.known_files()
+    for values in ([entry.name.lower() for entry in known], [entry.sha256 for entry in known if entry.sha256]):
+        assert len(set(values)) == len(values)
+    assert [entry.kind for entry in known] == sorted((entry.kind for entry in known), key=KINDS.index)
+
+
+def test_what_this_repository_ships_is_in_the_catalog() -> None:
+    for kind, files in Folders([SHIPPED_MODELS]).by_kind().items():
+        shipped = {name for name in files if name.startswith("starter")}
+        assert shipped <= {entry.file for entry in catalog.known_files() if entry.kind == kind}
 
 
 def test_the_catalog_claims_only_what_is_known() -> None:

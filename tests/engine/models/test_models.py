@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import pty
@@ -51,14 +52,14 @@ def run(models: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes the catalog hold one checkpoint, ``tiny``, of the given fields."""
+    """Makes the catalog hold one file, ``tiny``, of the given fields: a checkpoint, if they do not say otherwise."""
 
     def known(**fields: Any) -> None:
         entry = catalog.CatalogEntry(
-            **{"name": "tiny", "file": "tiny.safetensors", "source": "https://a.page"} | fields
+            **{"kind": "checkpoints", "name": "tiny", "file": "tiny.safetensors", "source": "https://a.page"} | fields
         )
         for module in (catalog, states):
-            monkeypatch.setattr(module, "known_checkpoints", lambda: (entry,))
+            monkeypatch.setattr(module, "known_files", lambda: (entry,))
 
     return known
 
@@ -86,8 +87,8 @@ def test_list_shows_what_is_installed_and_what_its_hash_is_known_to_be(
     assert "not checked" in run("list")[1]
     run("verify")
     assert f"{sha256[:10]}, nothing known to compare it with" in run("list")[1]
-    state = json.loads(run("list", "--json")[1].splitlines()[-1])
-    assert state["name"] == "mine"
+    states = map(json.loads, run("list", "--json")[1].splitlines())
+    (state,) = (state for state in states if state["name"] == "mine")
     assert state["size_bytes"] == tiny_checkpoint.stat().st_size
     assert state["sha256"] == sha256
     assert state["known"] is None
@@ -96,9 +97,11 @@ def test_list_shows_what_is_installed_and_what_its_hash_is_known_to_be(
     assert "not checked" in run("list")[1]
 
 
-def test_list_prints_one_json_line_per_checkpoint(run: Run) -> None:
+def test_list_prints_one_json_line_per_file_of_the_catalog(run: Run) -> None:
     states = [json.loads(line) for line in run("list", "--json")[1].splitlines()]
-    assert [state["name"] for state in states] == [entry.name for entry in catalog.known_checkpoints()]
+    assert [(state["kind"], state["name"]) for state in states] == [
+        (entry.kind, entry.name) for entry in catalog.known_files()
+    ]
     assert all(state["path"] is None for state in states)
     assert states[0]["known"]["unconfirmed_short_hash"] == "5a44dad2e0"
 
@@ -122,8 +125,9 @@ def test_files_of_other_kinds_go_into_their_folders_and_are_listed_and_verified(
     status, out, _ = run("add", server.url + "/tone.safetensors")
     assert (status, out.strip()) == (0, str(models / "loras" / "tone.safetensors"))
     assert sorted(path.name for path in models.iterdir()) == ["embeddings", "loras"]
-    states = [json.loads(line) for line in run("list", "--json", "--kind", "loras")[1].splitlines()]
-    assert [(state["kind"], state["name"]) for state in states] == [("loras", "ink"), ("loras", "tone")]
+    listed = [json.loads(line) for line in run("list", "--json", "--kind", "loras")[1].splitlines()]
+    there = [(state["kind"], state["name"]) for state in listed if state["path"] is not None]
+    assert there == [("loras", "ink"), ("loras", "tone")]
     status, out, _ = run("verify", "ink", "word")
     assert status == 0
     assert "a LoRA, 16 parameters" in out
@@ -154,6 +158,25 @@ def test_pull_brings_a_known_checkpoint_once(
     assert (status, out.strip()) == (0, str(models / "tiny.safetensors"))
     assert "there already" in err
     assert len(server.site.requests) == asked
+
+
+def test_a_known_file_of_another_kind_goes_into_its_folder(
+    run: Run, known: Any, server: Server, models: Path, tmp_path: Path
+) -> None:
+    content = adapter(tmp_path / "source.safetensors").read_bytes()
+    server.site.content = content
+    known(kind="loras", download=server.url + "/weights.safetensors", sha256=hashlib.sha256(content).hexdigest())
+    assert "pull tiny" in run("list", "--kind", "loras")[1]
+    status, out, err = run("pull", "tiny")
+    assert (status, out.strip()) == (0, str(models / "loras" / "tiny.safetensors"))
+    assert "as the catalog says" in err
+    assert run("pull", "tiny")[1] == out
+    assert "as the catalog says" in run("verify", "tiny")[1]
+    (state,) = map(json.loads, run("list", "--json")[1].splitlines())
+    assert (state["kind"], state["hash"], state["path"]) == ("loras", "matches", out.strip())
+    shutil.copy(tmp_path / "source.safetensors", models / "loras" / "other.safetensors")
+    known(kind="vae", file="other.safetensors", sha256="0" * 64)
+    assert "nothing known to compare it with" in run("verify", "other")[1]  # a LoRA is not the VAE of this name
 
 
 def test_pull_refuses_another_file(run: Run, known: Any, server: Server, models: Path) -> None:
