@@ -6,6 +6,7 @@ of T2I-adapters. Knows nothing of pictures and sampling.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,21 @@ from torch import nn
 
 from engine.checkpoint.adapter import read_adapter
 from engine.checkpoint.contents import check_blueprints
+from engine.checkpoint.copying import by_pieces, copied
 from engine.checkpoint.filling import fill, parameters_of
 from engine.checkpoint.layout import GROUPS, UNET, UNET_HEADS, UNET_RESNET, Level, unet_levels, unet_places
 from engine.checkpoint.shapes import Blueprint, LayoutError, Shapes, built, count, file_names, has, outputs, vote
-from engine.checkpoint.weights import open_weights
+from engine.checkpoint.structure import Structure
+from engine.checkpoint.values import Values
+from engine.checkpoint.weights import Weights, open_weights
 from engine.errors import BrokenCheckpoint
 from engine.tensors.kinds import content_by_shapes
 from engine.tensors.pickles import shown
 
 _PREFIX = "control_model."
 _PICTURE = "controlnet_cond_embedding."
+_DIFFERENCE = "difference"
+"""The name of a tensor that shows that the others are to be added to those of a UNet."""
 _CONTEXT = 768
 _OTHERS = (
     (("label_emb.", "add_embedding."), "it is a ControlNet for Stable Diffusion XL"),
@@ -43,6 +49,8 @@ class ControlContents:
     blueprint: Blueprint
     adapter: bool
     """Whether it is a T2I-adapter."""
+    difference: bool
+    """Whether it holds what is to be added to a model's weights."""
 
     @property
     def parameters(self) -> int:
@@ -60,15 +68,51 @@ def inspect_control(path: Path) -> ControlContents:
     return _control(path, weights.shapes, weights.dtypes)
 
 
-def load_control(path: Path, *, device: torch.device, dtype: torch.dtype) -> ControlContents:
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """The UNet that the values in a file of differences are added to."""
+
+    values: Values
+    structure: Structure
+
+
+def load_control(path: Path, *, device: torch.device, dtype: torch.dtype, base: Base | None = None) -> ControlContents:
     """Return what is in the file in ``path``, its network with weights of ``dtype`` on ``device``.
 
-    Raises what ``inspect_control`` raises, ``BrokenCheckpoint`` for values that are not finite, and ``OutOfMemory``.
+    Raises what ``inspect_control`` raises, ``BrokenCheckpoint`` for values that are not finite and for differences
+    without the ``base`` that they fit, and ``OutOfMemory``.
     """
     weights = open_weights(path)
     control = _control(path, weights.shapes, weights.dtypes)
+    if control.difference:
+        if base is None:
+            raise BrokenCheckpoint(
+                path, "it holds differences from a model's weights: load it with DiffControlNetLoader"
+            )
+        weights = _added(path, weights, control.blueprint, base)
     fill(path, weights, [control.blueprint], device, dtype)
     return control
+
+
+def _added(path: Path, weights: Weights, blueprint: Blueprint, base: Base) -> Weights:
+    """``weights`` with the base's added where it has the same parameter, in the file's precision as ComfyUI does."""
+    shapes, common = base.structure.shapes, {}
+    for name, parameter in blueprint.module.named_parameters():  # a ControlNet's blocks have the names of a UNet's
+        if name in shapes:
+            common[blueprint.names[name]] = name
+            if shapes[name] != tuple(parameter.shape):
+                what = f"{name} has shape {tuple(parameter.shape)}, the model's {shapes[name]}"
+                raise BrokenCheckpoint(path, f"it holds differences from another model's weights: {what}")
+
+    def take(name: str) -> torch.Tensor:
+        stored = weights.take(name)
+        if name not in common:
+            return stored
+        value, _ = copied(base.values.value(common[name]).cpu(), torch.device("cpu"), stored.dtype)
+        by_pieces(torch.Tensor.add_, value, stored)
+        return value
+
+    return dataclasses.replace(weights, take=take)
 
 
 def _control(path: Path, shapes: Shapes, dtypes: Mapping[str, str]) -> ControlContents:
@@ -82,7 +126,7 @@ def _control(path: Path, shapes: Shapes, dtypes: Mapping[str, str]) -> ControlCo
         adapter = "adapter" in content.words
         blueprint = read_adapter(shapes) if adapter else read_controlnet(shapes)
         check_blueprints([blueprint], shapes, dtypes)
-        return ControlContents(blueprint=blueprint, adapter=adapter)
+        return ControlContents(blueprint=blueprint, adapter=adapter, difference=_DIFFERENCE in shapes)
     except LayoutError as error:
         raise BrokenCheckpoint(path, str(error)) from None
 

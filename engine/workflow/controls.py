@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.parameters import REQUIRED, FileName, Flag, Number, parameter
+from engine.workflow.models import Model
 from engine.workflow.node import Node, link
 from engine.workflow.pictures import Pictures
 from engine.workflow.text import Conditioning
 from engine.workflow.weights import Weights
 
 _SHARE = Number(0, 1)
+_FILE = FileName(what="ControlNet or T2I-adapter", folder="controlnet")
 
 
 class ControlNetwork(Node):
@@ -21,9 +23,15 @@ class ControlNetwork(Node):
 class ControlFile(Weights, ControlNetwork):
     """The ControlNet or T2I-adapter in a file."""
 
-    name: str = parameter(
-        REQUIRED, FileName(what="ControlNet or T2I-adapter", folder="controlnet"), "a name from the models folders"
-    )
+    name: str = parameter(REQUIRED, _FILE, "a name from the models folders")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ControlFileForModel(Weights, ControlNetwork):
+    """The network in a file that may hold what is to be added to a model's weights; other files as ``ControlFile``."""
+
+    model: Model = link(Model)
+    name: str = parameter(REQUIRED, _FILE, "a name from the models folders")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

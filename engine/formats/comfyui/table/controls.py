@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.formats.comfyui.table.rows import Other, output, row
 from engine.formats.comfyui.table.templates import Always, Made, made
-from engine.workflow.controls import ControlFile, Controlled
+from engine.workflow.controls import ControlFile, ControlFileForModel, Controlled
 
 _STRENGTH = Other("strength", hints={"step": 0.01})
 _PERCENTS = tuple(Other(name, hints={"step": 0.001}) for name in ("start_percent", "end_percent"))
@@ -30,6 +30,14 @@ ROWS = (
         "Loads a ControlNet or T2I-adapter.",
         inputs=("control_net_name",),
         outputs=(output("CONTROL_NET", made(ControlFile, name="control_net_name")),),
+    ),
+    row(
+        "DiffControlNetLoader",
+        "Load ControlNet Model (diff)",
+        "loaders",
+        "Loads a ControlNet that holds what is to be added to a model's weights, or any other.",
+        inputs=("model", "control_net_name"),
+        outputs=(output("CONTROL_NET", made(ControlFileForModel, model="model", name="control_net_name")),),
     ),
     row(
         "ControlNetApply",
