@@ -64,6 +64,7 @@ __all__ = [
     "nullable",
     "parameter",
     "parameters_of",
+    "placed",
     "restored",
     "schema_of",
     "spelt",
@@ -123,19 +124,25 @@ def _parameters_of(cls: Any) -> Mapping[str, Parameter]:
 def check_fields(self: object) -> None:
     """Check every parameter of a dataclass instance, and keep the values in their Python types.
 
-    A ``__post_init__`` calls this. Raises ``BadRequest`` that names the field, its value and what is allowed.
+    A ``__post_init__`` calls this. Defaults are checked once a class. Raises ``BadRequest`` that names the field, its
+    value and what is allowed.
     """
     cls: Any = type(self)
-    for name, check in _checks_of(cls):
+    for name, default, check in _checks_of(cls):
         given = getattr(self, name)
+        if given is default:
+            continue
         value = check(name, given)
         if value is not given:
             object.__setattr__(self, name, value)
 
 
 @functools.cache
-def _checks_of(cls: type) -> tuple[tuple[str, Callable[[str, object], Any]], ...]:
-    return tuple((name, each.kind.check) for name, each in parameters_of(cls).items())
+def _checks_of(cls: type) -> tuple[tuple[str, object, Callable[[str, object], Any]], ...]:
+    """Return the name, the default and the check of each parameter."""
+    for name, each in parameters_of(cls).items():
+        assert each.default is REQUIRED or each.kind.check(name, each.default) is each.default, (cls, name)
+    return tuple((name, each.default, each.kind.check) for name, each in parameters_of(cls).items())
 
 
 def to_json(value: object) -> dict[str, Any]:

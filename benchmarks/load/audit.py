@@ -129,5 +129,5 @@ def _row(listed: Mapping[str, Any]) -> Row:
         created=listed["created"],
         finished=listed["finished"],
         error=None if listed["error"] is None else f"{listed['error']['kind']}: {listed['error']['detail']}",
-        interrupted=listed["interrupted"],
+        interrupted=listed.get("interrupted", False),  # servers of earlier versions have no such jobs
     )

@@ -35,11 +35,13 @@ class Node:
         sources: list[Node] = []
         for name, label in _labels_of(kind):
             value = getattr(self, name)
-            parts += label, _written(value)
             if isinstance(value, Node):
                 sources.append(value)
-            elif isinstance(value, tuple):
+                parts += label, value.digest
+                continue
+            if isinstance(value, tuple):
                 sources += [each for each in value if isinstance(each, Node)]
+            parts += label, _written(value)
         object.__setattr__(self, "digest", hashlib.sha256(b"".join(parts)).digest())
         object.__setattr__(self, "_sources", tuple(sources))
 

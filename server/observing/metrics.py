@@ -88,8 +88,10 @@ class Metrics:
         if event.kind in ("progress", "preview"):
             done = self._done.setdefault(job.id, {})
             sampling = event.request, event.node
-            self._of(self._steps, *labels).inc(max(0, event.step - done.get(sampling, 0)))
-            done[sampling] = max(event.step, done.get(sampling, 0))
+            before = done.setdefault(sampling, 0)
+            if event.step > before:
+                self._of(self._steps, *labels).inc(event.step - before)
+                done[sampling] = event.step
         elif event.kind in ("queued", "started"):
             self._done.pop(job.id, None)  # a second attempt starts from zero
         elif event.kind == "finished":

@@ -34,7 +34,8 @@ class PictureFiles:
         """Store pictures in ``url``: a folder, which is created with the first picture, or a URL that fsspec knows."""
         self._files, self._root = fsspec.core.url_to_fs(url)
         protocol = self._files.protocol
-        self._local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+        self.local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+        """Whether pictures are files of this machine."""
         self._probing = asyncio.Lock()
         self._probed: tuple[float, bool] | None = None
         """The time of the last trial to write, and whether it worked."""
@@ -65,7 +66,7 @@ class PictureFiles:
 
     def path(self, name: str) -> Path | None:
         """Return a picture's file, or None if pictures are not files of this machine or the name is not valid."""
-        return Path(self._root, name) if self._local and _NAME.fullmatch(name) else None
+        return Path(self._root, name) if self.local and _NAME.fullmatch(name) else None
 
     async def writable(self) -> bool:
         """Return whether pictures can be written, which is tried again every two seconds at most."""
@@ -93,7 +94,7 @@ class PictureFiles:
             raise NotWritten(str(error)) from error
 
     def _write(self, name: str, data: bytes) -> None:
-        if not self._local:
+        if not self.local:
             self._files.pipe_file(self._place(name), data)  # object storage shows an object when it is whole
             return
         final = self._place(name)
@@ -126,13 +127,13 @@ class PictureFiles:
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:
-            for each in (name, name + _PART) if self._local else (name,):
+            for each in (name, name + _PART) if self.local else (name,):
                 with contextlib.suppress(FileNotFoundError):
                     self._files.rm_file(self._place(each))
 
     def _find(self, prefix: str) -> list[str]:
         try:
-            if self._local:
+            if self.local:
                 with os.scandir(self._root) as entries:
                     there = [entry.name for entry in entries]
             else:

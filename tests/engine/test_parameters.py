@@ -6,7 +6,7 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from typing import Any
 
 import jsonschema_rs
@@ -218,6 +218,14 @@ def test_a_dataclass_is_written_and_read_with_its_parts() -> None:
 
 def test_what_is_left_out_has_its_default() -> None:
     assert from_json(Wanted, {"steps": 5.0}) == Wanted(steps=5)
+
+
+def test_a_default_that_is_not_allowed_or_not_in_its_python_type_is_a_mistake_of_the_class() -> None:
+    for default, number in ((30, WholeNumber(1, 20)), (1, Number(0, 2))):
+        field = parameter(default, number, "too much, or a whole number for a float")
+        wrong = make_dataclass("Wrong", [("value", Any, field)], namespace={"__post_init__": check_fields}, frozen=True)
+        with pytest.raises((AssertionError, BadRequest)):
+            wrong()
 
 
 def test_what_another_version_wrote_is_restored_and_refused_when_it_is_checked() -> None:

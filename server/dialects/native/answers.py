@@ -207,6 +207,6 @@ def job_json(job: Job, base_url: str, place: Place | None = None, latest: Event 
 
 
 def _image(job: Job, number: int, base_url: str) -> dict[str, Any]:
-    picture = dataclasses.asdict(job.pictures[number])
+    picture = dict(vars(job.pictures[number]))
     name = picture.pop("name")
     return {"url": f"{base_url}/api/v1/images/{name}", **picture, "base64": None, "path": None}

@@ -78,7 +78,7 @@ class NativeCall:
         async with CallPictures(services, http) as pictures:
             found = await pictures.take_all(READER.find(values))
             call = read_call(found, most=services.settings.max_pictures, key=idempotency_key(http), base=base)
-            call.ensure_answerable(local=services.outputs.path("x.png") is not None, at_once=preference(http, call)[0])
+            call.ensure_answerable(local=services.outputs.local, at_once=preference(http, call)[0])
             named = await self._named(call, pictures)
             id, client, base_url = chosen_job_id(http), services.client_of(http), services.access.base_url(http)
             inputs = {**pictures.inputs, **named}

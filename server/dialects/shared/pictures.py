@@ -39,8 +39,7 @@ class CallPictures:
 
     def __init__(self, services: Services, http: Request) -> None:
         self._services = services
-        self._client = services.client_of(http)
-        self._base_url = services.access.base_url(http)
+        self._http = http
         self.inputs: dict[str, Input] = {}
         """The pictures by their ids, which the request names them by."""
 
@@ -57,13 +56,14 @@ class CallPictures:
         The URL of one of this server's own pictures is never fetched, so it is always allowed. Raises ``Problem`` that
         names ``field``, also for an animated picture.
         """
-        inputs = self._services.inputs
-        if isinstance(value, str) and value.startswith(f"{self._base_url}/"):
-            value = await self._own(value.removeprefix(self._base_url), value)
+        inputs, client = self._services.inputs, self._services.client_of(self._http)
+        base_url = self._services.access.base_url(self._http)
+        if isinstance(value, str) and value.startswith(f"{base_url}/"):
+            value = await self._own(value.removeprefix(base_url), value)
         if isinstance(value, bytes):
-            kept = await inputs.keep(value, self._client, field=field)
+            kept = await inputs.keep(value, client, field=field)
         elif isinstance(value, str):
-            kept = await inputs.keep_text(value, self._client, field=field)
+            kept = await inputs.keep_text(value, client, field=field)
         else:
             raise bad_request(field, value, ALLOWED)
         if kept.id in self.inputs:

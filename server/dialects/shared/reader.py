@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from engine import BadRequest, GenerationRequest, UnknownCheckpoint
-from engine.parameters import nullable, parameters_of, spelt, within
+from engine.parameters import nullable, parameters_of, placed, spelt, within
 from server.backends.checkpoints import ModelInfo
 from server.problems import Problem
 
@@ -83,8 +83,10 @@ class Reader:
         known, values = parameters_of(cls), {}
         for name, (word, value) in found.items():
             if name in known:
-                with within(word):
+                try:
                     values[name] = known[name].kind.from_json(value)
+                except BadRequest as error:
+                    raise placed(word, error) from None
         defaults: Any = self._defaults[cls] if base is None else base
         with worded(words_of(found)):
             made: T = dataclasses.replace(defaults, **values)

@@ -104,14 +104,14 @@ def failure_json(failure: Failure | None) -> str | None:
     return None if failure is None else _json(vars(failure))
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
-
-
 def _plain(value: object) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_plain).encode
+"""Writes what a column holds."""
 
 
 def _webhook_of(kept: dict[str, Any]) -> Webhook:
