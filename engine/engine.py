@@ -165,8 +165,9 @@ class Engine:
         prompts = [node for node in workflow.nodes if isinstance(node, EncodeA1111Text)]
         if prompts:
             files = {bare_name(name): name for name in folders.names("embeddings")}
-            texts = [entry.text for node in prompts for entry in schedule_of(node)]
-            yield from (Embedding(name=files[name]) for name in names_in(texts, files))
+            for prompt in prompts:
+                texts = [entry.text for entry in schedule_of(prompt)]
+                yield from (Embedding(name=files[name]) for name in names_in(texts, files, prompt.reading))
         for node in workflow.nodes:
             for named in embedding_names(node.text, "text") if isinstance(node, EncodeText) else ():
                 spellings = (name for name, _ in named.spellings() if name)

@@ -18,7 +18,7 @@ from engine.config import EngineConfig
 from engine.errors import BadRequest
 from engine.parameters import REQUIRED, Object, parameters_of, within
 from engine.request import GenerationRequest
-from engine.request_parts import Control, Hires, Lora, Region, Upscaling
+from engine.request_parts import Control, Hires, Lora, PromptReading, Region, Upscaling
 
 PARAMETERS = parameters_of(GenerationRequest)
 
@@ -85,6 +85,7 @@ class Short:
 
 SHORT: Mapping[str, Short] = {
     "loras": Short("--lora", Lora, ("name", "strength", "clip_strength")),
+    "prompt_reading": Short("--prompt-reading", PromptReading, ("emphasis", "comma_backtrack")),
     "controls": Short("--control", Control, ("model", "image", "strength", "start", "end")),
     "regions": Short("--region", Region, ("x", "y", "width", "height", "prompt"), rest=True),
     "hires": Short("--hires", Hires, ("scale", "method", "denoise", "steps")),

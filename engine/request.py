@@ -28,7 +28,7 @@ from engine.parameters import (
     check_fields,
     parameter,
 )
-from engine.request_parts import Control, Hires, Lora, Region, Upscaling
+from engine.request_parts import Control, Hires, Lora, PromptReading, Region, Upscaling
 from engine.sampling import samplers, schedulers
 from engine.sampling.devices import NOISE_DEVICES
 from engine.workflow.pictures import PICTURE_NAME
@@ -81,6 +81,9 @@ class GenerationRequest:
         "comfyui",
         OneOf(PROMPT_SYNTAXES),
         "whose language prompts are in; a1111: [a:b:0.5], [a|b], AND, BREAK, <lora:name:1>, embeddings by bare name",
+    )
+    prompt_reading: PromptReading | None = parameter(
+        None, Optional(Object(PromptReading)), "how prompts in a1111 syntax are read; none: by that program's defaults"
     )
     width: int = parameter(512, WholeNumber(16, MAX_SIDE, 8), "width in pixels, a multiple of 8")
     height: int = parameter(512, WholeNumber(16, MAX_SIDE, 8), "height in pixels, a multiple of 8")
@@ -136,6 +139,8 @@ class GenerationRequest:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.prompt_reading is not None and self.prompt_syntax != "a1111":
+            raise BadRequest("prompt_reading", self.prompt_reading, "nothing, where prompts are not in a1111 syntax")
         if self.mask is not None and self.image is None:
             raise BadRequest("mask", self.mask, "nothing, where there is no image that it masks")
         for number, region in enumerate(self.regions):

@@ -12,6 +12,7 @@ from engine.errors import BadRequest
 from engine.parameters import (
     REQUIRED,
     FileName,
+    Flag,
     Number,
     OneOf,
     Optional,
@@ -23,10 +24,12 @@ from engine.parameters import (
 )
 from engine.sampling.samplers.table import SAMPLERS
 from engine.sampling.schedulers import SCHEDULERS
+from engine.text.a1111.reading import EMPHASES
 from engine.workflow.conditioning import AREA_PLACE, AREA_SIDE, STRENGTH
 from engine.workflow.latents import MAX_SIDE, METHODS
 from engine.workflow.pictures import PICTURE_NAME
 from engine.workflow.sizes import PIXELS_PER_CELL
+from engine.workflow.text import BACKTRACK_HELP, BACKTRACKS, EMPHASIS_HELP, OLD_EMPHASIS_HELP, OLD_SCHEDULES_HELP
 
 _ADAPTER_STRENGTH = Number(-100, 100)
 _SHARE = Number(0, 1)
@@ -45,6 +48,22 @@ class Lora:
     clip_strength: float | None = parameter(
         None, Optional(_ADAPTER_STRENGTH), "how strongly it changes the text encoder; none: as the UNet"
     )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptReading:
+    """How prompts in AUTOMATIC1111's language are read, where its settings are not as that program comes.
+
+    Raises ``BadRequest`` for a value out of range.
+    """
+
+    emphasis: str = parameter("original", OneOf(EMPHASES), EMPHASIS_HELP)
+    old_emphasis: bool = parameter(False, Flag(), OLD_EMPHASIS_HELP)
+    comma_backtrack: int = parameter(20, BACKTRACKS, BACKTRACK_HELP)
+    old_schedules: bool = parameter(False, Flag(), OLD_SCHEDULES_HELP)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.request_parts import PromptReading
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -62,6 +64,10 @@ class A1111Case:
         """What was recorded on the way: ``start``, ``sigmas``, …"""
         return _tensors("probes")[f"{self.name}/{label}"]
 
+    def encoded(self, label: str) -> Tensor:
+        """The recorded conditioning ``label``, (tokens, 96) of every eighth channel, or of all channels."""
+        return _tensors("conditioning")[self.conditioning[label]]
+
     def levels(self, label: str, steps: int) -> Tensor:
         """The recorded ``sigmas`` or ``timesteps`` of so many steps."""
         return _tensors("sigmas")[f"{self.name}/{label}/{steps}"]
@@ -71,6 +77,20 @@ def cases_of(*kinds: str, features: Iterable[str] = ()) -> list[A1111Case]:
     """Return the cases of some kinds, and of some features where any are named, in their order."""
     wanted = set(features)
     return [case for case in _cases() if case.kind in kinds and (not wanted or case.feature in wanted)]
+
+
+_EMPHASES = {"Original": "original", "No norm": "no_norm", "Ignore": "ignore", "None": "none"}
+
+
+def reading_of(case: A1111Case) -> PromptReading:
+    """Return how the settings of a case have prompts read. AUTOMATIC1111 takes an unknown emphasis for the default."""
+    settings = case.settings
+    return PromptReading(
+        emphasis=_EMPHASES.get(settings.get("emphasis", "Original"), "original"),
+        old_emphasis=settings.get("use_old_emphasis_implementation", False),
+        comma_backtrack=settings.get("comma_padding_backtrack", 20),
+        old_schedules=settings.get("use_old_scheduling", False),
+    )
 
 
 def _in_base64(file: Path) -> str:

@@ -72,20 +72,22 @@ class Conditioner:
         return encoded
 
     def encode_together(
-        self, texts: Sequence[tuple[Chunk, ...]], order: Sequence[int], clip_skip: int = 1
+        self, texts: Sequence[tuple[Chunk, ...]], order: Sequence[int], clip_skip: int = 1, emphasis: str = "original"
     ) -> tuple[Tensor, ...]:
         """The conditioning of the texts of one AUTOMATIC1111 prompt: float32 (1, 77·chunks, width) each, on the
         encoder's device.
 
-        All have the same number of chunks. A token's weight multiplies its features. Of each chunk, the features of all
-        texts are then scaled so that their mean over ``order``, which text follows which, is what it was.
-        Raises ``BadRequest`` for a layer that is not there.
+        All have the same number of chunks. A token's weight multiplies its features, unless ``emphasis`` is ``ignore``
+        or ``none``. Where it is ``original``, the features of all texts for one chunk are then scaled so that their
+        mean over ``order``, which text follows which, is what it was. Raises ``BadRequest`` for a layer that is not
+        there.
         """
         self.check(clip_skip)
         columns = list(zip(*texts, strict=True))
-        key = ("multiplied", tuple(order), tuple(texts), clip_skip)
+        key = (f"multiplied: {emphasis}", tuple(order), tuple(texts), clip_skip)
         return self._cached(
-            key, lambda: torch.cat([self._multiplied(each, order, clip_skip) for each in columns], dim=1).split(1)
+            key,
+            lambda: torch.cat([self._multiplied(each, order, clip_skip, emphasis) for each in columns], dim=1).split(1),
         )
 
     def warm_up(self) -> None:
@@ -113,13 +115,16 @@ class Conditioner:
         weights = to_device(torch.tensor(chunk.weights), self._device)[None, :, None]  # (1, 77, 1)
         return torch.where(weights == 1.0, features, empty + weights * (features - empty))
 
-    def _multiplied(self, chunks: Sequence[Chunk], order: Sequence[int], clip_skip: int) -> Tensor:
+    def _multiplied(self, chunks: Sequence[Chunk], order: Sequence[int], clip_skip: int, emphasis: str) -> Tensor:
         """The weighted features of one chunk of each text, (texts, 77, width)."""
         features = torch.cat([self._features(chunk, clip_skip) for chunk in chunks])
-        if all(weight == 1.0 for chunk in chunks for weight in chunk.weights):
+        if emphasis in ("ignore", "none") or all(weight == 1.0 for chunk in chunks for weight in chunk.weights):
             return features
         weights = to_device(torch.tensor([chunk.weights for chunk in chunks]), self._device)[..., None]
-        weighted, rows = features * weights, to_device(torch.tensor(order), self._device)
+        weighted = features * weights
+        if emphasis == "no_norm":
+            return weighted
+        rows = to_device(torch.tensor(order), self._device)
         return weighted * (features[rows].mean() / weighted[rows].mean())
 
     @torch.inference_mode()

@@ -23,7 +23,9 @@ ROOM = CHUNK - 2
 MAX_NESTING = 100
 
 _ESCAPED = {"\\)": "\ud800", "\\(": "\ud801"}  # halves of surrogate pairs, which a request's text never holds
-_SPECIAL = re.compile(r"(<\|startoftext\|>|<\|endoftext\|>)")
+SPECIAL = re.compile(r"(<\|startoftext\|>|<\|endoftext\|>)")
+"""The words of the vocabulary that stand for the start and the end of a text."""
+
 _KEPT_WHOLE_BELOW = 8
 
 
@@ -166,8 +168,8 @@ def _unescaped(text: str) -> str:
 def token_ids(text: str) -> list[int]:
     """CLIP's token ids of ``text``, without start and end. Lower-cased and normalised to NFC, as CLIP does."""
     encode, ids = encoder(), list[int]()
-    for part in _SPECIAL.split(unicodedata.normalize("NFC", text)):
-        if _SPECIAL.fullmatch(part):
+    for part in SPECIAL.split(unicodedata.normalize("NFC", text)):
+        if SPECIAL.fullmatch(part):
             ids.append(START if "start" in part else END)
         elif part:
             ids.extend(encode(part))

@@ -26,10 +26,8 @@ def encoder() -> Callable[[str], list[int]]:
     It lowercases the text and normalises it to NFC. Source: Radford et al., Learning Transferable Visual Models From
     Natural Language Supervision (arXiv 2103.00020), and its published vocabulary.
     """
-    merges = _merges()
-    words = [*_byte_letters(), *(letter + _WORD_END for letter in _byte_letters()), *map("".join, merges), _START, _END]
-    vocabulary = {word: number for number, word in enumerate(words)}
-    model = BPE(vocabulary, merges, end_of_word_suffix=_WORD_END, unk_token=_END)
+    vocabulary = {word: number for number, word in enumerate(words())}
+    model = BPE(vocabulary, _merges(), end_of_word_suffix=_WORD_END, unk_token=_END)
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
@@ -47,6 +45,12 @@ def encoder() -> Callable[[str], list[int]]:
         return ids
 
     return encode
+
+
+def words() -> list[str]:
+    """Return what each token id stands for: letters of ``_byte_letters``, ``</w>`` at the end of a word."""
+    letters = _byte_letters()
+    return [*letters, *(letter + _WORD_END for letter in letters), *map("".join, _merges()), _START, _END]
 
 
 def _merges() -> list[tuple[str, str]]:

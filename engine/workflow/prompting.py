@@ -5,16 +5,16 @@ Knows no other part of a request.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.errors import BadRequest
-from engine.request_parts import Lora
+from engine.request_parts import Lora, PromptReading
 from engine.sampling.samplers.table import SAMPLERS
 from engine.text.a1111.composition import Part, parts_of
-from engine.text.a1111.emphasis import weighted
 from engine.text.a1111.networks import without_tags
 from engine.text.a1111.schedule import Entry, Timing, entries_of
 from engine.workflow.composing import WEIGHT
@@ -30,6 +30,7 @@ class Pass:
     """What the language of prompts depends on beside their text: numbers in it count evaluations."""
 
     syntax: str
+    reading: PromptReading
     evaluations: int
     before: int = 0
     """Evaluations of the pass before this one; 0 in a first pass."""
@@ -37,14 +38,26 @@ class Pass:
     def encoded(self, clip: Clip, text: str) -> Conditioning:
         """Return the node that encodes a text without ``AND``."""
         if self.syntax == "a1111":
-            return EncodeA1111Text(clip=clip, text=text, evaluations=self.evaluations, before=self.before)
+            reading = dataclasses.asdict(self.reading)
+            return EncodeA1111Text(clip=clip, text=text, evaluations=self.evaluations, before=self.before, **reading)
         return EncodeText(clip=clip, text=text)
 
 
 def pass_of(request: GenerationRequest, sampler: str, steps: int, before: Pass | None = None) -> Pass:
     """Return what the prompts of a pass depend on, which comes behind the pass ``before``, or behind none."""
     count = 0 if before is None else before.evaluations
-    return Pass(syntax=request.prompt_syntax, evaluations=evaluations_of(sampler, steps), before=count)
+    reading, evaluations = reading_of(request), evaluations_of(sampler, steps)
+    return Pass(syntax=request.prompt_syntax, reading=reading, evaluations=evaluations, before=count)
+
+
+def reading_at(node: EncodeA1111Text) -> PromptReading:
+    """Return how the prompt of a node is read."""
+    return PromptReading(**{each.name: getattr(node, each.name) for each in dataclasses.fields(PromptReading)})
+
+
+def reading_of(request: GenerationRequest) -> PromptReading:
+    """Return how the prompts of ``request`` are read, if they are in AUTOMATIC1111's language."""
+    return request.prompt_reading or PromptReading()
 
 
 def evaluations_of(sampler: str, steps: int) -> int:
@@ -94,14 +107,14 @@ def schedule_of(node: EncodeA1111Text) -> tuple[Entry, ...]:
     texts than ``MOST_TEXTS``.
     """
     try:
-        entries = entries_of(node.text, Timing(steps=node.evaluations, before=node.before))
+        entries = entries_of(node.text, Timing(steps=node.evaluations, before=node.before, old=node.old_schedules))
         texts = {entry.text for entry in entries}
         if len(texts) > MOST_TEXTS:
             raise BadRequest("text", f"{len(texts)} texts that take turns", f"at most {MOST_TEXTS} different ones")
         if len(texts) > 1 and (length := sum(map(len, texts))) > MOST_CHARACTERS:
             raise BadRequest("text", f"texts with {length} characters that take turns", f"at most {MOST_CHARACTERS}")
         for text in texts:
-            weighted(text)
+            node.reading.weighted(text)
     except BadRequest as error:
         raise BadRequest(error.field, error.value, error.allowed, node=node) from None
     return entries

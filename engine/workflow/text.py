@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from engine.parameters import REQUIRED, FileName, Text, WholeNumber, parameter
+from engine.parameters import REQUIRED, FileName, Flag, OneOf, Text, WholeNumber, parameter
+from engine.text.a1111.reading import EMPHASES, Reading
 from engine.workflow.models import Clip
 from engine.workflow.node import Node, link
 from engine.workflow.weights import Weights
@@ -15,6 +16,15 @@ MOST_TEXTS = 256
 
 MOST_CHARACTERS = 100_000
 """Characters that they have at most, all together."""
+
+BACKTRACKS = WholeNumber(0, 75)
+EMPHASIS_HELP = (
+    "original: weights multiply features, whose mean is restored; no_norm: it is not; ignore: weights do nothing; "
+    "none: brackets are text"
+)
+OLD_EMPHASIS_HELP = "weights come from tokens with brackets, without numbers, and text is cut at 75 tokens"
+BACKTRACK_HELP = "how many tokens before the end of a chunk of 75 a comma may stand at which the chunk is cut"
+OLD_SCHEDULES_HELP = "[a:b:when] means a share below 1 and a number from 1 on, in both passes alike"
 
 
 class Conditioning(Node):
@@ -48,6 +58,15 @@ class EncodeA1111Text(EncodedText):
     before: int = parameter(
         0, WholeNumber(0, 100_000), "evaluations of the pass before, which numbers in it count too; 0 in a first pass"
     )
+    emphasis: str = parameter("original", OneOf(EMPHASES), EMPHASIS_HELP)
+    old_emphasis: bool = parameter(False, Flag(), OLD_EMPHASIS_HELP)
+    comma_backtrack: int = parameter(20, BACKTRACKS, BACKTRACK_HELP)
+    old_schedules: bool = parameter(False, Flag(), OLD_SCHEDULES_HELP)
+
+    @property
+    def reading(self) -> Reading:
+        """How its words are read."""
+        return Reading(emphasis=self.emphasis, old_emphasis=self.old_emphasis, comma_backtrack=self.comma_backtrack)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -59,6 +59,7 @@ def test_every_flag_reaches_the_request(run: Any, models_folder: Path, tmp_path:
     flags: dict[str, Any] = {
         "negative_prompt": "[fog|mist]",
         "prompt_syntax": "a1111",
+        "prompt_reading": {"emphasis": "no_norm", "old_schedules": True},
         "width": 64,
         "height": 80,
         "batch_size": 2,
@@ -85,11 +86,11 @@ def test_every_flag_reaches_the_request(run: Any, models_folder: Path, tmp_path:
     assert status == 0
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["index"] for line in lines] == [0, 1]
-    written = lines[0]["request"]
-    assert {name: written[name] for name in flags if name not in ("hires", "regions")} == {
-        name: value for name, value in flags.items() if name not in ("hires", "regions")
+    written, parts = lines[0]["request"], ("hires", "regions", "prompt_reading")
+    assert {name: written[name] for name in flags if name not in parts} == {
+        name: value for name, value in flags.items() if name not in parts
     }
-    assert flags["hires"].items() <= written["hires"].items()
+    assert all(flags[name].items() <= written[name].items() for name in ("hires", "prompt_reading"))
     assert flags["regions"][0].items() <= written["regions"][0].items()
     assert (written["prompt"], written["loras"], written["controls"]) == ("a house", [], [])
     with Engine(EngineConfig(models_folders=(models_folder,), device="cpu")) as engine:

@@ -37,6 +37,7 @@ def test_the_defaults_are_the_workflow() -> None:
         "start_noise": "cpu",
         "step_noise": "cpu",
         "denoise": 1.0,
+        "prompt_reading": None,
         "clip_skip": 1,
         "model": None,
         "loras": (),

@@ -6,6 +6,7 @@ forms of graphs.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from engine.formats.comfyui.places import place
 from engine.formats.comfyui.writer import place_of
 from engine.parameters import parameters_of
 from engine.request import GenerationRequest
-from engine.request_parts import Control, Hires, Lora, Region, Upscaling
+from engine.request_parts import Control, Hires, Lora, PromptReading, Region, Upscaling
 from engine.text.a1111.composition import Part, joined, parts_of
 from engine.text.a1111.networks import without_tags
 from engine.workflow.composing import ComposedGuider, prompts_of
@@ -28,7 +29,7 @@ from engine.workflow.masks import ChannelMask
 from engine.workflow.models import Checkpoint, Clip, ClipWithLora, LastLayer, Vae, VaeFile, WithLora
 from engine.workflow.node import Node, in_order
 from engine.workflow.pictures import Decode, LoadPicture
-from engine.workflow.prompting import evaluations_of
+from engine.workflow.prompting import evaluations_of, reading_at
 from engine.workflow.sampling import CfgGuider, RandomNoise, Sample, ScheduledSigmas
 from engine.workflow.text import EncodeA1111Text, EncodedText
 from engine.workflow.upscaling import Upscale, UpscalerFile
@@ -192,19 +193,22 @@ class _Flat:
             **(self._language(prompts, parts, sample) if is_a1111 else {}),
         }
 
-    def _language(self, prompts: list[EncodedText], parts: list[Part], sample: Sample) -> dict[str, str]:
-        """AUTOMATIC1111's syntax, and the positive prompt in it."""
+    def _language(self, prompts: list[EncodedText], parts: list[Part], sample: Sample) -> dict[str, Any]:
+        """AUTOMATIC1111's syntax, how it is read, and the positive prompt in it."""
         sigmas = self._part(sample, "sigmas", ScheduledSigmas, "KSampler's schedule")
         count = evaluations_of(sigmas.sampler, sigmas.steps)
+        reading = next((reading_at(each) for each in prompts if isinstance(each, EncodeA1111Text)), PromptReading())
+        rules = {"evaluations": count, **dataclasses.asdict(reading)}
         for prompt in prompts:
-            if prompt != EncodeA1111Text(clip=prompt.clip, text=prompt.text, evaluations=count):
+            if prompt != EncodeA1111Text(clip=prompt.clip, text=prompt.text, **rules):
                 allowed = f"A1111TextEncode for {count} evaluations, as the other prompts; {_FLAT}"
                 raise BadRequest(self.place(prompt, "text"), self._described(prompt), allowed)
         whole, where = joined(parts), self.place(prompts[0], "text")
         if list(parts_of(without_tags(whole, where)[0])) != parts:
             allowed = f"a text without AND, a weight of its own, tags, and blanks at its end; {_FLAT}"
             raise BadRequest(where, prompts[0].text, allowed)
-        return {"prompt": whole, "prompt_syntax": "a1111"}
+        rules = {} if reading == PromptReading() else {"prompt_reading": reading}
+        return {"prompt": whole, "prompt_syntax": "a1111", **rules}
 
     def _controls(self, node: Any, field: str) -> tuple[tuple[Node, str], tuple[Control, ...]]:
         """The node and field below the ControlNets of a prompt, and these in the order in which they apply."""

@@ -45,13 +45,13 @@ def encode_a1111_text(node: EncodeA1111Text, bench: Bench) -> Conditioning:
     places: dict[str, list[int]] = {}
     for place, entry in enumerate(entries):
         places.setdefault(entry.text, []).append(place)
-    texts = [chunks_of(text, vocabulary) for text in places]
+    texts = [chunks_of(text, vocabulary, node.reading) for text in places]
     length = max(map(len, texts))
     texts = [(*chunks, *[EMPTY] * (length - len(chunks))) for chunks in texts]
     numbers = {text: number for number, text in enumerate(places)}
     order = [numbers[entry.text] for entry in entries]
     with bench.observer.stage("encode"):
-        encoded = encoder.conditioner.encode_together(texts, order, encoder.clip_skip)
+        encoded = encoder.conditioner.encode_together(texts, order, encoder.clip_skip, node.emphasis)
     lasts = tuple(entry.last for entry in entries)
     turns = [Turns(lasts=lasts, own=frozenset(own)) if len(places) > 1 else None for own in places.values()]
     return tuple(Member(tokens=tokens, turns=each) for tokens, each in zip(encoded, turns, strict=True))

@@ -5,17 +5,16 @@ Knows no text encoder. A chunk's weights multiply features here; they do not int
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.text.a1111.emphasis import BREAK, BREAK_WEIGHT, weighted
+from engine.text.a1111.emphasis import BREAK, BREAK_WEIGHT
+from engine.text.a1111.reading import Reading
+from engine.text.a1111.tokens import bracket_factors, tokens_of
 from engine.text.embeddings import Embedding, Vector
-from engine.text.prompt import CHUNK, END, ROOM, START, Chunk, token_ids
+from engine.text.prompt import CHUNK, END, ROOM, START, Chunk
 
 _COMMA = 267
-_BACKTRACK = 20
-"""Tokens from a chunk's end within which a comma is looked for, behind which the words go to the next chunk."""
 
 _PLACE = 0
 """The token that stands in the place of a vector. It is read where a comma's rest leaves its vectors behind."""
@@ -28,7 +27,7 @@ class Vocabulary:
         """Those of another width than the text encoder's are left out, and their names are words."""
         fitting = {name: each for name, each in embeddings.items() if each.vectors(width).shape[1] == width}
         self._width = width
-        self._by_tokens = {tuple(token_ids(name)): embedding for name, embedding in fitting.items()}
+        self._by_tokens = {tokens_of(name): embedding for name, embedding in fitting.items()}
         self._lengths = sorted({len(tokens) for tokens in self._by_tokens if tokens}, reverse=True)
 
     def at(self, tokens: Sequence[int], place: int) -> tuple[list[Vector], int]:
@@ -42,43 +41,61 @@ class Vocabulary:
         return [], 1
 
 
-def names_in(texts: Iterable[str], names: Iterable[str]) -> Iterator[str]:
+def names_in(texts: Iterable[str], names: Iterable[str], reading: Reading) -> Iterator[str]:
     """Yield those of ``names`` that one of ``texts``, none of which has a schedule, has in the place of words."""
-    words = {words for text in set(texts) for words, _ in weighted(text)}
-    written = ["".join(f" {token} " for token in token_ids(each)) for each in words]
+    words = {words for text in set(texts) for words, _ in reading.weighted(text)}
+    written = [_written(each) for each in words]
     for name in names:
-        wanted = _written_name(name)
+        wanted = _written(name)
         if wanted and any(wanted in each for each in written):
             yield name
 
 
-@functools.lru_cache(maxsize=4096)
-def _written_name(name: str) -> str:
-    return "".join(f" {token} " for token in token_ids(name))
+def _written(text: str) -> str:
+    return "".join(f" {token} " for token in tokens_of(text))
 
 
-def chunks_of(text: str, vocabulary: Vocabulary, field: str = "text") -> tuple[Chunk, ...]:
+def chunks_of(text: str, vocabulary: Vocabulary, reading: Reading, field: str = "text") -> tuple[Chunk, ...]:
     """Return the chunks of a text without schedules, at least one.
 
-    ``BREAK`` ends a chunk. Where a chunk is full, the words behind its last comma, if there is one within 20 tokens of
-    its end, go to the next. An embedding is never torn. Raises ``BadRequest``, naming ``field``, for weights that are
-    no finite numbers.
+    ``BREAK`` ends a chunk. Where a chunk is full, the words behind its last comma, if there is one within
+    ``reading.comma_backtrack`` tokens of its end, go to the next. An embedding is never torn. Raises ``BadRequest``,
+    naming ``field``, for weights that are no finite numbers.
     """
-    open_, done = _Open(), []
-    for words, weight in weighted(text, field):
+    if reading.old_emphasis:
+        return (_old_chunk(text, vocabulary, reading),)
+    open_, done = _Open(backtrack=reading.comma_backtrack), []
+    for words, weight in reading.weighted(text, field):
         if words == BREAK and weight == BREAK_WEIGHT:
             done.append(open_.closed())
-            open_ = _Open()
+            open_ = _Open(backtrack=reading.comma_backtrack)
             continue
-        for full in open_.filled(token_ids(words), weight, vocabulary):
+        for full in open_.filled(tokens_of(words), weight, vocabulary):
             done.append(full.closed())
     return (*done, open_.closed()) if open_.weights or not done else tuple(done)
+
+
+def _old_chunk(text: str, vocabulary: Vocabulary, reading: Reading) -> Chunk:
+    """The first 75 tokens, in the oldest way to weigh them: a token with brackets is no word and changes the weight of
+    all that follows. ``BREAK`` is a word, and there are no numbers."""
+    chunk, weight, place, tokens = _Open(), 1.0, 0, tokens_of(text)
+    factors = bracket_factors() if reading.weighs else {}
+    while place < len(tokens):
+        vectors, length = vocabulary.at(tokens, place)
+        if tokens[place] in factors:
+            weight, length = weight * factors[tokens[place]], 1
+        else:
+            chunk.take(tokens[place], vectors, weight)
+        place += length
+    return chunk.closed()
 
 
 @dataclass
 class _Open:
     """A chunk that is being filled."""
 
+    backtrack: int = 0
+    """Tokens from its end within which a comma is looked for."""
     tokens: list[int] = field(default_factory=list)
     """Without the start."""
     weights: list[float] = field(default_factory=list)
@@ -91,7 +108,7 @@ class _Open:
         tokens: list[int | Vector] = [START, *self.tokens[:ROOM]]
         tokens += [END] * (CHUNK - len(tokens))
         for place, vector in self.vectors.items():
-            if place < ROOM:
+            if place + 1 < CHUNK:  # one that is too long takes the end's place too
                 tokens[place + 1] = vector
         weights = [1.0, *self.weights[:ROOM]]
         return Chunk(tuple(tokens), (*weights, *[1.0] * (CHUNK - len(weights))))
@@ -109,25 +126,29 @@ class _Open:
             vectors, length = vocabulary.at(tokens, place)
             if len(self.tokens) + len(vectors) > ROOM and self.tokens:
                 yield self._moved()
-            self.vectors |= {len(self.tokens) + index: vector for index, vector in enumerate(vectors)}
-            self.tokens += [_PLACE] * len(vectors) or [tokens[place]]
-            self.weights += [weight] * (len(vectors) or 1)
+            self.take(tokens[place], vectors, weight)
             place += length
+
+    def take(self, token: int, vectors: Sequence[Vector], weight: float) -> None:
+        """Take in an embedding's vectors, or a token where there are none."""
+        self.vectors |= {len(self.tokens) + index: vector for index, vector in enumerate(vectors)}
+        self.tokens += [_PLACE] * len(vectors) or [token]
+        self.weights += [weight] * (len(vectors) or 1)
 
     def _breaks_at_comma(self) -> bool:
         full = len(self.tokens) == ROOM
-        return full and self.comma is not None and ROOM - self.comma <= _BACKTRACK
+        return full and self.comma is not None and ROOM - self.comma <= self.backtrack
 
     def _without_rest(self) -> _Open:
         """The chunk up to its last comma; what follows the comma stays here, without embeddings."""
         assert self.comma is not None
         cut = self.comma + 1
-        full = _Open(self.tokens[:cut], self.weights[:cut], self.vectors)
+        full = _Open(self.backtrack, self.tokens[:cut], self.weights[:cut], self.vectors)
         self.tokens, self.weights, self.vectors, self.comma = self.tokens[cut:], self.weights[cut:], {}, None
         return full
 
     def _moved(self) -> _Open:
         """The whole chunk; an empty one stays here."""
-        full = _Open(self.tokens, self.weights, self.vectors)
+        full = _Open(self.backtrack, self.tokens, self.weights, self.vectors)
         self.tokens, self.weights, self.vectors, self.comma = [], [], {}, None
         return full

@@ -38,15 +38,25 @@ class Timing:
 
     In a second pass ``[a:b:1.5]`` changes at its half, and ``[a:b:30]`` ten evaluations after a first pass of 20.
     """
+    old: bool = False
+    """Whether numbers are read as before version 1.6: below 1 a share, whatever its sign, else a count; both passes
+    follow the schedule of the first."""
+
+    @property
+    def length(self) -> int:
+        """The evaluations that the schedule is made for."""
+        return self.before if self.old and self.before else self.steps
 
     def evaluation(self, when: str) -> int:
         """The evaluation that a number means: with a point a share of all, else their count."""
         value = float(when)
-        if "." in when:
+        if self.old:
+            value *= self.length if value < 1 else 1
+        elif "." in when:
             value = (value - (1 if self.before else 0)) * self.steps
         else:
             value -= self.before
-        return int(max(-1.0, min(self.steps, value)))
+        return int(max(-1.0, min(self.length, value)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +87,10 @@ def entries_of(text: str, timing: Timing, field: str = "text") -> tuple[Entry, .
     deep.
     """
     read = _Reader(text, field).read()
-    ends = {timing.steps}
+    ends = {timing.length}
     for piece in _pieces(read):
         if isinstance(piece, _Turns):
-            ends.update(range(1, timing.steps + 1))
+            ends.update(range(1, timing.length + 1))
         elif (end := timing.evaluation(piece.when)) >= 1:
             ends.add(end)
     return tuple(Entry(last=end, text=_at(read, end, timing)) for end in sorted(ends))

@@ -7,17 +7,30 @@ from engine.formats.comfyui.table.templates import made
 from engine.workflow.composing import ComposedGuider, WeightedPrompt
 from engine.workflow.text import EncodeA1111Text
 
+_READING = ("before", "emphasis", "old_emphasis", "comma_backtrack", "old_schedules")
+
 ROWS = (
     row(
         "A1111TextEncode",
         "AUTOMATIC1111 Text Encode (Prompt)",
         "conditioning",
         "Encodes a prompt as AUTOMATIC1111 does; [from:to:when] and [a|b] change it on the way.",
-        inputs=(Other("text", hints={"multiline": True}), "clip", "evaluations", Other("before", ours=True)),
+        inputs=(
+            Other("text", hints={"multiline": True}),
+            "clip",
+            "evaluations",
+            *(Other(name, ours=True) for name in _READING),
+        ),
         outputs=(
             output(
                 "CONDITIONING",
-                made(EncodeA1111Text, text="text", clip="clip", evaluations="evaluations", before="before"),
+                made(
+                    EncodeA1111Text,
+                    text="text",
+                    clip="clip",
+                    evaluations="evaluations",
+                    **{name: name for name in _READING},
+                ),
             ),
         ),
         ours=True,

@@ -57,7 +57,7 @@ def test_the_default_request_is_written_as_the_shipped_files() -> None:
 
 
 def test_every_scalar_has_its_place_in_the_graph() -> None:
-    assert {*PARAMETER_INPUTS, *PARTS, "regions", "prompt_syntax", "mask_mode"} == {
+    assert {*PARAMETER_INPUTS, *PARTS, "regions", "prompt_syntax", "prompt_reading", "mask_mode"} == {
         field.name for field in dataclasses.fields(GenerationRequest)
     }
 

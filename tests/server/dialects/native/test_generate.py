@@ -72,6 +72,7 @@ def test_every_parameter_arrives_and_is_shown(client: httpx.Client) -> None:
             }
         ],
         "loras": [],
+        "prompt_reading": None,
         "vae": None,
         "image": None,
         "mask": None,
