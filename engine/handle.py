@@ -42,6 +42,9 @@ class Progress:
     been encoded before."""
     preview: Image.Image | None = None
     """A rough small picture of what is denoised so far, where previews were asked for; only the latest is kept."""
+    made: GenerationResult | None = None
+    """The part of the result that is there since the progress before: the pictures of one output node, or of several,
+    while the nodes of others are still to be carried out. The whole result has them too."""
 
 
 @dataclass(frozen=True, kw_only=True)

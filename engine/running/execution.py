@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from PIL import Image
@@ -30,7 +30,7 @@ from engine.running.pool import Lease
 from engine.workflow.from_request import field_of
 from engine.workflow.needs import Needs
 from engine.workflow.node import Node, in_order
-from engine.workflow.pictures import Decode, DecodeTiled
+from engine.workflow.pictures import Decode, DecodeTiled, Output
 from engine.workflow.weights import Weights
 from engine.workflow.workflow import Place, Workflow
 
@@ -68,6 +68,8 @@ class Execution:
     _preview: Fetch | None = None
     _at: Node | None = None
     _shown: str | None = None
+    _made: dict[str, list[Image.Image]] = field(default_factory=dict)
+    """The pictures of output nodes that have not been reported yet."""
     _cached: set[Node] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -102,14 +104,21 @@ class Execution:
         return tuple(dict.fromkeys(id for id, _ in places if id not in busy))
 
     def moved(self) -> Progress | None:
-        """Where it is, if that is another node than when this was last asked; None if not, and at the end."""
-        node = self.node
-        if node is None or node == self._shown:
+        """Where it is, if that is another node than when this was last asked or it has made pictures since; None if
+        not, and at the end."""
+        node, made = self.node, self.made()
+        if node is None or (node == self._shown and made is None):
             return None
         self._shown = node
         steps_to_come = sum(self._steps_to_come)
         done = self._steps_before / (self._steps_before + steps_to_come + 1)
-        return Progress(stage="waiting" if steps_to_come else "decoding", done=done, node=node, cached=self.cached)
+        stage: Literal["waiting", "decoding"] = "waiting" if steps_to_come else "decoding"
+        return Progress(stage=stage, done=done, node=node, cached=self.cached, made=made)
+
+    def made(self) -> GenerationResult | None:
+        """What there is of the result since this was last asked, where other outputs follow; None for nothing."""
+        made, self._made = self._made, {}
+        return self._result(made) if made else None
 
     def resume(self, answer: Tensor | None = None) -> Wish | GenerationResult:
         """Go on to the next wish, or to the end. ``answer``: the final x, after a trajectory. Raises what a node's
@@ -183,13 +192,16 @@ class Execution:
         latents = _last_latents(workflow)
         bench = Bench(self.device, self.resident, {}, self.observer, self.owner, self.inputs, self.tiled, self._cached)
         nodes = in_order(*workflow.outputs.values(), *kept.values()) if kept else workflow.nodes
+        at_work = max((place for place, node in enumerate(nodes) if not isinstance(node, Output)), default=-1)
         uses = Counter(source for node in nodes for source in node.sources())
         uses.update([*workflow.outputs.values(), *kept.values(), *latents])
-        for node in nodes:
+        for place, node in enumerate(nodes):
             self._at = node
             made = function_of(node)(node, bench)
             bench.values[node] = (yield from made) if isinstance(made, Generator) else made
             _forget(node.sources(), uses, bench.values)
+            if isinstance(node, Output) and place < at_work:
+                self._made |= {id: list(bench[node]) for id, output in workflow.outputs.items() if output == node}
         self._at = None
         fetches = {node: [Fetch(each) for each in _tensors(bench[node])] for node in (*latents, *kept.values())}
         yield Until([fetch for each in fetches.values() for fetch in each])
@@ -197,12 +209,18 @@ class Execution:
             values = {node: [fetch.value().clone() for fetch in each] for node, each in fetches.items()}
         pictures = {id: list(bench[output]) for id, output in workflow.outputs.items()}
         self.mark("decode")
+        shown = {place: _shown(values[node], bench[node]) for place, node in kept.items()}
+        return self._result(pictures, next((values[node][0] for node in latents), None), shown)
+
+    def _result(
+        self, outputs: dict[str, list[Image.Image]], latents: Tensor | None = None, kept: dict[Place, Any] | None = None
+    ) -> GenerationResult:
         return GenerationResult(
-            outputs=pictures,
-            latents=next((values[node][0] for node in latents), torch.empty(0, 4, 0, 0)),
-            kept={place: _shown(values[node], bench[node]) for place, node in kept.items()},
+            outputs=outputs,
+            latents=torch.empty(0, 4, 0, 0) if latents is None else latents,
+            kept=kept or {},
             request=self.handle.request,
-            workflow=workflow,
+            workflow=self.workflow,
             timings=self._timings(),
             record=self._record(),
         )

@@ -223,8 +223,8 @@ class Loop:
             execution.mark("encode")
             self._flying[wish] = execution
             self._batcher.add(wish)
-            waiting = Progress(stage="waiting", steps=wish.steps, node=execution.node, cached=execution.cached)
-            execution.handle.report(waiting)
+            node, cached, made = execution.node, execution.cached, execution.made()
+            execution.handle.report(Progress(stage="waiting", steps=wish.steps, node=node, cached=cached, made=made))
         else:
             moved = execution.moved()
             if moved is not None:

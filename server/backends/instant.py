@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -23,7 +23,7 @@ from engine.handle import GenerationResult, Progress, Timings
 from engine.tensors.kinds import FileKind
 from engine.workflow.from_request import field_of
 from engine.workflow.needs import checkpoints_of, needs_of
-from engine.workflow.node import Node
+from engine.workflow.node import Node, in_order
 from engine.workflow.pictures import Output
 from engine.workflow.sizes import NOTHING_KNOWN, Known
 from engine.workflow.text import EncodedText
@@ -150,30 +150,35 @@ class InstantBackend:
             known = await asyncio.to_thread(_known, inputs) if inputs else NOTHING_KNOWN
             seen = b"".join(hashlib.sha256(inputs[name]).digest() for name in sorted(inputs))
             outputs = {id: _pictures(workflow, output, known, seen) for id, output in workflow.outputs.items()}
-            await self._sample(workflow, known, listen, next(iter(outputs.values()))[0])
+
+            def made(outputs: dict[str, list[Image.Image]]) -> GenerationResult:
+                sampled = clock()
+                spent = {"load": loaded - start, "sample": sampled - loaded, "total": sampled - start}
+                return _result(workflow, outputs, names, Timings(**spent, encode=0.0, wait=0.0, decode=0.0))
+
+            await self._sample(workflow, known, listen, outputs, made)
             if any(isinstance(node, EncodedText) and node.text == "fail" for node in workflow.nodes):
                 raise GenerationFailed("the prompt asked for a failure")
         finally:
             self._in_flight -= 1
-        sampled = clock()
-        return GenerationResult(
-            outputs=outputs,
-            latents=cast(Any, None),  # a tensor needs torch, and the server never looks at it
-            request=None,
-            workflow=workflow,
-            timings=Timings(
-                load=loaded - start, encode=0.0, wait=0.0, sample=sampled - loaded, decode=0.0, total=sampled - start
-            ),
-            record={"device": "none", "backend": "instant"}
-            | ({"checkpoint": f"{names[0]}.safetensors"} if names else {}),
-        )
+        return made(outputs)
 
-    async def _sample(self, workflow: Workflow, known: Known, listen: Listener, image: Image.Image) -> None:
-        """Report every sampling's steps as an engine does, each in its time."""
+    async def _sample(
+        self,
+        workflow: Workflow,
+        known: Known,
+        listen: Listener,
+        outputs: Mapping[str, list[Image.Image]],
+        made: Callable[[dict[str, list[Image.Image]]], GenerationResult],
+    ) -> None:
+        """Report every sampling's steps as an engine does, each in its time, and pictures that come before others."""
+        image = next(iter(outputs.values()))[0]
         samplings = needs_of(workflow, known).steps
         total, done, steps = sum(samplings.values()) + 1, 0, 0
         node: str | None = next(iter(workflow.outputs))
         preview = Image.new("RGB", (image.width // 8, image.height // 8), image.getpixel((0, 0)))
+        after = list(samplings)
+        waiting = {id: in_order(output) for id, output in workflow.outputs.items()}
         for sample, steps in samplings.items():
             node = workflow.ids.get(sample)
             listen(Progress(stage="waiting", steps=steps, node=node))
@@ -184,6 +189,12 @@ class InstantBackend:
                 share, shown = (done + step) / total, preview if step else None
                 listen(Progress(stage="sampling", step=step, steps=steps, done=share, preview=shown, node=node))
             done += steps
+            after.remove(sample)
+            there = [id for id, nodes in waiting.items() if not any(each in nodes for each in after)]
+            if after and there:
+                part = made({id: outputs[id] for id in there})
+                listen(Progress(stage="waiting", done=done / total, node=there[0], made=part))
+                waiting = {id: nodes for id, nodes in waiting.items() if id not in there}
         listen(Progress(stage="decoding", step=steps, steps=steps, done=done / total, node=node))
 
     def models(self) -> list[ModelInfo]:
@@ -256,6 +267,16 @@ class InstantBackend:
 @functools.cache
 def _digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _result(
+    workflow: Workflow, outputs: dict[str, list[Image.Image]], names: Sequence[str], timings: Timings
+) -> GenerationResult:
+    record = {"device": "none", "backend": "instant"} | ({"checkpoint": f"{names[0]}.safetensors"} if names else {})
+    latents = cast(Any, None)  # a tensor needs torch, and the server never looks at it
+    return GenerationResult(
+        outputs=outputs, latents=latents, request=None, workflow=workflow, timings=timings, record=record
+    )
 
 
 def _known(inputs: Mapping[str, bytes]) -> Known:

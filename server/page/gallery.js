@@ -11,7 +11,8 @@ const SHOWN = ["model", "seed", "width", "height", "steps", "cfg_scale", "sample
 
 let offset = 0;
 let opened = null;
-const known = new Set();
+const known = new Set(); // pictures
+const counted = new Set(); // jobs that are done
 
 /** Show what there is; ``onUse(parameters)`` when a person wants a picture's parameters. */
 export async function start(onUse) {
@@ -25,12 +26,16 @@ export async function start(onUse) {
   await next();
 }
 
-/** Put a job that is just done in front. */
+/** Put the pictures of a job in front: those that are there while it runs, all when it is done, none if it failed. */
 export function add(job) {
-  if (job.state !== "succeeded" || known.has(job.id)) return;
-  offset += 1;
-  list.prepend(...tiles(job));
-  nothing.hidden = true;
+  if (job.state === "failed" || job.state === "cancelled") {
+    for (const tile of list.querySelectorAll(`li[data-job="${CSS.escape(job.id)}"]`)) tile.remove();
+  } else {
+    if (job.state === "succeeded" && !counted.has(job.id)) offset += 1;
+    if (job.state === "succeeded") counted.add(job.id);
+    list.prepend(...tiles(job));
+  }
+  nothing.hidden = list.children.length > 0;
 }
 
 export function open(job, number) {
@@ -58,16 +63,18 @@ async function next() {
   const answer = await api.jobs({ state: "succeeded", limit: PAGE, offset });
   const jobs = answer.jobs;
   offset += jobs.length;
+  for (const job of jobs) counted.add(job.id);
   list.append(...jobs.flatMap(tiles));
   more.hidden = jobs.length < PAGE;
-  nothing.hidden = known.size > 0;
+  nothing.hidden = list.children.length > 0;
 }
 
 function tiles(job) {
-  if (known.has(job.id)) return [];
-  known.add(job.id);
-  return job.images.map((made, number) => {
+  return job.images.flatMap((made, number) => {
+    if (known.has(made.url)) return [];
+    known.add(made.url);
     const item = document.createElement("li");
+    item.dataset.job = job.id;
     const button = Object.assign(document.createElement("button"), { type: "button" });
     const image = Object.assign(document.createElement("img"), { src: api.address(made), alt: job.parameters?.prompt, loading: "lazy" });
     button.append(image);

@@ -27,7 +27,7 @@ async function generate() {
   $("generate").disabled = true;
   try {
     const job = await api.generate(form.values());
-    stage.watch(job.id, done).catch(complain);
+    stage.watch(job.id, done, gallery.add).catch(complain);
     queue.refresh();
     if (matchMedia("(max-width: 820px)").matches) $("stage").scrollIntoView({ block: "start" });
   } catch (error) {
@@ -137,9 +137,9 @@ async function start() {
   const [fields, { models }] = [await api.fields(), await api.get("api/v1/models")];
   form.build(fields, models);
   await refreshModels();
-  queue.start((id) => stage.watch(id, done).catch(complain), gallery.add);
+  queue.start((id) => stage.watch(id, done, gallery.add).catch(complain), gallery.add);
   const before = stage.watched();
-  if (before) stage.watch(before, done).catch(() => {});
+  if (before) stage.watch(before, done, gallery.add).catch(() => {});
   await gallery.start((parameters) => {
     $("fresh").checked = false;
     form.fill(parameters);

@@ -16,8 +16,8 @@ let shown = null; // the job and the number of its picture
 export const isBusy = () => watching !== null;
 export const watched = () => sessionStorage.getItem(WATCHED);
 
-/** Follow a job until it is done; says how it ended. The job that was followed before is no longer followed, but not cancelled. */
-export async function watch(id, changed) {
+/** Follow a job until it is done; says how it ended, and ``made(job)`` whenever pictures of it are there. The job that was followed before is no longer followed, but not cancelled. */
+export async function watch(id, changed, made) {
   watching?.abort.abort();
   const mine = watching = { id, abort: new AbortController() };
   sessionStorage.setItem(WATCHED, id);
@@ -31,7 +31,8 @@ export async function watch(id, changed) {
   status.textContent = "Queued";
   for await (const event of api.events(id, mine.abort.signal)) {
     if (watching !== mine) return null;
-    tell(event);
+    if (event.kind === "output") api.job(id).then(made, () => {});
+    else tell(event);
   }
   if (watching !== mine) return null;
   const job = await api.job(id);

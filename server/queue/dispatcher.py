@@ -214,7 +214,7 @@ class Dispatcher:
         attempt.work = asyncio.create_task(
             attempt.carry_out(
                 self._backend,
-                partial(self._listen, attempt),
+                partial(self._listen, attempt, output),
                 self._slots_changed,
                 partial(self._finishing.keep, output),
             )
@@ -224,7 +224,9 @@ class Dispatcher:
             self._cancelled_early.remove((job.id, job.attempt))
             attempt.cancel()
 
-    def _listen(self, attempt: Attempt, number: int, progress: Progress) -> None:
+    def _listen(self, attempt: Attempt, output: Output, number: int, progress: Progress) -> None:
+        if progress.made is not None:
+            self._finishing.keep_early(output, number, progress.made)
         if progress.stage == "loading":
             attempt.loading.add(number)
             self._slots_changed()  # it holds no slot while it waits

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from server.job import Job, Stage
+from server.job import Job, Picture, Stage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Kind = Literal["queued", "started", "progress", "preview", "finished"]
+Kind = Literal["queued", "started", "progress", "preview", "output", "finished"]
 
 SPAN = 10**9
 """The range of numbers for one attempt's events: a later attempt's numbers are higher, also after a restart."""
@@ -42,6 +42,8 @@ class Event:
     """The fraction of the whole job that is done, 0 … 1."""
     preview: Image | None = None
     """A rough picture an eighth of the size."""
+    pictures: tuple[Picture, ...] = ()
+    """The pictures of one output node that were made and written (``output``)."""
 
 
 def queued_event(job: Job) -> Event:

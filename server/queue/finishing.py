@@ -75,15 +75,30 @@ class Finishing:
         """
         await asyncio.shield(output.start(self._keep(output, number, result)))
 
+    def keep_early(self, output: Output, number: int, made: GenerationResult) -> None:
+        """Start to write the pictures of output nodes of a task that goes on. If that fails, ``keep`` raises it."""
+        output.start_early(number, self._write(output, number, made))
+
     async def _keep(self, output: Output, number: int, result: GenerationResult) -> None:
+        await output.early(number)
+        await self._write(output, number, output.rest(number, result), ended=True)
+
+    async def _write(self, output: Output, number: int, result: GenerationResult, *, ended: bool = False) -> None:
         job = output.job
         models = [(info.file, info.short_hash) for info in self._backend.models()]
         known = {file.rpartition("/")[2]: digest for file, digest in models if digest is not None}
         texts_of = self._png_texts.get(job.dialect)
         texts = None if texts_of is None else texts_of(job, number)
-        await output.write(number, result, encoders([job.tasks[number]], [result], known, [texts]))
-        if output.complete:  # the end of the attempt says so
-            return
+        pictures = await output.write(number, result, encoders([job.tasks[number]], [result], known, [texts]))
+        if ended:
+            output.end(number)
+        if not output.complete:  # else the end of the attempt shows them
+            await self._show(output)
+        self._hub.made(job, number, pictures)
+
+    async def _show(self, output: Output) -> None:
+        """Show in the job's row what is there by now."""
+        job = output.job
         try:
             shown = await self._store.show(job.id, job.attempt, output.made)
         except StoreFailed as error:

@@ -9,11 +9,11 @@ import asyncio
 import dataclasses
 import logging
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from server.job import Job
+from server.job import Job, Picture
 from server.queue.events import SPAN, Event, Kind, finished_event, queued_event
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ _log = logging.getLogger(__name__)
 MAX_PENDING = 10_000
 """The most events that wait for one reader of all jobs: readers further behind are dropped."""
 
-_Pending = dict[tuple[str, Kind, int], Event]
-"""The events that a reader has not seen yet, by job, kind and request: a later step replaces an earlier one."""
+_Pending = dict[tuple[str, Kind, int, tuple[Picture, ...]], Event]
+"""The events that a reader has not seen yet, by job, kind, request and pictures: a later step replaces an earlier
+one."""
 
 
 class Subscription(AsyncIterator[Event]):
@@ -37,7 +38,7 @@ class Subscription(AsyncIterator[Event]):
         self._changed = asyncio.Event()
 
     def put(self, event: Event) -> None:
-        key = (event.job.id, event.kind, event.request)
+        key = _key(event)
         self._pending.pop(key, None)  # the later one goes to the end
         self._pending[key] = event
         self._changed.set()
@@ -143,6 +144,18 @@ class Hub:
             self._publish(channel, event_of_preview)
         return event
 
+    def made(self, job: Job, request: int, pictures: Sequence[Picture]) -> None:
+        """Publish that pictures of one of a running job's tasks are there, an event for each output node."""
+        channel = self._channels.get(job.id)
+        if channel is None or channel.job is None or channel.job.attempt != job.attempt:
+            return
+        share = sum(channel.shares.values()) / len(job.tasks)
+        for node in dict.fromkeys(picture.node for picture in pictures):
+            own = tuple(picture for picture in pictures if picture.node == node)
+            number = self._number(channel)
+            shared: dict[str, Any] = {"job": channel.job, "request": request, "node": node, "progress": share}
+            self._publish(channel, Event(number=number, kind="output", pictures=own, **shared))
+
     def changed(self, job: Job) -> None:
         """Note that a running job's row changed (``cancel_requested``), which is no event."""
         channel = self._channels.get(job.id)
@@ -163,7 +176,7 @@ class Hub:
                 waiter.set_result(job)
 
     def latest(self, id: str) -> Event | None:
-        """Return the latest event, other than a preview, of a queued or running job."""
+        """Return the latest event, other than a preview or pictures, of a queued or running job."""
         channel = self._channels.get(id)
         return None if channel is None else channel.latest
 
@@ -206,9 +219,9 @@ class Hub:
 
     def _publish(self, channel: _Channel, event: Event) -> None:
         channel.job = event.job
-        if event.kind != "preview":
+        if event.kind not in ("preview", "output"):
             channel.latest = event
-        channel.standing[(event.job.id, event.kind, event.request)] = event
+        channel.standing[_key(event)] = event
         if channel.readers:
             for reader in list(channel.readers):
                 reader.put(event)
@@ -223,6 +236,10 @@ class Hub:
                 self.watch(event)
             except Exception:  # a watcher must not stop what it watches
                 _log.exception("an event could not be passed on", extra={"job": event.job.id})
+
+
+def _key(event: Event) -> tuple[str, Kind, int, tuple[Picture, ...]]:
+    return event.job.id, event.kind, event.request, event.pictures
 
 
 def _end_all(channel: _Channel) -> None:

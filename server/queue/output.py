@@ -1,4 +1,5 @@
-"""Keeps the pictures of one attempt: encodes and writes those of each task when the task ends. Lives on the event loop.
+"""Keeps the pictures of one attempt: encodes and writes those of each output node when they are made, and the rest of
+each task when the task ends. Lives on the event loop.
 
 Knows no store: whether the pictures are the job's in the end is the business of ``finishing``.
 """
@@ -6,9 +7,10 @@ Knows no store: whether the pictures are the job's in the end is the business of
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +28,21 @@ _WRITE_PAUSES = (0.2, 1.0)
 
 
 class Output:
-    """The pictures of an attempt's tasks that have ended."""
+    """The pictures that an attempt has made."""
 
     def __init__(self, job: Job, files: PictureFiles) -> None:
         self.job = job
         self._files = files
         self._names: list[str] = []
         """The names of all files, those that are being written included."""
-        self._pictures: dict[int, tuple[Picture, ...]] = {}
-        """The pictures of each task whose files are there."""
+        self._places: dict[int, dict[Hashable, str]] = {}
+        """The names of each task's files, by what the pictures are made from and their place in the batch."""
+        self._pictures: dict[int, dict[str, tuple[Picture, ...]]] = {}
+        """The pictures whose files are there, by task and output node."""
+        self._ended: set[int] = set()
+        """The numbers of the tasks all of whose pictures are there."""
+        self._early: dict[int, list[asyncio.Task[None]]] = {}
+        """What writes the pictures of a task that has not ended yet."""
         self._records: dict[int, dict[str, Any]] = {}
         self._timings: dict[str, float] = {"queued": max(0.0, (job.started or job.created) - job.created)}
         self._under_way: set[asyncio.Task[None]] = set()
@@ -42,14 +50,14 @@ class Output:
     @property
     def complete(self) -> bool:
         """Whether the pictures of all tasks are there."""
-        return len(self._pictures) == len(self.job.tasks)
+        return len(self._ended) == len(self.job.tasks)
 
     @property
     def made(self) -> Made:
         """What is there, in the order of the tasks; of each stage's seconds the longest, as tasks run side by side."""
         order = sorted(self._pictures)
         return Made(
-            pictures=tuple(picture for number in order for picture in self._pictures[number]),
+            pictures=tuple(picture for number in order for picture in self._in_order(number)),
             timings=dict(self._timings) if order else {},
             record=self._records[order[0]] if order else {},
         )
@@ -66,21 +74,54 @@ class Output:
         if self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def write(self, number: int, result: GenerationResult, encoders: Sequence[Callable[[], bytes]]) -> None:
-        """Write the pictures of a task, in the order of its outputs. They are durable when this returns.
+    def start_early(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        """Carry out ``work`` on the pictures of a task that goes on. ``early`` raises what it raises."""
+        writing = self.start(work)
+        writing.add_done_callback(lambda done: done.cancelled() or done.exception())  # also if ``early`` is not called
+        self._early.setdefault(number, []).append(writing)
+
+    async def early(self, number: int) -> None:
+        """Wait for what ``start_early`` started for a task."""
+        await asyncio.gather(*self._early.pop(number, ()))
+
+    def rest(self, number: int, result: GenerationResult) -> GenerationResult:
+        """Return ``result`` without the output nodes whose pictures are there."""
+        there = self._pictures.get(number, {})
+        outputs = {node: images for node, images in result.outputs.items() if node not in there}
+        return dataclasses.replace(result, outputs=outputs)
+
+    def end(self, number: int) -> None:
+        """Note that all pictures of a task are there."""
+        self._ended.add(number)
+
+    async def write(
+        self, number: int, result: GenerationResult, encoders: Sequence[Callable[[], bytes]]
+    ) -> Sequence[Picture]:
+        """Write pictures of a task, in the order of its outputs, and return them. They are durable when this returns.
 
         Raises ``NotWritten`` if the storage keeps failing, and what an encoder raises.
         """
+        known, spent = len(self._names), list[float]()
         pictures = self._pictures_of(number, result)
-        spent: list[float] = []
+        new = set(self._names[known:])
         files = {
-            picture.name: partial(_timed, encoder, spent) for picture, encoder in zip(pictures, encoders, strict=True)
+            picture.name: partial(_timed, encoder, spent)
+            for picture, encoder in zip(pictures, encoders, strict=True)
+            if picture.name in new
         }
         await self._write(files)
-        for stage, seconds in (*vars(result.timings).items(), ("encode_png", max(spent))):
+        for stage, seconds in (*vars(result.timings).items(), ("encode_png", max(spent, default=0.0))):
             self._timings[stage] = max(seconds, self._timings.get(stage, seconds))
         self._records[number] = dict(result.record)
-        self._pictures[number] = pictures
+        own = self._pictures.setdefault(number, {})
+        own |= {node: tuple(picture for picture in pictures if picture.node == node) for node in result.outputs}
+        return pictures
+
+    def _in_order(self, number: int) -> Iterator[Picture]:
+        """Iterate over the pictures of a task in the order of its outputs."""
+        there = self._pictures[number]
+        for node in self.job.tasks[number].workflow.outputs:
+            yield from there.get(node, ())
 
     async def discard_others(self, kept: Collection[Picture]) -> None:
         """Remove the files of all pictures but those that are kept."""
@@ -93,7 +134,7 @@ class Output:
     def _pictures_of(self, number: int, result: GenerationResult) -> tuple[Picture, ...]:
         """Return the pictures of all outputs. Outputs of the same pictures have the same files."""
         pictures: list[Picture] = []
-        names: dict[Hashable, str] = {}
+        names = self._places.setdefault(number, {})
         for node, images in result.outputs.items():
             for index, image in enumerate(images):
                 key = result.workflow.outputs[node].pictures, index

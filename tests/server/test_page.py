@@ -81,6 +81,23 @@ def test_shows_progress_and_preview_and_cancels(server: RunningServer, page: Pag
     expect(page.locator("#gallery img")).to_have_count(0)
 
 
+def test_pictures_are_in_the_gallery_while_others_are_made(server: RunningServer, page: Page) -> None:
+    server.backend.step_seconds, server.backend.capacity = 0.05, 1
+    opened(page, server)
+    page.click("summary:has-text('More')")
+    page.fill("#count", "3")
+    page.click("#generate")
+    expect(page.locator("#gallery img")).to_have_count(1)
+    server.backend.step_seconds = 1
+    expect(page.locator("#queue li")).to_have_count(1)
+    page.click("#cancel")
+    expect(page.locator("#status")).to_have_text("Cancelled")
+    expect(page.locator("#gallery img")).to_have_count(0)
+    server.backend.step_seconds = 0
+    page.click("#generate")
+    expect(page.locator("#gallery img")).to_have_count(3)
+
+
 def test_reload_keeps_the_form_the_running_job_and_the_gallery(server: RunningServer, page: Page) -> None:
     opened(page, server)
     page.click("#generate")

@@ -11,14 +11,14 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from starlette.websockets import WebSocket
 
 from server.dialects.comfyui.history import Message, client_id_of, course_of, pictures_of
 from server.dialects.comfyui.sockets import Socket, Sockets, worded
 from server.dialects.comfyui.stream import Stream
-from server.job import Job
+from server.job import Job, Picture
 from server.pictures.formats import preview_bytes
 from server.problems import Problem
 from server.queue.events import Event
@@ -137,11 +137,15 @@ class Broadcast:
                 self._advance(event)
             elif event.kind == "preview":
                 await self._show(event)
+            elif event.kind == "output":
+                await self._read_what_is_sent(event.job, {event.node: event.pictures} if event.node else {})
+                self._advance(event)
             elif event.kind == "queued":
                 self._put_back(event.job)
                 self._queue_changed.set()
             else:
-                await self._read_what_is_sent(event.job)
+                course = course_of(event.job)
+                await self._read_what_is_sent(event.job, {id: pictures_of(event.job, id) for id in course.outputs})
                 self._finish(event.job)
                 self._queue_changed.set()
         except Exception:
@@ -169,7 +173,7 @@ class Broadcast:
         if stream is None or client_id is None:
             return
         if stream.started:
-            self._send(client_id, stream.advance(event))
+            self._send(client_id, stream.advance(event), keep=event.kind == "output")
         else:
             stream.note(event)
 
@@ -184,14 +188,16 @@ class Broadcast:
         for socket in sockets:
             socket.put(stream.preview(picture, with_metadata=socket.with_metadata), may_be_missed=True)
 
-    async def _read_what_is_sent(self, job: Job) -> None:
-        """Read the pictures that the job's ``SaveImageWebsocket`` nodes send to its client, if that is connected."""
+    async def _read_what_is_sent(self, job: Job, made: Mapping[str, Sequence[Picture]]) -> None:
+        """Read those of the pictures, by output node, that ``SaveImageWebsocket`` nodes send to the job's client, if
+        that is connected."""
         stream, course = self._stream(job), course_of(job)
-        nodes = [node for node in course.outputs if course.class_of(node) == "SaveImageWebsocket"]
-        if stream is None or not nodes or not self._sockets.connected(client_id_of(job)):
+        if stream is None or not self._sockets.connected(client_id_of(job)):
             return
-        outputs = self._services.outputs
-        stream.sent = {node: [await outputs.read(picture.name) for picture in pictures_of(job, node)] for node in nodes}
+        read = self._services.outputs.read
+        for node in made.keys() - stream.executed - stream.sent.keys():
+            if course.class_of(node) == "SaveImageWebsocket":
+                stream.sent[node] = [await read(picture.name) for picture in made[node]]
 
     def _finish(self, job: Job) -> None:
         client_id, stream = client_id_of(job), self._stream(job)

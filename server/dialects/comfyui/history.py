@@ -83,18 +83,20 @@ def history_item(job: Job) -> dict[str, Any]:
 
 
 def outputs(job: Job) -> dict[str, Any]:
-    """Return each output node's pictures. Those of a ``PreviewImage`` are called temporary; ``SaveImageWebsocket``
-    shows none."""
+    """Return each output node's pictures, by its id."""
     if job.state != "succeeded":
         return {}
     course = course_of(job)
-    kinds = {"SaveImage": "output", "PreviewImage": "temp"}
+    shown = {id: output(job, course, id, pictures_of(job, id)) for id in course.outputs}
+    return {id: each for id, each in shown.items() if each is not None}
+
+
+def output(job: Job, course: Course, node: str, pictures: Sequence[Picture]) -> dict[str, Any] | None:
+    """Return what an output node shows of its pictures. Those of a ``PreviewImage`` are called temporary;
+    ``SaveImageWebsocket`` shows none, which is None."""
+    kind = {"SaveImage": "output", "PreviewImage": "temp"}.get(course.class_of(node))
     prefixes: Mapping[str, str] = job.extra.get("names", {})
-    return {
-        id: {"images": [_image(picture, kind, prefixes.get(id)) for picture in pictures_of(job, id)]}
-        for id in course.outputs
-        if (kind := kinds.get(course.class_of(id))) is not None
-    }
+    return None if kind is None else {"images": [_image(picture, kind, prefixes.get(node)) for picture in pictures]}
 
 
 def pictures_of(job: Job, node: str) -> list[Picture]:

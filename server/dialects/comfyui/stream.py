@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from server.dialects.comfyui.history import Message, beginning, course_of, ending, outputs
-from server.job import Job
+from server.dialects.comfyui.history import Message, beginning, course_of, ending, output, pictures_of
+from server.job import Job, Picture
 from server.queue.events import Event
 
 _PREVIEW = 1
@@ -37,28 +37,38 @@ class Stream:
         self._latest: Event | None = None
         self._stepped: Event | None = None
         """The latest event that counts steps."""
-        self.sent: Mapping[str, Sequence[bytes]] = {}
-        """The PNGs of each ``SaveImageWebsocket`` node, to be sent when the job is done."""
+        self.sent: dict[str, Sequence[bytes]] = {}
+        """The PNGs of each ``SaveImageWebsocket`` node, to be sent as its result."""
+        self._made: dict[str, Sequence[Picture]] = {}
+        """The pictures of output nodes that the client does not know of yet."""
+        self.executed: set[str] = set()
+        """The output nodes whose result the client knows."""
 
-    def begin(self) -> Iterator[Message]:
+    def begin(self) -> Iterator[Message | bytes]:
         """Report that the job runs, and what has happened since it started."""
         self.started = True
         yield beginning(self.job)[0]
         if self._latest is not None:
             yield from self._advance(self._latest)
+        yield from self._show_made()
 
     def note(self, event: Event) -> None:
         """Note an event without sending anything yet."""
         self.job = event.job
-        if event.kind == "progress":
+        if event.kind == "output" and event.node is not None:
+            self._made[event.node] = event.pictures
+        elif event.kind == "progress":
             self._latest = event
             if event.steps or event.step:
                 self._stepped = event
 
-    def advance(self, event: Event) -> Iterator[Message]:
+    def advance(self, event: Event) -> Iterator[Message | bytes]:
         """Report an event."""
         self.note(event)
-        yield from self._advance(event)
+        if event.kind == "output":
+            yield from self._show_made()
+        else:
+            yield from self._advance(event)
 
     def standing(self) -> Iterator[Message]:
         """Report where the job is, for a client that connects again."""
@@ -68,19 +78,13 @@ class Stream:
                 yield from self._step(self._latest)
 
     def finish(self) -> Iterator[Message | bytes]:
-        """Report the end of ``job``, which is in its end state. Pictures that are sent are binary messages under their
-        node."""
+        """Report the end of ``job``, which is in its end state."""
         if self.started:
             yield from self._say_cached(())
         if self.job.state == "succeeded":
-            shown = outputs(self.job)
-            for node in self._course.order[self._next() :]:
-                yield from self._enter(node)
-                for png in self.sent.get(node, ()):
-                    yield struct.pack(">II", _PREVIEW, _PNG) + png
-                if node in shown:
-                    data = {"node": node, "display_node": node, "output": shown[node], "prompt_id": self.job.id}
-                    yield "executed", data
+            self._made = {node: pictures_of(self.job, node) for node in self._course.outputs}
+            yield from self._show_made()
+            yield from self._enter_up_to(len(self._course.order) - 1)
         failed_at = None if self.job.state == "failed" else self._place or 0
         yield ending(self.job, self._course, failed_at)
         yield "executing", {"node": None, "display_node": None, "prompt_id": self.job.id}
@@ -110,12 +114,28 @@ class Stream:
             self._cached = cached
             yield beginning(self.job, cached)[1]
 
+    def _show_made(self) -> Iterator[Message | bytes]:
+        """Report the results of output nodes. Pictures that are sent are binary messages under their node."""
+        made, self._made = self._made, {}
+        for node in sorted(made.keys() - self.executed, key=self._course.order.index):
+            self.executed.add(node)
+            yield from self._say_cached(())
+            yield from self._enter_up_to(self._course.order.index(node))
+            for png in self.sent.pop(node, ()):
+                yield struct.pack(">II", _PREVIEW, _PNG) + png
+            shown = output(self.job, self._course, node, made[node])
+            if shown is not None:
+                yield "executed", {"node": node, "display_node": node, "output": shown, "prompt_id": self.job.id}
+
     def _advance(self, event: Event) -> Iterator[Message]:
         yield from self._say_cached(event.cached)
-        for node in self._course.order[self._next() : self._course.place_of(event) + 1]:
-            yield from self._enter(node)
+        yield from self._enter_up_to(self._course.place_of(event))
         if event.stage == "sampling":
             yield from self._step(event)
+
+    def _enter_up_to(self, place: int) -> Iterator[Message]:
+        for node in self._course.order[self._next() : place + 1]:
+            yield from self._enter(node)
 
     def _enter(self, node: str) -> Iterator[Message]:
         """Start the next node. A sampler's last step is always sent before the next node starts, even if its event was

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from engine import GenerationRequest
 from engine.parameters import MAX_SEED, schema_of
 from server.dialects.native.examples import JOB, PROBLEM
-from server.job import Job, Place, State, parameters
+from server.job import Job, Picture, Place, State, parameters
 from server.queue.events import Event
 
 
@@ -174,7 +174,7 @@ class ProblemAnswer(BaseModel):
 
 def job_json(job: Job, base_url: str, place: Place | None = None, latest: Event | None = None) -> dict[str, Any]:
     """Return the JSON of a ``JobAnswer``, with absolute URLs under ``base_url``."""
-    images = [_image(job, number, base_url) for number in range(len(job.pictures))]
+    images = [image_json(picture, base_url) for picture in job.pictures]
     url, failure, request = f"{base_url}/api/v1/jobs/{job.id}", job.failure, job.tasks[0].request
     return {
         "id": job.id,
@@ -206,7 +206,8 @@ def job_json(job: Job, base_url: str, place: Place | None = None, latest: Event 
     }
 
 
-def _image(job: Job, number: int, base_url: str) -> dict[str, Any]:
-    picture = dict(vars(job.pictures[number]))
-    name = picture.pop("name")
-    return {"url": f"{base_url}/api/v1/images/{name}", **picture, "base64": None, "path": None}
+def image_json(picture: Picture, base_url: str) -> dict[str, Any]:
+    """Return the JSON of a ``PictureAnswer``, without its content."""
+    shown = dict(vars(picture))
+    name = shown.pop("name")
+    return {"url": f"{base_url}/api/v1/images/{name}", **shown, "base64": None, "path": None}

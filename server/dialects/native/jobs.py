@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from engine import BadRequest
-from server.dialects.native.answers import JobAnswer, JobsAnswer, job_json
+from server.dialects.native.answers import JobAnswer, JobsAnswer, image_json, job_json
 from server.dialects.native.describe import problems
 from server.dialects.shared.headers import LAST_EVENT_ID, last_event_id
 from server.dialects.shared.streams import EventStream, with_heartbeats
@@ -37,7 +37,10 @@ _EVENT = {
     "properties": {
         "id": {"type": "string", "description": "for Last-Event-ID"},
         "event": {"type": "string", "enum": list(get_args(Kind))},
-        "data": {"type": "string", "description": "JSON: step, steps, stage, progress, and the job at its end"},
+        "data": {
+            "type": "string",
+            "description": "JSON: step, steps, stage, progress; the images of an output; the job at its end",
+        },
     },
 }
 _STREAM = {"text/event-stream": {"schema": _EVENT}}
@@ -113,8 +116,9 @@ def _add_following(router: APIRouter, services: Services) -> None:
         job_id: str,
         previews: Annotated[bool, Query(description="send rough pictures on the way too, as base64 JPEG")] = False,
     ) -> Response:
-        """A job's events until its end: `queued`, `started`, `progress`, `preview` and `finished`; the first one shows
-        its present state. `finished` carries the whole job. 204 after `finished`, so that browsers stop asking."""
+        """A job's events until its end: `queued`, `started`, `progress`, `preview`, `output` and `finished`; the first
+        one shows its present state. `output` carries the `images` of a request, or of an output of a workflow, as soon
+        as they are there; `finished` carries the whole job. 204 after `finished`, so that browsers stop asking."""
         after = last_event_id(http)
         job = await services.jobs.get(job_id)
         if job is None:
@@ -168,6 +172,8 @@ async def _message(services: Services, base_url: str, event: Event) -> bytes:
     if event.kind in ("queued", "finished"):
         place = None if job.done else await services.jobs.place(job)
         content |= {"place": job_json(job, base_url, place)["place"], "job": job_json(job, base_url, place)}
+    if event.kind == "output":
+        content["images"] = [image_json(picture, base_url) for picture in event.pictures]
     if event.preview is not None:
         content["preview"] = base64.b64encode(await preview_bytes(event.preview, format="jpeg")).decode()
     return format_sse_event(event=event.kind, data_str=json.dumps(content), id=str(event.number))

@@ -113,6 +113,23 @@ def test_progress_goes_over_all_samplings_and_names_the_node(engine: Engine) -> 
     assert shares[-1] == pytest.approx(6 / 7)
 
 
+def test_pictures_are_there_while_other_outputs_follow(engine: Engine) -> None:
+    first = sample(EMPTY)
+    outputs = {"early": saved(first), "late": saved(sample(first, seed=9))}
+    handle = engine.submit(Workflow(outputs=outputs))
+    whole = handle.result(60)
+    events = list(handle.events())
+    parts = [(place, event.made) for place, event in enumerate(events) if event.made is not None]
+    assert [list(part.outputs) for _, part in parts] == [["early"]]
+    (place, part) = parts[0]
+    assert part.outputs["early"][0].tobytes() == whole.outputs["early"][0].tobytes()
+    assert part.record == whole.record
+    assert any(event.stage == "sampling" for event in events[place:])
+    assert [
+        event.made for event in engine.submit(Workflow(outputs={"only": saved(first)})).events() if event.made
+    ] == []
+
+
 def test_what_is_cancelled_between_two_samplings_leaves_nothing_behind(engine: Engine) -> None:
     long = Workflow(outputs={"x": saved(sample(sample(EMPTY, steps=2), steps=900, denoise=0.9))})
     handle = engine.submit(long)

@@ -12,7 +12,7 @@ import pytest
 
 from server.backends.instant import InstantBackend
 from tests.server.conftest import RunningServer
-from tests.server.dialects.comfyui.client import Comfy, graph_of, kinds, opened
+from tests.server.dialects.comfyui.client import Comfy, graph_of, hires_graph, kinds, opened
 from tests.server.following import all_jobs, wait_for
 
 LIFE = ["execution_start", "execution_cached", *["executing"] * 7, "executed", "execution_success", "executing"]
@@ -44,6 +44,27 @@ def test_the_example_scripts_course(server: RunningServer, prefix: str) -> None:
             "output": item["outputs"]["9"],
             "prompt_id": id,
         }
+
+
+@pytest.mark.parametrize("second", ["SaveImage", "SaveImageWebsocket"])
+def test_a_nodes_pictures_are_sent_while_others_are_made(server: RunningServer, second: str) -> None:
+    graph = hires_graph(second)
+    graph["12"]["inputs"]["steps"] = 1000
+    server.backend.step_seconds = 0.05
+    with Comfy(server) as comfy:
+        id = comfy.queue(graph)
+        early = comfy.until("executed")
+        assert early["node"] == "9"
+        shown = early["output"]["images"][0]
+        assert opened(httpx.get(f"{server.url}/view", params=shown).content).size == (64, 64)
+        assert comfy.get(f"/history/{id}") == {}
+        server.backend.step_seconds = 0.0
+        messages = comfy.until_done(id)
+        assert comfy.history(id)["outputs"]["9"] == early["output"]
+    executed = [each["data"]["node"] for each in messages if is_json(each) and each["type"] == "executed"]
+    assert executed == (["14"] if second == "SaveImage" else [])
+    sent = [each for each in messages if isinstance(each, bytes) and each[:8] == struct.pack(">II", 1, 2)]
+    assert [opened(each[8:]).size for each in sent] == ([] if executed else [(128, 128)])
 
 
 def test_progress_counts_the_samplers_steps(server: RunningServer) -> None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 
 import httpx
+import pytest
 from PIL import Image
 
 from tests.server.conftest import RunningServer
@@ -61,6 +62,23 @@ def test_events_go_on_after_the_last_one_that_was_seen(client: httpx.Client, ser
     assert rest[-1][1] == "finished"
     assert httpx.get(job["events_url"], headers={"Last-Event-ID": str(rest[-1][0])}).status_code == 204
     assert [kind for _, kind, _ in events(job["events_url"])][-1] == "finished"
+
+
+def test_each_picture_has_an_event_as_soon_as_it_is_there(client: httpx.Client, server: RunningServer) -> None:
+    server.backend.step_seconds, server.backend.capacity = 0.05, 1
+    job = generate(client, 202, **{"async": True, "count": 3, "steps": 4, "batch_size": 2})
+    shown = []
+    for _, kind, data in events(job["events_url"]):
+        if kind == "output":
+            shown += data["images"]
+            assert all(client.get(image["url"]).status_code == 200 for image in data["images"])
+            if len(shown) == 2:
+                assert (data["state"], data["progress"]) == ("running", pytest.approx(1 / 3, abs=0.2))
+                assert client.get(f"/jobs/{job['id']}").json()["images"] == shown
+                last = list(events(job["events_url"], "1"))
+                assert [image for _, _, each in last for image in each.get("images", ())][:2] == shown
+    assert client.get(f"/jobs/{job['id']}").json()["images"] == shown
+    assert [(image["request"], image["index"]) for image in shown] == [(n, i) for n in range(3) for i in range(2)]
 
 
 def test_events_of_no_job_or_after_no_event_are_refused(client: httpx.Client) -> None:
