@@ -7,6 +7,7 @@ class in particular.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -104,7 +105,8 @@ class Input:
     def read(self, place: str, value: object) -> Any:
         """Return a value of the API form, checked. Raises ``BadRequest``, with ``place`` as its field.
 
-        As in ComfyUI, numbers may be text, text and flags may be numbers, and sizes are rounded down to whole steps.
+        As in ComfyUI, numbers may be text, text and flags may be numbers, whole numbers lose their fractions, and
+        sizes are rounded down to whole steps.
         """
         assert self.kind is not None
         kind = self.kind
@@ -133,7 +135,9 @@ def _of_number(kind: Kind, value: float) -> object:
             return str(value)
         case Flag():
             return bool(value)
-        case WholeNumber() | Seed() | Number():
+        case WholeNumber() | Seed():
+            return int(value) if math.isfinite(value) else value
+        case Number():
             return int(value) if isinstance(value, bool) else value
     return value
 

@@ -181,6 +181,15 @@ def test_numbers_stand_for_text_and_flags_and_flags_for_numbers_as_in_python() -
     assert samples(read_workflow(graph))[0].noise == NoNoise(seed=3)
 
 
+def test_whole_numbers_lose_their_fractions_as_in_python() -> None:
+    graph = custom()
+    graph["20"]["inputs"]["noise_seed"] = 7.9
+    graph["5"]["inputs"]["width"] = 512.5
+    read = read_workflow(graph)
+    assert samples(read)[0].noise == RandomNoise(seed=7)
+    assert next(each for each in read.nodes if isinstance(each, EmptyLatents)).width == 512
+
+
 def test_all_mistakes_of_a_graph_are_named_at_once() -> None:
     graph = api()
     graph["20"] = node("IPAdapter", model=["4", 0])

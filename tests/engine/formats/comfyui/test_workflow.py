@@ -202,7 +202,9 @@ def put(node: str, value: object) -> Callable[[Any], None]:
     ("mutate", "field", "said"),
     [
         (change("3", "steps", 0), f"{K} steps", "from 1 to 10000"),
-        (change("3", "steps", 20.5), f"{K} steps", "20.5"),
+        (change("3", "steps", float("inf")), f"{K} steps", "whole number"),
+        (change("3", "steps", "20.5"), f"{K} steps", "20.5"),
+        (change("3", "steps", 0.9), f"{K} steps", "from 1"),
         (change("3", "steps", "many"), f"{K} steps", "whole number"),
         (change("3", "steps", False), f"{K} steps", "whole number"),
         (change("3", "steps", None), f"{K} steps", "whole number"),

@@ -22,7 +22,7 @@ def wrong(graph: dict[str, Any], node: str, **inputs: Any) -> dict[str, Any]:
         ("3", {"steps": 0}, "value_smaller_than_min", "steps"),
         ("3", {"cfg": 101}, "value_bigger_than_max", "cfg"),
         ("3", {"steps": "many"}, "invalid_input_type", "steps"),
-        ("3", {"steps": 2.5}, "custom_validation_failed", "steps"),
+        ("3", {"steps": "2.5"}, "invalid_input_type", "steps"),
         ("3", {"seed": -1}, "value_smaller_than_min", "seed"),
         ("3", {"seed": 2**64}, "value_bigger_than_max", "seed"),
         ("3", {"sampler_name": "nope"}, "value_not_in_list", "sampler_name"),
