@@ -13,7 +13,7 @@ from engine.workflow.pictures import Pictures
 _THRESHOLD = Number(0.01, 0.99)
 _BYTE = WholeNumber(0, 255)
 _GAMMA = Number(0.1, 2)
-_RESOLUTION = WholeNumber(64, MAX_SIDE, multiple=64)
+_RESOLUTION = WholeNumber(64, MAX_SIDE)
 _SHORTER = "the shorter side of what is made, in pixels"
 
 

@@ -1,37 +1,29 @@
 """The units of AUTOMATIC1111's ControlNet extension (``alwayson_scripts.controlnet.args``) → nodes.
 
-``MODULES`` lists the modules that are carried out: they need no network of their own. Everything else that would change
-the picture is refused by name.
+What would change the picture and is not carried out is refused by name.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.workflow.controls import ControlFile, Controlled
-from engine.workflow.editing import InvertPictures, MaskPictures
-from engine.workflow.masks import BrightnessMask, ThresholdMask
-from engine.workflow.preprocessing import Edges
+from engine.workflow.masks import ChannelMask
+from engine.workflow.pictures import Pictures
+from engine.workflow.preprocessing import Hollowed
 from engine.workflow.text import Conditioning
 from server.backends.checkpoints import FileInfo
 from server.dialects.sdapi.files import file_named, stem
 from server.dialects.sdapi.img2img import Canvas
+from server.dialects.sdapi.modules import INPAINT, MODULES, NONE, Settings, Slider, module_named
 from server.dialects.sdapi.passes import Pass
-from server.dialects.sdapi.pictures import CROP, FILL, STRETCH, Sized
+from server.dialects.sdapi.pictures import CROP, FILL, STRETCH, Sized, picture_of
 from server.dialects.sdapi.refusing import CONTROLNET, is_nothing
 from server.inputs.input import Input
 from server.problems import bad_request, unsupported
-
-MODULES: Mapping[str, str] = {
-    "none": "none",
-    "canny": "canny",
-    "invert": "invert (from white bg & black line)",
-    "threshold": "threshold",
-    "tile_resample": "tile_resample",
-}
-"""The modules that are carried out → the longer names that the extension also has for them."""
 
 _RESIZE_MODES: Mapping[object, int] = {
     **dict.fromkeys((0, "0", "Just Resize", "Resize", "ResizeMode.RESIZE"), STRETCH),
@@ -40,6 +32,7 @@ _RESIZE_MODES: Mapping[object, int] = {
 }
 _MODE_LABELS = ("Just Resize", "Crop and Resize", "Resize and Fill")
 _BALANCED = (0, "0", "Balanced", "ControlMode.BALANCED")
+_THRESHOLDS = ("threshold_a", "threshold_b")
 _BOTH, _LOW, _HIGH = "Both", "Low res only", "High res only"
 _IGNORED = {
     "image", "input_image", "low_vram", "lowvram", "pixel_perfect", "save_detected_map", "is_ui", "input_mode",
@@ -48,7 +41,8 @@ _IGNORED = {
     "guidance_start", "guidance_end", "guidance", "control_mode", "batch_image_dir", "union_control_type",
     "pulid_mode", "batch_mask_gallery", "batch_input_gallery", "generated_image", "mask_image_fg", "advanced_weighting",
 }  # fmt: skip
-_LEAST_THRESHOLD, _MOST_THRESHOLD = 0.01, 0.99
+_RESOLUTION = 512
+_LEAST_RESOLUTION = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +56,17 @@ class Unit:
     module: str
     image: Input | None
     """None: the picture that is painted over."""
+    mask: Input | None
+    """Where ``image`` has a hole, for the module that makes one."""
     weight: float
     start: float
     end: float
     resize_mode: int
     resolution: int
-    """The shorter side, in pixels, that a module's picture gets first; 0: as it is."""
+    """The shorter side, in pixels, of what the module makes; 0: what fits the picture that is made."""
     low: float
     high: float
+    """``threshold_a`` and ``threshold_b``; 0 where the module has none."""
     passes: str
 
     def steers(self, *, second: bool, only_pass: bool) -> bool:
@@ -84,7 +81,11 @@ class Unit:
         if canvas is not None and canvas.box is not None:
             box, whole = canvas.box, canvas.original
             picture = picture.scaled(whole.width, whole.height).part(box.x, box.y, box.width, box.height)
-        pictures = self._prepared(picture).fitted(width, height, self.resize_mode).pictures
+        prepared = MODULES[self.module].make(picture, self._settings(picture, width, height))
+        pictures: Pictures = prepared.fitted(width, height, self.resize_mode).pictures
+        if self.mask is not None:
+            hole = picture_of(self.mask).scaled(picture.width, picture.height).fitted(width, height, self.resize_mode)
+            pictures = Hollowed(pictures=pictures, mask=ChannelMask(pictures=hole.pictures, channel="red"))
         network = ControlFile(name=self.model)
 
         def steer(prompt: Conditioning) -> Conditioning:
@@ -99,24 +100,12 @@ class Unit:
 
         return made.steered(steer)
 
-    def _prepared(self, picture: Sized) -> Sized:
-        """Return what the module makes of a picture."""
-        if self.module == "none":
-            return picture
-        if self.module == "invert":
-            return Sized(pictures=InvertPictures(pictures=picture.pictures), width=picture.width, height=picture.height)
-        if self.module == "tile_resample":
-            width, height = (max(1, int(side / self.low)) for side in (picture.width, picture.height))
-            return picture.scaled(width, height, "area") if self.low > 1 else picture
-        shorter = min(picture.width, picture.height)
-        resolution = self.resolution or shorter
-        picture = picture.scaled(picture.width * resolution // shorter, picture.height * resolution // shorter)
-        if self.module == "canny":
-            low, high = (min(max(each / 255, _LEAST_THRESHOLD), _MOST_THRESHOLD) for each in (self.low, self.high))
-            made = Edges(pictures=picture.pictures, low_threshold=low, high_threshold=high)
-            return Sized(pictures=made, width=picture.width, height=picture.height)
-        bright = ThresholdMask(mask=BrightnessMask(pictures=picture.pictures), value=min(self.low / 255, 1.0))
-        return Sized(pictures=MaskPictures(mask=bright), width=picture.width, height=picture.height)
+    def _settings(self, picture: Sized, width: int, height: int) -> Settings:
+        """Return the module's settings for a picture that is brought to ``width`` × ``height``."""
+        factors = width / picture.width, height / picture.height
+        factor = min(factors) if self.resize_mode == FILL else max(factors)
+        fitting = round(factor * min(picture.width, picture.height))
+        return Settings(resolution=self.resolution or max(_LEAST_RESOLUTION, fitting), a=self.low, b=self.high)
 
 
 def units_in(scripts: Mapping[str, Any] | None) -> list[tuple[str, dict[str, Any]]]:
@@ -132,23 +121,45 @@ def units_in(scripts: Mapping[str, Any] | None) -> list[tuple[str, dict[str, Any
     return []
 
 
-def picture_in(unit: Mapping[str, Any], place: str) -> tuple[str | None, str]:
-    """Return the picture of a unit as the caller sent it, if there is one, and its place. Raises ``Problem`` for one
-    with a mask."""
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """A picture of a unit as the caller sent it."""
+
+    text: str | None
+    """None where there is none."""
+    field: str
+    """Its place in the call."""
+
+
+def picture_in(unit: Mapping[str, Any], place: str) -> Sent:
+    """Return the picture of a unit. Raises ``Problem`` for what is none."""
     field = "image" if unit.get("image") else "input_image"
     image = unit.get(field)
     if isinstance(image, dict):
-        _refuse_mask(image.get("mask"), f"{place}.{field}.mask")
         image, field = image.get("image"), f"{field}.image"
-    for name in ("mask", "mask_image", "effective_region_mask"):
-        _refuse_mask(unit.get(name), f"{place}.{name}")
-    if image is not None and not isinstance(image, str):
-        raise bad_request(f"{place}.{field}", image, "a picture's file in base64, also as a data: URL")
-    return image or None, f"{place}.{field}"
+    return _sent(image, f"{place}.{field}")
 
 
-def unit_of(unit: Mapping[str, Any], place: str, image: Input | None, files: Sequence[FileInfo]) -> Unit:
-    """Return a unit with its picture. Raises ``Problem`` that names the field for what is not supported."""
+def mask_in(unit: Mapping[str, Any], place: str) -> Sent:
+    """Return the mask of a unit. Raises ``Problem`` for one that its module does not take, and for a lacking one."""
+    image = unit.get("image") or unit.get("input_image")
+    masks = {"image.mask": image.get("mask")} if isinstance(image, dict) else {}
+    masks |= {name: unit.get(name) for name in ("mask", "mask_image", "effective_region_mask")}
+    given = {name: mask for name, mask in masks.items() if not is_nothing(mask)}
+    wanted = module_named(unit.get("module") or NONE) == INPAINT
+    for name, mask in given.items():
+        if not wanted or name == "effective_region_mask":
+            raise unsupported(f"{place}.{name}", mask, f"no mask, but with the module {MODULES[INPAINT].label}")
+    if wanted and (not given or image is None):
+        raise bad_request(f"{place}.{'mask' if image else 'image'}", None, "a picture, for this module")
+    field, mask = next(iter(given.items()), ("mask", None))
+    return _sent(mask, f"{place}.{field}")
+
+
+def unit_of(
+    unit: Mapping[str, Any], place: str, image: Input | None, files: Sequence[FileInfo], mask: Input | None = None
+) -> Unit:
+    """Return a unit with its pictures. Raises ``Problem`` that names the field for what is not supported."""
     for name, value in unit.items():
         if name not in _IGNORED and not name.startswith(("mask", "effective_region")) and not is_nothing(value):
             raise unsupported(f"{place}.{name}"[:100], value, "no value")
@@ -161,22 +172,22 @@ def unit_of(unit: Mapping[str, Any], place: str, image: Input | None, files: Seq
     passes = unit.get("hr_option") or _BOTH
     if passes not in (_BOTH, _LOW, _HIGH):
         raise bad_request(f"{place}.hr_option", passes, f"one of {_BOTH}, {_LOW}, {_HIGH}")
-    module = _module(unit.get("module") or "none", f"{place}.module")
-    resolution = _number(unit, "processor_res", 512, place, -1, 4096)
-    low, high = (_number(unit, name, -1, place, -1, 2048) for name in ("threshold_a", "threshold_b"))
-    defaults = {"canny": (100, 200), "threshold": (127, 0), "tile_resample": (1, 0)}.get(module, (0, 0))
+    module = _module(unit.get("module") or NONE, f"{place}.module")
+    sliders = (*MODULES[module].sliders, None, None)
+    low, high = (_slid(unit, name, slider, place) for name, slider in zip(_THRESHOLDS, sliders, strict=False))
     return Unit(
         place=place,
         model=file_named(unit.get("model"), files, f"{place}.model"),
         module=module,
         image=image,
+        mask=mask,
         weight=_number(unit, "weight", 1, place, 0, 10),
         start=_number(unit, "guidance_start", 0, place, 0, 1),
         end=_number(unit, "guidance_end", unit.get("guidance", 1), place, 0, 1),
         resize_mode=_RESIZE_MODES[mode],
-        resolution=0 if unit.get("pixel_perfect") else int(resolution) if resolution >= 64 else 512,
-        low=defaults[0] if low < 0 else low,
-        high=defaults[1] if high < 0 else high,
+        resolution=_resolution(unit, place),
+        low=low,
+        high=high,
         passes=passes,
     )
 
@@ -213,16 +224,33 @@ def _is_on(unit: object) -> bool:
 
 
 def _module(name: object, place: str) -> str:
-    text = str(name).strip().casefold()
-    for module, other in MODULES.items():
-        if text in (module, other):
-            return module
-    raise unsupported(place, name, f"one of {', '.join(MODULES)}, or a picture that is prepared already, with none")
+    module = module_named(name)
+    if module is None:
+        labels = ", ".join(each.label or name for name, each in MODULES.items())
+        raise unsupported(place, name, f"one of {labels}, or a picture that is prepared already, with none")
+    return module
 
 
-def _refuse_mask(mask: object, place: str) -> None:
-    if not is_nothing(mask):
-        raise unsupported(place, mask, "no mask")
+def _sent(picture: object, field: str) -> Sent:
+    if picture is not None and not isinstance(picture, str):
+        raise bad_request(field, picture, "a picture's file in base64, also as a data: URL")
+    return Sent(text=picture or None, field=field)
+
+
+def _resolution(unit: Mapping[str, Any], place: str) -> int:
+    """Return a unit's resolution, 0 for one that fits. One that is too small stands for the default."""
+    resolution = int(_number(unit, "processor_res", _RESOLUTION, place, -1, 4096))
+    if unit.get("pixel_perfect"):
+        return 0
+    return resolution if resolution >= _LEAST_RESOLUTION else _RESOLUTION
+
+
+def _slid(unit: Mapping[str, Any], name: str, slider: Slider | None, place: str) -> float:
+    """Return what a slider is at: its default where the unit says nothing or less than 0."""
+    value = _number(unit, name, -1, place, -math.inf, math.inf)
+    if slider is None:
+        return 0.0
+    return slider.default if value < 0 else _number(unit, name, slider.default, place, slider.least, slider.most)
 
 
 def _number(unit: Mapping[str, Any], name: str, default: float, place: str, low: float, high: float) -> float:

@@ -9,9 +9,9 @@ from fastapi import APIRouter
 
 from engine.tensors.kinds import FileKind
 from server.backends.checkpoints import FileInfo
-from server.dialects.sdapi.controlnet import MODULES
 from server.dialects.sdapi.files import basename, stem
 from server.dialects.sdapi.hires import LATENT_UPSCALERS
+from server.dialects.sdapi.modules import MODULES, Module
 from server.dialects.sdapi.upscalers import KERNELS
 from server.web.services import Services
 
@@ -71,12 +71,26 @@ def _add_controlnet(router: APIRouter, services: Services) -> None:
 
     @router.get("/controlnet/module_list", summary="ControlNet's modules that are carried out")
     async def module_list(alias_names: bool = False) -> dict[str, Any]:
-        return {"module_list": list(MODULES.values() if alias_names else MODULES), "module_detail": {}}
+        names = {name: (module.label or name) if alias_names else name for name, module in MODULES.items()}
+        details = {shown: _described(MODULES[name]) for name, shown in names.items()}
+        return {"module_list": list(details), "module_detail": details}
 
     @router.get("/controlnet/control_types", summary="ControlNet's modules and models by what they are for")
     async def control_types() -> dict[str, Any]:
-        named = {"module_list": list(MODULES), "model_list": ["None", *await models()]}
+        named = {
+            "module_list": [module.label or name for name, module in MODULES.items()],
+            "model_list": ["None", *await models()],
+        }
         return {"control_types": {"All": {**named, "default_option": "none", "default_model": "None"}}}
+
+
+def _described(module: Module) -> dict[str, Any]:
+    resolution = {"name": "Resolution", "value": 512, "min": 64, "max": 2048, "step": 8}
+    sliders = [
+        {"name": each.label, "value": each.default, "min": each.least, "max": each.most, "step": each.step}
+        for each in module.sliders
+    ]
+    return {"model_free": False, "sliders": [resolution, *sliders]}
 
 
 def _refreshing(services: Services) -> Any:

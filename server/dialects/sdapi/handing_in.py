@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from server.dialects.sdapi.body import Generation, Img2Img
-from server.dialects.sdapi.controlnet import Unit, picture_in, unit_of, units_in
+from server.dialects.sdapi.controlnet import Unit, mask_in, picture_in, unit_of, units_in
 from server.dialects.sdapi.plan import HandedIn
 from server.inputs.input import Input
 from server.problems import bad_request
@@ -48,11 +48,12 @@ class HandingIn:
         files = await asyncio.to_thread(self._services.backend.files, "controlnet") if units else []
         made = []
         for place, unit in units:
-            image, field = picture_in(unit, place)
-            if image is None and not isinstance(body, Img2Img):
-                raise bad_request(field, None, "a picture, which the network follows")
-            unit_of(unit, place, None, files)  # refused before its picture is kept
-            made.append(unit_of(unit, place, None if image is None else await self.keep(image, field), files))
+            image, mask = picture_in(unit, place), mask_in(unit, place)
+            if image.text is None and not isinstance(body, Img2Img):
+                raise bad_request(image.field, None, "a picture, which the network follows")
+            unit_of(unit, place, None, files)  # refused before its pictures are kept
+            kept = [None if each.text is None else await self.keep(each.text, each.field) for each in (image, mask)]
+            made.append(unit_of(unit, place, kept[0], files, kept[1]))
         return tuple(made)
 
 

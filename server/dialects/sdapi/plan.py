@@ -39,7 +39,7 @@ class HandedIn:
     @property
     def inputs(self) -> tuple[Input, ...]:
         """All of them."""
-        of_units = [unit.image for unit in self.units if unit.image is not None]
+        of_units = [each for unit in self.units for each in (unit.image, unit.mask) if each is not None]
         return (*self.images, *([] if self.mask is None else [self.mask]), *of_units)
 
 

@@ -12,6 +12,7 @@ from engine.formats.comfyui.table.templates import Always, made
 from engine.workflow import preprocessing as nodes
 from engine.workflow.node import Node
 
+_HINTS = {"resolution": {"step": 64}}
 _THRESHOLDS = ("low_threshold", "high_threshold")
 _LINES = "ControlNet Preprocessors/Line Extractors"
 _RECOLOR = "ControlNet Preprocessors/Recolor"
@@ -29,7 +30,7 @@ def _preprocessor(
         display_name,
         category,
         description,
-        inputs=("image", *(Other(name, optional=True) for name in inputs)),
+        inputs=("image", *(Other(name, optional=True, hints=_HINTS.get(name, {})) for name in inputs)),
         outputs=(output("IMAGE", made(node, pictures="image", **fields)),),
     )
 
