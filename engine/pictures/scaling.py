@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_ANTIALIASED = "-antialiased"
+
+
 def resized(values: Tensor, height: int, width: int, method: str, *, crop: bool = False) -> Tensor:
     """Return ``values`` as (B, C, height, width).
 
-    ``method``: ``nearest-exact``, ``bilinear``, ``area`` or ``bicubic`` (a = −0.75), without antialiasing; ``bislerp``
-    for latents; ``lanczos`` for pictures, through 8 bits. With ``crop`` the longer side first loses what the new aspect
-    ratio has no room for, at both ends.
+    ``method``: ``nearest-exact``, ``bilinear``, ``area`` or ``bicubic`` (a = −0.75), without antialiasing;
+    ``bilinear-antialiased`` or ``bicubic-antialiased`` (a = −0.5); ``bislerp`` for latents; ``lanczos`` for pictures,
+    through 8 bits. With ``crop`` the longer side first loses what the new aspect ratio has no room for, at both ends.
     """
     if crop:
         values = cropped_to_aspect(values, height, width)
@@ -30,7 +33,8 @@ def resized(values: Tensor, height: int, width: int, method: str, *, crop: bool 
         return bislerp(values, height, width)
     if method == "lanczos":
         return lanczos(values, height, width)
-    return interpolate(values, size=(height, width), mode=method)
+    mode = method.removesuffix(_ANTIALIASED)
+    return interpolate(values, size=(height, width), mode=mode, antialias=mode != method)
 
 
 def cropped_to_aspect(values: Tensor, height: int, width: int) -> Tensor:

@@ -49,8 +49,10 @@ LATENT_UPSCALERS: Mapping[str, str] = {
     "nearest-exact": "Latent (nearest-exact)",
     "bislerp": "Latent (bislerp)",
     "area": "Latent (area)",
+    "bilinear-antialiased": "Latent (antialiased)",
+    "bicubic-antialiased": "Latent (bicubic antialiased)",
 }
-"""How latents are scaled → AUTOMATIC1111's label, or one in its style; it has others that smooth the edges."""
+"""How latents are scaled → AUTOMATIC1111's label, or one in its style."""
 
 UPSCALER_FILES: Mapping[str, str] = {
     "R-ESRGAN 4x+": "RealESRGAN_x4plus",

@@ -25,7 +25,9 @@ from server.problems import bad_request
 
 LATENT_UPSCALERS: Mapping[str, str] = {
     "Latent": "bilinear",
+    "Latent (antialiased)": "bilinear-antialiased",
     "Latent (bicubic)": "bicubic",
+    "Latent (bicubic antialiased)": "bicubic-antialiased",
     "Latent (nearest-exact)": "nearest-exact",
 }
 """AUTOMATIC1111's names → how latents are scaled."""

@@ -13,7 +13,10 @@ from engine.pictures.scaling import cropped_to_aspect, lanczos, repeated_to, res
 SIDES = st.integers(1, 12)
 
 
-@given(SIDES, SIDES, SIDES, SIDES, st.booleans(), st.sampled_from(["nearest-exact", "bilinear", "area", "bicubic"]))
+METHODS = ["nearest-exact", "bilinear", "area", "bicubic", "bilinear-antialiased", "bicubic-antialiased"]
+
+
+@given(SIDES, SIDES, SIDES, SIDES, st.booleans(), st.sampled_from(METHODS))
 def test_any_size_becomes_any_other(
     height: int, width: int, new_height: int, new_width: int, crop: bool, method: str
 ) -> None:
@@ -28,6 +31,14 @@ def test_a_crop_leaves_the_middle(height: int, width: int, new_height: int, new_
     assert 1 <= part.shape[2] <= height
     assert 1 <= part.shape[3] <= width
     assert (height - part.shape[2]) % 2 == (width - part.shape[3]) % 2 == 0
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_with_antialiasing_every_cell_counts_where_latents_shrink(mode: str) -> None:
+    values = torch.zeros(1, 1, 8, 64)
+    values[..., 0] = 8.0  # none of the points that are taken without antialiasing lies near it
+    assert resized(values, 8, 8, mode)[0, 0, 0, 0] == 0
+    assert resized(values, 8, 8, f"{mode}-antialiased")[0, 0, 0, 0] > 0.1
 
 
 @pytest.mark.parametrize("channels", [3, 4])

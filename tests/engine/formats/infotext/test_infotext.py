@@ -320,7 +320,7 @@ def test_keys_that_leave_the_picture_as_it_is_are_ignored(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "key"),
     [
-        ("Hires upscale: 2, Hires upscaler: Latent (antialiased)", "Hires upscaler"),
+        ("Hires upscale: 2, Hires upscaler: Latent (smooth)", "Hires upscaler"),
         ("Hires upscale: 2, Hires upscaler: Lanczos", "Hires upscaler"),
         ("Hires upscale: 20", "Hires upscale"),
         ("Hires resize: 0x512", "Hires resize"),

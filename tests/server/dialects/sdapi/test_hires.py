@@ -34,7 +34,7 @@ def size_of(plan: Any) -> tuple[int, int]:
         ({"hr_resize_x": 96, "hr_resize_y": 128}, (96, 128)),
     ],
 )
-@pytest.mark.parametrize("upscaler", ["Latent", "Latent (nearest-exact)", "None", "Nearest", "4x-sharp"])
+@pytest.mark.parametrize("upscaler", ["Latent", "Latent (antialiased)", "None", "Nearest", "4x-sharp"])
 def test_the_second_pass_has_the_size_that_is_asked_for(
     fields: dict[str, Any], size: tuple[int, int], upscaler: str
 ) -> None:
@@ -94,7 +94,7 @@ def test_without_a_moment_there_is_no_refiner(share: float | None) -> None:
     ("fields", "named"),
     [
         ({"hr_upscaler": "LDSR"}, "hr_upscaler"),
-        ({"hr_upscaler": "Latent (antialiased)"}, "hr_upscaler"),
+        ({"hr_upscaler": "Latent (smooth)"}, "hr_upscaler"),
         ({"hr_scale": 0.5}, "hr_scale"),
         ({"hr_resize_x": -8}, "hr_resize_x"),
         ({"hr_sampler_name": "PLMS"}, "hr_sampler_name"),
