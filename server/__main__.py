@@ -12,7 +12,6 @@ from engine import EngineError
 from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, imports_kept_from_collector, say
 from server.command_line import BadSettings, read_settings
 from server.settings import PREFIX, Settings, check_key_name
-from server.web.access import new_key
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +55,8 @@ def _make_key(words: Sequence[str]) -> int:
         check_key_name(name)
     except ValueError as error:
         return say(error, CALLERS_MISTAKE)
+    from server.web.access import new_key  # which imports the web framework
+
     key, digest = new_key()
     print(f"{key}\n\nThe key is shown only now. Give the server its hash:\n\n    {PREFIX}API_KEYS={name}:{digest}")
     return 0

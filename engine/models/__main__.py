@@ -14,13 +14,12 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.command_line import CALLERS_MISTAKE, FAILED, Parser, add_models_flag, chosen_folders, say
 from engine.errors import BadRequest, EngineError
 from engine.models import catalog
 from engine.models.catalog import CatalogEntry
-from engine.models.download import Source, copy, download, remote_name
 from engine.models.folders import KINDS, Folders
 from engine.models.hashes import Progress, remember, silent, verified_hash
 from engine.models.incoming import AlreadyThere, checked_name, safe_name
@@ -28,6 +27,9 @@ from engine.models.inspecting import inspect_file
 from engine.models.layouts import SUFFIXES, kind_folder
 from engine.models.states import by_hand, folder_states, hash_words, known_entry, known_file, state_of, table
 from engine.tensors.kinds import FileKind
+
+if TYPE_CHECKING:
+    from engine.models.download import Source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,6 +90,8 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _pull(options: argparse.Namespace) -> int:
+    from engine.models.download import download  # an HTTP client, which the other commands need not import
+
     entry = known_entry(options.name)
     folders = chosen_folders(options)
     places = [kind_folder(folder, entry.kind) / entry.file for folder in folders]
@@ -152,6 +156,8 @@ def _verified(kind: FileKind, name: str, path: Path, *, as_json: bool) -> bool:
 
 
 def _add(options: argparse.Namespace) -> int:
+    from engine.models.download import copy, download, remote_name
+
     is_url = "://" in options.source
     name = options.name
     if name is None:
@@ -176,6 +182,8 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _source(options: argparse.Namespace, url: str, sha256: str | None = None, progress: Progress = silent) -> Source:
+    from engine.models.download import Source
+
     return Source(url=url, sha256=sha256, token=_token(options.token_env), progress=progress, note=_note)
 
 

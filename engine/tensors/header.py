@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from engine.tensors.entries import ITEM_SIZES, Entry, Place, TensorFile, UnreadableFile
-from engine.tensors.pickles import LEGACY, read_archive, read_legacy
 
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 """Of files that may be pickles; a file with another name is never read as one."""
@@ -56,6 +55,8 @@ def read_tensor_file(path: Path) -> TensorFile:
         if path.suffix.lower() not in PICKLE_SUFFIXES:
             names = ", ".join(PICKLE_SUFFIXES)
             raise UnreadableFile(f"it is a PyTorch pickle; those are read only when named {names}")
+        from engine.tensors.pickles import LEGACY, read_archive, read_legacy  # few installations have such files
+
         if not archive and not head.startswith(LEGACY):
             raise UnreadableFile("it is a pickle that torch.save did not write")
         try:

@@ -59,3 +59,19 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="Motor"):
         engine.Motor  # noqa: B018
+
+
+@pytest.mark.parametrize("command", ["engine.generate", "engine.models", "server"])
+def test_help_is_there_at_once(command: str) -> None:
+    """A command's help needs no web framework, no HTTP client, no numbers, and no nodes of formats."""
+    heavy = ("torch", "numpy", "PIL", "httpx", "fastapi", "starlette", "engine.formats.comfyui")
+    found = _run(
+        f"""
+import contextlib, io, json, runpy, sys
+sys.argv = ["{command}", "--help"]
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    runpy.run_module("{command}", run_name="__main__")
+print(json.dumps([name for name in {heavy} if name in sys.modules]))
+"""
+    )
+    assert found == []
