@@ -11,11 +11,52 @@ from PIL import Image
 
 from engine import GenerationRequest
 from engine.formats.png import request_from_png
-from engine.parameters import from_json, to_json
+from engine.parameters import from_json, parameters_of, to_json
 from engine.request import MAX_SEED
 from tests.server.conftest import RunningServer
 from tests.server.dialects.native.client import JSON, generate, picture
 from tests.server.following import all_jobs, wait_for
+
+_EVERYTHING: JSON = {
+    "prompt": "ein (Häuschen:1.2) 🏠",
+    "negative_prompt": "",
+    "prompt_syntax": "a1111",
+    "width": 72,
+    "height": 64,
+    "batch_size": 2,
+    "steps": 3,
+    "cfg_scale": 4.5,
+    "sampler": "dpmpp_2m",
+    "scheduler": "karras",
+    "seed": MAX_SEED,
+    "start_noise": "cuda",
+    "step_noise": "cuda",
+    "denoise": 0.5,
+    "clip_skip": 2,
+    "model": "other",
+    "regions": [
+        {
+            "prompt": "a door",
+            "x": 8,
+            "y": 0,
+            "width": 64,
+            "height": 64,
+            "strength": 0.5,
+            "mask": None,
+            "start": 0.0,
+            "end": 1.0,
+        }
+    ],
+    "loras": [],
+    "prompt_reading": None,
+    "vae": None,
+    "image": None,
+    "mask": None,
+    "mask_mode": "noise",
+    "controls": [],
+    "hires": None,
+    "upscale": None,
+}
 
 
 def test_the_missions_client_works_unchanged(server: RunningServer) -> None:
@@ -41,46 +82,8 @@ def test_nothing_asked_for_is_the_workflows_own_picture(client: httpx.Client) ->
 
 
 def test_every_parameter_arrives_and_is_shown(client: httpx.Client) -> None:
-    asked: JSON = {
-        "prompt": "ein (Häuschen:1.2) 🏠",
-        "negative_prompt": "",
-        "prompt_syntax": "a1111",
-        "width": 72,
-        "height": 64,
-        "batch_size": 2,
-        "steps": 3,
-        "cfg_scale": 4.5,
-        "sampler": "dpmpp_2m",
-        "scheduler": "karras",
-        "seed": MAX_SEED,
-        "start_noise": "cuda",
-        "step_noise": "cuda",
-        "denoise": 0.5,
-        "clip_skip": 2,
-        "model": "other",
-        "regions": [
-            {
-                "prompt": "a door",
-                "x": 8,
-                "y": 0,
-                "width": 64,
-                "height": 64,
-                "strength": 0.5,
-                "mask": None,
-                "start": 0.0,
-                "end": 1.0,
-            }
-        ],
-        "loras": [],
-        "prompt_reading": None,
-        "vae": None,
-        "image": None,
-        "mask": None,
-        "mask_mode": "noise",
-        "controls": [],
-        "hires": None,
-        "upscale": None,
-    }
+    asked = _EVERYTHING
+    assert asked.keys() == parameters_of(GenerationRequest).keys()
     job = generate(client, **asked)
     assert job["parameters"] == asked
     assert job["state"] == "succeeded"
