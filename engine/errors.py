@@ -20,7 +20,7 @@ status codes once.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +71,11 @@ class BadRequest(EngineError):
     def all(self) -> tuple[BadRequest, ...]:
         """This mistake, and those that were found with it."""
         return (self, *self._others)
+
+    def renamed(self, name_of: Callable[[str], str]) -> BadRequest:
+        """Return this mistake, and those that were found with it, with what ``name_of`` calls their fields."""
+        renamed = [type(each)(name_of(each.field), each.value, each.allowed, each.node) for each in self.all]
+        return BadRequest.together(renamed)
 
     @staticmethod
     def together(mistakes: Sequence[BadRequest]) -> BadRequest:

@@ -156,9 +156,13 @@ def from_json(cls: type[T], values: Mapping[str, Any]) -> T:
     Raises ``BadRequest`` for a name that is unknown, a value that is not allowed, and a required value that is absent.
     """
     known, read = parameters_of(cls), {}
+    if strange := {name: value for name, value in values.items() if name not in known}:
+        mistakes = [
+            BadRequest(name[:_SHOWN], value, f"only known parameters{nearest(name, known)}")
+            for name, value in strange.items()
+        ]
+        raise BadRequest.together(mistakes)
     for name, value in values.items():
-        if name not in known:
-            raise BadRequest(name[:_SHOWN], value, f"only known parameters{nearest(name, known)}")
         try:
             read[name] = known[name].kind.from_json(value)
         except BadRequest as error:

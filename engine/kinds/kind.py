@@ -67,9 +67,8 @@ def within(place: str) -> Iterator[None]:
 
 
 def placed(place: str, error: BadRequest) -> BadRequest:
-    """Return ``error`` with ``place`` before its field."""
-    dot = "" if error.field.startswith("[") else "."
-    return type(error)(f"{place}{dot}{error.field}", error.value, error.allowed)
+    """Return ``error``, and what was found with it, with ``place`` before their fields."""
+    return error.renamed(lambda field: f"{place}{'' if field.startswith('[') else '.'}{field}")
 
 
 def nullable(schema: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -14,14 +14,17 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
 
-from engine import EngineError
+from engine import BadRequest, EngineError
 from server.dialects.dialect import Dialect
-from server.problems import Problem, bad_request, problem_of
+from server.problems import Problem, problem_of
 from server.store import StoreFailed
 from server.web.middleware import Answer
 from server.web.routing import allowed_methods
 
 log = logging.getLogger(__name__)
+
+_SHOULD_BE = "Input should be "
+"""How pydantic begins what is allowed."""
 
 
 def answer_with(dialects: Sequence[Dialect]) -> Answer:
@@ -86,16 +89,21 @@ def problem_of_error(error: Exception) -> Problem:
 
 
 def _invalid(error: RequestValidationError) -> Problem:
-    """Word the first error that pydantic found as the engine words its own."""
-    first: dict[str, Any] = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
-    if first["type"] == "json_invalid":
-        reason = first.get("ctx", {}).get("error", "")
-        return bad_request("body", "text that is not JSON", f"a JSON object ({reason} at {'.'.join(place)})")
-    message = str(first["msg"]).removeprefix("Value error, ")
-    if first["type"] == "missing":
-        return bad_request(".".join(place) or "body", None, "a value; it is required")
-    return bad_request(".".join(place) or "body", first.get("input"), message[0].lower() + message[1:])
+    """Word the errors that pydantic found as the engine words its own."""
+    return problem_of(BadRequest.together([_mistake(each) for each in error.errors()]))
+
+
+def _mistake(found: Mapping[str, Any]) -> BadRequest:
+    place = ".".join(str(part) for part in found["loc"] if part not in ("body", "query", "path", "header"))
+    if found["type"] == "json_invalid":
+        reason = found.get("ctx", {}).get("error", "")
+        return BadRequest("body", "text that is not JSON", f"a JSON object ({reason} at {place})")
+    if found["type"] == "missing":
+        return BadRequest(place or "body", None, "a value; it is required")
+    message = str(found["msg"]).removeprefix("Value error, ")
+    allowed = message.removeprefix(_SHOULD_BE).partition(", unable to")[0]
+    number = "a number " if allowed.startswith(("greater", "less")) else ""
+    return BadRequest(place or "body", found.get("input"), number + allowed[0].lower() + allowed[1:])
 
 
 def _http_problem(error: HTTPException) -> Problem:

@@ -38,6 +38,7 @@ from server.web.services import Services
 
 READER = Reader(FRESH, words={**WORDS, **PART_WORDS})
 
+_BODY = ("inputs", "parameters", "options")
 _OPTIONS = ("use_cache", "wait_for_model")
 """What older clients send under ``options``. There is no cache here, and the server always waits for a model."""
 
@@ -115,9 +116,8 @@ def _found(body: Mapping[str, Any], model: str | None) -> tuple[Found, dict[str,
 
     Raises ``BadRequest`` and ``Problem``.
     """
-    for name in body:
-        if name not in ("inputs", "parameters", "options"):
-            raise unknown(name, ("inputs", "parameters", "options"))
+    if strange := [name for name in body if name not in _BODY]:
+        raise unknown(strange, _BODY)
     inputs = body.get("inputs")
     if inputs is None:
         raise BadRequest("inputs", None, "text: the prompt, or a picture; it is required")
@@ -155,9 +155,9 @@ def _check_options(options: object) -> None:
         return
     if not isinstance(options, dict):
         raise BadRequest("options", options, "an object")
+    if strange := [name for name in options if name not in _OPTIONS]:
+        raise unknown(strange, _OPTIONS, "options.")
     for name, value in options.items():
-        if name not in _OPTIONS:
-            raise unknown(f"options.{name}", [f"options.{each}" for each in _OPTIONS])
         Flag().check(f"options.{name}", value)
 
 

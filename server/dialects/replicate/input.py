@@ -77,9 +77,8 @@ async def read_call(
 
     Raises ``BadRequest`` and ``Problem``.
     """
-    for name in body:
-        if name not in _BODY:
-            raise unknown(name, _BODY)
+    if strange := [name for name in body if name not in _BODY]:
+        raise unknown(strange, _BODY)
     if body.get("stream") is not None:
         Flag().check("stream", body["stream"])
     version = body.get("version")

@@ -39,5 +39,8 @@ def stem(name: str) -> str:
 
 
 def _unknown(wanted: object, names: Sequence[str], place: str) -> Problem:
+    if not names:
+        return bad_request(place, wanted, "no value: there are no such files here")
     nearest = difflib.get_close_matches(str(wanted)[:200], names, n=_SHOWN, cutoff=0.3) or names[:_SHOWN]
-    return bad_request(place, wanted, f"one of {', '.join(nearest)}" if nearest else "no value; there is no such file")
+    more = len(names) - len(nearest)
+    return bad_request(place, wanted, f"one of {', '.join(nearest)}{f' and {more} others' if more else ''}")

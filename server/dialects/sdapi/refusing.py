@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from engine.sampling.samplers import SAMPLERS
 from server.dialects.sdapi.body import Generation, Img2Img, Txt2Img
+from server.dialects.shared.reader import unknown
 from server.problems import bad_request, unsupported
 
 CONTROLNET = "controlnet"
@@ -49,8 +50,7 @@ def refuse(body: Generation) -> None:
     for script, settings in (body.alwayson_scripts or {}).items():
         if script.casefold() != CONTROLNET:
             _refuse_script(script, settings)
-    for name, value in (body.model_extra or {}).items():
-        _refuse_extra(name, value, body)
+    _refuse_extras(body)
 
 
 def _refuse_script(script: str, settings: object) -> None:
@@ -65,15 +65,16 @@ def _refuse_script(script: str, settings: object) -> None:
             raise unsupported(f"alwayson_scripts.{script}"[:100], settings, "no such script, or one switched off")
 
 
-def _refuse_extra(name: str, value: object, body: Generation) -> None:
-    if name == "clip_skip":
-        override = (body.override_settings or {}).get("CLIP_stop_at_last_layers")
-        if override is not None and value not in (None, 0, override):
-            raise bad_request(name, value, f"the {override} of CLIP_stop_at_last_layers, or no value")
-    elif name not in _IGNORED_EXTRAS and not _of_the_other_call(name, body) and not is_nothing(value):
-        problem = unsupported(name[:100], value, f"one of {', '.join(type(body).model_fields)}")
-        problem.detail = problem.detail.replace("this would change", "this may change")
-        raise problem
+def _refuse_extras(body: Generation) -> None:
+    """Refuse fields that are not known, all at once, and a clip skip that another one contradicts."""
+    extras = dict(body.model_extra or {})
+    value, override = extras.pop("clip_skip", None), (body.override_settings or {}).get("CLIP_stop_at_last_layers")
+    if override is not None and value not in (None, 0, override):
+        raise bad_request("clip_skip", value, f"the {override} of CLIP_stop_at_last_layers, or no value")
+    passed_over = [name for name in extras if name in _IGNORED_EXTRAS or _of_the_other_call(name, body)]
+    strange = [name for name, given in extras.items() if name not in passed_over and not is_nothing(given)]
+    if strange:
+        raise unknown(strange, type(body).model_fields)
 
 
 def _of_the_other_call(name: str, body: Generation) -> bool:

@@ -79,7 +79,11 @@ def _given(body: Generation, base: GenerationRequest) -> dict[str, Any]:
     names = ("prompt", "negative_prompt", "steps", "cfg_scale", "width", "height", "seed")
     given = {name: getattr(body, name) for name in names if name in body.model_fields_set}
     given = {name: value for name, value in given.items() if value is not None}
-    given |= {name: given[name] - given[name] % PIXELS_PER_CELL for name in ("width", "height") if name in given}
+    given |= {
+        name: given[name] - given[name] % PIXELS_PER_CELL
+        for name in ("width", "height")
+        if given.get(name, 0) > PIXELS_PER_CELL  # what is smaller is refused as it was sent
+    }
     for name, other in (("prompt", "negative_prompt"), ("negative_prompt", "prompt")):
         if name not in given:
             continue

@@ -10,10 +10,11 @@ import contextlib
 import dataclasses
 import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from engine import BadRequest, GenerationRequest, UnknownCheckpoint
+from engine.errors import MOST_SAID
 from engine.parameters import nullable, parameters_of, placed, spelt, within
 from server.backends.checkpoints import ModelInfo
 from server.problems import Problem
@@ -61,12 +62,12 @@ class Reader:
     def find(self, given: Mapping[str, object], place: str = "") -> Found:
         """Return the parameters in ``given``, which was found at ``place``, such as ``input.``.
 
-        Raises ``Problem`` for an unknown word, and ``BadRequest`` where two words stand for one parameter.
+        Raises ``Problem``, which names all unknown words, and ``BadRequest`` where two words stand for one parameter.
         """
         found: Found = {}
+        if strange := [word for word in given if word not in self.words]:
+            raise unknown(strange, self.words, place)
         for word, value in given.items():
-            if word not in self.words:
-                raise unknown(place + word, self.words)
             if value is None and self._null_is_absent:
                 continue
             name = self.words[word]
@@ -119,18 +120,23 @@ class Reader:
         return {**schema, "default": each.kind.to_json(default), "description": each.help}
 
 
-def unknown(word: str, known: Collection[str]) -> Problem:
-    """Return the problem, with status 400, that ``word`` is none of the ``known`` words."""
-    word = word[:_SHOWN].encode("utf-8", "backslashreplace").decode()  # it may hold half of a surrogate pair
-    nearest = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    hint = f"; nearest: {', '.join(nearest)}" if nearest else f": {', '.join(known)}"
-    return Problem(
-        status=400,
-        kind="unknown_parameter",
-        title="Unknown parameter",
-        detail=f"{word}: there is no such parameter, or it is not supported; expected only known parameters{hint}",
-        field=word,
-    )
+def unknown(words: Sequence[str], known: Collection[str], place: str = "") -> Problem:
+    """Return the problem, with status 400, that ``words``, found at ``place``, are none of the ``known`` words.
+
+    It names the first ``MOST_SAID`` of them.
+    """
+    names = [place + word[:_SHOWN].encode("utf-8", "backslashreplace").decode() for word in words]
+    hints = [difflib.get_close_matches(word[:_SHOWN], known, n=3, cutoff=0.5) for word in words[:MOST_SAID]]
+    said = [
+        f"{name}: there is no such parameter, or it is not supported; expected only known parameters"
+        + (f"; nearest: {', '.join(nearest)}" if nearest else "")
+        for name, nearest in zip(names, hints, strict=False)
+    ]
+    if [] in hints:
+        said[hints.index([])] += f": {', '.join(known)}"
+    more = f"; and {len(words) - MOST_SAID} more" if len(words) > MOST_SAID else ""
+    detail = "; and ".join(said) + more
+    return Problem(status=400, kind="unknown_parameter", title="Unknown parameter", detail=detail, field=names[0])
 
 
 def ensure_known(found: Found, models: Iterable[ModelInfo]) -> None:
@@ -155,7 +161,7 @@ def worded(words: Mapping[str, str]) -> Iterator[None]:
         word = _worded(error.field, words)
         if word == error.field:
             raise
-        raise type(error)(word, error.value, error.allowed) from None
+        raise error.renamed(lambda field: _worded(field, words)) from None
     except Problem as problem:
         word = _worded(problem.field or "", words)
         if problem.field is None or word == problem.field:

@@ -78,6 +78,21 @@ def test_a_body_that_is_no_json_is_a_bad_request(client: httpx.Client, body: byt
     assert (answer.status_code, answer.json()["kind"]) == (400, "bad_request")
 
 
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"stepz": 3, "promt": "x", "foo": 1}, ["stepz", "steps", "promt", "prompt", "foo"]),
+        ({"hires": {"scal": 2, "methd": "x"}}, ["hires.scal", "hires.methd"]),
+        ({"loras": [{"name": "x", "strenght": 1, "weight": 2}]}, ["loras[0].strenght", "loras[0].weight"]),
+    ],
+)
+def test_all_unknown_names_are_said_at_once(client: httpx.Client, body: dict[str, Any], named: list[str]) -> None:
+    answer = client.post("/generate", json=body)
+    assert answer.status_code == 400
+    assert all(name in answer.json()["detail"] for name in named)
+    assert answer.json()["field"] == named[0]
+
+
 def test_a_model_is_a_name_and_never_a_path(client: httpx.Client) -> None:
     for name in ("nowhere", "/etc/passwd", "../models/instant.safetensors", "instant.safetensors/", ""):
         problem = generate(client, 400 if name == "" else 404, model=name)

@@ -9,6 +9,22 @@ import pytest
 
 
 @pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"stepz": 1, "sampler": "x", "foo": 2}, ["stepz", "nearest: steps", "sampler_name", "foo"]),
+        ({"steps": "many", "height": "tall"}, ["steps: 'many' is not allowed; expected a valid integer", "height"]),
+        ({"width": 7}, ["width: 7 is not allowed"]),
+    ],
+)
+def test_all_mistakes_are_said_at_once_as_they_were_sent(
+    shared_client: httpx.Client, fields: dict[str, Any], said: list[str]
+) -> None:
+    response = shared_client.post("/sdapi/v1/txt2img", json={"width": 64, "height": 64, **fields})
+    assert response.status_code == 422
+    assert all(each in response.json()["errors"] for each in said), response.text
+
+
+@pytest.mark.parametrize(
     ("fields", "status", "named"),
     [
         ({"enable_hr": True, "hr_upscaler": "LDSR"}, 422, "hr_upscaler"),
