@@ -21,9 +21,10 @@ from engine.pictures.inputs import Source as PictureSource
 from engine.request import GenerationRequest
 from engine.running.checking import check, in_callers_words
 from engine.running.execution import Execution
+from engine.running.failures import as_ours
 from engine.running.inputs import inputs_of, known_of
 from engine.running.loading import Loader, source_of
-from engine.running.loop import Loop, as_ours
+from engine.running.loop import Loop
 from engine.running.observer import Observer, Unobserved
 from engine.running.pool import Pool
 from engine.running.sources import Source

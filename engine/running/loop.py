@@ -22,12 +22,13 @@ from torch import Tensor
 from engine.batching.batcher import Batcher
 from engine.batching.trajectory import Trajectory
 from engine.device.devices import settle
-from engine.device.memory import device_lost, out_of_memory
+from engine.device.memory import device_lost
 from engine.device.transfer import Lead
-from engine.errors import BadRequest, EngineClosed, EngineError, GenerationFailed, OutOfMemory
+from engine.errors import BadRequest, EngineClosed
 from engine.handle import GenerationResult, Handle, Progress
 from engine.running.chores import Chore
 from engine.running.execution import Execution
+from engine.running.failures import as_ours
 from engine.running.functions import Until
 from engine.running.memory_needs import check_room, has_room
 from engine.running.model import Model
@@ -289,17 +290,3 @@ def _sampling(execution: Execution, trajectory: Trajectory, *, step: int, previe
     return Progress(
         stage="sampling", step=step, steps=trajectory.steps, done=done, preview=preview, node=execution.node
     )
-
-
-def as_ours(error: BaseException) -> EngineError:
-    """``error`` as the caller sees it: ours as it is, anything else, which is logged, as this request's failure.
-
-    Without its traceback, whose frames would keep the device's tensors for as long as the error is kept.
-    """
-    if isinstance(error, EngineError):
-        error.__cause__ = error.__context__ = None
-        return error.with_traceback(None)
-    _log.error("a request failed", exc_info=error)
-    error.with_traceback(None)
-    kind = OutOfMemory if out_of_memory(error) else GenerationFailed
-    return kind(f"{type(error).__name__}: {error}")

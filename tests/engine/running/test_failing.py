@@ -17,7 +17,7 @@ from engine.batching import trajectory
 from engine.batching.denoiser import Denoiser
 from engine.networks.unet import Unet
 from engine.pictures.decoder import Decoder
-from engine.running import loop
+from engine.running import failures
 from engine.sampling import schedules
 from engine.sampling.levels import STABLE_DIFFUSION_1 as LEVELS
 from engine.sampling.samplers import discrete
@@ -113,7 +113,7 @@ def test_an_error_does_not_keep_tensors_alive(engine: Engine, monkeypatch: pytes
         raise RuntimeError("no such kernel")
 
     monkeypatch.setattr(Denoiser, "predict", failing)
-    monkeypatch.setattr(loop, "_log", logging.getLogger("nobody listens"))  # pytest keeps what is logged
+    monkeypatch.setattr(failures, "_log", logging.getLogger("nobody listens"))  # pytest keeps what is logged
     logging.getLogger("nobody listens").disabled = True
     handle = engine.submit(small())
     for _ in range(2):
