@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d, pad
 
-from engine.pictures.filters import mirrored
+from engine.pictures.filters import along_width, mirrored
 
 _GREY = (0.299, 0.587, 0.114)
 _SOBEL = (-1.0, 0.0, 1.0, -2.0, 0.0, 2.0, -1.0, 0.0, 1.0)
@@ -19,8 +19,8 @@ _TAN_22 = 13573 / 2**15
 _LEAST = 1e-6
 """What is added to squared slopes before their root, so that no slope is 0."""
 
-_AROUND = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
-"""The neighbours (down, right) of a pixel, every 45 degrees, y pointing down."""
+_AHEAD = ((0, 1), (1, 1), (1, 0), (1, -1))
+"""The neighbours (down, right) of a pixel, every 45 degrees, y pointing down; those behind it lie opposite."""
 
 _AT_ONCE = 32
 """Pixels that edges grow along before it is looked whether they still do."""
@@ -36,8 +36,15 @@ def canny(pictures: Tensor, low: float, high: float) -> Iterator[Tensor]:
     neighbours along the slope is an edge above ``high``; one above ``low`` is where an edge reaches it. The last of
     what is yielded has all of them.
     """
-    slopes = _slopes(_blurred((pictures * pictures.new_tensor(_GREY)[:, None, None]).sum(1, keepdim=True)))
-    yield from _grown(slopes, low, high)
+    grey = (pictures * pictures.new_tensor(_GREY)[:, None, None]).sum(1, keepdim=True)
+    none, bell = torch.zeros_like(grey), _bell().to(grey)
+    rows = conv2d(mirrored(mirrored(grey, 2).mT, 2).mT, bell)
+    yield none
+    blurred = conv2d(rows, bell.mT)
+    yield none
+    across, down = _convolved_slopes(blurred)
+    yield none
+    yield from _grown(_slopes(across, down), low, high)
 
 
 def canny_of_bytes(pictures: Tensor, low: int, high: int) -> Iterator[Tensor]:
@@ -51,6 +58,7 @@ def canny_of_bytes(pictures: Tensor, low: int, high: int) -> Iterator[Tensor]:
 def _grown(slopes: Tensor, low: float, high: float) -> Iterator[Tensor]:
     """The edges of slopes above ``high``, along those above ``low``, as far as they have grown."""
     weak, edges = slopes > low, (slopes > high).float()
+    yield edges
     often = max(1, _PIXELS_AT_ONCE // edges.numel())
     while True:
         before = edges
@@ -63,18 +71,29 @@ def _grown(slopes: Tensor, low: float, high: float) -> Iterator[Tensor]:
             return
 
 
-def _blurred(grey: Tensor) -> Tensor:
-    places = torch.arange(-2.0, 3.0, device=grey.device)
-    bell = torch.exp(-(places**2) / 2)
-    bell = (bell / bell.sum())[None, None, None]
-    return conv2d(conv2d(mirrored(mirrored(grey, 2).mT, 2).mT, bell), bell.mT)
+def _bell() -> Tensor:
+    """The Gaussian of a row, (1, 1, 1, 5)."""
+    bell = torch.exp(-(torch.arange(-2.0, 3.0) ** 2) / 2)
+    return (bell / bell.sum())[None, None, None]
+
+
+def _convolved_slopes(grey: Tensor) -> tuple[Tensor, Tensor]:
+    """What ``_sobel`` returns, summed up by convolutions, as ComfyUI does: where two neighbours are as steep as each
+    other, the last bits of the sums decide which one is an edge."""
+    kernel = grey.new_tensor(_SOBEL).view(1, 1, 3, 3)
+    wide = pad(grey, (1, 1, 1, 1), mode="replicate")
+    return conv2d(wide, kernel), conv2d(wide, kernel.mT)
 
 
 def _sobel(colour: Tensor) -> tuple[Tensor, Tensor]:
-    """The slopes (B, 1, h, w) across and down."""
-    kernel = colour.new_tensor(_SOBEL).view(1, 1, 3, 3)
+    """The slopes (B, 1, h, w) across and down of whole numbers, whose sums are exact."""
     wide = pad(colour, (1, 1, 1, 1), mode="replicate")
-    return conv2d(wide, kernel), conv2d(wide, kernel.mT)
+    return _steps(along_width(wide.mT, (1, 2, 1)).mT), _steps(along_width(wide, (1, 2, 1)).mT).mT
+
+
+def _steps(wide: Tensor) -> Tensor:
+    """The differences between each pixel's neighbours in its row."""
+    return wide[..., 2:] - wide[..., :-2]
 
 
 def _sector_slopes(pictures: Tensor) -> Tensor:
@@ -82,11 +101,7 @@ def _sector_slopes(pictures: Tensor) -> Tensor:
 
     Of two neighbours as steep, that on the right or below is the edge; on a diagonal neither is.
     """
-    each = [torch.cat(_sobel(colour), dim=1) for colour in pictures.split(1, dim=1)]
-    slopes = torch.stack(each, dim=2)  # (B, 2, 3, h, w)
-    most = slopes.abs().sum(1).argmax(1)[:, None, None].expand(-1, 2, -1, -1, -1)
-    across, down = slopes.gather(2, most)[:, :, 0].split(1, dim=1)
-    steepness = across.abs() + down.abs()
+    across, down, steepness = _steepest(pictures)
     rim, (height, width) = pad(steepness, (1, 1, 1, 1)), steepness.shape[2:]
 
     def beside(y: int, x: int) -> Tensor:
@@ -104,13 +119,29 @@ def _sector_slopes(pictures: Tensor) -> Tensor:
     return edges
 
 
-def _slopes(grey: Tensor) -> Tensor:
+def _steepest(pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The slopes across and down, and the sum of their sizes, of the colour in which that is largest."""
+    first, *others = pictures.split(1, dim=1)
+    across, down = _sobel(first)
+    steepness = across.abs() + down.abs()
+    for colour in others:
+        slopes = _sobel(colour)
+        sizes = slopes[0].abs() + slopes[1].abs()
+        more = sizes > steepness
+        across, down, steepness = (
+            torch.where(more, new, old) for new, old in zip((*slopes, sizes), (across, down, steepness), strict=True)
+        )
+    return across, down, steepness
+
+
+def _slopes(across: Tensor, down: Tensor) -> Tensor:
     """The steepness of each pixel; 0 where a neighbour along the slope is as steep."""
-    across, down = _sobel(grey)
     steepness = torch.sqrt(across**2 + down**2 + _LEAST)
-    direction = torch.round(torch.atan2(down, across) / (math.pi / 4)).long() % len(_AROUND)
-    height, width = grey.shape[2:]
-    rim = pad(steepness, (1, 1, 1, 1))
-    around = torch.cat([rim[:, :, 1 + y : 1 + y + height, 1 + x : 1 + x + width] for y, x in _AROUND], dim=1)
-    ahead, behind = (around.gather(1, (direction + turn) % len(_AROUND)) for turn in (0, len(_AROUND) // 2))
-    return steepness * (steepness > torch.maximum(ahead, behind))
+    axis = torch.round(torch.atan2(down, across) / (math.pi / 4)).remainder(len(_AHEAD))
+    height, width = across.shape[2:]
+    rim, highest = pad(steepness, (1, 1, 1, 1)), steepness
+    for number, (y, x) in enumerate(_AHEAD):
+        ahead = rim[:, :, 1 + y : 1 + y + height, 1 + x : 1 + x + width]
+        behind = rim[:, :, 1 - y : 1 - y + height, 1 - x : 1 - x + width]
+        highest = torch.where(axis == number, torch.maximum(ahead, behind), highest)
+    return steepness * (steepness > highest)

@@ -5,9 +5,12 @@ Everything here is float32 (B, C, h, w). Knows no nodes.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, interpolate
+from torch.nn.functional import interpolate, pad
 
 _TINY = 1e-6
 """The least sigma: a blur by 0 changes nothing."""
@@ -19,20 +22,35 @@ def gaussian(pictures: Tensor, sigma: float) -> Tensor:
     radius = int(round(8 * sigma + 1) / 2)
     places = torch.arange(-radius, radius + 1, dtype=torch.float64)
     bell = torch.exp(-(places**2) / (2 * sigma**2))
-    kernel = (bell / bell.sum()).to(pictures)
-    return _along_width(_along_width(pictures, kernel).mT, kernel).mT
+    return _both_ways(pictures, (bell / bell.sum()).tolist())
 
 
-def _along_width(pictures: Tensor, kernel: Tensor) -> Tensor:
-    wide = mirrored(pictures, len(kernel) // 2)
-    rows = wide.flatten(0, 2)[:, None, None]
-    return conv2d(rows, kernel[None, None, None]).view(*pictures.shape)
+def _both_ways(pictures: Tensor, weights: Sequence[float]) -> Tensor:
+    """``pictures``, each pixel the weighted sum of its row's and then of its column's neighbours, mirrored."""
+    radius = len(weights) // 2
+    rows = along_width(mirrored(pictures, radius), weights)
+    return along_width(mirrored(rows.mT, radius), weights).mT
+
+
+def along_width(pictures: Tensor, weights: Sequence[float]) -> Tensor:
+    """Return the sum of ``pictures`` moved left by 0, 1, … columns, each times its weight: (B, C, h, w) becomes
+    narrower by ``len(weights)`` − 1.
+
+    On a CPU that is two to ten times as fast as a convolution of one channel.
+    """
+    width = pictures.shape[3] - len(weights) + 1
+    total = pictures[..., :width] * weights[0]
+    for place, weight in enumerate(weights[1:], start=1):
+        total.add_(pictures[..., place : place + width], alpha=weight)
+    return total
 
 
 def mirrored(pictures: Tensor, radius: int) -> Tensor:
     """Return ``pictures`` with ``radius`` more columns at each side, mirrored at the outermost ones as often as it
     takes."""
     width = pictures.shape[3]
+    if radius < width:
+        return pad(pictures, (radius, radius, 0, 0), mode="reflect")
     period = max(1, 2 * (width - 1))
     places = torch.arange(-radius, width + radius, device=pictures.device) % period
     return pictures[..., torch.minimum(places, period - places)]
@@ -40,17 +58,22 @@ def mirrored(pictures: Tensor, radius: int) -> Tensor:
 
 def by_area(pictures: Tensor, height: int, width: int) -> Tensor:
     """Return smaller ``pictures``, each pixel the mean of the area that it covers, parts of pixels by their share."""
-    rows = _overlaps(pictures.shape[2], height).to(pictures)
-    columns = _overlaps(pictures.shape[3], width).to(pictures)
-    return rows @ pictures @ columns.T
+    return _shorter(_shorter(pictures, height).mT, width).mT
 
 
-def _overlaps(old: int, new: int) -> Tensor:
-    """What share each of the ``new`` pixels takes of each of the ``old`` ones: (new, old), each row's sum is 1."""
-    edges = torch.arange(new + 1, dtype=torch.float64) * old / new
-    pixels = torch.arange(old, dtype=torch.float64)
-    end, start = torch.minimum(edges[1:, None], pixels + 1), torch.maximum(edges[:-1, None], pixels)
-    return (end - start).clamp(min=0) * new / old
+def _shorter(pictures: Tensor, height: int) -> Tensor:
+    old = pictures.shape[2]
+    if height == old:
+        return pictures
+    edges = torch.arange(height + 1, dtype=torch.float64) * old / height
+    start, end, total = edges[:-1], edges[1:], pictures.new_zeros(())
+    first = start.floor().long()
+    for place in range(math.ceil(old / height) + 1):  # rows that one may cover
+        row = first + place
+        share = (torch.minimum(end, row + 1) - torch.maximum(start, row)).clamp(min=0) * height / old
+        covered = pictures.index_select(2, row.clamp(max=old - 1).to(pictures.device))
+        total = total + covered.mul_(share.to(pictures)[:, None])
+    return total
 
 
 def doubled(pictures: Tensor) -> Tensor:
@@ -68,29 +91,21 @@ def _doubled_width(pictures: Tensor) -> Tensor:
 
 
 def blurred(pictures: Tensor, radius: int, sigma: float) -> Tensor:
-    """Return ``pictures`` blurred by ``bell``, mirrored at the border."""
-    return _convolved(pictures, bell(radius, sigma))
+    """Return ``pictures`` blurred by ``bell`` along both sides, mirrored at the border."""
+    return _both_ways(pictures, bell(radius, sigma).tolist())
 
 
 def sharpened(pictures: Tensor, radius: int, sigma: float, amount: float) -> Tensor:
     """Return ``pictures`` with 10 · ``amount`` times their difference from what is blurred by ``bell`` added, 0 … 1."""
-    kernel = -10 * amount * bell(radius, sigma)
-    kernel[radius, radius] += 1 - kernel.sum()
-    return _convolved(pictures, kernel).clamp(0, 1)
+    return (pictures + 10 * amount * (pictures - blurred(pictures, radius, sigma))).clamp(0, 1)
 
 
 def bell(radius: int, sigma: float) -> Tensor:
-    """Return a Gaussian of (2 · radius + 1)² pixels whose sum is 1; ``sigma`` is in units of ``radius``, as in
+    """Return a Gaussian of 2 · ``radius`` + 1 pixels whose sum is 1; ``sigma`` is in units of ``radius``, as in
     ComfyUI."""
-    places = torch.linspace(-1, 1, 2 * radius + 1)
-    values = torch.exp(-(places[:, None] ** 2 + places**2) / (2 * sigma**2))
+    places = torch.linspace(-1, 1, 2 * radius + 1, dtype=torch.float64)
+    values = torch.exp(-(places**2) / (2 * sigma**2))
     return values / values.sum()
-
-
-def _convolved(pictures: Tensor, kernel: Tensor) -> Tensor:
-    radius = kernel.shape[0] // 2
-    wide = mirrored(mirrored(pictures, radius).mT, radius).mT
-    return conv2d(wide.flatten(0, 1)[:, None], kernel[None, None].to(pictures)).view(*pictures.shape)
 
 
 def resampled(pictures: Tensor, height: int, width: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, max_pool2d, pad
+from torch.nn.functional import interpolate, pad
 
 
 def grown(mask: Tensor, pixels: int, *, tapered: bool) -> Tensor:
@@ -19,8 +19,18 @@ def grown(mask: Tensor, pixels: int, *, tapered: bool) -> Tensor:
 
 def _grown_by_square(mask: Tensor, pixels: int) -> Tensor:
     rows, columns = (min(pixels, side - 1) for side in mask.shape[1:])
-    mask = max_pool2d(_lowest_around(mask, 0, rows)[:, None], (2 * rows + 1, 1), stride=1)[:, 0]
-    return max_pool2d(_lowest_around(mask, columns, 0)[:, None], (1, 2 * columns + 1), stride=1)[:, 0]
+    wide = _lowest_around(mask, columns, rows)
+    return _highest(_highest(wide, 2 * columns + 1).mT, 2 * rows + 1).mT
+
+
+def _highest(wide: Tensor, window: int) -> Tensor:
+    """The largest of each ``window`` neighbours in a row, (B, h, w) becoming narrower by ``window`` − 1."""
+    covered = 1
+    while covered < window:
+        step = min(covered, window - covered)
+        wide = torch.maximum(wide[..., :-step], wide[..., step:])
+        covered += step
+    return wide
 
 
 def _lowest_around(mask: Tensor, columns: int, rows: int) -> Tensor:
@@ -35,11 +45,8 @@ def _grown_by_rhombus(mask: Tensor, pixels: int) -> Tensor:
         step = min(radius // 2 + 1, pixels - radius)
         wide = _lowest_around(mask, step, step)
         height, width = mask.shape[1:]
-        corners = [
-            wide[:, y : y + height, x : x + width]
-            for y, x in ((0, step), (2 * step, step), (step, 0), (step, 2 * step))
-        ]
-        mask = torch.stack([mask, *corners]).amax(0)
+        for y, x in ((0, step), (2 * step, step), (step, 0), (step, 2 * step)):
+            mask = torch.maximum(mask, wide[:, y : y + height, x : x + width])
         radius += step
     return mask
 
@@ -52,7 +59,7 @@ def grown_for_inpainting(mask: Tensor, pixels: int) -> Tensor:
     before = pixels // 2
     height, width = mask.shape[1:]
     wide = pad(mask, (before, before, before, before))
-    return max_pool2d(wide[:, None], pixels, stride=1)[:, 0, :height, :width]
+    return _highest(_highest(wide, pixels).mT, pixels).mT[:, :height, :width]
 
 
 def feathered(mask: Tensor, left: int, top: int, right: int, bottom: int) -> Tensor:

@@ -1,13 +1,14 @@
 """Pictures → what ControlNets and T2I-adapters were trained to follow, without a network.
 
 The definitions are those that ``comfyui_controlnet_aux`` and its forerunners gave their preprocessors. Everything here
-is of bytes (0 … 255) in float32, (B, 3, h, w) → (B, 1 or 3, h, w). Knows no nodes.
+is of bytes (0 … 255) in float32, (B, 3, h, w) → (B, 1 or 3, h, w). What takes long is a generator, which yields where
+others may have their turn. Knows no nodes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 
 import torch
 from torch import Tensor
@@ -34,9 +35,9 @@ def scribble(pictures: Tensor) -> Tensor:
     return _WHITE * (pictures.amin(1, keepdim=True) >= _LIGHT)
 
 
-def scribble_of_differences(pictures: Tensor, threshold: int) -> Tensor:
+def scribble_of_differences(pictures: Tensor, threshold: int) -> Generator[None, None, Tensor]:
     """Return white lines where a picture is darker than around, by a difference of Gaussians (Winnemöller 2011)."""
-    darkest = (gaussian(pictures, _COARSE) - gaussian(pictures, _FINE)).amin(1, keepdim=True)
+    darkest = yield from _least_of_colours(lambda one: gaussian(one, _COARSE) - gaussian(one, _FINE), pictures)
     lightness = (_WHITE - darkest).clamp(0, _WHITE).floor()
     return _WHITE * (2 * (_WHITE - lightness) > threshold)
 
@@ -60,13 +61,25 @@ def otsu(grey: Tensor) -> float:
     return float(apart.argmax())
 
 
-def lines(pictures: Tensor, sigma: float, threshold: int) -> Tensor:
+def lines(pictures: Tensor, sigma: float, threshold: int) -> Generator[None, None, Tensor]:
     """Return white where a picture is darker than what is around it within ``sigma`` pixels, the stronger lines of
     those above ``threshold`` the whiter."""
-    darker = (gaussian(pictures, sigma) - pictures).amin(1, keepdim=True).clamp(0, _WHITE)
+    least = yield from _least_of_colours(lambda one: gaussian(one, sigma) - one, pictures)
+    darker = least.clamp(0, _WHITE)
     usual = [_median(each[each > threshold]) for each in darker]
     contrast = darker.new_tensor(usual).clamp(min=_LEAST_CONTRAST)[:, None, None, None]
     return (darker / contrast * _USUAL_CONTRAST).clamp(0, _WHITE).floor()
+
+
+def _least_of_colours(measure: Callable[[Tensor], Tensor], pictures: Tensor) -> Generator[None, None, Tensor]:
+    """The least of what ``measure`` finds in each colour, (B, 1, h, w)."""
+    first, *others = pictures.split(1, dim=1)
+    least = measure(first)
+    for colour in others:
+        yield
+        least = torch.minimum(least, measure(colour))
+    yield
+    return least
 
 
 def _median(values: Tensor) -> float:

@@ -24,7 +24,7 @@ from engine.errors import BadRequest
 from engine.handle import GenerationResult, Handle, Progress, Timings
 from engine.pictures.decoder import Decoder, latents_of
 from engine.pictures.inputs import InputPicture
-from engine.running.functions import Bench, LatentBatch, PictureBatch, Until, Wish, function_of
+from engine.running.functions import Bench, LatentBatch, Pause, PictureBatch, Until, Wish, function_of
 from engine.running.observer import Observer
 from engine.running.pool import Lease
 from engine.workflow.from_request import field_of
@@ -35,6 +35,9 @@ from engine.workflow.weights import Weights
 from engine.workflow.workflow import Place, Workflow
 
 _log = logging.getLogger(__name__)
+
+_LONG = 0.05
+"""Seconds that nodes may take one after the other before others get their turn."""
 
 _STAGES = ("load", "encode", "wait", "sample", "decode")
 
@@ -75,6 +78,7 @@ class Execution:
     def __post_init__(self) -> None:
         if not self.lease.waits:
             self._cached |= {node for node, weights in self.needs.weights.items() if weights in self.places}
+        self._resumed = self._submitted
         self._latest = self._submitted  # one reading of the clock, so that the stages add up to the total
         self._steps_before = 0  # of the samplings that are done
         self._steps_to_come = [steps for steps in self.needs.steps.values() if steps > 0]
@@ -127,7 +131,7 @@ class Execution:
             self._course = self._carried_out()
         if self.trajectory is not None:
             self._steps_before += self._steps_to_come.pop(0) if self._steps_to_come else 0
-        self.trajectory = None
+        self.trajectory, self._resumed = None, time.perf_counter()
         try:
             wish = self._course.send(answer)
         except StopIteration as stop:
@@ -202,6 +206,8 @@ class Execution:
             _forget(node.sources(), uses, bench.values)
             if isinstance(node, Output) and place < at_work:
                 self._made |= {id: list(bench[node]) for id, output in workflow.outputs.items() if output == node}
+            if time.perf_counter() - self._resumed > _LONG:
+                yield Pause()
         self._at = None
         fetches = {node: [Fetch(each) for each in _tensors(bench[node])] for node in (*latents, *kept.values())}
         yield Until([fetch for each in fetches.values() for fetch in each])

@@ -77,21 +77,36 @@ def sharpen(node: nodes.SharpenPictures, bench: Bench) -> Course:
 
 
 def _one_by_one(pictures: PictureBatch, change: Callable[[Tensor], Tensor]) -> Course:
-    """``change`` of each picture, (1, C, h, w)."""
+    """``change`` of each colour of each picture, (1, 1, h, w)."""
     made: list[Tensor] = []
     for one in pictures.pixels.split(1):
-        made.append(change(one.movedim(-1, 1)).movedim(1, -1))
-        yield Pause()
+        made.append((yield from _by_colours(change, one.movedim(-1, 1))).movedim(1, -1))
     return PictureBatch(torch.cat(made))
 
 
+def _by_colours(change: Callable[..., Tensor], *pictures: Tensor) -> Course:
+    """What ``change`` makes of each colour in turn; ``pictures`` are (B, C, h, w)."""
+    made: list[Tensor] = []
+    for colours in zip(*(each.split(1, dim=1) for each in pictures), strict=True):
+        made.append(change(*colours))
+        yield Pause()
+    return torch.cat(made, dim=1)
+
+
 @carries_out(nodes.BlendPictures)
-def blend(node: nodes.BlendPictures, bench: Bench) -> PictureBatch:
+def blend(node: nodes.BlendPictures, bench: Bench) -> Course:
     first, second = (bench[each].pixels.movedim(-1, 1) for each in (node.first, node.second))
     channels = max(first.shape[1], second.shape[1])
     first, second = (_with_channels(each, channels) for each in (first, second))
     second = scaling.repeated_to(scaling.like(second, first, "bicubic"), first.shape[0])
-    return PictureBatch(blended(first, second, node.factor, node.mode).movedim(1, -1))
+
+    def mixed(one: Tensor, other: Tensor) -> Tensor:
+        return blended(one, other, node.factor, node.mode)
+
+    made: list[Tensor] = []
+    for pair in zip(first.split(1), second.split(1), strict=True):
+        made.append((yield from _by_colours(mixed, *pair)))
+    return PictureBatch(torch.cat(made).movedim(1, -1))
 
 
 @carries_out(nodes.CropPictures)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from engine.device.transfer import Errand, Fetch
 from engine.pictures import masks as operations
 from engine.pictures.blurring import blurred
-from engine.running.functions.registry import Bench, PictureBatch, carries_out
+from engine.running.functions.registry import Bench, Course, PictureBatch, Until, carries_out
 from engine.workflow import masks as nodes
 from engine.workflow.picture_sizes import part_of
 from engine.workflow.sizes import PictureSize
@@ -96,10 +98,13 @@ def feather(node: nodes.FeatherMask, bench: Bench) -> Tensor:
 
 
 @carries_out(nodes.BlurMask)
-def blur(node: nodes.BlurMask, bench: Bench) -> Tensor:
-    masks = (bench[node.mask].clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-    made = [torch.from_numpy(blurred(mask, node.x, node.y)) for mask in masks]
-    return torch.stack(made).to(bench.device) / 255
+def blur(node: nodes.BlurMask, bench: Bench) -> Course:
+    """The device is not needed: others use it meanwhile."""
+    given = Fetch((bench[node.mask].clamp(0, 1) * 255).round().to(torch.uint8))
+    yield Until([given])
+    errand = Errand(lambda: np.stack([blurred(mask, node.x, node.y) for mask in given.value().numpy()]))
+    yield Until([errand])
+    return torch.from_numpy(errand.value()).to(bench.device) / 255
 
 
 @carries_out(nodes.GrowMask)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from engine.device.transfer import Fetch
 from engine.pictures.decoder import eight_bits
-from engine.running.functions.registry import Bench, Course, PictureBatch, Until, carries_out
+from engine.running.functions.registry import Bench, Course, Pause, PictureBatch, Until, carries_out
 from engine.workflow.pictures import LoadPicture, Output, SavePictures, SendPictures, ShowPictures
 
 
@@ -19,7 +19,10 @@ def load(node: LoadPicture, bench: Bench) -> PictureBatch:
 def output(node: Output, bench: Bench) -> Course:
     """The pictures in 8 bits, clamped and truncated; what becomes of them is the caller's business."""
     batch: PictureBatch = bench[node.pictures]
-    fetches = batch.eight_bits or [Fetch(eight_bits(one.clamp(0, 1))) for one in batch.pixels]
+    fetches = list(batch.eight_bits)
+    for one in () if fetches else batch.pixels:
+        fetches.append(Fetch(eight_bits(one.clamp(0, 1))))
+        yield Pause()
     if not all(fetch.ready() for fetch in fetches):
         yield Until(fetches)
     return [Image.fromarray(fetch.value().numpy()) for fetch in fetches]

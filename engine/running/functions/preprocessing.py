@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from engine.pictures import preprocessing as made
 from engine.pictures.edges import canny, canny_of_bytes
 from engine.pictures.filters import resampled
 from engine.pictures.scaling import repeated_to
-from engine.running.functions.registry import Bench, Course, Pause, PictureBatch, carries_out
+from engine.running.functions.registry import Bench, Course, Pause, PictureBatch, carries_out, in_slices
 from engine.workflow import preprocessing as nodes
 from engine.workflow.hint_sizes import hint_sides
 from engine.workflow.sizes import PictureSize
@@ -34,12 +34,14 @@ def edges(node: nodes.Edges, bench: Bench) -> Course:
 def sharp_edges(node: nodes.SharpEdges, bench: Bench) -> Course:
     found: list[Tensor] = []
     for one in bench[node.pictures].pixels.split(1):
-        edges = canny_of_bytes(_resampled(node, one), node.low_threshold, node.high_threshold)
+        bytes_ = _resampled(node, one)
+        yield Pause()
+        edges = canny_of_bytes(bytes_, node.low_threshold, node.high_threshold)
         found.append((yield from _last(edges)))
     return _batch(found)
 
 
-_RULES: dict[type[Any], Callable[[Any, Tensor], Tensor]] = {
+_RULES: dict[type[Any], Callable[[Any, Tensor], Tensor | Generator[None, None, Tensor]]] = {
     nodes.Scribble: lambda _, bytes_: made.scribble(bytes_),
     nodes.ScribbleOfDifferences: lambda node, bytes_: made.scribble_of_differences(bytes_, node.threshold),
     nodes.Binary: lambda node, bytes_: made.binary(bytes_, node.threshold),
@@ -54,7 +56,10 @@ def preprocess(node: Any, bench: Bench) -> Course:
     """What a rule makes of each picture in the size of the node."""
     found: list[Tensor] = []
     for one in bench[node.pictures].pixels.split(1):
-        found.append(_RULES[type(node)](node, _resampled(node, one)) / _WHITE)
+        bytes_ = _resampled(node, one)
+        yield Pause()
+        made = _RULES[type(node)](node, bytes_)
+        found.append(((yield from in_slices(made)) if isinstance(made, Generator) else made) / _WHITE)
         yield Pause()
     return _batch(found)
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from engine.batching.members import Conditioning, MaskedLatents
+from engine.device.transfer import Errand, Fetch
 from engine.pictures.blurring import filled
 from engine.pictures.decoder import SCALE
 from engine.pictures.encoder import in_cells
 from engine.pictures.masks import scaled_to
 from engine.pictures.scaling import repeated_to
-from engine.running.functions.registry import Bench, Course, LatentBatch, Pause, PictureBatch, carries_out
+from engine.running.functions.registry import Bench, Course, LatentBatch, PictureBatch, Until, carries_out
 from engine.running.model import Network
 from engine.workflow import inpainting as nodes
 
@@ -33,19 +34,15 @@ def fitted_mask(node: nodes.FittedMask, bench: Bench) -> Tensor:
 
 @carries_out(nodes.FillHole)
 def fill_hole(node: nodes.FillHole, bench: Bench) -> Course:
+    """The device is not needed: others use it meanwhile."""
     pixels: Tensor = bench[node.pictures].pixels[..., :3]
     masks = repeated_to(scaled_to(bench[node.mask], *pixels.shape[1:3]), pixels.shape[0])
-    made: list[Tensor] = []
-    for picture, mask in zip(_eight_bits(pixels), _eight_bits(masks), strict=True):
-        if made:
-            yield Pause()
-        made.append(torch.from_numpy(filled(picture, mask)))
-    return PictureBatch(torch.stack(made).to(bench.device) / 255)
-
-
-def _eight_bits(values: Tensor) -> Any:
-    """As NumPy arrays of bytes."""
-    return (values.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    given = [Fetch((each.clamp(0, 1) * 255).round().to(torch.uint8)) for each in (pixels, masks)]
+    yield Until(given)
+    pairs = list(zip(*(each.value().numpy() for each in given), strict=True))
+    errand = Errand(lambda: np.stack([filled(picture, mask) for picture, mask in pairs]))
+    yield Until([errand])
+    return PictureBatch(torch.from_numpy(errand.value()).to(bench.device) / 255)
 
 
 @carries_out(nodes.WithMaskedPicture)

@@ -82,11 +82,19 @@ def test_sharpening_adds_the_difference_from_a_blurred_picture() -> None:
 
 def test_the_bell_is_as_wide_in_each_radius() -> None:
     small, large = filters.bell(1, 0.5), filters.bell(4, 0.5)
-    assert small.shape == (3, 3)
+    assert small.shape == (3,)
     assert float(small.sum()) == pytest.approx(1)
     ratio = math.exp(-1 / (2 * 0.25))
-    assert float(small[1, 2] / small[1, 1]) == pytest.approx(ratio)
-    assert float(large[4, 8] / large[4, 4]) == pytest.approx(ratio)
+    assert float(small[2] / small[1]) == pytest.approx(ratio)
+    assert float(large[8] / large[4]) == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize("radius", [1, 4, 9])
+def test_a_blur_is_a_convolution_by_the_bell_of_both_sides(radius: int) -> None:
+    x, row = picture(12, 11), filters.bell(radius, 0.6).float()
+    wide = torch.nn.functional.pad(x, (radius,) * 4, mode="reflect")
+    wanted = torch.nn.functional.conv2d(wide.movedim(1, 0), torch.outer(row, row)[None, None]).movedim(0, 1)
+    torch.testing.assert_close(filters.blurred(x, radius, 0.6), wanted)
 
 
 def test_larger_pictures_are_bicubic_and_smaller_ones_means() -> None:

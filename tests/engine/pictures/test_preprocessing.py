@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 import torch
 from torch import Tensor
 
 from engine.pictures import preprocessing as made
+
+
+def at_last(work: Generator[None, None, Tensor]) -> Tensor:
+    """What ``work`` returns after all of its slices."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            found: Tensor = end.value
+            return found
 
 
 def with_line(background: float, line: float) -> Tensor:
@@ -27,7 +39,8 @@ def test_a_scribble_is_black_where_any_colour_is_dark() -> None:
 
 
 @pytest.mark.parametrize(
-    "lines", [lambda each: made.scribble_of_differences(each, 32), lambda each: made.lines(each, 6, 8)]
+    "lines",
+    [lambda each: at_last(made.scribble_of_differences(each, 32)), lambda each: at_last(made.lines(each, 6, 8))],
 )
 def test_dark_lines_become_white_and_light_ones_nothing(lines: object) -> None:
     assert callable(lines)
@@ -41,8 +54,8 @@ def test_dark_lines_become_white_and_light_ones_nothing(lines: object) -> None:
 
 def test_fainter_lines_need_a_lower_threshold() -> None:
     faint = with_line(220, 190)
-    assert made.scribble_of_differences(faint, 1).any()
-    assert not made.scribble_of_differences(faint, 64).any()
+    assert at_last(made.scribble_of_differences(faint, 1)).any()
+    assert not at_last(made.scribble_of_differences(faint, 64)).any()
 
 
 def test_a_binary_picture_is_white_above_the_threshold() -> None:

@@ -116,13 +116,15 @@ def test_a_request_waits_for_the_room_that_others_hold(
 def test_a_device_that_fails_stops_the_engine_for_everybody(
     open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = open_engine()
+    engine, submitted = open_engine(), threading.Event()
 
     def fail(*_: Any) -> None:
+        submitted.wait(60)
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(Denoiser, "predict", fail)
     handles = [engine.submit(small(seed=seed)) for seed in range(3)]
+    submitted.set()
     for handle in handles:
         with pytest.raises(EngineClosed, match="illegal memory access"):
             handle.result()

@@ -18,7 +18,7 @@ from PIL import Image
 from engine import Engine, EngineConfig, Handle, OutOfMemory, Workflow
 from engine.networks import steps
 from engine.pictures import decoder, edges, scaling
-from engine.running import loop
+from engine.running import execution, loop
 from engine.running.observer import Stage
 from tests.requests import small
 
@@ -47,6 +47,7 @@ def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "_UNCUT", 0)
     monkeypatch.setitem(steps.MOST, "cpu", 1 << 23)
     monkeypatch.setattr(edges, "_PIXELS_AT_ONCE", SIDE * SIDE)
+    monkeypatch.setattr(execution, "_LONG", -1)
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
@@ -79,6 +80,28 @@ LONG = {
         pixels=node("VAEDecode", samples=["smaller", 0], vae=["checkpoint", 2]),
     ),
     "edges": graph(pixels=node("Canny", image=["picture", 0], low_threshold=0.2, high_threshold=0.6)),
+    "lines": graph(
+        pixels=node(
+            "LineartStandardPreprocessor",
+            image=["picture", 0],
+            guassian_sigma=6.0,
+            intensity_threshold=8,
+            resolution=SIDE,
+        )
+    ),
+    "blur": graph(pixels=node("ImageBlur", image=["picture", 0], blur_radius=31, sigma=10.0)),
+    "blend": graph(
+        other=node("ImageInvert", image=["picture", 0]),
+        pixels=node(
+            "ImageBlend", image1=["picture", 0], image2=["other", 0], blend_factor=0.5, blend_mode="soft_light"
+        ),
+    ),
+    "short nodes": graph(
+        first=node("ImageInvert", image=["picture", 0]),
+        mask=node("ImageToMask", image=["first", 0], channel="red"),
+        less=node("GrowMask", mask=["mask", 0], expand=-3, tapered_corners=True),
+        pixels=node("MaskToImage", mask=["less", 0]),
+    ),
     "lanczos": graph(
         pixels=node("ImageScale", image=["picture", 0], upscale_method="lanczos", width=90, height=300, crop="center")
     ),
