@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Literal
+from collections.abc import Callable, Generator
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ from engine.workflow.pictures import Decode, DecodeTiled
 _Passes = tuple[Tiles, ...]
 _Work = Generator[None, None, tuple[Tensor, Tensor]]
 _Stage = Literal["encode", "decode"]
+T = TypeVar("T")
 
 
 @carries_out(Decode)
@@ -87,6 +88,12 @@ def _for_encoding(batch: PictureBatch) -> Tensor:
 def _decoded(
     latents: Tensor, decoder: Decoder, passes: _Passes | None, bench: Bench
 ) -> Generator[Wish, None, PictureBatch]:
+    return _with_room(lambda: _each_decoded(latents, decoder, passes, bench), decoder, bench)
+
+
+def _each_decoded(
+    latents: Tensor, decoder: Decoder, passes: _Passes | None, bench: Bench
+) -> Generator[Wish, None, PictureBatch]:
     sound = Fetch(torch.isfinite(latents).all())
     pixels = torch.empty(0)
     shown, flags = [], []
@@ -96,7 +103,7 @@ def _decoded(
         if passes is not None:
             image, finite = yield from _sliced(decoder.decode_tiled(one, passes), "decode", bench)
         else:
-            image, finite = yield from _with_room(one, decoder, "decode", bench)
+            image, finite = yield from _sliced(_at_work(one, decoder), "decode", bench)
         if not index:
             pixels = torch.empty((latents.shape[0], *image.shape), device=image.device)
         pixels[index] = image
@@ -127,6 +134,12 @@ def _decoded_again(
 
 
 def _encoded(pixels: Tensor, encoder: Encoder, passes: _Passes | None, bench: Bench) -> Generator[Wish, None, Tensor]:
+    return _with_room(lambda: _each_encoded(pixels, encoder, passes, bench), encoder, bench)
+
+
+def _each_encoded(
+    pixels: Tensor, encoder: Encoder, passes: _Passes | None, bench: Bench
+) -> Generator[Wish, None, Tensor]:
     latents, flags = torch.empty(0), []
     for index, one in enumerate(pixels.split(1)):
         if index:
@@ -134,7 +147,7 @@ def _encoded(pixels: Tensor, encoder: Encoder, passes: _Passes | None, bench: Be
         if passes is not None:
             made, finite = yield from _sliced(encoder.encode_tiled(one, passes), "encode", bench)
         else:
-            made, finite = yield from _with_room(one, encoder, "encode", bench)
+            made, finite = yield from _sliced(_at_work(one, encoder), "encode", bench)
         if not index:
             latents = torch.empty((pixels.shape[0], *made.shape[1:]), device=made.device)
         latents[index] = made[0]
@@ -159,18 +172,18 @@ def _sliced(work: _Work, stage: _Stage, bench: Bench) -> Generator[Wish, None, t
 
 
 def _with_room(
-    one: Tensor, worker: Decoder | Encoder, stage: _Stage, bench: Bench
-) -> Generator[Wish, None, tuple[Tensor, Tensor]]:
-    """What ``worker`` makes of ``one``. Where it finds no memory it is tried once more, without what is held only to be
-    fast."""
+    work: Callable[[], Generator[Wish, None, T]], worker: Decoder | Encoder, bench: Bench
+) -> Generator[Wish, None, T]:
+    """What ``work`` makes. Where it finds no memory it is done once more, without what ``worker``'s model holds only to
+    be fast."""
     try:
-        return (yield from _sliced(_at_work(one, worker), stage, bench))
+        return (yield from work())
     except Exception as error:
         if not out_of_memory(error):
             raise
     worker.release()  # outside the except block, whose traceback would keep the tensors
-    release_cached(one.device)
-    return (yield from _sliced(_at_work(one, worker), stage, bench))
+    release_cached(bench.device)
+    return (yield from work())
 
 
 def _at_work(one: Tensor, worker: Decoder | Encoder) -> _Work:

@@ -18,6 +18,7 @@ from engine.batching.denoiser import Denoiser
 from engine.networks.unet import Unet
 from engine.pictures.decoder import Decoder
 from engine.running import failures
+from engine.running.functions import vae
 from engine.sampling import schedules
 from engine.sampling.levels import STABLE_DIFFUSION_1 as LEVELS
 from engine.sampling.samplers import discrete
@@ -92,6 +93,24 @@ def test_out_of_memory(
                 handle.result(60)
         else:
             handle.result(60)
+
+
+def test_pictures_without_memory_are_decoded_once_more_when_graphs_have_given_theirs_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[Decoder] = []
+    shown = vae.eight_bits
+
+    def scarce(image: torch.Tensor) -> torch.Tensor:
+        if not released:
+            raise torch.OutOfMemoryError("pretended")
+        return shown(image)
+
+    wanted = engine.generate(small())
+    monkeypatch.setattr(vae, "eight_bits", scarce)
+    monkeypatch.setattr(Decoder, "release", released.append)
+    assert same(engine.generate(small()), wanted)
+    assert len(released) == 1
 
 
 def test_a_preview_that_fails_costs_nobody_anything_else(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
