@@ -86,7 +86,7 @@ def test_a_device_draws_the_same(seed: int, count: int) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_device_has_the_same_brownian_path() -> None:
     torchsde = pytest.importorskip("torchsde")
-    levels = torch.tensor([14.6, 5.0, 1.25, 0.5])
+    levels = torch.tensor([14.5, 5.0, 1.25, 0.5])  # which torchsde's rounding of times leaves as they are
     source = NoiseSource(9, levels, SHAPE, drawn_on="cuda", path_drawn_on="cuda")
     tree = torchsde.BrownianTree(levels[-1], torch.zeros(SHAPE, device="cuda"), levels[0], entropy=9)
     for high, low in pairwise(levels):

@@ -205,6 +205,7 @@ def test_closes_at_any_point(name: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_gpu_is_never_waited_for(name: str) -> None:
     levels = sigmas(sampler=name, scheduler="normal", steps=6, denoise=1.0)
