@@ -9,7 +9,7 @@ TRITON := $(VENV)/triton
 LOCK := constraints.txt
 ARGUMENTS ?=
 
-.PHONY: image serve test all-tests kernels exactness starter bench lint types check format update clean
+.PHONY: image serve test all-tests kernels exactness starter bench gpu lint types check format update clean
 
 image: $(READY)  ## make the workflow's picture
 	$(RUN) -m engine.generate
@@ -28,6 +28,9 @@ starter: $(READY)  ## train models/starter.safetensors from scratch, or go on wh
 
 bench: $(READY)  ## measure the engine beside its peers: a table, a JSON and a plot; say more in ARGUMENTS="--minutes 30"
 	$(RUN) -m benchmarks $(ARGUMENTS)
+
+gpu: $(READY)  ## measure what only a GPU can show, in 11 minutes; some parts: ARGUMENTS="steps profile"
+	$(RUN) -m benchmarks.gpu $(ARGUMENTS)
 
 lint: $(READY)
 	$(RUN) -m ruff format --check .

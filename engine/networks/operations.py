@@ -209,7 +209,11 @@ class Operations:
 
     def pieces_of(self, rows: int) -> Counter[int]:
         """How many operations on ``rows`` rows are given how many at a time, of those that were probed."""
-        return Counter() if self._unit is None else self._pieces.count(rows, self._unit)
+        return Counter(self.cases_of(rows).values())
+
+    def cases_of(self, rows: int) -> dict[tuple[Any, ...], int]:
+        """The operations on ``rows`` rows that were probed, and how many rows at a time each is given."""
+        return {} if self._unit is None else self._pieces.of(rows, self._unit)
 
     def in_units(self, operation: Operation, *inputs: Tensor) -> Tensor:
         """``operation`` of ``inputs``, on a CPU in pieces of a unit of rows; for what no probe makes visible.

@@ -6,7 +6,6 @@ where there are more rows. Knows an operation only as a function of its rows, an
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, TypeAlias
@@ -72,9 +71,9 @@ class Pieces:
         self._hints.note_piece(case, size)
         return by_unit
 
-    def count(self, rows: int, unit: int) -> Counter[int]:
-        """How many operations on ``rows`` rows, in units of ``unit``, are given how many rows at a time."""
-        return Counter(size for (_, by, first, *_), size in self.sizes.items() if by == unit and first[0] == rows)
+    def of(self, rows: int, unit: int) -> dict[tuple[Any, ...], int]:
+        """How many rows at a time each operation on ``rows`` rows, in units of ``unit``, is given."""
+        return {case: size for case, size in self.sizes.items() if case[1] == unit and case[2][0] == rows}
 
 
 def in_pieces(operation: Operation, inputs: Inputs, size: int) -> Tensor:

@@ -22,9 +22,9 @@ def test_pieces_are_as_large_as_they_can_be(alike: int, found: int) -> None:
     for _ in range(2):
         assert torch.equal(pieces.compute("test", 2, operation, (x,), lambda: itertools.repeat((operation, (x,)))), x)
     assert list(pieces.sizes.values()) == [found]
-    assert pieces.count(16, 2) == {found: 1}
-    assert not pieces.count(8, 2)
-    assert not pieces.count(16, 1)
+    assert list(pieces.of(16, 2).values()) == [found]
+    assert not pieces.of(8, 2)
+    assert not pieces.of(16, 1)
 
 
 def test_a_difference_that_only_a_probe_shows_is_found() -> None:

@@ -1,0 +1,1 @@
+"""``python -m benchmarks.gpu``: everything that only a GPU can show, in one run of some minutes."""

@@ -1,0 +1,1 @@
+"""What a run measures, one module for a part: ``run(bench)`` returns what it found as JSON has it."""
