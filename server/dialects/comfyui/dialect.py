@@ -27,7 +27,7 @@ from server.web.services import Services
 _PATHS = re.compile(
     r"(/api)?/(prompt|queue|history|interrupt|free|view|ws|upload|object_info|system_stats|embeddings|extensions|features"
     r"|models|experiment/models)(/.*)?"
-    r"|/api/jobs(/.*)?"
+    r"|/api/(jobs|i18n|workflow_templates|global_subgraphs|settings|userdata)(/.*)?"
 )
 
 
@@ -46,6 +46,7 @@ def create_router(services: Services) -> APIRouter:
         router.routes += part.routes  # one flat list: each request would search a nested router several times
     jobs = APIRouter(prefix="/api", tags=["ComfyUI"])
     jobs_routes.add(jobs, services)
+    system_routes.add_editor(jobs)
     router.routes += jobs.routes
     return router
 

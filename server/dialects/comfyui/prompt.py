@@ -6,11 +6,12 @@ import datetime
 import json
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine import BadRequest, Workflow
+from engine.errors import MOST_SAID
 from engine.formats.comfyui.places import place
 from engine.formats.comfyui.table import OUTPUT_CLASSES
 from engine.workflow.pictures import SavePictures
@@ -135,12 +136,32 @@ def _nodes(graph: object) -> dict[str, Any]:
         raise invalid_prompt("prompt: this is the editor's own format; the API form is expected (Export (API))")
     if len(graph) > _MOST_NODES:
         raise invalid_prompt(f"prompt: {len(graph)} nodes; at most {_MOST_NODES} are taken")
+    if nameless := [id for id, node in graph.items() if not _has_class(node)]:
+        raise _no_class(graph, nameless)
     for id, node in graph.items():
-        if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
-            raise invalid_prompt(f"node {id[:60]!r} has no class_type", node_id=id[:60])
         if not isinstance(node.get("inputs", {}), dict):
             raise invalid_prompt(f"{place(id, node['class_type'])}: inputs must be an object", node_id=id[:60])
     return graph
+
+
+def _has_class(node: object) -> bool:
+    return isinstance(node, dict) and isinstance(node.get("class_type"), str)
+
+
+def _no_class(graph: Mapping[str, Any], ids: Sequence[str]) -> Problem:
+    """Return the refusal of nodes without a class, as the editor sends those that it does not know."""
+    titles = [_title(graph[id]) for id in ids]
+    named = [f"{id[:60]!r} ({title})" if title else f"{id[:60]!r}" for id, title in zip(ids, titles, strict=True)]
+    more = f", and {len(ids) - MOST_SAID} more" if len(ids) > MOST_SAID else ""
+    who = f"node {named[0]} has" if len(ids) == 1 else f"nodes {', '.join(named[:MOST_SAID])}{more} have"
+    info = {"node_id": ids[0][:60], "class_type": None, "node_title": titles[0]}
+    return invalid_prompt(f"{who} no class_type: no such node is known here", "missing_node_type", **info)
+
+
+def _title(node: object) -> str:
+    meta = node.get("_meta") if isinstance(node, dict) else None
+    title = meta.get("title") if isinstance(meta, dict) else None
+    return title[:60] if isinstance(title, str) else ""
 
 
 def _outputs(nodes: Nodes, body: dict[str, Any]) -> tuple[str, ...]:

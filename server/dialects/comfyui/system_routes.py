@@ -117,6 +117,25 @@ def _add_machine(router: APIRouter, services: Services) -> None:
         return done()
 
 
+def add_editor(router: APIRouter) -> None:
+    """Add what ComfyUI's own front end asks for when it starts, and would take an error for an answer to.
+
+    Nothing of it is kept here: workflows, settings and templates are the front end's own.
+    """
+
+    async def get_nothing() -> JSONResponse:
+        """Nothing."""
+        return JSONResponse({})
+
+    async def get_no_files() -> JSONResponse:
+        """No files."""
+        return JSONResponse([])
+
+    for name in ("i18n", "workflow_templates", "global_subgraphs", "settings"):
+        router.add_api_route(f"/{name}", get_nothing, methods=["GET"], include_in_schema=False)
+    router.add_api_route("/userdata", get_no_files, methods=["GET"], include_in_schema=False)
+
+
 def _system_stats(status: dict[str, Any]) -> dict[str, Any]:
     memory = psutil.virtual_memory()
     device = str(status.get("device", "cpu"))  # such as "cuda:0 (NVIDIA H200)"

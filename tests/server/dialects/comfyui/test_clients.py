@@ -231,3 +231,13 @@ def test_a_prompt_on_the_real_engine(engine_server: RunningServer) -> None:
     assert image.size == (64, 64)
     request = request_from_infotext(image.text["parameters"])  # type: ignore[attr-defined]
     assert (request.steps, request.sampler, request.seed) == (6, "dpmpp_2m", 2**63 + 1)
+
+
+def test_comfyuis_front_end_finds_nothing_kept_for_it(server: RunningServer) -> None:
+    """It takes the bodies of errors for templates, translations and workflows."""
+    with httpx.Client(base_url=f"{server.url}/api") as client:
+        for path in ("i18n", "workflow_templates", "global_subgraphs", "settings"):
+            assert client.get(f"/{path}").json() == {}
+        assert client.get("/userdata", params={"dir": "workflows"}).json() == []
+        refused = client.post("/settings/Comfy.InstalledVersion", json="1.0")
+    assert (refused.status_code, refused.json()["error"]["type"]) == (404, "not_found")

@@ -214,3 +214,14 @@ def test_a_picture_that_was_not_handed_in_is_refused_at_its_place(refusing: Comf
     assert answer.status_code == 400
     assert set(answer.json()["node_errors"]) == {"20"}
     assert "node 20 (LoadImage) image" in answer.json()["error"]["details"]
+
+
+def test_nodes_without_a_class_are_all_named(refusing: Comfy) -> None:
+    """ComfyUI's editor sends nodes that it does not know so."""
+    graph = graph_of()
+    graph["77"] = {"inputs": {"unet_name": "x"}, "_meta": {"title": "Load Diffusion Model"}}
+    graph["78"] = {"inputs": {}}
+    error = refusing.post(graph).json()["error"]
+    assert error["type"] == "missing_node_type"
+    assert "'77' (Load Diffusion Model), '78'" in error["details"]
+    assert error["extra_info"] == {"node_id": "77", "class_type": None, "node_title": "Load Diffusion Model"}
