@@ -47,6 +47,11 @@ class Short:
         words = [name.upper() for name in self.fields]
         return ":".join(words[:needed]) + "".join(f"[:{word}" for word in words[needed:]) + "]" * (len(words) - needed)
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The fields that the short form has no place for: JSON alone says them."""
+        return tuple(name for name in parameters_of(self.cls) if name not in self.fields)
+
     def read(self, name: str, text: str) -> object:
         """Return the part that ``text`` spells, in short or as JSON. A value that is left empty has its default.
 
@@ -149,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         prog="python -m engine.generate",
         description="Make a picture with a Stable Diffusion checkpoint.",
-        epilog="LoRAs, ControlNets, regions and the second pass are also taken as JSON, as the HTTP API has them.",
+        epilog="Each part is also taken as JSON, with the fields that the HTTP API has; a short form has those named.",
     )
     for name in PARAMETERS:
         _add_parameter(made, name)
@@ -183,6 +188,7 @@ def _add_parameter(parser: argparse.ArgumentParser, name: str) -> None:
         if short.flag not in flags:  # several, each with a flag of its own
             flags, default = [short.flag, *flags], "; repeatable"
             options |= {"action": "append", "dest": name}
+        default += f"; as JSON also {', '.join(short.others)}" if short.others else "; as JSON too"
     parser.add_argument(*flags, help=(each.help + default).replace("%", "%%"), default=argparse.SUPPRESS, **options)
 
 

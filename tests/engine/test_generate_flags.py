@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.errors import BadRequest
-from engine.generate_flags import SHORT, flag_of, given_parameters, parser
+from engine.generate_flags import SHORT, Short, flag_of, given_parameters, parser
 from engine.request import GenerationRequest
 from engine.request_parts import Control, Hires, Lora, Region
 
@@ -77,8 +78,22 @@ def test_every_part_has_its_usage_in_the_help() -> None:
     shown = " ".join(parser().format_help().split())
     for name, short in SHORT.items():
         assert f"{short.flag} {short.usage}" in shown
-        assert set(short.fields) <= {*vars(short.cls)["__dataclass_fields__"]}
+        known = {*vars(short.cls)["__dataclass_fields__"]}
+        assert {*short.fields, *short.others} == known
+        assert len(short.fields) + len(short.others) == len(known)
         assert name in vars(GenerationRequest)["__dataclass_fields__"]
+
+
+@pytest.mark.parametrize("short", SHORT.values(), ids=SHORT)
+def test_help_and_readme_name_the_fields_that_json_alone_can_give(short: Short) -> None:
+    shown = " ".join(parser().format_help().split())
+    readme = (Path(__file__).parents[2] / "engine" / "README.md").read_text()
+    (line,) = (line for line in readme.splitlines() if line.startswith(f"| `{short.flag}` |"))
+    assert short.usage in line
+    assert ("As JSON also" in line) == bool(short.others)
+    assert all(f"`{name}`" in line for name in short.others)
+    if short.others:
+        assert f"as JSON also {', '.join(short.others)}" in shown
 
 
 @pytest.mark.parametrize(

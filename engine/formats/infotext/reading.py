@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from engine.errors import BadRequest
@@ -48,25 +48,64 @@ _HIRES_KEYS: Mapping[str, str] = {
     "Hires negative prompt": "negative_prompt",
     HIRES_SEED: "seed",
 }
+_HIRES_NAMES = ("upscaler", "resize", "sampler", "schedule type", "checkpoint")
 
 
-def request_from_infotext(text: str) -> GenerationRequest:
+_KEYS_OF: Mapping[str, Mapping[str, str | None]] = {
+    "steps": {"Steps": "1"},
+    "cfg_scale": {"CFG scale": "1"},
+    "sampler": {"Sampler": "Euler", "ENSD": None, "Eta": None, "Eta DDIM": None},
+    "scheduler": {"Schedule type": None},
+    "seed": {"Seed": "0"},
+    "start_noise": {"RNG": None},
+    "clip_skip": {"Clip skip": None},
+    "model": {"Model": None},
+    "vae": {"VAE": None},
+    "denoise": {"Denoising strength": None},
+    "hires": {**dict.fromkeys(_HIRES_KEYS), **dict.fromkeys(f"Hires {name}" for name in _HIRES_NAMES)},
+}
+"""The keys that a parameter is in → what stands for one that cannot be read, where a caller replaces the parameter;
+None: the text is read without it."""
+
+_SIZED = "64x64"
+"""What stands for a size that cannot be read, where a caller replaces both sides."""
+
+
+def request_from_infotext(text: str, replaced: Collection[str] = ()) -> GenerationRequest:
     """Return the request that a ``parameters`` text stands for, as AUTOMATIC1111, Forge or this project wrote it.
 
     A picture's seed is its own there, so ``Batch size`` counts only in a text of ours. A text without ``RNG`` is read
     as one of noise that a CPU drew, for programs differ in what they leave out; AUTOMATIC1111 leaves out a GPU's. Its
-    sizes are rounded down to multiples of 8, as it does.
+    sizes are rounded down to multiples of 8, as it does. The parameters in ``replaced``, which a caller gives in place
+    of the text's, need not be readable; with ``image`` among them, ``Denoising strength`` says how far to paint over
+    that.
 
     Raises ``BadRequest``, whose field names the key (``infotext Steps``), for a text without parameters, for a value
     out of range, and for every key that is not known to leave the picture as it is (variations, refiner, …).
     """
     read = Infotext.of(text)
+    left = {key: value for name in replaced for key, value in _KEYS_OF.get(name, {}).items()}
+    left |= {"Size": _SIZED} if {"width", "height"} <= set(replaced) else {}
+    while True:
+        try:
+            return _request(read, pictured="image" in replaced)
+        except BadRequest as error:
+            key = error.field.removeprefix("infotext ")
+            if key not in left:
+                raise
+            value, pairs = left.pop(key), dict(read.pairs)
+            pairs.pop(key, None)
+            read = dataclasses.replace(read, pairs=pairs if value is None else {**pairs, key: value})
+
+
+def _request(read: Infotext, *, pictured: bool) -> GenerationRequest:
+    """The request. ``pictured``: whether the caller has the picture to start from, which is not in the text."""
     check_keys(read)
     pairs, ours = read.pairs, read.ours
     sampler, scheduler = _schedule(pairs, ours)
     _check_noise(pairs, sampler)
     hires = _hires(pairs, sampler)
-    if hires is None and not ours and "Denoising strength" in pairs:
+    if hires is None and not ours and not pictured and "Denoising strength" in pairs:
         allowed = "a text without it: the picture to start from is not in the text"
         raise BadRequest("infotext Denoising strength", pairs["Denoising strength"], allowed)
     width, height = _size(pairs, "Size", rounded=not ours)

@@ -95,7 +95,7 @@ def wanted_from_png(
     The graph in our own record counts first, where there is one, then the graph in API form, being exact, then the
     editor's: each is a workflow. AUTOMATIC1111's line, which is a request, counts last. A text under one of these
     keywords that is no JSON object is some other program's and is passed over. Pixels are not read. The parameters in
-    ``replaced``, which a caller gives in place of the file's, need not be readable in a graph.
+    ``replaced``, which a caller gives in place of the file's, need not be readable.
 
     Raises ``BadRequest``, whose field starts with ``field``, for a file that cannot be read, is no PNG, is
     damaged or cut off, has no parameters, or asks for what this project does not have.
@@ -107,7 +107,7 @@ def wanted_from_png(
             if isinstance(graph, dict) and graph:
                 return read_replaced(graph, replaced)
         if "parameters" in texts:
-            return request_from_infotext(texts["parameters"])
+            return request_from_infotext(texts["parameters"], replaced)
     raise BadRequest(field, name_of(source), "a PNG with its parameters inside, from here, ComfyUI or AUTOMATIC1111")
 
 

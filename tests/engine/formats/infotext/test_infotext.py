@@ -318,6 +318,30 @@ def test_keys_that_leave_the_picture_as_it_is_are_ignored(line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "replaced", "key"),
+    [
+        ("Sampler: PLMS", ["sampler"], "Sampler"),
+        ("Schedule type: Align Your Steps GITS", ["scheduler"], "Schedule type"),
+        ("Steps: many", ["steps"], "Steps"),
+        ("CFG scale: 1e9", ["cfg_scale"], "CFG scale"),
+        ("Seed: %seed%", ["seed"], "Seed"),
+        ("Size: 7x7", ["width", "height"], "Size"),
+        ("Hires upscale: 2, Hires upscaler: Lanczos", ["hires"], "Hires upscaler"),
+        ("Denoising strength: 0.6", ["image"], "Denoising strength"),
+    ],
+)
+def test_what_a_caller_replaces_need_not_be_readable(line: str, replaced: list[str], key: str) -> None:
+    text = theirs(**{each.split(": ")[0]: each.split(": ")[1] for each in line.split(", ")})
+    for others in ((), ("prompt",), replaced[:1] if len(replaced) > 1 else ()):
+        with pytest.raises(BadRequest) as error:
+            request_from_infotext(text, others)
+        assert error.value.field == f"infotext {key}"
+    request = request_from_infotext(text, replaced)
+    assert request.denoise == (0.6 if replaced == ["image"] else 1)
+    assert request.prompt == request_from_infotext(theirs()).prompt
+
+
+@pytest.mark.parametrize(
     ("line", "key"),
     [
         ("Hires upscale: 2, Hires upscaler: Latent (smooth)", "Hires upscaler"),
