@@ -49,6 +49,14 @@ def test_a_picture_is_made_again_from_its_own_file(client: httpx.Client) -> None
     assert generate(client, **read["parameters"])["model"] == "instant"
 
 
+def test_a_value_beside_a_picture_replaces_one_of_its_infotext_that_cannot_be_read(client: httpx.Client) -> None:
+    line = "a boat\nSteps: 3, Sampler: PLMS, CFG scale: 7, Seed: 5, Size: 64x64"
+    png = encode_png(Image.new("RGB", (8, 8)), {"parameters": line})
+    assert "infotext Sampler" in client.post("/workflow", content=png).json()["detail"]
+    job = client.post("/workflow?sampler=heun", content=png).json()
+    assert (job["state"], job["parameters"]["sampler"], job["seed"]) == ("succeeded", "heun", 5)
+
+
 @pytest.mark.parametrize("wrapped", [lambda graph: graph, editor_of])
 def test_a_workflow_of_several_samplings_runs_with_all_its_outputs(client: httpx.Client, wrapped: Any) -> None:
     answer = client.post("/workflow", json=wrapped(hires_graph()))
