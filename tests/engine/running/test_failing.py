@@ -106,9 +106,12 @@ def test_pictures_without_memory_are_decoded_once_more_when_graphs_have_given_th
             raise torch.OutOfMemoryError("pretended")
         return shown(image)
 
+    def release(self: Decoder) -> None:
+        released.append(self)
+
     wanted = engine.generate(small())
     monkeypatch.setattr(vae, "eight_bits", scarce)
-    monkeypatch.setattr(Decoder, "release", released.append)
+    monkeypatch.setattr(Decoder, "release", release)
     assert same(engine.generate(small()), wanted)
     assert len(released) == 1
 
