@@ -136,16 +136,15 @@ def _nodes(graph: object) -> dict[str, Any]:
         raise invalid_prompt("prompt: this is the editor's own format; the API form is expected (Export (API))")
     if len(graph) > _MOST_NODES:
         raise invalid_prompt(f"prompt: {len(graph)} nodes; at most {_MOST_NODES} are taken")
-    if nameless := [id for id, node in graph.items() if not _has_class(node)]:
+    for id, node in graph.items():
+        if not isinstance(node, dict):
+            raise invalid_prompt(f"node {id[:60]!r} is no object with a class_type and inputs", node_id=id[:60])
+    if nameless := [id for id, node in graph.items() if not isinstance(node.get("class_type"), str)]:
         raise _no_class(graph, nameless)
     for id, node in graph.items():
         if not isinstance(node.get("inputs", {}), dict):
             raise invalid_prompt(f"{place(id, node['class_type'])}: inputs must be an object", node_id=id[:60])
     return graph
-
-
-def _has_class(node: object) -> bool:
-    return isinstance(node, dict) and isinstance(node.get("class_type"), str)
 
 
 def _no_class(graph: Mapping[str, Any], ids: Sequence[str]) -> Problem:
@@ -154,12 +153,12 @@ def _no_class(graph: Mapping[str, Any], ids: Sequence[str]) -> Problem:
     named = [f"{id[:60]!r} ({title})" if title else f"{id[:60]!r}" for id, title in zip(ids, titles, strict=True)]
     more = f", and {len(ids) - MOST_SAID} more" if len(ids) > MOST_SAID else ""
     who = f"node {named[0]} has" if len(ids) == 1 else f"nodes {', '.join(named[:MOST_SAID])}{more} have"
-    info = {"node_id": ids[0][:60], "class_type": None, "node_title": titles[0]}
+    info = {"node_id": ids[0][:60], "class_type": None, "node_title": titles[0] or None}
     return invalid_prompt(f"{who} no class_type: no such node is known here", "missing_node_type", **info)
 
 
-def _title(node: object) -> str:
-    meta = node.get("_meta") if isinstance(node, dict) else None
+def _title(node: Mapping[str, Any]) -> str:
+    meta = node.get("_meta")
     title = meta.get("title") if isinstance(meta, dict) else None
     return title[:60] if isinstance(title, str) else ""
 
