@@ -34,7 +34,7 @@ class Trajectory:
 
     group: Hashable = None
     rows = 0
-    """Of the UNet calls for the evaluation that is wanted."""
+    """How many rows the evaluation that is wanted has in UNet calls."""
     work = 0.0
     """What that evaluation costs, about, in the unit of ``engine.batching.work``."""
     latest = 0

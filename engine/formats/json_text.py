@@ -1,4 +1,4 @@
-"""JSON that comes from outside, within limits that keep reading it, and telling it again, short. Knows no field."""
+"""Reads JSON that comes from outside, within limits that keep reading and writing it quick. Knows no field."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHORT = 2**18
 
 
 def read_json(text: str | bytes | bytearray, *, constant: Callable[[str], object] | None = None) -> object:
-    """``text`` parsed; ``constant`` makes a value of NaN, Infinity and -Infinity. Long strings are welcome.
+    """Return what ``text`` says; ``constant`` makes a value of NaN, Infinity and -Infinity. Strings may be long.
 
     Raises ``ValueError``, whose text says what is wrong, for what is not JSON, lists and objects in more than 100
     layers, and a long text with more than 250,000 values, a comma in a string counted as one.
@@ -30,7 +30,7 @@ def read_json(text: str | bytes | bytearray, *, constant: Callable[[str], object
 
 
 def _values(text: str | bytes | bytearray) -> int:
-    """As many as there are values, or more: each but the first comes after one of the marks."""
+    """Return at least the number of values: each but the first comes after one of the marks that are counted."""
     if isinstance(text, str):
         return sum(text.count(mark) for mark in "[{,")
     return sum(text.count(mark) for mark in (b"[", b"{", b","))

@@ -19,7 +19,7 @@ from engine.pictures.filters import by_area, doubled, gaussian
 _GREY = (0.299, 0.587, 0.114)
 _WHITE = 255.0
 _LIGHT = 127
-"""Of a scribble: what is darker in any colour is a line."""
+"""The least value of a light pixel, for a scribble: what is darker in any colour is a line."""
 
 _FINE, _COARSE = 0.5, 5.0
 """The Gaussians whose difference is a scribble's."""

@@ -24,7 +24,7 @@ class Source:
 
     key: Hashable
     stamps: tuple[Stamp, ...]
-    """Of every file that it is made from."""
+    """What tells whether a file has changed, for every file that it is made from."""
     bases: tuple[Source, ...] = ()
     """What it shares tensors with: resident as long as it is."""
     what: Any = field(default=None, compare=False)

@@ -36,7 +36,7 @@ class Entry:
     """One tensor."""
 
     dtype: str
-    """As torch calls it, or as the file does where torch has no such type."""
+    """The name that torch has for the type, or that the file has where torch has no such type."""
     shape: tuple[int, ...]
     place: Place
     offset: int = 0

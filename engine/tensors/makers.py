@@ -56,7 +56,7 @@ class Storage:
     dtype: str
     key: str
     size: int
-    """In values of ``dtype``."""
+    """The number of its values."""
 
 
 @dataclass(frozen=True, kw_only=True)

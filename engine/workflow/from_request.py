@@ -46,13 +46,13 @@ class _Ids(NamedTuple):
     positive: str
     negative: str
     regions: str
-    """Of the first region."""
+    """The first id of those for the first region."""
     parts: str
-    """Of the first of several prompts that guidance follows."""
+    """The first id of those for the first of several prompts that guidance follows."""
 
 
 _PASSES = (_Ids("6", "7", "1000", "3000"), _Ids("96", "97", "2000", "5000"))
-"""Of the first pass and of the second."""
+"""The ids in the first pass, and in the second."""
 
 _SIDES_OF_HIRES = {"width": "hires.width", "height": "hires.height"}
 

@@ -31,7 +31,7 @@ from engine.workflow.workflow import Workflow
 LATENT_CHANNELS = 4
 
 _PREDICTIONS = 2
-"""Of a sampling step with guidance. Such a step of a picture of 512 × 512 is the unit of work."""
+"""The predictions in a sampling step with guidance. One step of a picture of 512 × 512 is the unit of work."""
 
 _STEPS: Mapping[type[Node], float] = {
     Decode: 1.0,

@@ -205,7 +205,7 @@ class InstantBackend:
         return [FileInfo(name=name, size=_SIZE) for name in models]
 
     def refresh(self) -> None:
-        """Its lists are always fresh."""
+        """Do nothing: its lists are always up to date."""
 
     async def load(self, name: str) -> None:
         name = self._find(name)
