@@ -26,6 +26,7 @@ class Node:
 
     digest: bytes
     """A hash of the class and of all fields, those of the nodes that it is made from included."""
+    _hash: int
     _sources: tuple[Node, ...]
 
     def __post_init__(self) -> None:
@@ -38,11 +39,14 @@ class Node:
             if isinstance(value, Node):
                 sources.append(value)
                 parts += label, value.digest
-                continue
-            if isinstance(value, tuple):
+            elif isinstance(value, tuple):
                 sources += [each for each in value if isinstance(each, Node)]
-            parts += label, _written(value)
-        object.__setattr__(self, "digest", hashlib.sha256(b"".join(parts)).digest())
+                parts += label, _written(value)
+            else:
+                parts += label, repr(value).encode("utf-8", "surrogatepass")
+        digest = hashlib.sha256(b"".join(parts)).digest()
+        object.__setattr__(self, "digest", digest)
+        object.__setattr__(self, "_hash", int.from_bytes(digest[:7], "little"))
         object.__setattr__(self, "_sources", tuple(sources))
 
     def fields(self) -> Iterator[tuple[str, Any]]:
@@ -59,7 +63,7 @@ class Node:
         return type(other) is type(self) and other.digest == self.digest
 
     def __hash__(self) -> int:
-        return hash(self.digest)
+        return self._hash
 
     def __repr__(self) -> str:
         """The node without those behind it: a workflow may be a thousand nodes deep."""
@@ -96,7 +100,7 @@ def in_order(*ends: Node) -> list[Node]:
     stack = list(reversed(ends))
     while stack:
         node = stack[-1]
-        waiting = [source for source in node.sources() if source not in done]
+        waiting = [source for source in node._sources if source not in done]
         if waiting:
             stack += reversed(waiting)
         else:

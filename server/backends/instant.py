@@ -178,7 +178,7 @@ class InstantBackend:
         node: str | None = next(iter(workflow.outputs))
         preview = Image.new("RGB", (image.width // 8, image.height // 8), image.getpixel((0, 0)))
         after = list(samplings)
-        waiting = {id: in_order(output) for id, output in workflow.outputs.items()}
+        waiting = {id: in_order(output) for id, output in workflow.outputs.items()} if len(samplings) > 1 else {}
         for sample, steps in samplings.items():
             node = workflow.ids.get(sample)
             listen(Progress(stage="waiting", steps=steps, node=node))
