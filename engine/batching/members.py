@@ -65,6 +65,18 @@ class Member:
 Conditioning: TypeAlias = tuple[Member, ...]
 
 
+def of_equal_length(prompts: Sequence[Conditioning]) -> tuple[Conditioning, ...]:
+    """Return the prompts with the last vector of each shorter text repeated up to the longest one's tokens, as
+    AUTOMATIC1111 has the parts of ``AND``."""
+    length = max(member.tokens.shape[1] for prompt in prompts for member in prompt)
+    return tuple(tuple(replace(each, tokens=_extended(each.tokens, length)) for each in prompt) for prompt in prompts)
+
+
+def _extended(tokens: Tensor, length: int) -> Tensor:
+    missing = length - tokens.shape[1]
+    return torch.cat([tokens, tokens[:, -1:].expand(-1, missing, -1)], dim=1) if missing else tokens
+
+
 def branches_of(prompts: Sequence[Conditioning], shape: Sequence[int], levels: NoiseLevels) -> tuple[Branch, ...]:
     """Return the branch of each prompt for x of ``shape`` (B, 4, h, w), at the noise levels of a model.
 

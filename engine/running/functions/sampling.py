@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.batching.guidance import ClassifierFree, Composed, Dual, Guidance, PerpendicularNegative, Unguided
 from engine.batching.inpainting import Repainting, Thresholds, noise_mask_for, with_channels
-from engine.batching.members import Conditioning, branches_of
+from engine.batching.members import Conditioning, branches_of, of_equal_length
 from engine.batching.patching import Patching
 from engine.batching.trajectory import Trajectory
 from engine.device.transfer import to_device
@@ -111,7 +111,7 @@ def weighted_prompt(node: WeightedPrompt, bench: Bench) -> tuple[tuple[Condition
 def composed_guider(node: ComposedGuider, bench: Bench) -> Guider:
     prompts, weights = zip(*bench[node.positive], strict=True)
     guidance = Composed(scales=tuple(weight * node.cfg_scale for weight in weights))
-    return Guider(bench.network(node.model), guidance, (*prompts, bench[node.negative]))
+    return Guider(bench.network(node.model), guidance, (*of_equal_length(prompts), bench[node.negative]))
 
 
 @carries_out(nodes.DualCfgGuider)
