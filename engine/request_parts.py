@@ -27,6 +27,7 @@ from engine.sampling.schedulers import SCHEDULERS
 from engine.text.a1111.reading import EMPHASES
 from engine.workflow.conditioning import AREA_PLACE, AREA_SIDE, STRENGTH
 from engine.workflow.latents import MAX_SIDE, METHODS
+from engine.workflow.models import RANK, RANK_HELP
 from engine.workflow.pictures import PICTURE_NAME
 from engine.workflow.sizes import PIXELS_PER_CELL
 from engine.workflow.text import BACKTRACK_HELP, BACKTRACKS, EMPHASIS_HELP, OLD_EMPHASIS_HELP, OLD_SCHEDULES_HELP
@@ -48,6 +49,7 @@ class Lora:
     clip_strength: float | None = parameter(
         None, Optional(_ADAPTER_STRENGTH), "how strongly it changes the text encoder; none: as the UNet"
     )
+    rank: int = parameter(0, RANK, RANK_HELP)
 
     def __post_init__(self) -> None:
         check_fields(self)

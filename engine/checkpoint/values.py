@@ -60,9 +60,10 @@ class AdaptedValues:
     adapter: Adapter
     network: NetworkKind
     strength: float
+    rank: int = 0
 
     def value(self, name: str) -> Tensor:
-        return self.adapter.changed(name, self.values.value(name), self.network, self.strength)
+        return self.adapter.changed(name, self.values.value(name), self.network, self.strength, self.rank)
 
 
 @dataclass(frozen=True, eq=False)

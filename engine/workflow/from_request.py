@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from engine.errors import BadRequest
 from engine.text.a1111.networks import without_tags
@@ -121,8 +121,9 @@ class _Builder:
         for place, (lora, name) in enumerate(loras_of(request)):
             id = str(_LORAS + place)
             text = lora.strength if lora.clip_strength is None else lora.clip_strength
-            model = self._put(id, WithLora(model=model, name=lora.name, strength=lora.strength), name=name)
-            clip = self._put(id, ClipWithLora(clip=clip, name=lora.name, strength=text), slot=1, name=name)
+            way: dict[str, Any] = {"name": lora.name, "rank": lora.rank}
+            model = self._put(id, WithLora(model=model, strength=lora.strength, **way), name=name)
+            clip = self._put(id, ClipWithLora(clip=clip, strength=text, **way), slot=1, name=name)
         if request.clip_skip > 1:
             clip = self._put("10", LastLayer(clip=clip, layer=-request.clip_skip), layer="clip_skip")
         if request.vae is not None:

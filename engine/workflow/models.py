@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.parameters import REQUIRED, FileName, Number, WholeNumber, parameter
+from engine.parameters import REQUIRED, FileName, Number, OneOf, WholeNumber, parameter
 from engine.workflow.node import Node, link
 from engine.workflow.weights import Weights
 
@@ -44,6 +44,13 @@ class LastLayer(Clip):
 
 _LORA = FileName(what="the name of a LoRA", folder="loras", optional=False)
 _STRENGTH = Number(-100, 100)
+_MANNER = OneOf(("engine", "a1111"))
+_MANNER_HELP = (
+    "whose names of layers and whose arithmetic; a1111: kohya's names alone, and LoHa, LoKr and whole differences in "
+    "the file's own precision"
+)
+RANK = WholeNumber(0, 10_000)
+RANK_HELP = "how many dimensions of a LoRA's products count; 0: all"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -53,6 +60,8 @@ class WithLora(Weights, Model):
     model: Model = link(Model)
     name: str = parameter(REQUIRED, _LORA, "a LoRA from the models folders")
     strength: float = parameter(1.0, _STRENGTH, "how often its change is added; below 0 takes it away")
+    manner: str = parameter("engine", _MANNER, _MANNER_HELP)
+    rank: int = parameter(0, RANK, RANK_HELP)
 
     def without_effect(self) -> Node | None:
         return self.model if self.strength == 0 else None
@@ -65,6 +74,8 @@ class ClipWithLora(Weights, Clip):
     clip: Clip = link(Clip)
     name: str = parameter(REQUIRED, _LORA, "a LoRA from the models folders")
     strength: float = parameter(1.0, _STRENGTH, "how often its change is added; below 0 takes it away")
+    manner: str = parameter("engine", _MANNER, _MANNER_HELP)
+    rank: int = parameter(0, RANK, RANK_HELP)
 
     def without_effect(self) -> Node | None:
         return self.clip if self.strength == 0 else None

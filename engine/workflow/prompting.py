@@ -94,7 +94,8 @@ def loras_of(request: GenerationRequest) -> Iterator[tuple[Lora, str]]:
     """
     if request.prompt_syntax == "a1111":
         for tag in without_tags(request.prompt)[1]:
-            yield Lora(name=tag.name, strength=tag.strength, clip_strength=tag.text_strength), "prompt"
+            strengths = {"strength": tag.strength, "clip_strength": tag.text_strength}
+            yield Lora(name=tag.name, **strengths, rank=tag.rank), "prompt"
     for place, lora in enumerate(request.loras):
         yield lora, f"loras[{place}].name"
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from engine.checkpoint.adapters import a1111
 from engine.checkpoint.adapters.changes import IncompleteParts, changed, with_difference
-from engine.checkpoint.adapters.names import Layer, layer_names, parted
+from engine.checkpoint.adapters.names import Layer, Names, layer_names, parted
 from engine.checkpoint.copying import is_finite
 from engine.checkpoint.structure import NetworkKind, Structure
 from engine.checkpoint.weights import Weights, open_weights
-from engine.config import LoraNames
 from engine.errors import BrokenCheckpoint
 
 _log = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ class Adapter:
     unknown: tuple[str, ...]
     """The names of tensors that no layer is found for."""
     _weights: Weights
+    as_a1111: bool = False
+    """Whether it is applied as AUTOMATIC1111 applies it."""
 
     def changes(self, network: NetworkKind) -> dict[str, tuple[Layer, bool]]:
         """The parameters that it changes: their layers, and whether the layer's own weight is meant, not its bias."""
@@ -51,10 +53,11 @@ class Adapter:
                 found[layer.weight.removesuffix("weight") + "bias"] = (layer, False)
         return found
 
-    def changed(self, name: str, value: Tensor, network: NetworkKind, strength: float) -> Tensor:
+    def changed(self, name: str, value: Tensor, network: NetworkKind, strength: float, rank: int = 0) -> Tensor:
         """``value``, float32, of the parameter ``name`` with this adapter's change; may be the same memory.
 
-        Raises ``BrokenCheckpoint`` for tensors that do not fit the layer, or are not finite.
+        ``rank``: of a product of two factors, how many of its dimensions count; 0: all. Raises ``BrokenCheckpoint`` for
+        tensors that do not fit the layer, or are not finite.
         """
         change = self.changes_of[network].get(name)
         if change is None:
@@ -64,8 +67,12 @@ class Adapter:
         try:
             for part, tensor in parts.items():
                 if part in _WHOLE and (_WHOLE[part] == "weight") == of_weight:
-                    value = with_difference(value, tensor, strength)
-            return changed(value, parts, strength) if of_weight else value
+                    value = self._with_difference(value, tensor, strength, of_weight)
+            if not of_weight:
+                return value
+            if self.as_a1111:
+                return a1111.changed(value, parts, strength, rank)
+            return changed(value, parts, strength, rank)
         except IncompleteParts as error:
             tensors = next(iter(self.layers[layer].values()))
             raise BrokenCheckpoint(self.path, f"it does not fit this checkpoint at {tensors}: {error}") from None
@@ -75,9 +82,16 @@ class Adapter:
         """``changes`` of both networks."""
         return {"unet": self.changes("unet"), "text_encoder": self.changes("text_encoder")}
 
+    def _with_difference(self, value: Tensor, difference: Tensor, strength: float, of_weight: bool) -> Tensor:
+        if not self.as_a1111:
+            return with_difference(value, difference, strength)
+        added = a1111.with_difference if of_weight else a1111.bias_with_difference
+        return added(value, difference, strength)
+
     def _take(self, name: str, device: torch.device) -> Tensor:
         try:
-            tensor = self._weights.take(name).to(device, torch.float32)
+            tensor = self._weights.take(name).to(device)
+            tensor = tensor if self.as_a1111 and tensor.is_floating_point() else tensor.to(torch.float32)
         except Exception as error:
             raise BrokenCheckpoint(self.path, f"its tensor {name} cannot be read ({error})") from error
         if tensor.numel() and not is_finite(tensor):
@@ -86,11 +100,12 @@ class Adapter:
 
 
 def open_adapter(
-    path: Path, structures: Mapping[NetworkKind, Structure], *, names: LoraNames, values: bool = True
+    path: Path, structures: Mapping[NetworkKind, Structure], *, names: Names, values: bool = True
 ) -> Adapter:
     """The adapter in ``path``, for the networks of a checkpoint. Without ``values`` it only says what it changes.
 
-    Raises ``BrokenCheckpoint`` for a file that is no adapter, or one for another kind of model.
+    With the ``names`` of ``a1111`` it is applied as that program does. Raises ``BrokenCheckpoint`` for a file that is
+    no adapter, or one for another kind of model; with ``a1111``, one whose names are not known changes nothing.
     """
     weights = open_weights(path, values=values)
     known = layer_names(structures["unet"], structures["text_encoder"], names)
@@ -101,9 +116,14 @@ def open_adapter(
     used = {tensor for parts in layers.values() for tensor in parts.values()}
     unknown = tuple(name for name in weights.shapes if name not in used)
     _refuse_others(path, weights, structures["unet"], layers, unknown)
+    if not layers and not (names == "a1111" and parted(iter(weights.shapes))):
+        shown = ", ".join(list(weights.shapes)[:3])
+        raise BrokenCheckpoint(
+            path, f"none of its {len(weights.shapes)} tensors changes a layer of this checkpoint: {shown}"
+        )
     if unknown and values:
         _warn(path, path.stat().st_mtime_ns, unknown, len(weights.shapes))
-    return Adapter(path, layers, unknown, weights)
+    return Adapter(path, layers, unknown, weights, as_a1111=names == "a1111")
 
 
 @functools.lru_cache(maxsize=64)  # once, although a model and a text encoder are each made with it
@@ -125,8 +145,3 @@ def _refuse_others(
                 raise BrokenCheckpoint(path, f"{what} ({parts['down']} takes {width} features, this UNet gives {own})")
     if any(name.startswith(("lora_te2_", "text_encoder_2.")) for name in unknown):
         raise BrokenCheckpoint(path, "it is a LoRA for Stable Diffusion XL: it changes a second text encoder")
-    if not layers:
-        shown = ", ".join(list(weights.shapes)[:3])
-        raise BrokenCheckpoint(
-            path, f"none of its {len(weights.shapes)} tensors changes a layer of this checkpoint: {shown}"
-        )

@@ -21,9 +21,13 @@ class IncompleteParts(Exception):
     """A layer's tensors make no change: one is missing, or their shapes do not fit. The message says which."""
 
 
-def changed(weight: Tensor, parts: Parts, strength: float) -> Tensor:
-    """``weight`` with a layer's change added ``strength`` times; may be the same memory. Raises ``IncompleteParts``."""
-    product = _difference(parts, weight.shape)
+def changed(weight: Tensor, parts: Parts, strength: float, rank: int = 0) -> Tensor:
+    """``weight`` with a layer's change added ``strength`` times; may be the same memory.
+
+    A product of two factors takes the first ``rank`` of their dimensions, and all where that is 0. Raises
+    ``IncompleteParts``.
+    """
+    product = difference_of(parts, weight.shape, rank)
     if product is None:
         return weight
     scale, difference = product
@@ -41,12 +45,15 @@ def with_difference(weight: Tensor, difference: Tensor, strength: float) -> Tens
     return weight
 
 
-def _difference(parts: Parts, shape: torch.Size) -> tuple[float, Tensor] | None:
-    """A factor and what it is multiplied with, in the shape of the weight. None for parts that make no product."""
+def difference_of(parts: Parts, shape: torch.Size, rank: int = 0) -> tuple[float, Tensor] | None:
+    """A factor and what it is multiplied with, in the shape of the weight. None for parts that make no product.
+
+    ``rank`` as in ``changed``; the factor is that of all dimensions. Raises ``IncompleteParts``.
+    """
     for mark, computed in _PRODUCTS.items():
         if any(part.startswith(mark) for part in parts):
             try:
-                rank, difference = computed(parts)
+                whole, difference = computed(_cut(parts, rank))
             except KeyError as error:
                 raise IncompleteParts(f"the tensor {error.args[0]} is missing") from None
             except RuntimeError:
@@ -55,8 +62,14 @@ def _difference(parts: Parts, shape: torch.Size) -> tuple[float, Tensor] | None:
             if difference.numel() != shape.numel() or difference.shape[0] != shape[0]:
                 found = tuple(difference.shape)
                 raise IncompleteParts(f"a change of {found} for a weight of {tuple(shape)}")
-            return _scale(parts, rank), difference.reshape(shape)
+            return _scale(parts, parts["down"].shape[0] if "down" in parts else whole), difference.reshape(shape)
     return None
+
+
+def _cut(parts: Parts, rank: int) -> Parts:
+    if not rank or not {"up", "down"} <= set(parts) or "mid" in parts:
+        return parts
+    return {**parts, "up": parts["up"][:, :rank], "down": parts["down"][:rank]}
 
 
 def _scale(parts: Parts, rank: int) -> float:

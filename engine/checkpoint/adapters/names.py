@@ -8,10 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from engine.checkpoint.layout import TEXT, UNET
 from engine.checkpoint.structure import NetworkKind, Structure
 from engine.config import LoraNames
+
+Names: TypeAlias = LoraNames | Literal["a1111"]
+"""Whose names of layers are known."""
 
 SUFFIXES: Mapping[str, str] = {
     **{f".lora_{part}.weight": part for part in ("up", "down", "mid")},
@@ -53,10 +57,11 @@ def parted(names: Iterator[str]) -> dict[str, dict[str, str]]:
     return layers
 
 
-def layer_names(unet: Structure, text_encoder: Structure, names: LoraNames) -> dict[str, Layer]:
+def layer_names(unet: Structure, text_encoder: Structure, names: Names) -> dict[str, Layer]:
     """Every name that a file may have for a layer.
 
     ``comfyui`` leaves the UNet's attention layers out where a file calls them as PEFT does, as ComfyUI leaves them.
+    ``a1111`` knows kohya's names alone, but for that of the norm before the last convolution.
     """
     found: dict[str, Layer] = {}
     for weight, file_name in unet.names.items():
@@ -67,16 +72,20 @@ def layer_names(unet: Structure, text_encoder: Structure, names: LoraNames) -> d
     for weight, file_name in text_encoder.names.items():
         if weight.endswith(".weight"):
             module = "text_model." + file_name.removeprefix(TEXT).removeprefix("text_model.").removesuffix(".weight")
-            found[f"text_encoders.clip_l.transformer.{module}"] = Layer("text_encoder", weight)
+            if names != "a1111":
+                found[f"text_encoders.clip_l.transformer.{module}"] = Layer("text_encoder", weight)
         if (known := _TEXT_LAYERS.fullmatch(weight)) is not None:
             found |= dict.fromkeys(_text_names(known[1], names), Layer("text_encoder", weight))
     return found
 
 
-def _unet_names(module: str, place: str, names: LoraNames) -> Iterator[str]:
+def _unet_names(module: str, place: str, names: Names) -> Iterator[str]:
     """Of the layer ``module``, as diffusers calls it, which a single file calls ``place``."""
     for name in (module, place):
-        yield "lora_unet_" + name.replace(".", "_")
+        if names != "a1111" or name != "conv_norm_out":
+            yield "lora_unet_" + name.replace(".", "_")
+    if names == "a1111":
+        return
     yield "lycoris_" + module.replace(".", "_")
     yield "diffusion_model." + place
     processor = module.replace(".to_", ".processor.to_")
@@ -90,10 +99,12 @@ def _unet_names(module: str, place: str, names: LoraNames) -> Iterator[str]:
         yield "base_model.model." + module
 
 
-def _text_names(module: str, names: LoraNames) -> Iterator[str]:
+def _text_names(module: str, names: Names) -> Iterator[str]:
     """Of the layer ``encoder.layers.N.…``."""
     flat = module.replace(".", "_")
     yield from (f"lora_te_text_model_{flat}", f"lora_te1_text_model_{flat}")
+    if names == "a1111":
+        return
     yield f"text_encoder.text_model.{module}"
     if names == "all":
         yield f"text_encoder.{module}"

@@ -195,5 +195,9 @@ def _loras(model: Model, texts: Sequence[ClipWithLora]) -> tuple[Lora, ...]:
     made = []
     for place, lora in enumerate(found[::-1]):
         text = texts[place].strength if place < len(texts) else None
-        made.append(Lora(name=lora.name, strength=lora.strength, clip_strength=None if text == lora.strength else text))
+        strengths: dict[str, Any] = {
+            "strength": lora.strength,
+            "clip_strength": None if text == lora.strength else text,
+        }
+        made.append(Lora(name=lora.name, **strengths, rank=lora.rank))
     return tuple(made)

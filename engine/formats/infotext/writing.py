@@ -67,7 +67,7 @@ def infotext(
 def tag_of(lora: Lora) -> str:
     """Return the tag of a LoRA. Raises ``BadRequest`` for a name that no tag can hold."""
     text = lora.strength if lora.clip_strength is None else lora.clip_strength
-    return written_tag(LoraTag(name=lora.name, text_strength=text, strength=lora.strength))
+    return written_tag(LoraTag(name=lora.name, text_strength=text, strength=lora.strength, rank=lora.rank))
 
 
 def _denoise(request: GenerationRequest) -> dict[str, Any]:

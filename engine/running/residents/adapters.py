@@ -19,7 +19,7 @@ from engine.models.hashes import adapter_hash
 from engine.networks.sharing import remade, size_of_values
 from engine.networks.unet import Unet
 from engine.running.model import Model, Network, TextEncoder
-from engine.running.residents.expressions import checkpoint_of, values_of
+from engine.running.residents.expressions import checkpoint_of, lora_names, values_of
 from engine.running.residents.registry import resident
 from engine.running.residents.tools import Tools
 from engine.workflow.models import ClipWithLora, WithLora
@@ -48,8 +48,10 @@ def _stack(node: Weights) -> Iterable[WithLora | ClipWithLora]:
 
 def adapters_of(node: Weights, tools: Tools, *, values: bool = False) -> list[Adapter]:
     """Of a stack, in the order in which they are applied. Raises ``BrokenCheckpoint``."""
-    structures, names = structures_of(checkpoint_of(node)), tools.config.lora_names
-    return [open_adapter(Path(each.name), structures, names=names, values=values) for each in _stack(node)]
+    structures = structures_of(checkpoint_of(node))
+    return [
+        open_adapter(Path(each.name), structures, names=lora_names(each, tools), values=values) for each in _stack(node)
+    ]
 
 
 def _changed(node: Weights, network: NetworkKind, tools: Tools) -> tuple[Structure, set[str]]:
@@ -88,9 +90,8 @@ def load_unet(node: WithLora, tools: Tools, base: Model | Network) -> Network:
 def load_text(node: ClipWithLora, tools: Tools, base: Model | TextEncoder) -> TextEncoder:
     """The base's text encoder with other values where adapters change them. Raises ``BrokenCheckpoint``."""
     _, changed = _changed(node, "text_encoder", tools)
-    values = rounded_values(
-        values_of(node, "text_encoder", tools), changed, tools, half=tools.half_text, path=Path(node.name)
-    )
+    half = tools.half_text and node.manner != "a1111"
+    values = rounded_values(values_of(node, "text_encoder", tools), changed, tools, half=half, path=Path(node.name))
     conditioner = base.conditioner.with_values(values, tools.launcher())
     return TextEncoder(conditioner, record=_record(node, tools, base.record))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.checkpoint.adapters import open_adapter
+from engine.checkpoint.adapters.names import Names
 from engine.checkpoint.layout import UNET
 from engine.checkpoint.structure import NetworkKind, structures_of
 from engine.checkpoint.values import AdaptedValues, Values, WeightedSum, stored_values
@@ -29,8 +30,8 @@ def values_of(node: Node, network: NetworkKind, tools: Tools) -> Values:
     match node:
         case WithLora(model=below) | ClipWithLora(clip=below):
             structures = structures_of(checkpoint_of(node))
-            adapter = open_adapter(Path(node.name), structures, names=tools.config.lora_names)
-            return AdaptedValues(values_of(below, network, tools), adapter, network, node.strength)
+            adapter = open_adapter(Path(node.name), structures, names=lora_names(node, tools))
+            return AdaptedValues(values_of(below, network, tools), adapter, network, node.strength, node.rank)
         case Merge():
             first, second = node.sources()
             _check_alike(checkpoint_of(first), checkpoint_of(second), network)
@@ -39,6 +40,11 @@ def values_of(node: Node, network: NetworkKind, tools: Tools) -> Values:
             )
         case _:
             return stored_values(checkpoint_of(node), network, tools.device)
+
+
+def lora_names(node: WithLora | ClipWithLora, tools: Tools) -> Names:
+    """Whose names of layers a file's tensors have."""
+    return "a1111" if node.manner == "a1111" else tools.config.lora_names
 
 
 def _shares(node: Merge, network: NetworkKind) -> Callable[[str], tuple[float, float]]:

@@ -15,7 +15,8 @@ MOST_TAGS = 32
 
 _TAG = re.compile(r"<(\w+):([^<>]+)>")
 _LORA_KINDS = ("lora", "lyco")
-_ALLOWED = "a prompt whose tags are <lora:name:weight> or <lora:name:text weight:unet weight>"
+_ALLOWED = "a prompt whose tags are <lora:name:weight> or <lora:name:text weight:unet weight:rank>"
+_RANK = re.compile(r"\d{1,4}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class LoraTag:
     """How strongly it changes the text encoder."""
     strength: float
     """How strongly it changes the UNet."""
+    rank: int = 0
+    """How many dimensions of its products count; 0: all."""
 
 
 def without_tags(prompt: str, field: str = "prompt") -> tuple[str, tuple[LoraTag, ...]]:
@@ -34,7 +37,7 @@ def without_tags(prompt: str, field: str = "prompt") -> tuple[str, tuple[LoraTag
 
     Blanks around a tag stay. Of a LoRA that is named twice, the last weights count, once for each mention: both tags
     mean one object in AUTOMATIC1111. Raises ``BadRequest``, naming ``field``, for tags of other networks, for a weight
-    that is no number, and for a third one, which lowers a LoRA's rank there.
+    that is no number, and for a third number that is no rank.
     """
     tags = [_read(found, field) for found in _TAG.finditer(prompt)]
     if len(tags) > MOST_TAGS:
@@ -47,7 +50,8 @@ def written_tag(tag: LoraTag) -> str:
     if not tag.name or any(sign in tag.name for sign in ":<>"):
         raise BadRequest("loras", tag.name, "a name without : < and >, which end a tag's name")
     weights = [tag.text_strength] if tag.text_strength == tag.strength else [tag.text_strength, tag.strength]
-    return f"<lora:{tag.name}:{':'.join(map(_plain, weights))}>"
+    rank = f":dyn={tag.rank}" if tag.rank else ""
+    return f"<lora:{tag.name}:{':'.join(map(_plain, weights))}{rank}>"
 
 
 def _plain(value: float) -> str:
@@ -58,18 +62,22 @@ def _counted(tags: list[LoraTag]) -> Iterator[LoraTag]:
     last = {tag.name: tag for tag in tags}
     for name, tag in last.items():
         mentions = sum(each.name == name for each in tags)
-        yield LoraTag(name=name, text_strength=mentions * tag.text_strength, strength=mentions * tag.strength)
+        strengths = {"text_strength": mentions * tag.text_strength, "strength": mentions * tag.strength}
+        yield LoraTag(name=name, **strengths, rank=tag.rank)
 
 
 def _read(found: re.Match[str], field: str) -> LoraTag:
     kind, (name, *arguments) = found[1], found[2].split(":")
     named = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     placed = [argument for argument in arguments if "=" not in argument]
-    if kind not in _LORA_KINDS or not name or len(placed) > 2 or set(named) - {"te", "unet"}:
+    if kind not in _LORA_KINDS or not name or len(placed) > 3 or set(named) - {"te", "unet", "dyn"}:
         raise BadRequest(field, found[0], _ALLOWED)
     try:
         text = float(named["te"]) if "te" in named else float(placed[0]) if placed else 1.0
         unet = float(named["unet"]) if "unet" in named else float(placed[1]) if len(placed) > 1 else text
     except ValueError:
         raise BadRequest(field, found[0], _ALLOWED) from None
-    return LoraTag(name=name, text_strength=text, strength=unet)
+    rank = named.get("dyn", placed[2] if len(placed) > 2 else "0")
+    if not _RANK.fullmatch(rank):
+        raise BadRequest(field, found[0], _ALLOWED)
+    return LoraTag(name=name, text_strength=text, strength=unet, rank=int(rank))

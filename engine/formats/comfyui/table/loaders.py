@@ -11,6 +11,7 @@ from engine.workflow.text import EncodeText
 _CHECKPOINT = made(Checkpoint, name="ckpt_name")
 _FILE = Other("ckpt_name", lenient=True)
 _STRENGTH = {"step": 0.01}
+_OURS = (Other("manner", ours=True), Other("rank", ours=True))
 _NETWORKS = tuple(output(type, _CHECKPOINT) for type in ("MODEL", "CLIP", "VAE"))
 
 ROWS = (
@@ -36,8 +37,15 @@ ROWS = (
         "LoraLoaderModelOnly",
         "loaders",
         "Changes a model by a LoRA.",
-        inputs=("model", "lora_name", Other("strength_model", hints=_STRENGTH)),
-        outputs=(output("MODEL", made(WithLora, model="model", name="lora_name", strength="strength_model")),),
+        inputs=("model", "lora_name", Other("strength_model", hints=_STRENGTH), *_OURS),
+        outputs=(
+            output(
+                "MODEL",
+                made(
+                    WithLora, model="model", name="lora_name", strength="strength_model", manner="manner", rank="rank"
+                ),
+            ),
+        ),
     ),
     row(
         "LoraLoader",
@@ -59,8 +67,15 @@ ROWS = (
         "LoraLoaderClipOnly",
         "loaders",
         "Changes a text encoder by a LoRA.",
-        inputs=("clip", "lora_name", Other("strength_clip", hints=_STRENGTH)),
-        outputs=(output("CLIP", made(ClipWithLora, clip="clip", name="lora_name", strength="strength_clip")),),
+        inputs=("clip", "lora_name", Other("strength_clip", hints=_STRENGTH), *_OURS),
+        outputs=(
+            output(
+                "CLIP",
+                made(
+                    ClipWithLora, clip="clip", name="lora_name", strength="strength_clip", manner="manner", rank="rank"
+                ),
+            ),
+        ),
         ours=True,
     ),
     row(

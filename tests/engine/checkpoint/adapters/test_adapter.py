@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.checkpoint.adapters import Adapter, open_adapter
+from engine.checkpoint.adapters.names import Names
 from engine.checkpoint.structure import structures_of
-from engine.config import LoraNames
 from engine.errors import BrokenCheckpoint
 from tests.adapters import QUERY, low_rank
 
@@ -22,7 +22,7 @@ PLACE = "input_blocks.1.1.transformer_blocks.0.attn1.to_q"
 TEXT = "encoder.layers.0.self_attn.q_proj"
 
 
-def adapter(path: Path, checkpoint: Path, tensors: dict[str, Tensor], names: LoraNames = "all") -> Adapter:
+def adapter(path: Path, checkpoint: Path, tensors: dict[str, Tensor], names: Names = "all") -> Adapter:
     save_file(tensors, path)
     return open_adapter(path, structures_of(checkpoint), names=names)
 
@@ -84,6 +84,16 @@ def test_comfyuis_reading_leaves_pefts_attention_layers_out(tmp_path: Path, tiny
     assert set(read["all"].changes_of["unet"]) == {QUERY + ".weight", other + ".weight"}
     assert set(read["comfyui"].changes_of["unet"]) == {other + ".weight"}
     assert len(read["comfyui"].unknown) == 2
+
+
+def test_automatic1111_knows_kohyas_names_alone(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    kohya, place = ("lora_unet_" + name.replace(".", "_") for name in (QUERY, PLACE))
+    for name in (kohya, place, "lora_te_text_model_" + TEXT.replace(".", "_")):
+        found = adapter(tmp_path / "ink.safetensors", tiny_checkpoint, low_rank(name, 32, 32), "a1111")
+        assert (len(found.layers), found.unknown) == (1, ())
+    for name in (QUERY, "unet." + QUERY, "diffusion_model." + PLACE, "text_encoder.text_model." + TEXT):
+        found = adapter(tmp_path / "ink.safetensors", tiny_checkpoint, low_rank(name, 32, 32), "a1111")
+        assert (len(found.layers), len(found.unknown)) == (0, len(low_rank(name, 32, 32)))
 
 
 def test_biases_and_norms_change_by_whole_differences(tmp_path: Path, tiny_checkpoint: Path) -> None:

@@ -30,6 +30,13 @@ def test_a_product_is_scaled_by_alpha_over_rank_and_the_strength() -> None:
     assert torch.allclose(change_of(parts, (6, 5)), torch.tensor(expected), atol=1e-6)
 
 
+def test_a_rank_takes_the_first_dimensions_at_the_scale_of_all() -> None:
+    parts = {"up": noise(6, 4), "down": noise(4, 5, seed=1), "alpha": torch.tensor(2.0)}
+    expected = 0.5 * parts["up"][:, :3] @ parts["down"][:3]
+    assert torch.allclose(changed(torch.zeros(6, 5), parts, 1.0, 3), expected, atol=1e-6)
+    assert changed(torch.zeros(6, 5), parts, 1.0, 9).equal(change_of(parts, (6, 5)))
+
+
 def test_a_convolutions_product_with_a_core() -> None:
     up, mid, down = noise(4, 2, 1, 1), noise(2, 3, 3, 3, seed=1), noise(3, 5, 1, 1, seed=2)
     found = change_of({"up": up, "mid": mid, "down": down}, (4, 5, 3, 3))

@@ -15,6 +15,7 @@ TAGS = st.builds(
     name=st.text(min_size=1, max_size=9).filter(lambda name: not set(name) & set(":<>=")),
     text_strength=WEIGHTS,
     strength=WEIGHTS,
+    rank=st.integers(0, 9999),
 )
 
 
@@ -34,6 +35,11 @@ def test_a_tag_says_how_strong_a_lora_is(tag: str, text: float, unet: float) -> 
     assert without_tags(f"a {tag} boat") == ("a  boat", (LoraTag(name="ink", text_strength=text, strength=unet),))
 
 
+@pytest.mark.parametrize("tag", ["<lora:ink:1:1:2>", "<lora:ink:dyn=2>", "<lora:ink:1:dyn=2>"])
+def test_a_third_number_is_a_rank(tag: str) -> None:
+    assert without_tags(tag) == ("", (LoraTag(name="ink", text_strength=1, strength=1, rank=2),))
+
+
 def test_of_a_lora_named_twice_the_last_weights_count_twice() -> None:
     _, tags = without_tags("<lora:a:0.4> <lora:b> <lora:a:0.3>")
     assert [(tag.name, tag.strength) for tag in tags] == [("a", 0.6), ("b", 1.0)]
@@ -41,7 +47,15 @@ def test_of_a_lora_named_twice_the_last_weights_count_twice() -> None:
 
 @pytest.mark.parametrize(
     "tag",
-    ["<hypernet:style:1>", "<lora:a:1:1:2>", "<lora:a:much>", "<lora::1>", "<lora:a:dyn=4>", "<foo:bar>"],
+    [
+        "<hypernet:style:1>",
+        "<lora:a:1:1:0.5>",
+        "<lora:a:1:1:2:3>",
+        "<lora:a:much>",
+        "<lora::1>",
+        "<lora:a:dyn=-4>",
+        "<foo:bar>",
+    ],
 )
 def test_what_is_not_supported_is_refused_by_name(tag: str) -> None:
     with pytest.raises(BadRequest) as refused:
