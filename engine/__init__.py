@@ -23,7 +23,7 @@ from engine.errors import (
     UnknownCheckpoint,
 )
 from engine.request import GenerationRequest
-from engine.request_parts import Control, Hires, Lora, Region, Upscaling
+from engine.request_parts import Control, Hires, Lora, PromptReading, Region, Upscaling
 from engine.workflow.workflow import Workflow
 
 __version__ = "0.1.0"
@@ -51,6 +51,7 @@ __all__ = [
     "Lora",
     "OutOfMemory",
     "Progress",
+    "PromptReading",
     "Region",
     "UnknownCheckpoint",
     "Upscaling",

@@ -61,6 +61,26 @@ def adapter_hash(path: Path) -> str:
     return _adapter_hash(path, status.st_mtime_ns, status.st_size)
 
 
+def embedding_hash(path: Path) -> str:
+    """The first 12 hexadecimal digits of the SHA-256, by which AUTOMATIC1111's tools know an embedding.
+
+    Raises ``OSError``.
+    """
+    return whole_hash(path)[:12]
+
+
+def whole_hash(path: Path) -> str:
+    """The file's SHA-256: the recorded one, else computed once for as long as the file is as it is. Raises
+    ``OSError``."""
+    status = path.stat()
+    return recorded_hash(path) or _whole_hash(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=1024)
+def _whole_hash(path: Path, changed: int, size: int) -> str:
+    return sha256_of(path)
+
+
 @functools.lru_cache(maxsize=1024)
 def _adapter_hash(path: Path, changed: int, size: int) -> str:
     with path.open("rb") as file:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from engine.errors import BadRequest
 from engine.formats.infotext.lines import Infotext
+from engine.formats.infotext.prompt_keys import READING_KEYS
 from engine.formats.json_text import read_json
 
 OWN: Mapping[str, str] = {
@@ -68,7 +69,6 @@ _HARMLESS = {
 _HARMLESS_VALUES: Mapping[str, str] = {
     "Beta schedule alpha": "0.6",
     "Beta schedule beta": "0.6",
-    "Emphasis": "Original",
     "FP8 weight": "Disable",
 }
 
@@ -76,7 +76,7 @@ _HARMLESS_VALUES: Mapping[str, str] = {
 def check_keys(text: Infotext) -> None:
     """Raise ``BadRequest``, naming the key, for what would change the picture and is not read."""
     for key, value in text.pairs.items():
-        if key in _READ or key in _HARMLESS or _HARMLESS_VALUES.get(key) == value:
+        if key in _READ or key in READING_KEYS or key in _HARMLESS or _HARMLESS_VALUES.get(key) == value:
             continue
         if text.ours and (key in OWN or key in (FIRST_DENOISE, HIRES_SEED) or key.startswith("ControlNet ")):
             continue

@@ -22,6 +22,7 @@ from engine.formats.infotext.labels import (
     scheduler_from_label,
 )
 from engine.formats.infotext.lines import Infotext
+from engine.formats.infotext.prompt_keys import reading_of
 from engine.formats.infotext.writing import tag_of
 from engine.parameters import parameters_of, to_json, within
 from engine.request import GenerationRequest
@@ -130,6 +131,8 @@ def _request(read: Infotext, *, pictured: bool) -> GenerationRequest:
         "hires": ("infotext Hires upscaler", None if hires is None else to_json(hires)),
     }
     found |= {name: (f"infotext {key}", pairs[key]) for key, name in OWN.items() if ours and key in pairs}
+    if found["prompt_syntax"][1] == "a1111" and (reading := reading_of(pairs)) is not None:
+        found["prompt_reading"] = ("infotext", to_json(reading))
     request = _without_tags(request_from_places(found))
     if request.prompt_syntax == "a1111":
         without_tags(request.prompt, "infotext prompt")  # refused here rather than where it is carried out

@@ -13,6 +13,7 @@ from engine.errors import BadRequest
 from engine.formats.infotext.keys import FIRST_DENOISE, HIRES_SEED, OWN
 from engine.formats.infotext.labels import LATENT_UPSCALERS, SAMPLER_LABELS, SCHEDULER_LABELS
 from engine.formats.infotext.lines import PROGRAM, Infotext
+from engine.formats.infotext.prompt_keys import pairs_of_reading
 from engine.parameters import parameters_of, to_json
 from engine.request import GenerationRequest
 from engine.request_parts import Control, Hires, Lora
@@ -27,17 +28,18 @@ def infotext(
     version: str = "",
     position: int = 0,
     lora_hashes: Mapping[str, str] | None = None,
+    embedding_hashes: Mapping[str, str] | None = None,
+    vae_hash: str | None = None,
 ) -> str:
     """Return the ``parameters`` text of picture ``position`` (from 0) of ``request``'s batch.
 
     A batch here is drawn from one noise tensor, so each of its pictures bears the request's seed, the batch's size and
-    its own place; there is no seed that gives it alone. LoRAs stand behind the prompt, as tags; ``lora_hashes`` are
-    those that are known, by name. Raises ``BadRequest`` for a request without a seed, and for what no text can say: a
-    LoRA whose name ends a tag, an upscaler whose name means something else there.
+    its own place; there is no seed that gives it alone. LoRAs stand behind the prompt, as tags; ``lora_hashes`` and
+    ``embedding_hashes`` are those that are known, by name. Raises ``BadRequest`` for a request without a seed, and for
+    what no text can say: a LoRA whose name ends a tag, an upscaler whose name means something else there.
     """
     if request.seed is None:
         raise BadRequest("seed", None, "a seed that has been drawn: request.with_seed()")
-    hashes = ", ".join(f"{name}: {value}" for name, value in (lora_hashes or {}).items())
     pairs = {
         "Steps": request.steps,
         "Sampler": SAMPLER_LABELS[request.sampler],
@@ -47,13 +49,16 @@ def infotext(
         "Size": f"{request.width}x{request.height}",
         "Model hash": model_hash or None,
         "Model": model_name or None,
+        "VAE hash": vae_hash if request.vae is not None else None,
         "VAE": request.vae,
         **_denoise(request),
         "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
         "RNG": "CPU" if request.start_noise == "cpu" else "NV",
+        **pairs_of_reading(request.prompt_reading),
         **({} if request.hires is None else _hires(request.hires)),
         **{f"ControlNet {place}": _control(control) for place, control in enumerate(request.controls)},
-        "Lora hashes": hashes or None,
+        "Lora hashes": _listed(lora_hashes),
+        "TI hashes": _listed(embedding_hashes),
         "Batch size": request.batch_size if request.batch_size > 1 else None,
         "Batch pos": position if request.batch_size > 1 else None,
         **_own(request),
@@ -62,6 +67,10 @@ def infotext(
     written = {key: _plain(value) for key, value in pairs.items() if value is not None}
     prompt = request.prompt + "".join(map(tag_of, request.loras))
     return Infotext(prompt=prompt, negative_prompt=request.negative_prompt, pairs=written).text()
+
+
+def _listed(hashes: Mapping[str, str] | None) -> str | None:
+    return ", ".join(f"{name}: {value}" for name, value in (hashes or {}).items()) or None
 
 
 def tag_of(lora: Lora) -> str:

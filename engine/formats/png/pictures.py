@@ -50,7 +50,6 @@ def picture_metadata(
     else:
         graphs, own["prompt"] = posted, graph
     texts = {**graphs, "engine": json.dumps(own)}
-    hashes = {PurePath(each["file"]).stem: each["hash"] for each in record.get("adapters", ()) if "hash" in each}
     with contextlib.suppress(BadRequest):  # for what that line cannot say
         texts["parameters"] = infotext(
             request,
@@ -58,9 +57,16 @@ def picture_metadata(
             model_hash=model_hash,
             version=version,
             position=index,
-            lora_hashes=hashes,
+            lora_hashes=_hashes(record, "adapters"),
+            embedding_hashes=_hashes(record, "embeddings"),
+            vae_hash=record.get("vae_hash"),
         )
     return texts
+
+
+def _hashes(record: Mapping[str, Any], part: str) -> dict[str, str]:
+    """The hashes of some of the files that a picture was made with, by name."""
+    return {PurePath(each["file"]).stem: each["hash"] for each in record.get(part, ()) if "hash" in each}
 
 
 def workflow_metadata(workflow: Workflow, *, record: Mapping[str, Any], index: int) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.checkpoint.embedding_file import embedding_size, load_embedding
+from engine.models.hashes import embedding_hash
 from engine.running.residents.registry import resident
 from engine.running.residents.tools import Tools
 from engine.text import embeddings
@@ -26,4 +27,5 @@ class ResidentEmbedding(embeddings.Embedding):
 def load(node: Embedding, tools: Tools) -> ResidentEmbedding:
     """The vectors, on the CPU. Raises ``BrokenCheckpoint``."""
     path = Path(node.name)
-    return ResidentEmbedding(load_embedding(path), record={"embeddings": [path.name]})
+    record = {"file": path.name, "hash": embedding_hash(path)}
+    return ResidentEmbedding(load_embedding(path), record={"embeddings": [record]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.checkpoint.vae_file import load_vae, vae_parameters
+from engine.models.hashes import short_hash, whole_hash
 from engine.networks.decoder import VaeDecoder
 from engine.networks.doubling import parameters_before_doubling
 from engine.networks.encoder import VaeEncoder
@@ -30,4 +31,4 @@ def load(node: VaeFile, tools: Tools) -> Autoencoder:
     launcher = tools.launcher()
     decoder = Decoder(VaeDecoder(module, tools.operations()), launcher)
     encoder = Encoder(VaeEncoder(module, tools.operations(of_pixels=True)), launcher)
-    return Autoencoder(decoder, encoder, record={"vae": path.name})
+    return Autoencoder(decoder, encoder, record={"vae": path.name, "vae_hash": short_hash(whole_hash(path))})

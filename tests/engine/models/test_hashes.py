@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from engine.models.hashes import adapter_hash
+from engine.models.hashes import adapter_hash, embedding_hash, remember, whole_hash
 
 
 def test_a_loras_hash_is_that_of_its_tensors(tmp_path: Path) -> None:
@@ -26,3 +26,14 @@ def test_another_files_hash_is_that_of_the_whole(tmp_path: Path) -> None:
     file = tmp_path / "ink.pt"
     file.write_bytes(b"tensors")
     assert adapter_hash(file) == hashlib.sha256(b"tensors").hexdigest()[:12]
+
+
+def test_a_whole_file_has_the_recorded_hash_or_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "style.pt"
+    file.write_bytes(b"vectors")
+    digest = hashlib.sha256(b"vectors").hexdigest()
+    assert (whole_hash(file), embedding_hash(file)) == (digest, digest[:12])
+    file.write_bytes(b"other vectors")
+    assert whole_hash(file) == hashlib.sha256(b"other vectors").hexdigest()
+    remember(file, "abc")
+    assert whole_hash(file) == "abc"

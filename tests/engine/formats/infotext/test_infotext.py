@@ -9,13 +9,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from engine import Control, Hires, Lora
+from engine import Control, Hires, Lora, PromptReading
 from engine.errors import BadRequest
 from engine.formats.infotext import (
     infotext,
     request_from_infotext,
 )
 from engine.request import MAX_SEED, PROMPT_SYNTAXES, SAMPLERS, SCHEDULERS, GenerationRequest
+from engine.text.a1111.reading import EMPHASES
 from engine.workflow.from_request import workflow_of
 from engine.workflow.latents import METHODS
 
@@ -57,11 +58,27 @@ enlarged = st.builds(
     height=st.just(768),
     upscaler=st.none() | names.filter(lambda name: not name.startswith("Latent")).map(lambda name: f"4x{name}"),
 )
+readings = st.builds(
+    PromptReading,
+    emphasis=st.sampled_from(EMPHASES),
+    old_emphasis=st.booleans(),
+    comma_backtrack=st.integers(0, 75),
+    old_schedules=st.booleans(),
+).filter(lambda reading: reading != PromptReading())
+languages = st.tuples(st.sampled_from(PROMPT_SYNTAXES), st.none() | readings)
+"""The syntax of prompts, and how they are read where it is AUTOMATIC1111's."""
+
+
+def _made(language: tuple[str, PromptReading | None], **fields: Any) -> GenerationRequest:
+    syntax, reading = language
+    return GenerationRequest(prompt_syntax=syntax, prompt_reading=reading if syntax == "a1111" else None, **fields)
+
+
 requests = st.builds(
-    GenerationRequest,
+    _made,
+    languages,
     prompt=prompts,
     negative_prompt=prompts,
-    prompt_syntax=st.sampled_from(PROMPT_SYNTAXES),
     width=st.integers(2, 2048).map(lambda n: n * 8),
     height=st.integers(2, 2048).map(lambda n: n * 8),
     batch_size=st.integers(1, 64),
@@ -159,13 +176,18 @@ def test_what_automatic1111_has_words_for_is_written_in_these() -> None:
         controls=(Control(model="edges", image="photo.png", strength=0.7, end=0.5),),
         hires=Hires(scale=1.5, method="bilinear", denoise=0.4, steps=7, sampler="euler_ancestral", prompt="a ship"),
     )  # fmt: skip
-    text = infotext(request, model_name="m", model_hash=None, lora_hashes={"ink": "0123456789ab"})
+    hashes: dict[str, Any] = {
+        "lora_hashes": {"ink": "0123456789ab"},
+        "embedding_hashes": {"three": "ba9876543210", "neg-long": "0"},
+        "vae_hash": "63aeecb90f",
+    }
+    text = infotext(request, model_name="m", model_hash=None, **hashes)
     assert text.startswith("a boat<lora:ink:0.8><lora:wash:0.5:1>\nSteps: 20, ")
     for pair in (
-        "VAE: clear.safetensors, Denoising strength: 0.4, Clip skip: 2, RNG: CPU",
+        "VAE hash: 63aeecb90f, VAE: clear.safetensors, Denoising strength: 0.4, Clip skip: 2, RNG: CPU",
         "Hires upscale: 1.5, Hires steps: 7, Hires upscaler: Latent, Hires sampler: Euler a, Hires prompt: a ship",
         'ControlNet 0: "Module: none, Model: edges, Weight: 0.7, Guidance Start: 0, Guidance End: 0.5"',
-        'Lora hashes: "ink: 0123456789ab"',
+        'Lora hashes: "ink: 0123456789ab", TI hashes: "three: ba9876543210, neg-long: 0"',
     ):
         assert pair in text
 
@@ -250,6 +272,20 @@ def test_noise_at_steps_that_a_sampler_does_not_draw_is_ignored(sampler: str, li
 @pytest.mark.parametrize("line", ["ENSD: 31337", "Eta: 0.67"])
 def test_noise_at_steps_that_a_sampler_draws_otherwise_is_refused(line: str) -> None:
     refused(f"{theirs(Sampler='Euler a')}, {line}", f"infotext {line.partition(':')[0]}", "Euler a")
+
+
+@pytest.mark.parametrize(
+    ("line", "reading"),
+    [
+        ("Emphasis: No norm", PromptReading(emphasis="no_norm")),
+        ("Emphasis: Ignore", PromptReading(emphasis="ignore")),
+        ("Emphasis: None", PromptReading(emphasis="none")),
+        ("Emphasis: Original", None),
+        ("Old prompt editing timelines: True", PromptReading(old_schedules=True)),
+    ],
+)
+def test_how_their_prompts_are_read_is_read(line: str, reading: PromptReading | None) -> None:
+    assert request_from_infotext(f"{theirs()}, {line}").prompt_reading == reading
 
 
 def test_an_absent_negative_prompt_is_empty() -> None:
@@ -350,7 +386,7 @@ def test_what_a_caller_replaces_need_not_be_readable(line: str, replaced: list[s
         ("Hires resize: 0x512", "Hires resize"),
         ("Hires upscale: 2, Hires sampler: PLMS", "Hires sampler"),
         ("Hires upscale: 2, Hires checkpoint: other", "Hires checkpoint"),
-        ("Emphasis: No norm", "Emphasis"),
+        ("Emphasis: Loud", "Emphasis"),
         ("Prompt syntax: comfyui", "Prompt syntax"),
         ("Variation seed: 1, Variation seed strength: 0.2", "Variation seed"),
         ("Tiling: True", "Tiling"),
