@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 class Member(Protocol):
     """What the batcher needs to know of a trajectory."""
 
-    group: Hashable
+    groups: frozenset[Hashable]
     owner: Hashable
     pictures: int
     rows: int
@@ -53,9 +53,10 @@ class _Turn:
 class Batcher(Generic[M]):
     """Advances the trajectories of many requests together. Not thread-safe: the device's thread owns it.
 
-    ``evaluate`` takes members of one group and returns their predictions; where it raises for several, they are
-    evaluated again in halves, so that an error meets only those who cause it. ``capacity`` pictures advance together;
-    a tick takes as many of them as fill ``rows`` rows, so that it is short and those who wait take turns: the owners
+    ``evaluate`` takes members that have a group in common with the first, and returns their predictions; where it
+    raises for several, they are evaluated again in halves, so that an error meets only those who cause it.
+    ``capacity`` pictures advance together; a tick takes as many of them as fill ``rows`` rows, so that it is short and
+    those who wait take turns: the owners
     of members take turns at leading a tick, each with its member that was evaluated longest ago, and the rows that are
     left are shared out in turn too. Turns are weighed by their work (start-time fair queueing; Goyal, Vin and Cheng,
     1996): an owner of larger pictures, or of ones with ControlNets, leads fewer ticks. So no owner is slowed
@@ -102,7 +103,7 @@ class Batcher(Generic[M]):
         return admitted
 
     def tick(self) -> Tick[M]:
-        """Evaluate those whose turn it is, of one group, and hand each its prediction."""
+        """Evaluate those whose turn it is, and hand each its prediction."""
         tick: Tick[M] = Tick()
         chosen = self._choose(tick)
         if chosen:
@@ -113,7 +114,7 @@ class Batcher(Generic[M]):
         return tick
 
     def _choose(self, tick: Tick[M]) -> list[M]:
-        """Who leads the tick, and those of its group that fill the rows."""
+        """Who leads the tick, and those with a group of its own that fill the rows."""
         ready = [member for member in list(self._flying) if self._ready(member, tick)]
         if not ready and self._flying:
             ready = [member for member in self._flying[:1] if self._ready(member, tick, wait=True)]
@@ -139,7 +140,7 @@ class Batcher(Generic[M]):
         before: dict[Hashable, float] = {leader.owner: leader.work}
         turns: list[tuple[float, int, M]] = []
         for member in ready:
-            if member is not leader and member.group == leader.group:
+            if member is not leader and not member.groups.isdisjoint(leader.groups):
                 work = before.get(member.owner, 0.0)
                 turns.append((work, self._turns[member.owner].served, member))
                 before[member.owner] = work + member.work

@@ -145,15 +145,16 @@ class Denoiser:
         length = math.lcm(*lengths)
         return tuple(replace(part, conditioning=repeated(part.conditioning, length)) for part in parts)
 
-    def group(self, evaluation: Evaluation) -> Hashable:
-        """Evaluations of equal group may be handed to ``predict`` together."""
-        lengths = {part.conditioning.shape[1] for part in evaluation.parts} if self._exact else set()
-        return (id(self), evaluation.x.shape[2:], frozenset(lengths))
+    def groups(self, evaluation: Evaluation) -> frozenset[Hashable]:
+        """Evaluations with a group in common are worth being handed to ``predict`` together: their x, or windows of
+        it, are of one size."""
+        lengths = frozenset(part.conditioning.shape[1] for part in evaluation.parts) if self._exact else None
+        return frozenset((id(self), *_size_of(part, evaluation.x), lengths) for part in evaluation.parts)
 
     @torch.inference_mode()
     def predict(self, evaluations: Sequence[Evaluation]) -> list[list[tuple[Tensor, ...]]]:
         """For each part of each evaluation the network's output, float32 (B, 4, h, w) of the part's window, and what a
-        patched network returns beside it. All evaluations are of one latent shape.
+        patched network returns beside it. Rows of one size share calls, be it a whole picture's or a window's.
 
         In exact mode an evaluation's parts have the same length whatever is beside them, and its rows are computed to
         the same bits whatever is beside them. In fast mode calls are as large as they can be. Raises ``OutOfMemory``.
@@ -243,6 +244,11 @@ class _Float32:
 def _input_of(part: Part) -> Hashable:
     """What tells the network's x for ``part`` from that for another one."""
     return part.window, None if part.channels is None else id(part.channels)
+
+
+def _size_of(part: Part, x: Tensor) -> tuple[int, int]:
+    """Height and width of the network's input for ``part``, in cells."""
+    return (x.shape[2], x.shape[3]) if part.window is None else (part.window.height, part.window.width)
 
 
 def _network_input(x: Tensor, part: Part) -> Tensor:

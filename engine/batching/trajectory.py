@@ -28,11 +28,11 @@ from engine.sampling.samplers.table import SAMPLERS
 class Trajectory:
     """A sampler at work on x, one whole batch: float32 (B, 4, h, w).
 
-    ``denoiser`` makes its predictions. Trajectories of one ``group`` may share calls; the ``owner`` s of the
+    ``denoiser`` makes its predictions. Trajectories with a group in common may share calls; the ``owner`` s of the
     trajectories in flight take turns.
     """
 
-    group: Hashable = None
+    groups: frozenset[Hashable] = frozenset()
     rows = 0
     """How many rows the evaluation that is wanted has in UNet calls."""
     work = 0.0
@@ -185,7 +185,7 @@ class Trajectory:
 
     def _show(self, piece: Evaluation) -> None:
         """Let the batcher know what the next evaluation takes."""
-        self.group, self.rows, self.work = self.denoiser.group(piece), piece.rows, piece.work
+        self.groups, self.rows, self.work = self.denoiser.groups(piece), piece.rows, piece.work
 
     def _go_on(self) -> None:
         """Answer guidance as long as it asks for branches of which no part is active."""

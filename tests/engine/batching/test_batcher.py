@@ -18,7 +18,7 @@ class Counter:
 
     name: str
     length: int
-    group: Hashable = "same"
+    groups: frozenset[Hashable] = frozenset({"same"})
     owner: Hashable = None
     pictures: int = 1
     rows: int = 2
@@ -133,7 +133,7 @@ def test_nobody_is_the_slower_for_how_much_another_asks_for(rows: int, late: int
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["a1", "a2", "b1"])))
-@pytest.mark.parametrize("other", [{"group": "tall"}, {"rows": 8}], ids=["group", "size"])
+@pytest.mark.parametrize("other", [{"groups": frozenset({"tall"})}, {"rows": 8}], ids=["group", "size"])
 def test_nobody_starves_while_another_of_the_same_owner_rides_along(order: list[str], other: dict[str, Any]) -> None:
     batcher = Batcher(Clock(), capacity=16, rows=8)
     kinds: dict[str, dict[str, Any]] = {"a1": {"owner": "a"}, "a2": {"owner": "a"} | other, "b1": {"owner": "b"}}
@@ -164,7 +164,7 @@ def test_owners_have_equal_shares_whatever_their_requests_are_like(rows: int) ->
     assert max(shares.values()) - min(shares.values()) <= 2
 
 
-@pytest.mark.parametrize("other", [{"group": "tall"}, {}], ids=["group", "same"])
+@pytest.mark.parametrize("other", [{"groups": frozenset({"tall"})}, {}], ids=["group", "same"])
 @pytest.mark.parametrize("length", [1000, 3])
 def test_owners_share_work_whatever_their_evaluations_cost(other: dict[str, Any], length: int) -> None:
     batcher = Batcher(Clock(), capacity=16, rows=2)
@@ -192,12 +192,22 @@ def test_a_stream_of_new_owners_does_not_starve_one_who_stays(work: float) -> No
     assert len(staying.seen) > 10  # one more waits at each of its turns
 
 
+def test_a_member_of_two_groups_is_joined_by_members_of_each() -> None:
+    clock = Clock()
+    batcher = Batcher(clock, capacity=8, rows=8)
+    for name, groups in {"whole and crop": {"large", "small"}, "small": {"small"}, "other": {"tall"}}.items():
+        batcher.add(Counter(name, 1, groups=frozenset(groups)))
+    batcher.admit()
+    batcher.tick()
+    assert clock.calls == [["whole and crop", "small"]]
+
+
 def test_groups_take_turns_and_are_never_mixed() -> None:
     clock = Clock()
     batcher = Batcher(clock, capacity=8, rows=16)
     groups = {"a": "wide", "b": "tall", "c": "wide"}
     for name, group in groups.items():
-        batcher.add(Counter(name, 4, group=group))
+        batcher.add(Counter(name, 4, groups=frozenset({group})))
     assert sorted(run(batcher)[0]) == ["a", "b", "c"]
     assert clock.calls == [["a", "c"], ["b"]] * 4
 

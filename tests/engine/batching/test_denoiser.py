@@ -449,6 +449,23 @@ def test_parts_of_the_same_window_are_pairs(evaluations: list[Evaluation], calls
     assert unet.latents == [1] * calls  # each call's two rows have x in common
 
 
+@pytest.mark.parametrize("batching", ["exact", "fast"])
+def test_windows_share_calls_with_whole_pictures_of_their_size(batching: Batching) -> None:
+    region = regional(0, (0, LEFT), (1, LEFT))
+    whole, larger = evaluation(1), evaluation(2, side=16)
+    unet = LinearUnet()
+    denoiser = denoiser_of(unet, batching, 4)
+    groups = [denoiser.groups(each) for each in (region, whole, larger)]
+    assert not groups[0].isdisjoint(groups[1])
+    assert groups[2].isdisjoint(groups[0] | groups[1])
+    alone = [predict(denoiser, [each])[0] for each in (region, whole)]
+    predict(denoiser, [region, whole])  # what a larger exact call gives is tried out here
+    unet.calls.clear()
+    together = predict(denoiser, [region, whole])
+    assert unet.calls == [(4, 77)]
+    assert all(torch.allclose(*pair) for pair in zip(alone, together, strict=True))
+
+
 def test_of_three_parts_of_a_window_the_last_is_alone() -> None:
     unet = LinearUnet()
     denoiser_of(unet, "exact", 2).predict([regional(0, (0, WHOLE), (1, WHOLE), (2, WHOLE))])

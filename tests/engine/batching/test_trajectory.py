@@ -24,8 +24,8 @@ class OnePictureAtATime:
     def with_common_length(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
         return parts
 
-    def group(self, evaluation: Any) -> str:
-        return "same"
+    def groups(self, evaluation: Any) -> frozenset[str]:
+        return frozenset({"same"})
 
 
 def schedule(sampler: str, steps: int) -> torch.Tensor:
