@@ -43,6 +43,8 @@ else:
 
 LANGUAGES = {"sh", "python", "json", "toml", "text"}
 """``text`` is for what no program reads: diagrams and output."""
+MOST_PICTURES = 5
+"""As many as the command lines on the front page make."""
 HOSTS = re.compile(r"(?:localhost|127\.0\.0\.1|\bhost|gpu-box):8000")
 STAND_INS = {
     "python": f'exec "{sys.executable}" "{ROOT}/tests/readme/commands.py" "$@"',
@@ -55,8 +57,16 @@ STAND_INS = {
 
 
 def blocks(*languages: str) -> list[Any]:
-    found = [block for file in READMES for block in blocks_of(file)]
-    return [pytest.param(block, id=block.place) for block in found if block.language in languages]
+    """The blocks in these languages. One with more pictures than the front page's takes minutes."""
+    found = [block for file in READMES for block in blocks_of(file) if block.language in languages]
+    return [
+        pytest.param(block, id=block.place, marks=[pytest.mark.slow] if _pictures(block) > MOST_PICTURES else [])
+        for block in found
+    ]
+
+
+def _pictures(block: Block) -> int:
+    return block.text.count("-m engine.generate")
 
 
 @pytest.fixture(scope="module")
