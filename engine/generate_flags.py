@@ -18,6 +18,7 @@ from engine.config import EngineConfig
 from engine.errors import BadRequest
 from engine.parameters import REQUIRED, Object, parameters_of, within
 from engine.request import GenerationRequest
+from engine.request_a1111 import A1111
 from engine.request_parts import Control, Hires, Lora, PromptReading, Region, Upscaling
 
 PARAMETERS = parameters_of(GenerationRequest)
@@ -95,6 +96,7 @@ SHORT: Mapping[str, Short] = {
     "regions": Short("--region", Region, ("x", "y", "width", "height", "prompt"), rest=True),
     "hires": Short("--hires", Hires, ("scale", "method", "denoise", "steps")),
     "upscale": Short("--upscale", Upscaling, ("model", "scale")),
+    "a1111": Short("--a1111", A1111, ("schedule", "rng")),
 }
 """The short forms, by the names of the parameters."""
 

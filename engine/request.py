@@ -28,6 +28,7 @@ from engine.parameters import (
     check_fields,
     parameter,
 )
+from engine.request_a1111 import A1111
 from engine.request_parts import Control, Hires, Lora, PromptReading, Region, Upscaling
 from engine.sampling import samplers, schedulers
 from engine.sampling.devices import NOISE_DEVICES
@@ -53,7 +54,7 @@ MASK_MODES = ("noise", "grey", "inpainting", "soft")
 """How a mask is painted over: as by ComfyUI's ``SetLatentNoiseMask``, ``VAEEncodeForInpaint``,
 ``InpaintModelConditioning`` and ``DifferentialDiffusion``."""
 
-PARTS = ("loras", "vae", "image", "mask", "controls", "hires", "upscale")
+PARTS = ("loras", "vae", "image", "mask", "controls", "hires", "upscale", "a1111")
 """What makes a request more than a plain one."""
 
 SAMPLERS = tuple(samplers.SAMPLERS)
@@ -136,6 +137,11 @@ class GenerationRequest:
     )
     hires: Hires | None = parameter(None, Optional(Object(Hires)), "a second, larger pass")
     upscale: Upscaling | None = parameter(None, Optional(Object(Upscaling)), "a model that enlarges what is finished")
+    a1111: A1111 | None = parameter(
+        None,
+        Optional(Object(A1111)),
+        "makes AUTOMATIC1111's picture: its noise, levels and samplers; {} with its defaults; none: ComfyUI's picture",
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -10,7 +10,7 @@ from typing import Any, cast
 from hypothesis import strategies as st
 
 from engine.parameters import Flag, Kind, Name, Number, OneOf, Seed, Text, WholeNumber
-from engine.sampling.samplers.table import SAMPLERS
+from engine.sampling.samplers.table import sampler_named
 from engine.workflow.latents import EmptyLatents
 from engine.workflow.models import Checkpoint
 from engine.workflow.node import Link, Node
@@ -57,7 +57,7 @@ def _values(kind: Kind) -> st.SearchStrategy[Any]:
 @st.composite
 def _options(draw: st.DrawFn, sampler: str) -> tuple[tuple[str, Any], ...]:
     pairs = []
-    for name, default in SAMPLERS[sampler].options.items():
+    for name, default in sampler_named(sampler).options.items():
         value: st.SearchStrategy[Any] = st.floats(0, 2)
         if isinstance(default, bool):
             value = st.booleans()
@@ -83,7 +83,7 @@ def _nodes(draw: st.DrawFn, cls: type[Node], pool: list[Node]) -> Node | None:
             values[field.name] = draw(st.sampled_from([*fitting, *([None] if kind.optional else [])]))
         elif kind is not None:
             values[field.name] = draw(_values(kind))
-    if cls is Sampler:
+    if issubclass(cls, Sampler):
         values["options"] = draw(_options(values["name"]))
     return cls(**values)
 

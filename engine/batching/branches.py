@@ -40,6 +40,25 @@ class Turns:
         return (entry if entry < len(self.lasts) else 0) in self.own
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rests:
+    """The evaluations of a sampling in which guidance does without a prompt."""
+
+    below: float = 0.0
+    """The level below which it rests; 0: nowhere."""
+    alternate: bool = True
+    """Whether that is so in every second evaluation alone."""
+    until: float = 0.0
+    """The share of the evaluations, both ends included, in which it rests at first; 0: in none."""
+    evaluations: int = 1
+    """Of the sampling, about."""
+
+    def has(self, sigma: float, evaluation: int) -> bool:
+        """Return whether an evaluation at ``sigma``, counted from 0, is one of them."""
+        early = self.until > 0 and evaluation / self.evaluations <= self.until
+        return early or (sigma < self.below and (evaluation % 2 == 1 or not self.alternate))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
     """One prediction of the network for x at a noise level."""
@@ -64,6 +83,8 @@ class Part:
     """The smallest one."""
     turns: Turns | None = None
     """The evaluations that it takes part in; None: all."""
+    rests: Rests | None = None
+    """Those in which guidance does without it; None: none."""
 
     @property
     def plain(self) -> bool:
@@ -92,6 +113,8 @@ class Part:
 
     def active(self, sigma: Tensor, evaluation: int) -> bool:
         """Return whether it takes part at ``sigma``, both ends of its range included, and in an evaluation."""
+        if self.rests is not None and self.rests.has(float(sigma), evaluation):
+            return False
         in_turn = self.turns is None or self.turns.has(evaluation)
         return in_turn and self.last_sigma <= float(sigma) <= self.first_sigma
 
@@ -101,11 +124,16 @@ class Branch:
     """A prediction for x: the mean of its parts' predictions, by their weights."""
 
     parts: tuple[Part, ...]
+    rests: bool = False
+    """Whether guidance does without it now."""
 
     def at(self, sigma: Tensor, evaluation: int) -> Branch:
         """Return the branch of the parts that are active at ``sigma``, in a sampling's evaluation, counted from 0."""
         active = tuple(part for part in self.parts if part.active(sigma, evaluation))
-        return self if len(active) == len(self.parts) else Branch(parts=active)
+        if len(active) == len(self.parts):
+            return self
+        resting = not active and any(part.rests and part.rests.has(float(sigma), evaluation) for part in self.parts)
+        return Branch(parts=active, rests=resting)
 
     def patched(self, change: Callable[[Patches], Patches]) -> Branch:
         """Return the same branch, predicted by the network with its patches changed."""

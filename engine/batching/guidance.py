@@ -110,6 +110,8 @@ class ClassifierFree:
         return Pair(0, 1)
 
     def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
+        if _rests(branches):
+            return (yield from Unguided().course(x, sigma, branches))
         predicted = yield Ask(x, branches)
         if self.rescale:
             cond, uncond = predicted.all_denoised
@@ -173,22 +175,30 @@ class PerpendicularNegative:
 class Composed:
     """uncond + Σ scale · (cond − uncond), over several prompts: Liu et al. 2022 (arXiv 2206.01714), equation 11.
 
-    The prompts, negative. The differences are not divided by the sum of their scales.
+    The prompts, negative. The differences are not divided by the sum of their scales. While the negative one rests, the
+    first stands for it, and the scales are ``weights``.
     """
 
     scales: tuple[float, ...]
+    weights: tuple[float, ...] = ()
 
     @property
     def pair(self) -> Pair:
         return Pair(0, len(self.scales))
 
     def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
-        predicted = yield Ask(x, branches)
-        *conds, uncond = predicted.values
+        predicted = yield Ask(x, branches[:-1] if _rests(branches) else branches)
+        *conds, uncond = (*predicted.values, predicted.values[0]) if _rests(branches) else predicted.values
         guided = uncond
-        for scale, cond in zip(self.scales, conds, strict=True):
+        scales = self.weights if _rests(branches) else self.scales
+        for scale, cond in zip(scales, conds, strict=True):
             guided = guided + scale * (cond - uncond)
         return Guided(predicted.denoised(guided), predicted.denoised(uncond))
+
+
+def _rests(branches: Sequence[Branch]) -> bool:
+    """Whether the negative prompt, which comes last, rests."""
+    return bool(branches) and branches[-1].rests
 
 
 def rescaled(x: Tensor, sigma: Tensor, cond: Tensor, uncond: Tensor, scale: float, share: float) -> Tensor:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from engine.batching.branches import Branch, Part, Turns
+from engine.batching.branches import Branch, Part, Rests, Turns
 from engine.batching.controls import Control, Preparation
 from engine.batching.coverage import bounds, faded, for_pictures, resized
 from engine.batching.windows import Shares, Window
@@ -52,6 +52,8 @@ class Member:
     """The share of the sampling up to which it counts."""
     turns: Turns | None = None
     """The evaluations in which it counts; None: all."""
+    rests: Rests | None = None
+    """Those in which guidance does without it; None: none."""
     masked: MaskedLatents | None = None
     """What an inpainting network is shown of the picture that it repaints."""
     controls: tuple[Control, ...] = ()
@@ -161,6 +163,7 @@ def _part(
         first_sigma=levels.sigma_at_percent(member.start),
         last_sigma=levels.sigma_at_percent(member.end),
         turns=member.turns,
+        rests=member.rests,
     )
 
 

@@ -22,7 +22,7 @@ from engine.sampling.levels import STABLE_DIFFUSION_1, NoiseLevels
 from engine.sampling.noise import StepNoise
 from engine.sampling.parametrization import EPS, Parametrization
 from engine.sampling.samplers.protocol import Sampler, Scalar, Stage
-from engine.sampling.samplers.table import SAMPLERS
+from engine.sampling.samplers.table import sampler_named
 
 
 class Trajectory:
@@ -67,7 +67,7 @@ class Trajectory:
     ) -> None:
         """``x`` is the first x, on the device; ``sigmas`` are float32 (n+1,) on the CPU; ``branches`` are the
         guidance's; ``patching`` is wanted where any of them has patches."""
-        record = SAMPLERS[sampler]
+        record = sampler_named(sampler)
         self.denoiser = denoiser
         self.owner = owner
         self.pictures: int = x.shape[0]
@@ -154,7 +154,8 @@ class Trajectory:
         self._wanted = wanted
         if self._patching is not None and self._skips and not isinstance(wanted, Stage):
             self._patching.skip(wanted[0])
-        self._course = self._guidance.course(*wanted, self._branches)
+        branches = [branch.at(wanted[1], self._evaluated) for branch in self._branches]
+        self._course = self._guidance.course(*wanted, branches)
         self._ask(next(self._course))
 
     def _ask(self, ask: Ask) -> None:
@@ -214,7 +215,7 @@ class Trajectory:
 
 def _function(sampler: str, options: tuple[tuple[str, Any], ...], levels: NoiseLevels) -> Sampler:
     """The sampler's function, with ``options`` in place of its defaults, for a model of these ``levels``."""
-    record = SAMPLERS[sampler]
+    record = sampler_named(sampler)
     function = record.configured(dict(options))
     return functools.partial(function, levels=levels) if record.needs_levels else function
 
@@ -245,7 +246,7 @@ def evaluation_count(
         counts = (_DRY_SIGMAS, _DRY_SIGMAS - 1)
         longest, shorter = (evaluation_count(sampler, count, to_zero=to_zero, options=options) for count in counts)
         return longest + (sigma_count - _DRY_SIGMAS) * (longest - shorter)
-    record, sigmas = SAMPLERS[sampler], torch.linspace(10.0, 0.0 if to_zero else 1.0, sigma_count)
+    record, sigmas = sampler_named(sampler), torch.linspace(10.0, 0.0 if to_zero else 1.0, sigma_count)
     dry = _function(sampler, options, STABLE_DIFFUSION_1)(torch.zeros(1, 1, 1, 1), sigmas, _Silence())
     count = 0
     try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from engine.networks.operations import Operations
 
@@ -64,6 +64,11 @@ class Patch:
     def after_skip(self, block: int, x: Tensor, operations: Operations) -> Tensor:
         """Return what is handed on, where that differs from what is joined later."""
         return x
+
+    def enlarged(self, x: Tensor, size: Size) -> Size:
+        """Return the height and width that x (R, C, h, w) gets on the way up, before it is convolved; ``size`` is that
+        of what it is joined with next."""
+        return size
 
     def join(self, x: Tensor, skip: Tensor, channels: int, operations: Operations) -> tuple[Tensor, Tensor]:
         """Return x and what it is joined with, (R, C, h, w) each; ``channels`` is the width of the first level."""

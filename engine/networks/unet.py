@@ -51,7 +51,7 @@ class Unet(Trunk):
         """Return the same network with patches."""
         return PatchedUnet(self, patches)
 
-    def _predicted(self, run: Run, x: Tensor, beside: Sequence[Tensor]) -> Tensor:
+    def _predicted(self, run: Run, x: Tensor, beside: Sequence[Tensor], patches: Patches = ()) -> Tensor:
         module: Any = self.module
         residuals, features = self._parted([each.contiguous(memory_format=self.layout) for each in beside])
         x, skips = run.down(x, features=features)
@@ -65,7 +65,10 @@ class Unet(Trunk):
                     skip = added(skip, residuals[len(skips)])
                 x = run.block(run.joined(x, skip), resnet, attention)
             for sampler in block.upsamplers or ():
-                x = self._enlarge(x, sampler, skips[-1].shape[2:])
+                size = skips[-1].shape[2:]
+                for patch in patches:
+                    size = patch.enlarged(x, size)
+                x = self._enlarge(x, sampler, size)
         x = self._operations.group_norm(x, module.conv_norm_out)
         return self._operations.convolve(x, module.conv_out)
 
@@ -146,7 +149,7 @@ class PatchedUnet:
         """
         count = sum(patch.takes for patch in self._patches)
         run = Run(self._unet, times, conditioning, self._patches, beside[:count])
-        return (self._unet._predicted(run, x, beside[count:]), *run.notes)
+        return (self._unet._predicted(run, x, beside[count:], self._patches), *run.notes)
 
     def pieces(self, rows: int) -> Counter[int]:
         """As the UNet's."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from engine.errors import BadRequest
 from engine.sampling.levels import NoiseLevels
-from engine.sampling.parametrization import EPS, Parametrization, continuous, discrete
+from engine.sampling.parametrization import EPS, Parametrization, continuous, discrete, fractional
+from engine.workflow.a1111 import FractionalReading
 from engine.workflow.models import Model
 from engine.workflow.patches import ContinuousReading, DiscreteReading, chain_of
 
@@ -21,6 +22,8 @@ def parametrization_of(model: Model) -> Parametrization:
         match node:
             case DiscreteReading(sampling=kind, zsnr=zsnr):
                 return discrete(kind, zero_terminal_snr=zsnr)
+            case FractionalReading(sampling=kind, zsnr=zsnr, half=half, rounded=rounded):
+                return fractional(kind, zero_terminal_snr=zsnr, half=half, rounded=rounded)
             case ContinuousReading(sampling=kind, sigma_min=sigma_min, sigma_max=sigma_max):
                 if sigma_min >= sigma_max:
                     raise BadRequest("sigma_min", sigma_min, f"a level below sigma_max, {sigma_max:g}", node=node)

@@ -142,11 +142,17 @@ def _scaled_linear(low: float, high: float, count: int, *, zero_terminal_snr: bo
     betas = torch.linspace(low**0.5, high**0.5, count, dtype=torch.float64) ** 2
     alphas_bar = torch.cumprod(1 - betas, dim=0)
     if zero_terminal_snr:
-        roots = alphas_bar.sqrt()
-        alphas_bar = ((roots - roots[-1]) * (roots[0] / (roots[0] - roots[-1]))) ** 2
-        alphas_bar[-1] = _ALMOST_NOTHING
+        alphas_bar = zero_terminal(alphas_bar)
     sigmas = ((1 - alphas_bar) / alphas_bar) ** 0.5
     return NoiseLevels(sigmas=sigmas.float(), log_sigmas=sigmas.log().float())
+
+
+def zero_terminal(alphas_bar: Tensor) -> Tensor:
+    """Return the shares ᾱ with roots shifted and scaled so that the first stays, and the last is next to nothing."""
+    roots = alphas_bar.sqrt()
+    shifted = ((roots - roots[-1]) * (roots[0] / (roots[0] - roots[-1]))) ** 2
+    shifted[-1] = _ALMOST_NOTHING
+    return shifted
 
 
 STABLE_DIFFUSION_1 = _scaled_linear(0.00085, 0.012, 1000)

@@ -40,7 +40,7 @@ def start_noise(
     index are drawn one after the other and picked: what LatentFromBatch keeps is painted as it would be in its batch.
     The two agree only where a picture has a multiple of 16 numbers, because torch draws normals in blocks of 16.
     """
-    draw = _drawing(seed, drawn_on)
+    draw = drawing(seed, drawn_on)
     if indices is None:
         return draw(shape)
     wanted, pictures = set(indices), {}
@@ -99,16 +99,16 @@ class NoiseSource:
 
     @cached_property
     def _draw(self) -> Callable[[Sequence[int]], Tensor]:
-        return _drawing(self._seed if self._drawn_on == "cuda" else (self._seed + 1) % 2**64, self._drawn_on)
+        return drawing(self._seed if self._drawn_on == "cuda" else (self._seed + 1) % 2**64, self._drawn_on)
 
     @cached_property
-    def _path(self) -> _BrownianPath:
+    def _path(self) -> BrownianPath:
         positive = self._sigmas[self._sigmas > 0]
         ends = float(positive.min()), float(positive.max())
-        return _BrownianPath(self._seed, *ends, self._shape, self._path_drawn_on)
+        return BrownianPath(self._seed, *ends, self._shape, self._path_drawn_on)
 
 
-class _BrownianPath:
+class BrownianPath:
     """W(t) − W(begin) for t in [begin, end]: the tree of ``torchsde.BrownianTree``, number for number.
 
     Each interval is split in its middle by a Brownian bridge (Li et al. 2020, arXiv 2001.01328, algorithm 3). The
@@ -154,10 +154,10 @@ class _BrownianPath:
 
     def _noise(self, *place: int) -> Tensor:
         (seed,) = np.random.SeedSequence(self._seed, spawn_key=place, pool_size=24).generate_state(1)
-        return _drawing(int(seed), self._drawn_on)(self._shape)
+        return drawing(int(seed), self._drawn_on)(self._shape)
 
 
-def _drawing(seed: int, drawn_on: NoiseDevice) -> Callable[[Sequence[int]], Tensor]:
+def drawing(seed: int, drawn_on: NoiseDevice) -> Callable[[Sequence[int]], Tensor]:
     """A generator of unit noise, float32 on the CPU, one tensor after the other."""
     if drawn_on == "cpu":
         generator = torch.Generator().manual_seed(seed)

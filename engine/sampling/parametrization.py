@@ -14,6 +14,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from engine.sampling.a1111.levels import fractional_levels
 from engine.sampling.levels import STABLE_DIFFUSION_1, ZERO_TERMINAL_SNR, NoiseLevels, continuous_levels, distilled
 
 
@@ -128,3 +129,10 @@ def discrete(kind: str, *, zero_terminal_snr: bool) -> Parametrization:
 def continuous(kind: str, *, sigma_min: float, sigma_max: float) -> Parametrization:
     """Return the parametrization of a kind at continuous levels from ``sigma_min``, above 0, to ``sigma_max``."""
     return replace(_KINDS[kind], levels=continuous_levels(sigma_min, sigma_max))
+
+
+@functools.cache
+def fractional(kind: str, *, zero_terminal_snr: bool, half: bool, rounded: bool) -> Parametrization:
+    """Return the parametrization of a kind at levels between which timesteps are interpolated, but those of ``lcm``."""
+    levels = fractional_levels(zero_terminal_snr=zero_terminal_snr, half=half, rounded=rounded)
+    return replace(_KINDS[kind], levels=distilled(levels, _DISTILLED_LEVELS) if kind == "lcm" else levels)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engine.sampling.devices import MOST_CUDA_NUMBERS
-
 _ROUNDS = 10
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL = 0x9E3779B9, 0xBB67AE85
@@ -24,10 +22,9 @@ _Words = npt.NDArray[np.uint64]
 def cuda_normals(seed: int, draw: int, count: int) -> npt.NDArray[np.float32]:
     """Return what ``torch.randn(count, device="cuda")`` gives at call ``draw``, from 0, after ``manual_seed(seed)``.
 
-    float32, (count,); ``seed`` is 0 … 2⁶⁴−1, ``count`` at most ``MOST_CUDA_NUMBERS``. Equal up to the last
-    bits, which depend on how a card computes logarithms and sines.
+    float32, (count,); ``seed`` is 0 … 2⁶⁴−1. Equal up to the last bits, which depend on how a card computes logarithms
+    and sines. Of more than ``MOST_CUDA_NUMBERS`` a card has an order of its own; AUTOMATIC1111's ``NV`` has this one.
     """
-    assert count <= MOST_CUDA_NUMBERS, count
     element = np.arange(count, dtype=np.uint64)
     zeros = np.zeros_like(element)
     first, second = _philox((zeros + np.uint64(draw & 0xFFFFFFFF), zeros + np.uint64(draw >> 32), element, zeros), seed)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from engine.errors import BadRequest
 from engine.text.a1111.networks import without_tags
+from engine.workflow.a1111 import PictureNoise
+from engine.workflow.a1111_sampling import A1111Pass
 from engine.workflow.composing import ComposedGuider, WeightedPrompt
 from engine.workflow.conditioning import CombineConditioning, WithArea, WithMask, WithRange
 from engine.workflow.controls import ControlFile, Controlled
@@ -17,10 +19,10 @@ from engine.workflow.inpainting import DifferentialDiffusion, WithMaskedPicture
 from engine.workflow.latents import MAX_REPEATS, EmptyLatents, Latents, RepeatLatents, ResizeLatents, ScaleLatents
 from engine.workflow.masks import ChannelMask, LoadMask, Mask
 from engine.workflow.models import Checkpoint, Clip, ClipWithLora, LastLayer, Model, Vae, VaeFile, WithLora
-from engine.workflow.node import Node
+from engine.workflow.node import Node, in_order
 from engine.workflow.pictures import Decode, LoadPicture, Pictures, SavePictures
 from engine.workflow.prompting import check_region, loras_of, parts_of_prompt, pass_of
-from engine.workflow.sampling import CfgGuider, RandomNoise, Sample, Sampler, ScheduledSigmas
+from engine.workflow.sampling import CfgGuider, RandomNoise, Sample, Sampler, ScheduledSigmas, Sigmas
 from engine.workflow.sizes import PIXELS_PER_CELL
 from engine.workflow.text import Conditioning
 from engine.workflow.upscaling import Upscale, UpscalerFile
@@ -96,7 +98,7 @@ class _Builder:
         start = self._start(vae)
         if request.mask is not None and request.mask_mode == "soft":
             model = self._put("19", DifferentialDiffusion(model=model))
-        sample = self._put("3", self._sample(self._guider(model, clip), start, request.denoise))
+        sample = self._put("3", self._sample(self._guider(self._read(model), clip), start, request.denoise))
         if request.hires is not None:
             sample = self._second_pass(request.hires, model, clip, vae, sample)
         pictures: Pictures = self._put("8", Decode(latents=sample, vae=vae))
@@ -130,6 +132,16 @@ class _Builder:
             vae = self._put("11", VaeFile(name=request.vae), name="vae")
         return model, clip, vae
 
+    @property
+    def _a1111(self) -> A1111Pass | None:
+        """What the pass is made of where it is AUTOMATIC1111's; None: ComfyUI's."""
+        part = self._request.a1111
+        if part is None:
+            return None
+        second = self._hires is not None
+        request = dataclasses.replace(self._request, denoise=self._hires.denoise) if self._hires else self._request
+        return A1111Pass(request=request, part=part, second=second)
+
     def _guider(self, model: Model, clip: Clip) -> CfgGuider | ComposedGuider:
         request = self._request
         places = _PASSES[self._hires is not None]
@@ -138,8 +150,10 @@ class _Builder:
         negative = self._prompt(places.negative, clip, request.negative_prompt, "negative_prompt")
         positive = self._shown(self._controlled(self._with_regions(positive, clip), 0), 0)
         negative = self._shown(self._controlled(negative, 1), 1)
+        if (own := self._a1111) is not None:
+            negative = own.rested(negative, self._pass.evaluations)
         if not others and first.weight == 1:
-            return CfgGuider(model=model, positive=positive, negative=negative, cfg_scale=request.cfg_scale)
+            return CfgGuider(model=model, positive=positive, negative=negative, cfg_scale=self._cfg_scale)
         composition = self._put(
             places.parts, WeightedPrompt(conditioning=positive, weight=first.weight), weight="prompt"
         )
@@ -148,7 +162,17 @@ class _Builder:
             prompt = self._controlled(self._prompt(str(id + 1), clip, part.text, "prompt"), number + 1)
             composition = WeightedPrompt(conditioning=prompt, weight=part.weight, before=composition)
             self._put(str(id), composition, weight="prompt")
-        return ComposedGuider(model=model, positive=composition, negative=negative, cfg_scale=request.cfg_scale)
+        return ComposedGuider(model=model, positive=composition, negative=negative, cfg_scale=self._cfg_scale)
+
+    def _read(self, model: Model) -> Model:
+        """``model`` as the program reads it whose picture is made."""
+        own = self._a1111
+        return model if own is None else self._put("30" if self._hires is None else "31", own.read(model))
+
+    @property
+    def _cfg_scale(self) -> float:
+        own = self._a1111
+        return self._request.cfg_scale * (1.0 if own is None else own.rule.guidance)
 
     def _with_regions(self, prompt: Conditioning, clip: Clip) -> Conditioning:
         """``prompt`` for the whole picture, and the prompts of regions beside it."""
@@ -241,6 +265,8 @@ class _Builder:
 
     def _sample(self, guider: CfgGuider | ComposedGuider, latents: Latents, denoise: float) -> Sample:
         request = self._request
+        if (own := self._a1111) is not None:
+            return self._named_sample(own.sampled(guider, guider.model, latents))
         assert request.seed is not None
         values = {name: getattr(request, name) for name in ("sampler", "scheduler", "steps")}
         sigmas = ScheduledSigmas(model=guider.model, denoise=denoise, **values)
@@ -253,6 +279,14 @@ class _Builder:
             latents=latents,
         )
 
+    def _named_sample(self, sample: Sample) -> Sample:
+        """A sampling of AUTOMATIC1111's, whose nodes' fields have the names of the request's, about."""
+        for node in in_order(sample.sigmas, sample.noise, sample.sampler):
+            if isinstance(node, Sigmas | Sampler | PictureNoise):
+                names = {name: name if name in ("steps", "seed") else f"a1111.{name}" for name, _ in node.fields()}
+                self.fields |= {(node, name): self._named(named) for name, named in names.items()}
+        return sample
+
     def _second_pass(self, hires: Hires, model: Model, clip: Clip, vae: Vae, first: Sample) -> Sample:
         request = self._request
         self._hires = hires
@@ -261,7 +295,7 @@ class _Builder:
             raise BadRequest("hires.prompt", hires.prompt, "a prompt without tags of LoRAs: both passes have the same")
         self._request = dataclasses.replace(request, **hires.changes)
         self._pass = pass_of(self._request, self._request.sampler, self._request.steps, before=self._pass)
-        sample = self._put("91", self._sample(self._guider(model, clip), larger, hires.denoise))
+        sample = self._put("91", self._sample(self._guider(self._read(model), clip), larger, hires.denoise))
         self._request = request
         return sample
 

@@ -116,6 +116,13 @@ class DeepShrink(Model):
     upscale_method: str = parameter("bicubic", _METHOD, "how it is enlarged again")
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class EnlargedByTwo(Model):
+    """A model that enlarges by two on its way up and cuts to size then, as AUTOMATIC1111 does."""
+
+    model: Model = link(Model)
+
+
 def chain_of(model: Node) -> Iterator[Node]:
     """Yield ``model`` and what it is made from, as far as its patches count: of several models the first."""
     node: Node | None = model

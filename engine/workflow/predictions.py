@@ -13,7 +13,7 @@ from typing import TypeAlias
 from engine.batching.windows import Shares, Window
 from engine.batching.work import work_of
 from engine.errors import BadRequest
-from engine.sampling.samplers.table import SAMPLERS
+from engine.sampling.samplers.table import sampler_named
 from engine.workflow import conditioning as nodes
 from engine.workflow import patches
 from engine.workflow.composing import ComposedGuider, prompts_of
@@ -101,7 +101,7 @@ def work_of_step(sample: Sample, known: Outlines, height: int, width: int) -> fl
         own = shares[number]
         total += sum(share for _, share in own)
         total += sum(share for area, share in opposite.items() if area not in {area for area, _ in own})
-    return total * SAMPLERS[sample.sampler.name].evaluations
+    return total * sampler_named(sample.sampler.name).evaluations
 
 
 def _prompts_of(guider: Guider) -> Iterator[Conditioning]:
@@ -142,7 +142,7 @@ def _alone(sample: Sample) -> bool:
     """Whether the first prompt alone is followed: at a scale of 1, unless the sampler or a patch asks for more."""
     guider = sample.guider
     unguided = isinstance(guider, CfgGuider) and guider.cfg_scale == 1
-    return unguided and not SAMPLERS[sample.sampler.name].needs_unconditional and _LAST not in _again(sample)
+    return unguided and not sampler_named(sample.sampler.name).needs_unconditional and _LAST not in _again(sample)
 
 
 def _again(sample: Sample) -> list[int]:

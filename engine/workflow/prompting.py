@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import BadRequest
 from engine.request_parts import Lora, PromptReading
-from engine.sampling.samplers.table import SAMPLERS
+from engine.sampling.samplers.table import sampler_named
 from engine.text.a1111.composition import Part, parts_of
 from engine.text.a1111.networks import without_tags
 from engine.text.a1111.schedule import Entry, Timing, entries_of
@@ -46,6 +46,8 @@ class Pass:
 def pass_of(request: GenerationRequest, sampler: str, steps: int, before: Pass | None = None) -> Pass:
     """Return what the prompts of a pass depend on, which comes behind the pass ``before``, or behind none."""
     count = 0 if before is None else before.evaluations
+    if request.a1111 is not None:
+        sampler = request.a1111.sampler or sampler
     reading, evaluations = reading_of(request), evaluations_of(sampler, steps)
     return Pass(syntax=request.prompt_syntax, reading=reading, evaluations=evaluations, before=count)
 
@@ -62,7 +64,7 @@ def reading_of(request: GenerationRequest) -> PromptReading:
 
 def evaluations_of(sampler: str, steps: int) -> int:
     """Return the evaluations that AUTOMATIC1111 counts for so many steps, the last counted as the others."""
-    return steps * SAMPLERS[sampler].evaluations
+    return steps * sampler_named(sampler).evaluations
 
 
 def parts_of_prompt(request: GenerationRequest) -> tuple[Part, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from engine.errors import BadRequest
 from engine.parameters import Flag, Number, OneOf, Seed, WholeNumber, parameter
 from engine.sampling.devices import NOISE_DEVICES
-from engine.sampling.samplers.table import SAMPLERS
+from engine.sampling.samplers.table import SAMPLERS, sampler_named
 from engine.sampling.schedulers import SCHEDULERS
 from engine.workflow.latents import Latents
 from engine.workflow.models import Model
@@ -86,7 +86,7 @@ class Sampler(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = SAMPLERS[self.name].options
+        known = sampler_named(self.name).options
         for name, _ in self.options:
             if name not in known:
                 raise BadRequest("options", name, f"an option of {self.name}: {', '.join(known) or 'none'}")

@@ -49,6 +49,7 @@ def test_the_defaults_are_the_workflow() -> None:
         "regions": (),
         "hires": None,
         "upscale": None,
+        "a1111": None,
     }
 
 

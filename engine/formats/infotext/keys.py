@@ -19,6 +19,7 @@ OWN: Mapping[str, str] = {
     "Controls": "controls",
     "Regions": "regions",
     "Upscale": "upscale",
+    "A1111": "a1111",
 }
 """Our own keys → the parameters that they hold, as JSON where these are no text. AUTOMATIC1111 passes them over."""
 

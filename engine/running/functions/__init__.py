@@ -1,6 +1,7 @@
 """What carries nodes out: a function for each kind of node, found by ``function_of``."""
 
 from engine.running.functions import (
+    a1111,
     conditioning,
     controls,
     editing,
@@ -26,6 +27,7 @@ __all__ = [
     "PictureBatch",
     "Until",
     "Wish",
+    "a1111",
     "conditioning",
     "controls",
     "editing",

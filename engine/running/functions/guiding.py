@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from engine.batching.branches import Branch
 from engine.batching.guidance import ClassifierFree, Dual, Guidance, Unguided
 from engine.running.model import Network
-from engine.sampling.samplers.table import SAMPLERS
+from engine.sampling.samplers.table import sampler_named
 
 
 def guided(
@@ -25,7 +25,7 @@ def guided(
 
 def _needed(network: Network, guidance: Guidance, sampler: str) -> Guidance:
     """At a scale of 1 the negative prompt counts for nothing; only some samplers and patches ask for its prediction."""
-    asked = SAMPLERS[sampler].needs_unconditional or any(each.needs_negative for each in network.corrections)
+    asked = sampler_named(sampler).needs_unconditional or any(each.needs_negative for each in network.corrections)
     if isinstance(guidance, ClassifierFree) and guidance.scale == 1 and not asked:
         return Unguided()
     if isinstance(guidance, ClassifierFree | Dual):

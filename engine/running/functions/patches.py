@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from engine.batching.corrections import Correction, PerturbedAttention, SelfAttention
+from engine.networks.enlarging import EnlargeByTwo
 from engine.networks.free_u import FreeU
 from engine.networks.merging import TokenMerging
 from engine.networks.patches import Patch
@@ -15,13 +16,14 @@ from engine.running.functions.registry import Bench, carries_out
 from engine.running.model import Network
 from engine.running.readings import parametrization_of
 from engine.workflow import patches as nodes
+from engine.workflow.a1111 import FractionalReading
 
 
 def _reading(node: nodes.Reading, bench: Bench) -> Network:
     return dataclasses.replace(bench.network(node.model), parametrization=parametrization_of(node))
 
 
-for _kind in (nodes.DiscreteReading, nodes.ContinuousReading):
+for _kind in (nodes.DiscreteReading, nodes.ContinuousReading, FractionalReading):
     carries_out(_kind)(_reading)
 
 
@@ -57,6 +59,11 @@ def hyper_tile(node: nodes.HyperTile, bench: Bench) -> Network:
 @carries_out(nodes.TokenMerging)
 def token_merging(node: nodes.TokenMerging, bench: Bench) -> Network:
     return _patched(bench.network(node.model), TokenMerging(ratio=node.ratio))
+
+
+@carries_out(nodes.EnlargedByTwo)
+def enlarged_by_two(node: nodes.EnlargedByTwo, bench: Bench) -> Network:
+    return _patched(bench.network(node.model), EnlargeByTwo())
 
 
 @carries_out(nodes.DeepShrink)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -24,16 +24,37 @@ from engine.running.functions.registry import Bench, LatentBatch, Wish, carries_
 from engine.running.model import Network
 from engine.sampling.beginning import first_x
 from engine.sampling.devices import NoiseDevice
-from engine.sampling.noise import NoiseSource, behind_start_noise, start_noise
-from engine.sampling.samplers.table import SAMPLERS
+from engine.sampling.levels import NoiseLevels
+from engine.sampling.noise import NoiseSource, StepNoise, behind_start_noise, start_noise
+from engine.sampling.samplers.table import sampler_named
 from engine.sampling.schedules import stands_still
 from engine.workflow import sampling as nodes
 from engine.workflow.composing import ComposedGuider, WeightedPrompt
 
 
+class SamplingNoise(Protocol):
+    """Where a sampling's noise comes from."""
+
+    @property
+    def seed(self) -> int:
+        """What it is drawn from, or the first of several."""
+
+    def drawn(self, latents: LatentBatch) -> Tensor:
+        """The noise that a sampling of ``latents`` begins from, (B, 4, h, w) float32 on the CPU."""
+
+    def behind_start(self, latents: LatentBatch) -> torch.Generator:
+        """The CPU's generator once that noise is drawn."""
+
+    def first_x(self, *, noise: Tensor, sigma: Tensor, latents: Tensor, levels: NoiseLevels) -> Tensor:
+        """The x at which a sampling begins: see ``engine.sampling.beginning.first_x``."""
+
+    def source(self, sampler: str, sigmas: Tensor, latents: LatentBatch, device: torch.device) -> StepNoise:
+        """The noise of the steps of ``sampler``."""
+
+
 @dataclass(frozen=True)
 class SeededNoise:
-    """Where a sampling's noise comes from."""
+    """Where a sampling's noise comes from, one tensor for the whole batch."""
 
     seed: int
     start: NoiseDevice | None
@@ -53,10 +74,14 @@ class SeededNoise:
         """The CPU's generator once that noise is drawn."""
         return behind_start_noise(self.seed, latents.samples.shape, latents.indices)
 
-    def source(self, sampler: str, sigmas: Tensor, shape: Sequence[int], device: torch.device) -> NoiseSource:
+    def first_x(self, *, noise: Tensor, sigma: Tensor, latents: Tensor, levels: NoiseLevels) -> Tensor:
+        """The x at which a sampling begins: see ``engine.sampling.beginning.first_x``."""
+        return first_x(noise=noise, sigma=sigma, latents=latents, levels=levels)
+
+    def source(self, sampler: str, sigmas: Tensor, latents: LatentBatch, device: torch.device) -> NoiseSource:
         """The noise of the steps of ``sampler``."""
-        path: NoiseDevice = self.steps if SAMPLERS[sampler].device_path else "cpu"
-        return NoiseSource(self.seed, sigmas, shape, device, drawn_on=self.steps, path_drawn_on=path)
+        path: NoiseDevice = self.steps if sampler_named(sampler).device_path else "cpu"
+        return NoiseSource(self.seed, sigmas, latents.samples.shape, device, drawn_on=self.steps, path_drawn_on=path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +135,7 @@ def weighted_prompt(node: WeightedPrompt, bench: Bench) -> tuple[tuple[Condition
 @carries_out(ComposedGuider)
 def composed_guider(node: ComposedGuider, bench: Bench) -> Guider:
     prompts, weights = zip(*bench[node.positive], strict=True)
-    guidance = Composed(scales=tuple(weight * node.cfg_scale for weight in weights))
+    guidance = Composed(scales=tuple(weight * node.cfg_scale for weight in weights), weights=weights)
     return Guider(bench.network(node.model), guidance, (*of_equal_length(prompts), bench[node.negative]))
 
 
@@ -139,7 +164,7 @@ def sample(node: nodes.Sample, bench: Bench) -> Generator[Wish, Tensor, LatentBa
         raise BadRequest("sigmas", "equal neighbours", f"levels that differ, for {node.sampler.name} divides by them")
     guider: Guider = bench[node.guider]
     _check_controls(node.guider, guider, bench)
-    noise: SeededNoise = bench[node.noise]
+    noise: SamplingNoise = bench[node.noise]
     start = to_device(noise.drawn(latents), bench.device)
     trajectory = _trajectory(node.sampler, guider, latents, sigmas, noise, start, bench)
     final = yield trajectory
@@ -152,7 +177,7 @@ def _trajectory(
     guider: Guider,
     latents: LatentBatch,
     sigmas: Tensor,
-    seeded: SeededNoise,
+    seeded: SamplingNoise,
     noise: Tensor,
     bench: Bench,
 ) -> Trajectory:
@@ -165,16 +190,16 @@ def _trajectory(
     guidance, branches = guided(network, guider.guidance, branches_of(prompts, shape, levels), sampler.name)
     if mask is not None:
         around = noise
-        if SAMPLERS[sampler.name].redraws_masked_noise:
+        if sampler_named(sampler.name).redraws_masked_noise:
             around = to_device(start_noise((seeded.seed + 1) % 2**64, shape), bench.device)
         thresholds = _thresholds(network, sigmas)
         guidance = Repainting(guidance=guidance, mask=mask, latents=scaled, noise=around, thresholds=thresholds)
     return Trajectory(
         sampler=sampler.name,
         options=sampler.options,
-        x=first_x(noise=noise, sigma=sigmas[0], latents=scaled, levels=levels),
+        x=seeded.first_x(noise=noise, sigma=sigmas[0], latents=scaled, levels=levels),
         sigmas=sigmas,
-        noise=seeded.source(sampler.name, sigmas, shape, bench.device),
+        noise=seeded.source(sampler.name, sigmas, latents, bench.device),
         guidance=guidance,
         branches=branches,
         denoiser=network.denoiser,
@@ -184,7 +209,7 @@ def _trajectory(
     )
 
 
-def _patching(network: Network, noise: SeededNoise, latents: LatentBatch) -> Patching | None:
+def _patching(network: Network, noise: SamplingNoise, latents: LatentBatch) -> Patching | None:
     if not network.patches:
         return None
     return Patching(network.denoiser.attentions, noise.behind_start(latents))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import BadRequest, GenerationFailed
+from engine.sampling.levels import STABLE_DIFFUSION_1, NoiseLevels
 from engine.sampling.noise import StepNoise
 from engine.sampling.samplers.protocol import AdaptiveSampling, Sampling, Scalar, Stage
 from engine.sampling.samplers.steps import ancestral_split, last_positive, log_snr
@@ -44,10 +45,41 @@ def _third_order(x: Tensor, eps: Tensor, eps2: Tensor, r: float, h: Tensor, t_ne
 
 def dpm_fast(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
     """DPM-Solver-fast: n evaluations in steps of equal length in t, of order 3 but for the last one or two."""
-    n = len(sigmas) - 1
+    n, times = len(sigmas) - 1, (log_snr(sigmas[0]), log_snr(last_positive(sigmas)))
+    return (yield from _fast(x, n, *times, noise, eta=0.0, s_noise=0.0))
+
+
+def dpm_fast_ancestral(
+    x: Tensor,
+    sigmas: Tensor,
+    noise: StepNoise,
+    *,
+    levels: NoiseLevels,
+    eta: float = 1.0,
+    s_noise: float = 1.0,
+    n: int = 0,
+    whole: int = 0,
+) -> Sampling:
+    """``dpm_fast`` down to σ_down, then noise up to where the step ends.
+
+    ``n``: the evaluations; 0: as many as ``sigmas`` have intervals. ``whole``: 1 goes from the model's largest level to
+    its smallest, wherever ``sigmas`` begin and end.
+    """
+    times = _ends(sigmas, levels, whole)
+    return (yield from _fast(x, n or len(sigmas) - 1, *times, noise, eta=eta, s_noise=s_noise))
+
+
+def _ends(sigmas: Tensor, levels: NoiseLevels, whole: int) -> tuple[Tensor, Tensor]:
+    """Where a sampler with steps of its own begins and ends, in t."""
+    first, last = (levels.sigmas[-1], levels.sigmas[0]) if whole else (sigmas[0], last_positive(sigmas))
+    return log_snr(first), log_snr(last)
+
+
+def _fast(x: Tensor, n: int, begin: Tensor, end: Tensor, noise: StepNoise, *, eta: float, s_noise: float) -> Sampling:
     orders = [3] * (n // 3 - 1) + [2, 1] if n % 3 == 0 else [3] * (n // 3) + [n % 3]
-    times = torch.linspace(float(log_snr(sigmas[0])), float(log_snr(last_positive(sigmas))), len(orders) + 1)
-    for order, t, t_next in zip(orders, times[:-1], times[1:], strict=True):
+    times = torch.linspace(float(begin), float(end), len(orders) + 1)
+    for order, t, reached in zip(orders, times[:-1], times[1:], strict=True):
+        t_next, up = _down_and_up(t, reached, end, eta)
         h = t_next - t
         eps = yield from _eps(x, t)
         if order == 1:
@@ -59,6 +91,8 @@ def dpm_fast(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
             eps1 = yield from _stage(x, eps, t, h, 1 / 3)
             eps2 = yield from _second_stage(x, eps, eps1, t, h)
             x = _third_order(x, eps, eps2, 2 / 3, h, t_next)
+        if eta and s_noise:
+            x = x + up * s_noise * noise.white()
     return x
 
 
@@ -98,18 +132,23 @@ def dpm_adaptive(
     accept_safety: float = 0.81,
     eta: float = 0.0,
     s_noise: float = 1.0,
+    whole: int = 0,
+    anew: int = 0,
+    levels: NoiseLevels = STABLE_DIFFUSION_1,
 ) -> AdaptiveSampling:
     """DPM-Solver-23, or -12 for ``order`` 2: step lengths follow from the distance to a solution of one order less.
 
-    Tolerances and the PID controller are k-diffusion's; ``h_init`` is the first step in t. The one sampler that waits
-    for a number. Raises ``BadRequest`` for another order or no tolerance, ``GenerationFailed`` where no step meets it.
+    Tolerances and the PID controller are k-diffusion's; ``h_init`` is the first step in t. The one sampler that
+    waits for a number. ``anew``: 1 evaluates the start of a rejected step again, which a prompt's schedule counts.
+    ``whole``: as for ``dpm_fast_ancestral``. Raises ``BadRequest`` for another order or no tolerance,
+    ``GenerationFailed`` where no step meets it.
     """
     if order not in (2, 3):
         raise BadRequest("order", order, "2 or 3")
     if rtol <= 0 and atol <= 0:
         raise BadRequest("rtol", rtol, "a number above 0 where atol is 0")
     controller = _Controller(coefficients=(pcoeff, icoeff, dcoeff), order=1.5 if eta else order, safety=accept_safety)
-    t, end, h_next = log_snr(sigmas[0]), log_snr(last_positive(sigmas)), abs(h_init)
+    (t, end), h_next = _ends(sigmas, levels, whole), abs(h_init)
     previous, rejected = x, 0
     eps: Tensor | None = None
     while t < end - _LEAST_STEP:
@@ -117,7 +156,7 @@ def dpm_adaptive(
         if h_next < _LEAST_STEP or rejected > _MOST_REJECTIONS:
             raise GenerationFailed("dpm_adaptive: only steps too short meet rtol and atol (or h_init is one)")
         t_next, up = _down_and_up(t, reached, end, eta)
-        eps = (yield from _eps(x, t)) if eps is None else eps  # a rejected step's stays valid
+        eps = (yield from _eps(x, t)) if eps is None or anew else eps  # a rejected step's stays valid
         low, high = yield from _two_solutions(x, eps, t, t_next, order)
         tolerance = (rtol * torch.maximum(low.abs(), previous.abs())).clamp(min=max(atol, _TINY))
         error: float = yield Scalar(torch.linalg.vector_norm((low - high) / tolerance) / x.numel() ** 0.5)

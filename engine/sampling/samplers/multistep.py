@@ -18,12 +18,24 @@ from engine.sampling.samplers.steps import intervals, slope, weighted_sum
 
 
 def lms(x: Tensor, sigmas: Tensor, noise: StepNoise, *, order: int = 4) -> Sampling:
-    """Adams–Bashforth of ``order`` with steps of any size: Hairer, Nørsett & Wanner, Solving ODEs I, section III.5."""
+    """Adams–Bashforth of ``order`` with steps of any size: Hairer, Nørsett & Wanner, Solving ODEs I, section III.5.
+
+    Down to 0 it takes the denoised prediction.
+    """
+    return (yield from _lms(x, sigmas, order, to_denoised=True))
+
+
+def lms_to_end(x: Tensor, sigmas: Tensor, noise: StepNoise, *, order: int = 4) -> Sampling:
+    """As ``lms``, down to 0 too by the slopes behind: k-diffusion's."""
+    return (yield from _lms(x, sigmas, order, to_denoised=False))
+
+
+def _lms(x: Tensor, sigmas: Tensor, order: int, *, to_denoised: bool) -> Sampling:
     slopes: deque[Tensor] = deque(maxlen=order)  # the latest first
     levels = sigmas.numpy()
     for i, (sigma, sigma_next) in enumerate(intervals(sigmas)):
         denoised = yield x, sigma
-        if sigma_next == 0:
+        if sigma_next == 0 and to_denoised:
             return denoised
         slopes.appendleft(slope(x, sigma, denoised))
         nodes = levels[i + 1 - len(slopes) : i + 1][::-1]
@@ -44,7 +56,7 @@ def _lagrange_integrals(nodes: NDArray[np.float32], end: np.float32) -> list[flo
     return [quad(basis, nodes[0], end, args=(j,), epsrel=1e-4, full_output=1)[0] for j in range(len(nodes))]
 
 
-_ADAMS_BASHFORTH = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
+ADAMS_BASHFORTH = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
 
 
 def ipndm(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
@@ -55,7 +67,7 @@ def ipndm(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
         if sigma_next == 0:
             return denoised
         slopes.appendleft(slope(x, sigma, denoised))
-        x = x + weighted_sum(_ADAMS_BASHFORTH[len(slopes) - 1], slopes) * (sigma_next - sigma)
+        x = x + weighted_sum(ADAMS_BASHFORTH[len(slopes) - 1], slopes) * (sigma_next - sigma)
     return x
 
 

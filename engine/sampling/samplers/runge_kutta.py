@@ -6,7 +6,7 @@ from torch import Tensor
 
 from engine.sampling.noise import StepNoise
 from engine.sampling.samplers.protocol import Sampling, Stage
-from engine.sampling.samplers.steps import ancestral_split, intervals, slope, weighted_sum
+from engine.sampling.samplers.steps import ancestral_split, intervals, log_middle, slope, weighted_sum
 
 
 def euler(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
@@ -63,10 +63,6 @@ def heunpp2(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
     return x
 
 
-def _log_middle(sigma: Tensor, sigma_next: Tensor) -> Tensor:
-    return sigma.log().lerp(sigma_next.log(), 0.5).exp()
-
-
 def dpm_2(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
     """The midpoint rule, its middle taken in log σ as in DPM-Solver-2 (Lu et al. 2022, arXiv 2206.00927, alg. 1)."""
     for sigma, sigma_next in intervals(sigmas):
@@ -74,7 +70,7 @@ def dpm_2(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
         first = slope(x, sigma, denoised)
         if sigma_next == 0:
             return x + first * (sigma_next - sigma)
-        middle = _log_middle(sigma, sigma_next)
+        middle = log_middle(sigma, sigma_next)
         middle_x = x + first * (middle - sigma)
         denoised = yield Stage(middle_x, middle)
         x = x + slope(middle_x, middle, denoised) * (sigma_next - sigma)
@@ -90,7 +86,7 @@ def dpm_2_ancestral(x: Tensor, sigmas: Tensor, noise: StepNoise, *, eta: float =
         if down == 0:
             x = x + first * (down - sigma)
             continue
-        middle = _log_middle(sigma, down)
+        middle = log_middle(sigma, down)
         middle_x = x + first * (middle - sigma)
         denoised = yield Stage(middle_x, middle)
         x = x + slope(middle_x, middle, denoised) * (down - sigma) + noise.white() * s_noise * up

@@ -38,6 +38,11 @@ def ancestral_split(sigma: Tensor, sigma_next: Tensor, eta: float = 1.0) -> tupl
     return (sigma_next**2 - up**2).sqrt(), up
 
 
+def log_middle(sigma: Tensor, sigma_next: Tensor) -> Tensor:
+    """The level between two whose logarithm lies in the middle."""
+    return sigma.log().lerp(sigma_next.log(), 0.5).exp()
+
+
 def log_snr(sigma: Tensor) -> Tensor:
     """λ = −log σ, half the log of the signal-to-noise ratio: the time of the exponential integrators."""
     return sigma.log().neg()

@@ -1,4 +1,4 @@
-"""The table of samplers: one record for each of ComfyUI's names.
+"""The table of samplers: one record for each of ComfyUI's names, and for some that it does not have.
 
 Needs no torch, so that the command line and the checks of a request can read the names at no cost. A new sampler is
 a function in a module of this package and a record here.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -221,3 +222,51 @@ _RECORDS = (
 
 SAMPLERS: Mapping[str, SamplerRecord] = MappingProxyType({record.name: record for record in _RECORDS})
 """The records by name, in ComfyUI's order."""
+
+_ETA: _Options = {"eta": 0.0}
+_CHURN: _Options = {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": math.inf, "s_noise": 1.0}
+
+_FURTHER = (
+    _record("euler_churn", "Euler with churn", "churn.euler", _CHURN),
+    _record("heun_churn", "Heun with churn", "churn.heun", _CHURN, evaluations=2),
+    _record("dpm_2_churn", "DPM2 with churn", "churn.dpm_2", _CHURN, evaluations=2),
+    _record("lms_to_end", "LMS", "multistep.lms_to_end", {"order": 4}, divides_by_step=True),
+    _record(
+        "dpm_fast_ancestral",
+        "DPM fast",
+        "dpm_solver.dpm_fast_ancestral",
+        {**_NOISE, "n": 0, "whole": 0},
+        own_steps=True,
+        needs_levels=True,
+    ),
+    _record(
+        "dpm_adaptive_ancestral",
+        "DPM adaptive",
+        "dpm_solver.dpm_adaptive",
+        {**_ADAPTIVE, **_NOISE, "whole": 0, "anew": 1},
+        own_steps=True,
+        adaptive=True,
+        needs_levels=True,
+    ),
+    _record("restart", "Restart", "restart.restart", {"s_noise": 1.0}, evaluations=2),
+    _record("ddim_timesteps", "DDIM", "timesteps.ddim", _ETA),
+    _record("ddim_cfg_pp", "DDIM CFG++", "timesteps.ddim_cfg_pp", _ETA, needs_unconditional=True),
+    _record("plms", "PLMS", "timesteps.plms"),
+    _record(
+        "uni_pc_timesteps",
+        "UniPC",
+        "uni_pc.uni_pc_timesteps",
+        {"variant": "bh1", "order": 3, "lower_order_final": 1},
+        divides_by_step=True,
+    ),
+)
+
+FURTHER_SAMPLERS: Mapping[str, SamplerRecord] = MappingProxyType({record.name: record for record in _FURTHER})
+"""Those that ComfyUI does not have, or not in this form, by name."""
+
+_ALL = {**SAMPLERS, **FURTHER_SAMPLERS}
+
+
+def sampler_named(name: str) -> SamplerRecord:
+    """Return the record of either table."""
+    return _ALL[name]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.errors import BadRequest
 from engine.sampling.levels import STABLE_DIFFUSION_1, NoiseLevels
-from engine.sampling.samplers.table import SAMPLERS
+from engine.sampling.samplers.table import sampler_named
 from engine.sampling.schedulers import SCHEDULERS
 
 MAX_SCHEDULE = 100_000
@@ -35,7 +35,7 @@ def sigmas(
     if denoise <= 0:
         return _NOTHING
     whole = denoise > 0.9999
-    discard = SAMPLERS[sampler].discards_penultimate
+    discard = sampler_named(sampler).discards_penultimate
     ladder = _ladder(scheduler, _whole_count(steps, 1.0 if whole else denoise), levels, discard=discard, steps=steps)
     ladder = ladder if whole else ladder[-(steps + 1) :]
     if stands_still(sampler, ladder):  # only ``simple`` repeats sigmas, and only beyond the training sigmas' number
@@ -69,7 +69,7 @@ def cut(sigmas: Tensor, *, start: int = 0, end: int | None = None, leftover: boo
 
 def stands_still(sampler: str, sigmas: Tensor) -> bool:
     """Whether ``sampler`` would divide zero by zero because two of ``sigmas`` are equal."""
-    record = SAMPLERS[sampler]
+    record = sampler_named(sampler)
     if record.own_steps:  # its own steps lie between the ends, and those of third order come with four steps or more
         return not record.adaptive and len(sigmas) > 4 and bool(sigmas[0] == sigmas[sigmas > 0][-1])
     return record.divides_by_step and bool((sigmas[1:] == sigmas[:-1]).any())

@@ -25,7 +25,7 @@ from server.web.services import Services
 def create_router(services: Services) -> APIRouter:
     """Make the routes below ``/sdapi/v1``, ``/internal`` and ``/controlnet``."""
     router = APIRouter(tags=["AUTOMATIC1111"])
-    options, calls = Options(services.backend), Calls(services.jobs)
+    options, calls = Options(services.backend, services.settings.sdapi_pictures), Calls(services.jobs)
     add_generating(router, services, options, calls)
     add_options(router, options)
     add_progress(router, services, calls)

@@ -92,6 +92,7 @@ class _Generating:
             defaults=self._options.chosen,
             backend=self._services.backend,
             most=self._services.settings.max_pictures,
+            program=self._services.settings.sdapi_pictures,
         )
         extra = {"id_task": body.force_task_id} if body.force_task_id else {}
         new = NewJob(

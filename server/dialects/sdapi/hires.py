@@ -9,12 +9,16 @@ from typing import Any
 
 from engine import GenerationRequest
 from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS
+from engine.formats.infotext.a1111_labels import a1111_label
+from engine.request_a1111 import A1111
+from engine.sampling.a1111.samplers import OWN_SAMPLERS
 from engine.text.a1111.composition import without_comments
 from engine.workflow.encoding import Encode
 from engine.workflow.latents import CropLatents, Latents, ResizeLatents
 from engine.workflow.pictures import Decode
 from engine.workflow.sizes import PIXELS_PER_CELL
 from server.backends.checkpoints import FileInfo, ModelInfo
+from server.dialects.sdapi.a1111 import sampling_of
 from server.dialects.sdapi.body import Txt2Img
 from server.dialects.sdapi.models import model_titled
 from server.dialects.sdapi.passes import Pass
@@ -50,7 +54,7 @@ class SecondPass:
     def behind(self, first: Pass, seed: int | None) -> Pass:
         """Return the second pass from what ``first`` leaves."""
         second = Pass.of(dataclasses.replace(self.request, seed=seed))
-        return second.starting(self._start(first, second), second.lengthened(self.strength)).behind(first)
+        return second.painted_over(self._start(first, second), self.strength, exact=True).behind(first)
 
     def _start(self, first: Pass, second: Pass) -> Latents:
         method = LATENT_UPSCALERS.get(self.upscaler)
@@ -127,7 +131,9 @@ def _changes(body: Txt2Img, first: GenerationRequest, models: Sequence[ModelInfo
     changes: dict[str, Any] = {}
     label = _own(body.hr_sampler_name, "Use same sampler")
     scheduler = _own(body.hr_scheduler, "Use same scheduler")
-    if label or scheduler:
+    if (label or scheduler) and first.a1111 is not None:
+        changes |= _a1111_changes(first, first.a1111, label, scheduler)
+    elif label or scheduler:
         changes["sampler"], changes["scheduler"] = schedule_of(
             label or SAMPLER_LABELS[first.sampler],
             scheduler or body.scheduler,
@@ -144,6 +150,16 @@ def _changes(body: Txt2Img, first: GenerationRequest, models: Sequence[ModelInfo
     if checkpoint := _own(body.hr_checkpoint_name, "Use same checkpoint"):
         changes["model"] = model_titled(checkpoint, models, "hr_checkpoint_name").name
     return changes
+
+
+def _a1111_changes(first: GenerationRequest, part: A1111, label: str | None, scheduler: str | None) -> dict[str, Any]:
+    """Return the second pass's sampler and schedule type, where AUTOMATIC1111's picture is made."""
+    label = label or a1111_label(part.sampler or first.sampler)
+    scheduler = scheduler or part.schedule
+    sampler, schedule = sampling_of(label, scheduler, "hr_sampler_name", "hr_scheduler")
+    own = sampler if sampler in OWN_SAMPLERS else None
+    changed = dataclasses.replace(part, schedule=schedule, sampler=own)
+    return {"a1111": changed} | ({} if own else {"sampler": sampler})
 
 
 def _own(name: str | None, same: str) -> str | None:

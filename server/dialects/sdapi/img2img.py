@@ -46,7 +46,7 @@ class Canvas:
     def painted(self, first: Pass) -> Pass:
         """Return the sampling of ``first``'s prompts that paints on this."""
         strength = 0.75 if self.body.denoising_strength is None else self.body.denoising_strength
-        made = first.starting(self._start(first), first.shortened(strength))
+        made = first.painted_over(self._start(first), strength)
         if self.mask is None:
             return made
         mask, pictures = plain(self.mask), self.source.pictures

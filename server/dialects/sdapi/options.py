@@ -9,7 +9,7 @@ keeps its own, because the server's settings say how pictures are kept. Every ot
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.parameters import WholeNumber
@@ -17,6 +17,7 @@ from server.backends.checkpoints import ModelInfo
 from server.backends.protocol import Backend
 from server.dialects.sdapi.files import basename, file_named
 from server.dialects.sdapi.models import model_titled, title
+from server.dialects.sdapi.picture_settings import SETTABLE, read_setting
 from server.problems import Problem, unsupported
 
 MODEL = "sd_model_checkpoint"
@@ -140,23 +141,29 @@ class Chosen:
     clip_skip: int | None = None
     vae: str | None = None
     """The name of a file; empty for the checkpoint's own VAE."""
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+    """Of ``SETTABLE`` those that are named, where AUTOMATIC1111's picture is made."""
 
 
 class Options:
     """The settings that callers of this dialect have changed, kept in memory for all callers until the server stops."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, program: str = "comfyui") -> None:
+        """``program``: whose pictures are made, ``a1111`` or ``comfyui``."""
         self._backend = backend
+        self._program = program
         self.model: str | None = None
         """The checkpoint for requests that name none. None means the server's default."""
         self.clip_skip = 1
         self.vae = ""
         """The VAE's file; empty for the checkpoint's own."""
+        self.pictures: dict[str, Any] = {}
+        """The settings of ``SETTABLE`` that callers have changed."""
 
     @property
     def chosen(self) -> Chosen:
         """What counts for a call that names none."""
-        return Chosen(model=self.model, clip_skip=self.clip_skip, vae=self.vae)
+        return Chosen(model=self.model, clip_skip=self.clip_skip, vae=self.vae, pictures=self.pictures)
 
     def current_model(self) -> ModelInfo | None:
         """Return the checkpoint of a request that names none, or None if there is no checkpoint at all."""
@@ -173,6 +180,8 @@ class Options:
             CLIP_SKIP: self.clip_skip,
             VAE: basename(self.vae) or _OWN_VAE[0],
             **{name: allowed[0] for name, allowed in _FIXED.items()},
+            **({name: each.default for name, each in SETTABLE.items()} if self._program == "a1111" else {}),
+            **self.pictures,
             **_IDLE,
         }
 
@@ -181,8 +190,13 @@ class Options:
 
         ``place`` stands before the names in errors. Raises ``Problem`` or ``BadRequest`` for a setting that is refused.
         """
+        pictures: dict[str, Any] = {}
         for key, value in settings.items():
-            if key not in (MODEL, CLIP_SKIP, VAE):
+            if key in (MODEL, CLIP_SKIP, VAE):
+                continue
+            if self._program == "a1111" and key in SETTABLE:
+                pictures[key] = read_setting(key, value, place + key)
+            else:
                 _check(key, value, place + key)
         model, clip_skip = settings.get(MODEL), settings.get(CLIP_SKIP)
         name = model_titled(model, self._backend.models(), place + MODEL).name if model not in (None, "") else None
@@ -190,6 +204,7 @@ class Options:
             model=name,
             clip_skip=None if clip_skip is None else CLIP_SKIPS.read(place + CLIP_SKIP, clip_skip),
             vae=self._vae(settings.get(VAE), place + VAE),
+            pictures=pictures,
         )
 
     def _vae(self, wanted: object, place: str) -> str | None:
@@ -209,6 +224,7 @@ class Options:
         """Use these from now on. None changes nothing."""
         self.model, self.clip_skip = chosen.model or self.model, chosen.clip_skip or self.clip_skip
         self.vae = self.vae if chosen.vae is None else chosen.vae
+        self.pictures = {**self.pictures, **chosen.pictures}
 
 
 def _check(name: str, value: object, place: str) -> None:

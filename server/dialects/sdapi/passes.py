@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from engine import GenerationRequest
+from engine.request_a1111 import A1111
+from engine.workflow.a1111_sampling import STRONGEST, painted_over
 from engine.workflow.latents import Latents
 from engine.workflow.models import Vae
 from engine.workflow.node import Node, in_order
@@ -25,9 +27,6 @@ from engine.workflow.sampling import (
 from engine.workflow.substitution import substituted
 from engine.workflow.text import Conditioning, EncodeA1111Text
 
-_STRONGEST = 0.999
-"""What a strength of 1 is, as in AUTOMATIC1111."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
@@ -35,6 +34,8 @@ class Pass:
 
     sample: Sample
     vae: Vae
+    part: A1111 | None = None
+    """What asks for AUTOMATIC1111's picture; None: it is ComfyUI's."""
 
     @staticmethod
     def of(request: GenerationRequest) -> Pass:
@@ -42,7 +43,14 @@ class Pass:
         plain = dataclasses.replace(request, image=None, mask=None, hires=None, upscale=None)
         nodes = in_order(*plain.workflow().outputs.values())
         decode = next(node for node in nodes if isinstance(node, Decode))
-        return Pass(sample=cast(Sample, decode.latents), vae=decode.vae)
+        return Pass(sample=cast(Sample, decode.latents), vae=decode.vae, part=request.a1111)
+
+    def painted_over(self, latents: Latents, strength: float, *, exact: bool = False) -> Pass:
+        """Return it from other latents, at a strength. ``exact``: whether it runs all of its steps."""
+        if self.part is not None:
+            sample = painted_over(self.sample, self.part, latents, strength, second=exact)
+            return dataclasses.replace(self, sample=sample)
+        return self.starting(latents, self.lengthened(strength) if exact else self.shortened(strength))
 
     def starting(self, latents: Latents, sigmas: Sigmas) -> Pass:
         """Return it from other latents, through other noise levels."""
@@ -85,7 +93,7 @@ class Pass:
         all of them at 1."""
         sigmas = self.sample.sigmas
         assert isinstance(sigmas, ScheduledSigmas)
-        run = int(min(strength, _STRONGEST) * sigmas.steps) + 1
+        run = int(min(strength, STRONGEST) * sigmas.steps) + 1
         return sigmas if run >= sigmas.steps else SplitSigmas(sigmas=sigmas, step=sigmas.steps - run, part="low")
 
     def lengthened(self, strength: float) -> Sigmas:

@@ -62,13 +62,21 @@ class Plan:
 
 
 def plan_of(
-    body: Generation, handed: HandedIn, *, override: Chosen, defaults: Chosen, backend: Backend, most: int
+    body: Generation,
+    handed: HandedIn,
+    *,
+    override: Chosen,
+    defaults: Chosen,
+    backend: Backend,
+    most: int,
+    program: str = "comfyui",
 ) -> Plan:
     """Return the plan of a call. It may take its time: a prompt may be long, a mask large.
 
-    Raises ``Problem``, ``BadRequest`` and ``UnknownCheckpoint`` that name the call's field.
+    ``program``: whose picture is made, ``a1111`` or ``comfyui``. Raises ``Problem``, ``BadRequest`` and
+    ``UnknownCheckpoint`` that name the call's field.
     """
-    requests = requests_of(body, override=override, defaults=defaults, most=most)
+    requests = requests_of(body, override=override, defaults=defaults, most=most, program=program)
     maker = _Maker(body, handed, requests[0], backend)
     if maker.plain:
         return Plan(requests=requests, wanted=requests)

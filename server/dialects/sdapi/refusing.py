@@ -29,28 +29,36 @@ _NOTHING: tuple[object, ...] = (None, False, "", [], {})
 """Values of unknown fields that ask for nothing. 0 is not among them: it may be a scale or a strength."""
 
 
-def refuse(body: Generation) -> None:
-    """Refuse by name what would change the picture. Raises ``Problem``."""
+def refuse(body: Generation, program: str) -> None:
+    """Refuse by name what would change the picture that ``program`` makes. Raises ``Problem``."""
     for name in ("restore_faces", "tiling", "disable_extra_networks"):
         if getattr(body, name):
             raise unsupported(name, True, "false")
-    for name in ("subseed_strength", "s_churn", "s_min_uncond", "token_merging_ratio"):
-        if getattr(body, name):
-            raise unsupported(name, getattr(body, name), "0")
-    if body.s_noise not in (None, 1):
-        raise unsupported("s_noise", body.s_noise, "1")
-    if (body.seed_resize_from_h or 0) > 0 and (body.seed_resize_from_w or 0) > 0:
-        raise unsupported("seed_resize_from_h", body.seed_resize_from_h, "0 or -1")
+    if body.token_merging_ratio:
+        raise unsupported("token_merging_ratio", body.token_merging_ratio, "0")
+    if program != "a1111":
+        _refuse_noise(body)
     if body.script_name not in (None, "", "None"):
         raise unsupported("script_name", body.script_name, "no value")
     if styles := [style for style in body.styles or [] if style not in ("", "None")]:
         raise unsupported("styles", styles, "an empty list: there are no styles")
-    if isinstance(body, Img2Img) and body.initial_noise_multiplier not in (None, 1):
-        raise unsupported("initial_noise_multiplier", body.initial_noise_multiplier, "1")
     for script, settings in (body.alwayson_scripts or {}).items():
         if script.casefold() != CONTROLNET:
             _refuse_script(script, settings)
     _refuse_extras(body)
+
+
+def _refuse_noise(body: Generation) -> None:
+    """Refuse what only AUTOMATIC1111's own noise can do."""
+    for name in ("subseed_strength", "s_churn", "s_min_uncond"):
+        if getattr(body, name):
+            raise unsupported(name, getattr(body, name), "0")
+    if isinstance(body, Img2Img) and body.initial_noise_multiplier not in (None, 1):
+        raise unsupported("initial_noise_multiplier", body.initial_noise_multiplier, "1")
+    if body.s_noise not in (None, 1):
+        raise unsupported("s_noise", body.s_noise, "1")
+    if (body.seed_resize_from_h or 0) > 0 and (body.seed_resize_from_w or 0) > 0:
+        raise unsupported("seed_resize_from_h", body.seed_resize_from_h, "0 or -1")
 
 
 def _refuse_script(script: str, settings: object) -> None:

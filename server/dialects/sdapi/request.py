@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from engine import BadRequest, GenerationRequest
@@ -20,6 +21,7 @@ from engine.formats.infotext.labels import OWN_TIMESTEPS
 from engine.parameters import WholeNumber
 from engine.text.a1111.composition import without_comments
 from engine.workflow.sizes import PIXELS_PER_CELL
+from server.dialects.sdapi.a1111 import a1111_part, counted_on, reading_of, sampling_of
 from server.dialects.sdapi.body import Generation
 from server.dialects.sdapi.options import CLIP_SKIPS, Chosen
 from server.dialects.sdapi.refusing import refuse, refuse_eta
@@ -30,30 +32,35 @@ DRAWN_SEEDS = 2**32
 """Seeds are drawn below this, as in AUTOMATIC1111: JavaScript clients read them back without loss."""
 
 
-def requests_of(body: Generation, *, override: Chosen, defaults: Chosen, most: int) -> tuple[GenerationRequest, ...]:
+def requests_of(
+    body: Generation, *, override: Chosen, defaults: Chosen, most: int, program: str = "comfyui"
+) -> tuple[GenerationRequest, ...]:
     """Make a request for each picture that ``body`` asks for: n_iter × batch_size, at most ``most``.
 
-    ``override``: what the override settings name; ``defaults``: what counts for calls that name none. A seed is drawn
-    where none is given. Raises ``Problem`` or ``BadRequest`` for what is not supported.
+    ``override``: what the override settings name; ``defaults``: what counts for calls that name none; ``program``:
+    whose picture is made, ``a1111`` or ``comfyui``. A seed is drawn where none is given. Raises ``Problem`` or
+    ``BadRequest`` for what is not supported.
     """
-    refuse(body)
+    refuse(body, program)
     count = _count(body, most)
     clip_skip = override.clip_skip or _extra_clip_skip(body)
     base = _from_infotext(body) if body.infotext else _defaults()
-    sampler, scheduler = _schedule(body, base)
+    if program == "a1111" and not body.infotext:
+        sampling = _a1111_sampling(body, {**defaults.pictures, **override.pictures})
+    else:
+        sampling = dict(zip(("sampler", "scheduler"), _schedule(body, base), strict=True))
+        refuse_eta(body.eta, sampling["sampler"])
     request = dataclasses.replace(
         base,
         **_given(body, base),
-        sampler=sampler,
-        scheduler=scheduler,
+        **sampling,
         clip_skip=clip_skip or (base.clip_skip if body.infotext else defaults.clip_skip or 1),
         model=override.model or base.model or defaults.model,
         vae=(base.vae or defaults.vae if override.vae is None else override.vae) or None,
     )
-    refuse_eta(body.eta, sampler)
     if request.seed is None:
         request = dataclasses.replace(request, seed=secrets.randbelow(DRAWN_SEEDS))
-    return in_a_row(request, count)
+    return tuple(counted_on(each, number) for number, each in enumerate(in_a_row(request, count)))
 
 
 def _defaults() -> GenerationRequest:
@@ -100,6 +107,15 @@ def prompt_as_sent(body: Generation, name: str) -> str:
     if given is None and body.infotext:
         given = getattr(request_from_infotext(body.infotext), name)
     return given or ""
+
+
+def _a1111_sampling(body: Generation, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sampler, and the part of the request that asks for AUTOMATIC1111's picture."""
+    field = "sampler_name" if body.sampler_name else "sampler_index"
+    label = body.sampler_name or (body.sampler_index if field in body.model_fields_set else None)
+    sampler, schedule = sampling_of(label or "Euler", body.scheduler, field, "scheduler")
+    part = a1111_part(body, settings, sampler, schedule)
+    return {"a1111": part, "prompt_reading": reading_of(settings)} | ({} if part.sampler else {"sampler": sampler})
 
 
 def _schedule(body: Generation, base: GenerationRequest) -> tuple[str, str]:

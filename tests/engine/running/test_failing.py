@@ -22,6 +22,7 @@ from engine.running.functions import vae
 from engine.sampling import schedules
 from engine.sampling.levels import STABLE_DIFFUSION_1 as LEVELS
 from engine.sampling.samplers import discrete
+from engine.sampling.samplers.table import sampler_named
 from tests.requests import same, small
 
 _KARRAS = {"steps": small().steps, "sigma_max": LEVELS.sigma_max, "sigma_min": LEVELS.sigma_min}
@@ -33,8 +34,8 @@ def test_a_sampler_that_raises_fails_its_request_alone(engine: Engine, monkeypat
         raise ZeroDivisionError("a sampler's mistake")
 
     monkeypatch.setattr(discrete, "ddpm", broken)
-    ddpm = dataclasses.replace(trajectory.SAMPLERS["ddpm"])  # a record anew, which has not looked its function up yet
-    monkeypatch.setattr(trajectory, "SAMPLERS", {**trajectory.SAMPLERS, "ddpm": ddpm})
+    ddpm = dataclasses.replace(sampler_named("ddpm"))  # a record anew, which has not looked its function up yet
+    monkeypatch.setattr(trajectory, "sampler_named", lambda name: ddpm if name == "ddpm" else sampler_named(name))
     monkeypatch.setattr(trajectory, "evaluation_count", lambda sampler, count, **_: count)
     good, bad = engine.submit(small(steps=6)), engine.submit(small(steps=6, sampler="ddpm"))
     with pytest.raises(GenerationFailed, match="a sampler's mistake"):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from engine.formats.comfyui.table import (
+    a1111,
     composing,
     conditioning,
     controls,
@@ -49,6 +50,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             patches.ROWS,
             editing.ROWS,
             masks.ROWS,
+            a1111.ROWS,
             values.ROWS,
         )
         for each in rows

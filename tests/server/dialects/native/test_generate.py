@@ -56,6 +56,7 @@ _EVERYTHING: JSON = {
     "controls": [],
     "hires": None,
     "upscale": None,
+    "a1111": None,
 }
 
 

@@ -1,0 +1,1 @@
+"""Noise, noise levels, schedules and samplers as AUTOMATIC1111 has them, beside ComfyUI's."""

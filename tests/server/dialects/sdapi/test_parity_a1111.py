@@ -1,0 +1,130 @@
+"""Calls whose pictures AUTOMATIC1111 has made: start, levels, latents and pixels are met, to rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine import Engine, EngineConfig, GenerationRequest, Workflow
+from engine.pictures.inputs import read_input
+from engine.workflow.from_request import PICTURES
+from engine.workflow.node import in_order
+from engine.workflow.pictures import Decode
+from server.dialects.sdapi.body import Generation, Img2Img, Txt2Img
+from server.dialects.sdapi.options import Chosen, Options
+from server.dialects.sdapi.plan import HandedIn, Plan, plan_of
+from server.inputs.input import Input
+from tests.pack_a1111 import CHECKPOINT, A1111Case, cases_of
+from tests.server.dialects.sdapi.plans import Stocked
+
+LATENTS = 1e-4
+"""The relative error of latents that is rounding and no other formula."""
+
+ADAPTIVE = 1e-3
+"""That of DPM adaptive's hundred evaluations."""
+
+_NOT_BUILT = ("inpaint", "refiner")
+"""The features that calls cannot ask for yet as AUTOMATIC1111 has them."""
+
+_MISSING = {
+    **dict.fromkeys(
+        ("pic_long_pad", "pic_long_pad_neg", "pic_long_pad_v0", "pic_long_pad_v0_neg", "pic_long_pad_skip2"),
+        "conditionings are never padded",
+    ),
+    "hires_latent_nearest": "latents are not scaled to the nearest cell by floor",
+    "hires_pixel_nearest": "pictures are scaled to other nearest pixels",
+    "i2i_resize_2": "the edges that fill a picture are others",
+    "i2i_colour": "colours are not corrected",
+    "pic_and_unequal": "parts of AND are repeated to a common length",
+    "tiling": "convolutions do not wrap around",
+    "unipc_vary": "UniPC has no varying coefficients",
+    "downcast_ddim": "DDIM does not compute in half precision",
+    **dict.fromkeys(("lora_dyn", "lora_missing"), "such tags are refused"),
+    **dict.fromkeys(
+        ("lora_loha", "lora_lokr", "lora_dora_out", "lora_full", "lora_lora_diffusers", "lora_lora_peft"),
+        "LoRAs are read and merged as ComfyUI does",
+    ),
+}
+"""The cases that are not met yet, and why."""
+
+_MAGNIFIED = {
+    *(f"sampler_dpm_adaptive_{each}" for each in ("automatic", "exponential", "polyexponential", "simple", "normal")),
+    *("sampler_dpm_adaptive_ddim", "eta_dpm_adaptive_0_5", "sampler_dpmpp_sde_align_your_steps", "pic_sched_adaptive"),
+}
+"""Weights restore a mean that is next to nothing, and make of the last bits of features an error of 1e-5, by which DPM
+adaptive chooses other steps: within 1e-6 up to the first of them, 4e-2 at the end."""
+
+_EACH = 12
+"""``make test`` runs one of this many cases, and one of each feature; CI runs all."""
+
+
+@pytest.fixture(scope="module")
+def engine(pack_folder: Path) -> Iterator[Engine]:
+    config = EngineConfig(
+        checkpoint=CHECKPOINT, models_folders=(pack_folder,), device="cpu", dtype="float32", text_encoder="float32"
+    )
+    with Engine(config) as engine:
+        yield engine
+
+
+def _parameters() -> Iterator[Any]:
+    features: set[str] = set()
+    for number, case in enumerate(cases_of("txt2img", "img2img")):
+        if case.feature in _NOT_BUILT:
+            continue
+        marks = [] if number % _EACH == 0 or case.feature not in features else [pytest.mark.slow]
+        if case.name in _MISSING:
+            marks = [pytest.mark.xfail(reason=_MISSING[case.name], strict=True), pytest.mark.slow]
+        elif case.name in _MAGNIFIED:
+            marks = [pytest.mark.xfail(reason="rounding is magnified", strict=False), pytest.mark.slow]
+        features.add(case.feature)
+        yield pytest.param(case, id=case.name, marks=marks)
+
+
+@pytest.mark.parametrize("case", list(_parameters()))
+def test_the_recorded_picture_is_made(engine: Engine, case: A1111Case, pack_folder: Path) -> None:
+    plan = plan_for(case, pack_folder)
+    found, images = [], []
+    for wanted in plan.wanted:
+        workflow = wanted.workflow() if isinstance(wanted, GenerationRequest) else wanted
+        decode = [node for node in in_order(*workflow.outputs.values()) if isinstance(node, Decode)][-1]
+        graph = Workflow(outputs=workflow.outputs, places={**workflow.places, ("latents", 0): decode.latents})
+        result = engine.generate(graph, inputs=pack_folder / "input", keep=[("latents", 0)])
+        found.append(result.kept["latents", 0])
+        images += [torch.frombuffer(bytearray(each.tobytes()), dtype=torch.uint8) for each in result.outputs[PICTURES]]
+    reference = case.record("latents")
+    bound = ADAPTIVE if "adaptive" in case.payload.get("sampler_name", "") else LATENTS
+    assert _error(torch.cat(found), reference) <= bound
+    pixels = torch.stack(images).int() - case.record("image").flatten(1).int()
+    assert int(pixels.abs().max()) <= 1
+
+
+def plan_for(case: A1111Case, pack_folder: Path) -> Plan:
+    """Return the plan of a case's call, whose inputs have the names of their files."""
+    body_of: type[Generation] = Img2Img if case.kind == "img2img" else Txt2Img
+    body = body_of(**{name: value for name, value in case.payload.items() if name != "checkpoint"})
+    override = Options(Stocked(), "a1111").read(case.settings)
+    defaults = Chosen(model=case.payload.get("checkpoint", CHECKPOINT), clip_skip=1)
+    images = tuple(_input(pack_folder, name) for name in case.payload.get("init_images", ()))
+    mask = case.payload.get("mask")
+    handed = HandedIn(
+        images=images,
+        mask=None if mask is None else _input(pack_folder, mask),
+        mask_file=b"" if mask is None else (pack_folder / "input" / mask).read_bytes(),
+    )
+    return plan_of(body, handed, override=override, defaults=defaults, backend=Stocked(), most=64, program="a1111")
+
+
+def _input(folder: Path, name: str) -> Input:
+    data = (folder / "input" / name).read_bytes()
+    return Input(id=name, file="x", bytes=len(data), size=read_input("", [{"": data}]).size)
+
+
+def _error(found: Tensor, reference: Tensor) -> float:
+    assert found.shape == reference.shape
+    return float((found - reference).norm() / reference.norm())
