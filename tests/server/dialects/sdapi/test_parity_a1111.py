@@ -40,7 +40,6 @@ _MISSING = {
     "hires_pixel_nearest": "pictures are scaled to other nearest pixels",
     "i2i_resize_2": "the edges that fill a picture are others",
     "i2i_colour": "colours are not corrected",
-    "pic_and_unequal": "parts of AND are repeated to a common length",
     "tiling": "convolutions do not wrap around",
     "unipc_vary": "UniPC has no varying coefficients",
     "downcast_ddim": "DDIM does not compute in half precision",
