@@ -43,7 +43,7 @@ _MISSING = {
     "tiling": "convolutions do not wrap around",
     "unipc_vary": "UniPC has no varying coefficients",
     "downcast_ddim": "DDIM does not compute in half precision",
-    **dict.fromkeys(("lora_dyn", "lora_missing"), "such tags are refused"),
+    "lora_missing": "a LoRA that is not there is refused",
     **dict.fromkeys(
         ("lora_loha", "lora_lokr", "lora_dora_out", "lora_full", "lora_lora_diffusers", "lora_lora_peft"),
         "LoRAs are read and merged as ComfyUI does",
