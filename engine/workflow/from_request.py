@@ -123,7 +123,8 @@ class _Builder:
         for place, (lora, name) in enumerate(loras_of(request)):
             id = str(_LORAS + place)
             text = lora.strength if lora.clip_strength is None else lora.clip_strength
-            way: dict[str, Any] = {"name": lora.name, "rank": lora.rank}
+            manner = "engine" if request.a1111 is None else "a1111"
+            way: dict[str, Any] = {"name": lora.name, "rank": lora.rank, "manner": manner}
             model = self._put(id, WithLora(model=model, strength=lora.strength, **way), name=name)
             clip = self._put(id, ClipWithLora(clip=clip, strength=text, **way), slot=1, name=name)
         if request.clip_skip > 1:

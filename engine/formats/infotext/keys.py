@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.errors import BadRequest
+from engine.formats.infotext.a1111_keys import A1111_KEYS, PICTURES
 from engine.formats.infotext.lines import Infotext
 from engine.formats.infotext.prompt_keys import READING_KEYS
 from engine.formats.json_text import read_json
@@ -19,7 +20,6 @@ OWN: Mapping[str, str] = {
     "Controls": "controls",
     "Regions": "regions",
     "Upscale": "upscale",
-    "A1111": "a1111",
 }
 """Our own keys → the parameters that they hold, as JSON where these are no text. AUTOMATIC1111 passes them over."""
 
@@ -67,19 +67,48 @@ _HARMLESS = {
     "Civitai resources",
     "Civitai metadata",
 }
-_HARMLESS_VALUES: Mapping[str, str] = {
-    "Beta schedule alpha": "0.6",
-    "Beta schedule beta": "0.6",
-    "FP8 weight": "Disable",
+_HARMLESS_VALUES: Mapping[str, tuple[str, ...]] = {
+    "Beta schedule alpha": ("0.6",),
+    "Beta schedule beta": ("0.6",),
+    "Beta scheduler alpha": ("0.6",),
+    "Beta scheduler beta": ("0.6",),
+    "FP8 weight": ("Disable",),
+    "NGMS": ("0", "0.0"),
+    "NGMS all steps": ("False",),
+    "Skip Early CFG": ("0", "0.0"),
+    "Pad conds": ("False",),
+    "Pad conds v0": ("False",),
+    "Tiling": ("False",),
+    "Token merging ratio": ("0", "0.0"),
+    "Token merging ratio hr": ("0", "0.0"),
+    "Refiner switch by sampling steps": ("False",),
+    "VAE Encoder": ("Full",),
+    "VAE Decoder": ("Full",),
+    "Noise multiplier": ("1", "1.0"),
+    "Conditional mask weight": ("1", "1.0"),
+    "Extra noise": ("0", "0.0"),
+    "Cache FP16 weight for LoRA": ("False",),
 }
+"""Keys that would change the picture, and the values with which they do not."""
+
+
+def is_of_a1111(text: Infotext) -> bool:
+    """Whether the picture is AUTOMATIC1111's: that of its own texts and its relatives', and of ours that say so.
+
+    Programs that make ComfyUI's pictures and write such texts say so in ``Version``.
+    """
+    if text.ours:
+        return text.pairs.get(PICTURES) == "a1111"
+    return not text.pairs.get("Version", "").casefold().startswith("comfyui")
 
 
 def check_keys(text: Infotext) -> None:
     """Raise ``BadRequest``, naming the key, for what would change the picture and is not read."""
+    read = _READ | READING_KEYS | (A1111_KEYS if is_of_a1111(text) else frozenset())
     for key, value in text.pairs.items():
-        if key in _READ or key in READING_KEYS or key in _HARMLESS or _HARMLESS_VALUES.get(key) == value:
+        if key in read or key in _HARMLESS or value in _HARMLESS_VALUES.get(key, ()):
             continue
-        if text.ours and (key in OWN or key in (FIRST_DENOISE, HIRES_SEED) or key.startswith("ControlNet ")):
+        if text.ours and (key in OWN or key in (FIRST_DENOISE, HIRES_SEED, PICTURES) or key.startswith("ControlNet ")):
             continue
         if key == "Hashes" and _names_known_files(value, text):
             continue

@@ -13,7 +13,9 @@ from typing import Any
 
 from engine.errors import BadRequest
 from engine.formats.foreign import foreign_value, request_from_places
-from engine.formats.infotext.keys import FIRST_DENOISE, HIRES_SEED, OWN, check_keys
+from engine.formats.infotext.a1111_keys import part_of
+from engine.formats.infotext.a1111_labels import a1111_sampler_from_label, schedule_from_label
+from engine.formats.infotext.keys import FIRST_DENOISE, HIRES_SEED, OWN, check_keys, is_of_a1111
 from engine.formats.infotext.labels import (
     LATENT_UPSCALERS,
     OWN_TIMESTEPS,
@@ -23,10 +25,12 @@ from engine.formats.infotext.labels import (
 )
 from engine.formats.infotext.lines import Infotext
 from engine.formats.infotext.prompt_keys import reading_of
+from engine.formats.infotext.versions import with_switches
 from engine.formats.infotext.writing import tag_of
 from engine.parameters import parameters_of, to_json, within
 from engine.request import GenerationRequest
 from engine.request_parts import Hires
+from engine.sampling.a1111.samplers import OWN_SAMPLERS
 from engine.sampling.samplers import SAMPLERS
 from engine.text.a1111.networks import without_tags
 
@@ -75,21 +79,21 @@ _SIZED = "64x64"
 def request_from_infotext(text: str, replaced: Collection[str] = ()) -> GenerationRequest:
     """Return the request that a ``parameters`` text stands for, as AUTOMATIC1111, Forge or this project wrote it.
 
-    A picture's seed is its own there, so ``Batch size`` counts only in a text of ours. A text without ``RNG`` is read
-    as one of noise that a CPU drew, for programs differ in what they leave out; AUTOMATIC1111 leaves out a GPU's. Its
-    sizes are rounded down to multiples of 8, as it does. The parameters in ``replaced``, which a caller gives in place
+    A picture's seed is its own there, so ``Batch size`` counts only in a text of ours. It
+    asks for AUTOMATIC1111's picture where that made it; its sizes are rounded down to multiples of 8, as it does, and
+    ``versions`` says what older versions did otherwise. The parameters in ``replaced``, which a caller gives in place
     of the text's, need not be readable; with ``image`` among them, ``Denoising strength`` says how far to paint over
     that.
 
     Raises ``BadRequest``, whose field names the key (``infotext Steps``), for a text without parameters, for a value
-    out of range, and for every key that is not known to leave the picture as it is (variations, refiner, …).
+    out of range, and for every key that is not known to leave the picture as it is (refiner, tiling, …).
     """
     read = Infotext.of(text)
     left = {key: value for name in replaced for key, value in _KEYS_OF.get(name, {}).items()}
     left |= {"Size": _SIZED} if {"width", "height"} <= set(replaced) else {}
     while True:
         try:
-            return _request(read, pictured="image" in replaced)
+            return _request(read, replaced)
         except BadRequest as error:
             key = error.field.removeprefix("infotext ")
             if key not in left:
@@ -99,14 +103,15 @@ def request_from_infotext(text: str, replaced: Collection[str] = ()) -> Generati
             read = dataclasses.replace(read, pairs=pairs if value is None else {**pairs, key: value})
 
 
-def _request(read: Infotext, *, pictured: bool) -> GenerationRequest:
-    """The request. ``pictured``: whether the caller has the picture to start from, which is not in the text."""
+def _request(read: Infotext, replaced: Collection[str]) -> GenerationRequest:
+    """The request. Where a caller replaces ``image``, it has the picture to start from, which is not in the text."""
+    if not read.ours:
+        read = dataclasses.replace(read, pairs=with_switches(read.pairs, read.prompt))
     check_keys(read)
     pairs, ours = read.pairs, read.ours
-    sampler, scheduler = _schedule(pairs, ours)
-    _check_noise(pairs, sampler)
-    hires = _hires(pairs, sampler)
-    if hires is None and not ours and not pictured and "Denoising strength" in pairs:
+    sampling = _a1111_sampling(pairs, replaced) if is_of_a1111(read) else _sampling(pairs, ours)
+    hires = _hires(pairs, str(sampling["sampler"][1]))
+    if hires is None and not ours and "image" not in replaced and "Denoising strength" in pairs:
         allowed = "a text without it: the picture to start from is not in the text"
         raise BadRequest("infotext Denoising strength", pairs["Denoising strength"], allowed)
     width, height = _size(pairs, "Size", rounded=not ours)
@@ -120,10 +125,8 @@ def _request(read: Infotext, *, pictured: bool) -> GenerationRequest:
         "batch_size": ("infotext Batch size", pairs.get("Batch size", 1) if ours else 1),
         "steps": ("infotext Steps", pairs["Steps"]),
         "cfg_scale": ("infotext CFG scale", pairs["CFG scale"]),
-        "sampler": ("infotext Sampler", sampler),
-        "scheduler": ("infotext Schedule type", scheduler),
         "seed": ("infotext Seed", pairs["Seed"]),
-        "start_noise": ("infotext RNG", _RANDOM.get(pairs.get("RNG", "CPU"), pairs.get("RNG"))),
+        **sampling,
         "denoise": (f"infotext {denoise}", pairs.get(denoise, 1)),
         "clip_skip": ("infotext Clip skip", pairs.get("Clip skip", 1)),
         "model": ("infotext Model", pairs.get("Model")),
@@ -145,6 +148,37 @@ def _without_tags(request: GenerationRequest) -> GenerationRequest:
     if not request.prompt.endswith(tags):
         raise BadRequest("infotext Loras", tags, "LoRAs whose tags stand behind the prompt")
     return dataclasses.replace(request, prompt=request.prompt[: len(request.prompt) - len(tags)])
+
+
+def _a1111_sampling(pairs: Mapping[str, str], replaced: Collection[str]) -> dict[str, tuple[str, object]]:
+    """What asks for AUTOMATIC1111's picture; a sampler or scheduler that a caller replaces is left to the request.
+
+    Without a schedule type it is the label's own ("DPM++ 2M Karras"), else "Uniform", as in versions that did not
+    write it.
+    """
+    found = _named(a1111_sampler_from_label, "infotext Sampler", pairs["Sampler"])
+    schedule = found.schedule or "uniform"
+    if "Schedule type" in pairs:
+        schedule = _named(schedule_from_label, "infotext Schedule type", pairs["Schedule type"])
+    own = found.sampler if found.sampler in OWN_SAMPLERS else None
+    part = dataclasses.replace(
+        part_of(pairs, found.sampler),
+        sampler=None if "sampler" in replaced else own,
+        schedule=None if "scheduler" in replaced else schedule,
+    )
+    base = parameters_of(GenerationRequest)["sampler"].default if own else found.sampler
+    return {"sampler": ("infotext Sampler", base), "a1111": ("infotext", to_json(part))}
+
+
+def _sampling(pairs: Mapping[str, str], ours: bool) -> dict[str, tuple[str, object]]:
+    """What asks for ComfyUI's picture. A text without ``RNG`` has noise that a CPU drew."""
+    sampler, scheduler = _schedule(pairs, ours)
+    _check_noise(pairs, sampler)
+    return {
+        "sampler": ("infotext Sampler", sampler),
+        "scheduler": ("infotext Schedule type", scheduler),
+        "start_noise": ("infotext RNG", _RANDOM.get(pairs.get("RNG", "CPU"), pairs.get("RNG"))),
+    }
 
 
 def _schedule(pairs: Mapping[str, str], ours: bool) -> tuple[str, str]:

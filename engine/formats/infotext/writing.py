@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.errors import BadRequest
+from engine.formats.infotext.a1111_keys import pairs_of
+from engine.formats.infotext.a1111_labels import A1111_SCHEDULE_LABELS, a1111_label
 from engine.formats.infotext.keys import FIRST_DENOISE, HIRES_SEED, OWN
 from engine.formats.infotext.labels import LATENT_UPSCALERS, SAMPLER_LABELS, SCHEDULER_LABELS
 from engine.formats.infotext.lines import PROGRAM, Infotext
@@ -42,8 +44,7 @@ def infotext(
         raise BadRequest("seed", None, "a seed that has been drawn: request.with_seed()")
     pairs = {
         "Steps": request.steps,
-        "Sampler": SAMPLER_LABELS[request.sampler],
-        "Schedule type": SCHEDULER_LABELS[request.scheduler],
+        **_sampling(request),
         "CFG scale": request.cfg_scale,
         "Seed": request.seed,
         "Size": f"{request.width}x{request.height}",
@@ -53,7 +54,7 @@ def infotext(
         "VAE": request.vae,
         **_denoise(request),
         "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
-        "RNG": "CPU" if request.start_noise == "cpu" else "NV",
+        **_noise(request),
         **pairs_of_reading(request.prompt_reading),
         **({} if request.hires is None else _hires(request.hires)),
         **{f"ControlNet {place}": _control(control) for place, control in enumerate(request.controls)},
@@ -71,6 +72,27 @@ def infotext(
 
 def _listed(hashes: Mapping[str, str] | None) -> str | None:
     return ", ".join(f"{name}: {value}" for name, value in (hashes or {}).items()) or None
+
+
+def _sampling(request: GenerationRequest) -> dict[str, Any]:
+    """Sampler and schedule, in the words of the program whose picture it is."""
+    part = request.a1111
+    if part is None:
+        return {
+            "Sampler": SAMPLER_LABELS[request.sampler],
+            "Schedule type": SCHEDULER_LABELS[request.scheduler],
+        }
+    schedule = part.schedule or request.scheduler
+    return {
+        "Sampler": a1111_label(part.sampler or request.sampler),
+        "Schedule type": A1111_SCHEDULE_LABELS.get(schedule) or SCHEDULER_LABELS[schedule],
+    }
+
+
+def _noise(request: GenerationRequest) -> dict[str, Any]:
+    if request.a1111 is None:
+        return {"RNG": "CPU" if request.start_noise == "cpu" else "NV"}
+    return pairs_of(request.a1111, request.a1111.sampler or request.sampler)
 
 
 def tag_of(lora: Lora) -> str:

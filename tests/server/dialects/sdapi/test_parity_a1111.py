@@ -44,10 +44,7 @@ _MISSING = {
     "unipc_vary": "UniPC has no varying coefficients",
     "downcast_ddim": "DDIM does not compute in half precision",
     "lora_missing": "a LoRA that is not there is refused",
-    **dict.fromkeys(
-        ("lora_loha", "lora_lokr", "lora_dora_out", "lora_full", "lora_lora_diffusers", "lora_lora_peft"),
-        "LoRAs are read and merged as ComfyUI does",
-    ),
+    "lora_missing": "a LoRA that is not there is refused",
 }
 """The cases that are not met yet, and why."""
 

@@ -242,7 +242,8 @@ def test_an_infotext_of_automatic1111_is_read_in_its_syntax() -> None:
     text = "a [cat]\nNegative prompt: b\nSteps: 2, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 5, Size: 64x128"
     made = request(infotext=text)
     assert (made.prompt, made.prompt_syntax) == ("a [cat]", "a1111")
-    assert (made.sampler, made.scheduler, made.seed, made.height) == ("dpmpp_2m", "karras", 5, 128)
+    assert made.a1111 is not None
+    assert (made.sampler, made.a1111.schedule, made.seed, made.height) == ("dpmpp_2m", "karras", 5, 128)
 
 
 def test_each_sampler_with_the_eta_that_webuiapi_sends_is_taken_or_named() -> None:

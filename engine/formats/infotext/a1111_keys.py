@@ -1,0 +1,124 @@
+"""The keys of an infotext for what only AUTOMATIC1111's picture depends on ⇄ the part of a request that says it.
+
+Knows no sampler's label and no prompt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from engine.errors import BadRequest
+from engine.formats.foreign import foreign_value
+from engine.formats.infotext.versions import HALF_LEVELS
+from engine.parameters import Kind, parameters_of, within
+from engine.request_a1111 import A1111
+from engine.sampling.a1111.samplers import rule_of
+
+PICTURES = "Pictures"
+"""Our key for whose picture it is, where it is not ComfyUI's."""
+
+_SCALARS: Mapping[str, str] = {
+    "ENSD": "ensd",
+    "Sigma churn": "s_churn",
+    "Sigma tmin": "s_tmin",
+    "Sigma tmax": "s_tmax",
+    "Sigma noise": "s_noise",
+    "Schedule max sigma": "sigma_max",
+    "Schedule min sigma": "sigma_min",
+    "Schedule rho": "rho",
+    "Beta schedule alpha": "beta_dist_alpha",
+    "Beta schedule beta": "beta_dist_beta",
+    "Discard penultimate sigma": "always_discard_next_to_last_sigma",
+    "SGM noise multiplier": "sgm_noise_multiplier",
+    HALF_LEVELS: "use_downcasted_alpha_bar",
+    "UniPC variant": "uni_pc_variant",
+    "UniPC skip type": "uni_pc_skip_type",
+    "UniPC order": "uni_pc_order",
+    "UniPC lower order final": "uni_pc_lower_order_final",
+    "Variation seed": "subseed",
+    "Variation seed strength": "subseed_strength",
+    "NGMS": "s_min_uncond",
+    "NGMS all steps": "s_min_uncond_all",
+    "Skip Early CFG": "skip_early_cond",
+    "Noise multiplier": "initial_noise_multiplier",
+    "Extra noise": "img2img_extra_noise",
+    "Quantization": "enable_quantization",
+    "Fixed steps": "img2img_fix_steps",
+}
+"""Keys with one value → the field. The last two are ours: AUTOMATIC1111 writes nothing of them."""
+
+_READ_TOO: Mapping[str, str] = {
+    "Beta scheduler alpha": "beta_dist_alpha",
+    "Beta scheduler beta": "beta_dist_beta",
+}
+"""What AUTOMATIC1111 reads in the place of what it writes."""
+
+_ETA, _ETA_DDIM, _LEVELS, _RESIZED = "Eta", "Eta DDIM", "Noise Schedule", "Seed resize from"
+_RNG: Mapping[str, str] = {"GPU": "nv", "NV": "nv", "CPU": "cpu"}
+_ZERO_TERMINAL = "Zero Terminal SNR"
+_SIZE = re.compile(r"(\d{1,9})x(\d{1,9})")
+
+A1111_KEYS = frozenset({*_SCALARS, *_READ_TOO, _ETA, _ETA_DDIM, _LEVELS, _RESIZED})
+"""The keys that are read where the picture is AUTOMATIC1111's."""
+
+_FIELDS = parameters_of(A1111)
+
+
+def part_of(pairs: Mapping[str, str], sampler: str) -> A1111:
+    """Return what ``pairs`` say of a picture of AUTOMATIC1111's by ``sampler``, but for sampler and schedule.
+
+    Noise without ``RNG`` is a GPU's. Raises ``BadRequest``, naming the key, for a value out of range.
+    """
+    values: dict[str, Any] = {}
+    for key, name in {**_READ_TOO, **_SCALARS, _eta_key(sampler): "eta"}.items():
+        if key in pairs:
+            values[name] = _read(_FIELDS[name].kind, key, pairs[key])
+    values["rng"] = _one_of(pairs, "RNG", _RNG, "GPU")
+    levels = {"Default": False, _ZERO_TERMINAL: True}
+    values["zero_terminal_snr"] = _one_of(pairs, _LEVELS, levels, "Default")
+    if _RESIZED in pairs:
+        size = _SIZE.fullmatch(pairs[_RESIZED])
+        if size is None:
+            raise BadRequest(f"infotext {_RESIZED}", pairs[_RESIZED], "WIDTHxHEIGHT in pixels")
+        for name, side in zip(("seed_resize_from_w", "seed_resize_from_h"), size.groups(), strict=True):
+            values[name] = _read(_FIELDS[name].kind, _RESIZED, side)
+    if "eta" not in rule_of(sampler).takes:
+        values.pop("eta", None)
+    return A1111(**values)
+
+
+def pairs_of(part: A1111, sampler: str) -> dict[str, Any]:
+    """Return what an infotext says of ``part``, with the words of AUTOMATIC1111 where it has any."""
+    changed = {name: getattr(part, name) for name, each in _FIELDS.items() if getattr(part, name) != each.default}
+    resized = f"{part.seed_resize_from_w}x{part.seed_resize_from_h}"
+    pairs: dict[str, Any] = {key: changed.get(name) for key, name in _SCALARS.items()}
+    if part.subseed_strength:
+        pairs["Variation seed"] = part.subseed
+    return {
+        "RNG": part.rng.upper(),
+        **pairs,
+        _eta_key(sampler): part.eta if "eta" in rule_of(sampler).takes else None,
+        _LEVELS: _ZERO_TERMINAL if part.zero_terminal_snr else None,
+        _RESIZED: resized if part.seed_resize_from_w and part.seed_resize_from_h else None,
+        PICTURES: "a1111",
+    }
+
+
+def _eta_key(sampler: str) -> str:
+    return _ETA_DDIM if rule_of(sampler).levels == "timesteps" else _ETA
+
+
+def _one_of(pairs: Mapping[str, str], key: str, known: Mapping[str, Any], default: str) -> Any:
+    label = pairs.get(key, default)
+    if label not in known:
+        raise BadRequest(f"infotext {key}", label, f"one of {', '.join(known)}")
+    return known[label]
+
+
+def _read(kind: Kind, key: str, text: str) -> Any:
+    place = f"infotext {key}"
+    with within(place):
+        value = foreign_value(kind, text)
+    return kind.check(place, value)
