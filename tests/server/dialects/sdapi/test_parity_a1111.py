@@ -44,7 +44,6 @@ _MISSING = {
     "unipc_vary": "UniPC has no varying coefficients",
     "downcast_ddim": "DDIM does not compute in half precision",
     "lora_missing": "a LoRA that is not there is refused",
-    "lora_missing": "a LoRA that is not there is refused",
 }
 """The cases that are not met yet, and why."""
 
