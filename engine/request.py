@@ -149,6 +149,10 @@ class GenerationRequest:
             raise BadRequest("prompt_reading", self.prompt_reading, "nothing, where prompts are not in a1111 syntax")
         if self.mask is not None and self.image is None:
             raise BadRequest("mask", self.mask, "nothing, where there is no image that it masks")
+        if self.mask is not None and self.a1111 is not None:
+            raise BadRequest(
+                "mask", self.mask, "nothing, where AUTOMATIC1111's picture is made: its masks are not known"
+            )
         for number, region in enumerate(self.regions):
             for field, value, side in (("x", region.x, self.width), ("y", region.y, self.height)):
                 if value >= side:

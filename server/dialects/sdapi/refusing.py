@@ -36,7 +36,9 @@ def refuse(body: Generation, program: str) -> None:
             raise unsupported(name, True, "false")
     if body.token_merging_ratio:
         raise unsupported("token_merging_ratio", body.token_merging_ratio, "0")
-    if program != "a1111":
+    if program == "a1111":
+        _refuse_unknown_numbers(body)
+    else:
         _refuse_noise(body)
     if body.script_name not in (None, "", "None"):
         raise unsupported("script_name", body.script_name, "no value")
@@ -46,6 +48,15 @@ def refuse(body: Generation, program: str) -> None:
         if script.casefold() != CONTROLNET:
             _refuse_script(script, settings)
     _refuse_extras(body)
+
+
+def _refuse_unknown_numbers(body: Generation) -> None:
+    """Refuse what ComfyUI's picture can have and AUTOMATIC1111's own cannot yet."""
+    mask = {"mask": body.mask} if isinstance(body, Img2Img) else {}
+    for name, value in {**mask, "refiner_checkpoint": body.refiner_checkpoint, "infotext": body.infotext}.items():
+        if value not in (None, "", "None", "none"):
+            allowed = "no value where AUTOMATIC1111's own picture is made (SD_SDAPI_PICTURES=a1111)"
+            raise unsupported(name, value[:100], allowed)
 
 
 def _refuse_noise(body: Generation) -> None:
