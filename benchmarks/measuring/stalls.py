@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,33 @@ from engine import GenerationRequest, Workflow
 from engine.request_parts import Lora
 from engine.running.observer import Stage
 
-Task = Literal["LoRA's first use", "encode", "decode", "lanczos", "edges", "upscaler"]
+Task = Literal[
+    "LoRA's first use",
+    "encode",
+    "decode",
+    "lanczos",
+    "edges",
+    "upscaler",
+    "blur",
+    "sharpen",
+    "outline",
+    "line art",
+    "scribble",
+    "luminance",
+    "soft light",
+    "grown mask",
+]
+
+_OF_A_PICTURE: Mapping[Task, tuple[str, dict[str, Any]]] = {
+    "edges": ("Canny", {"low_threshold": 0.1, "high_threshold": 0.3}),
+    "blur": ("ImageBlur", {"blur_radius": 31, "sigma": 10.0}),
+    "sharpen": ("ImageSharpen", {"sharpen_radius": 31, "sigma": 10.0, "alpha": 1.0}),
+    "outline": ("CannyEdgePreprocessor", {"resolution": 2048}),
+    "line art": ("LineartStandardPreprocessor", {"resolution": 2048}),
+    "scribble": ("Scribble_XDoG_Preprocessor", {"resolution": 2048}),
+    "luminance": ("ImageLuminanceDetector", {"resolution": 2048}),
+}
+"""The tasks that are one node over one picture: its class in ComfyUI, and its inputs beside ``image``."""
 
 _BEFORE = 6
 """Steps that are watched before the task starts; the first one counts for nothing."""
@@ -118,15 +144,20 @@ def _wanted(task: Task, request: GenerationRequest, checkpoint: Path, side: int)
             return _graph(
                 picture | {"made": _node("ImageScale", image=["picture", 0], upscale_method="lanczos", **size)}
             )
-        case "edges":
-            return _graph(
-                picture | {"made": _node("Canny", image=["picture", 0], low_threshold=0.1, high_threshold=0.3)}
-            )
+        case "soft light":
+            blend = {"image2": ["picture", 0], "blend_factor": 0.5, "blend_mode": "soft_light"}
+            return _graph(picture | {"made": _node("ImageBlend", image1=["picture", 0], **blend)})
+        case "grown mask":
+            mask = _node("ImageToMask", image=["picture", 0], channel="red")
+            grown = _node("GrowMask", mask=["mask", 0], expand=-64, tapered_corners=False)
+            return _graph(picture | {"mask": mask, "grown": grown, "made": _node("MaskToImage", mask=["grown", 0])})
         case "upscaler":
             crop = _node("ImageCrop", image=["picture", 0], width=side // 4, height=side // 4, x=0, y=0)
             loader = _node("UpscaleModelLoader", model_name=UPSCALER)
             larger = _node("ImageUpscaleWithModel", upscale_model=["loader", 0], image=["part", 0])
             return _graph(picture | {"part": crop, "loader": loader, "made": larger})
+    kind, inputs = _OF_A_PICTURE[task]
+    return _graph(picture | {"made": _node(kind, image=["picture", 0], **inputs)})
 
 
 def _node(kind: str, **inputs: Any) -> dict[str, Any]:
