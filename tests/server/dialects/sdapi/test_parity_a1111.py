@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,9 +12,12 @@ from torch import Tensor
 
 from engine import Engine, EngineConfig, GenerationRequest, Workflow
 from engine.pictures.inputs import read_input
+from engine.running.functions import Bench, function_of
+from engine.sampling.levels import STABLE_DIFFUSION_1
 from engine.workflow.from_request import PICTURES
 from engine.workflow.node import in_order
 from engine.workflow.pictures import Decode
+from engine.workflow.sampling import Sample
 from server.dialects.sdapi.body import Generation, Img2Img, Txt2Img
 from server.dialects.sdapi.options import Chosen, Options
 from server.dialects.sdapi.plan import HandedIn, Plan, plan_of
@@ -23,6 +26,9 @@ from server.inputs.input import Input
 from server.problems import Problem
 from tests.pack_a1111 import CHECKPOINT, A1111Case, cases_of
 from tests.server.dialects.sdapi.plans import Stocked
+
+EXACT = 1e-6
+"""The relative error of what is computed without a network."""
 
 LATENTS = 1e-4
 """The relative error of latents that is rounding and no other formula."""
@@ -146,3 +152,36 @@ def _input(folder: Path, name: str) -> Input:
 def _error(found: Tensor, reference: Tensor) -> float:
     assert found.shape == reference.shape
     return float((found - reference).norm() / reference.norm())
+
+
+def levels_for(case: A1111Case, steps: int) -> Tensor:
+    """Return the levels that a call of so many steps is sampled on."""
+    body = Txt2Img(**{**case.payload, "steps": steps, "prompt": "a cat"})
+    override = Options(Stocked(), "a1111").read(case.settings)
+    plan = plan_of(body, HandedIn(), override=override, defaults=Chosen(), backend=Stocked(), most=1, program="a1111")
+    (sample,) = (node for node in plan.first.with_seed().workflow().nodes if isinstance(node, Sample))
+    made = function_of(sample.sigmas)(sample.sigmas, cast(Bench, None))  # no schedule looks at what was made before
+    assert isinstance(made, Tensor)
+    return made
+
+
+_UNKNOWN_NAME = "sigmas_name_nonsense"
+"""AUTOMATIC1111 takes the name of a sampler that it does not have for DPM++ 2M; here it is refused."""
+
+
+@pytest.mark.parametrize("case", cases_of("sigmas"), ids=lambda case: case.name)
+def test_the_recorded_levels_are_sampled_on(case: A1111Case) -> None:
+    for name in case.records:
+        kind, _, steps = name.partition("/")
+        reference = case.levels(kind, int(steps)).float()
+        if case.name == _UNKNOWN_NAME:
+            with pytest.raises(Problem, match="Nonsense"):
+                levels_for(case, int(steps))
+            continue
+        found = levels_for(case, int(steps))
+        if case.payload["sampler_name"] == "UniPC":  # which has levels of its own, as many as there are timesteps
+            assert len(found) == len(reference) + 1
+            continue
+        if kind == "timesteps":
+            reference = STABLE_DIFFUSION_1.sigmas[reference.long().flip(0)]
+        assert _error(found, reference) <= EXACT, steps
