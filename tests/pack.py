@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "parity2"
 
+MEMORY = 3 << 30
+"""What an engine on these files may hold, in bytes. Several are open at a time."""
+
 
 def make_files(folder: Path) -> Path:
     """Write the models and pictures that the graphs name into ``folder``, 1.9 GB, once: several processes may ask for

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine import Engine, EngineConfig, Workflow
 from engine.workflow.workflow import Place
-from tests.pack import CASES, Case
+from tests.pack import CASES, MEMORY, Case
 
 PROBES = 1e-5
 """The relative error of what is recorded on the way, or the case's ``floor`` where that is more: ``custom_flip``
@@ -28,7 +28,12 @@ _EACH = 12
 @pytest.fixture(scope="module")
 def engine(pack_folder: Path) -> Iterator[Engine]:
     config = EngineConfig(
-        models_folders=(pack_folder,), device="cpu", dtype="float32", text_encoder="float32", lora_names="comfyui"
+        models_folders=(pack_folder,),
+        device="cpu",
+        dtype="float32",
+        text_encoder="float32",
+        lora_names="comfyui",
+        memory_budget=MEMORY,
     )
     with Engine(config) as engine:
         yield engine
@@ -95,7 +100,9 @@ def _first(kept: Any) -> Tensor:
 
 @pytest.fixture(scope="module")
 def engine_as_shipped(pack_folder: Path) -> Iterator[Engine]:
-    config = EngineConfig(models_folders=(pack_folder,), device="cpu", dtype="float32", lora_names="comfyui")
+    config = EngineConfig(
+        models_folders=(pack_folder,), device="cpu", dtype="float32", lora_names="comfyui", memory_budget=MEMORY
+    )
     with Engine(config) as engine:
         yield engine
 

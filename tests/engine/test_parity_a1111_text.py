@@ -20,6 +20,7 @@ from engine.workflow.sampling import ScheduledSigmas
 from engine.workflow.substitution import substituted
 from engine.workflow.text import EncodeA1111Text
 from engine.workflow.workflow import Place
+from tests.pack import MEMORY
 from tests.pack_a1111 import CHECKPOINT, A1111Case, cases_of, reading_of
 
 TOLERANCE = 2e-6
@@ -36,7 +37,7 @@ _EACH = 12
 @pytest.fixture(scope="module")
 def engine(pack_folder: Path) -> Iterator[Engine]:
     folders = (pack_folder,)
-    settings: dict[str, Any] = {"device": "cpu", "dtype": "float32", "text_encoder": "float32"}
+    settings: dict[str, Any] = {"device": "cpu", "dtype": "float32", "text_encoder": "float32", "memory_budget": MEMORY}
     with Engine(EngineConfig(models_folders=folders, checkpoint=CHECKPOINT, **settings)) as engine:
         yield engine
 

@@ -24,6 +24,7 @@ from server.dialects.sdapi.plan import HandedIn, Plan, plan_of
 from server.dialects.sdapi.refusing import refuse
 from server.inputs.input import Input
 from server.problems import Problem
+from tests.pack import MEMORY
 from tests.pack_a1111 import CHECKPOINT, A1111Case, cases_of
 from tests.server.dialects.sdapi.plans import Stocked
 
@@ -72,7 +73,12 @@ _EACH = 12
 @pytest.fixture(scope="module")
 def engine(pack_folder: Path) -> Iterator[Engine]:
     config = EngineConfig(
-        checkpoint=CHECKPOINT, models_folders=(pack_folder,), device="cpu", dtype="float32", text_encoder="float32"
+        checkpoint=CHECKPOINT,
+        models_folders=(pack_folder,),
+        device="cpu",
+        dtype="float32",
+        text_encoder="float32",
+        memory_budget=MEMORY,
     )
     with Engine(config) as engine:
         yield engine
