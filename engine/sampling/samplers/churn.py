@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from engine.sampling.noise import StepNoise
-from engine.sampling.samplers.protocol import Sampling, Stage
-from engine.sampling.samplers.steps import intervals, log_middle, slope
+from engine.sampling.samplers.protocol import Sampling
+from engine.sampling.samplers.runge_kutta import heun_step, midpoint_step
+from engine.sampling.samplers.steps import intervals, slope
 
 
 def euler(
@@ -50,18 +51,6 @@ def heun(
     return x
 
 
-def heun_step(x: Tensor, sigma: Tensor, sigma_next: Tensor) -> Sampling:
-    """Heun's method for one step; Euler's down to 0."""
-    denoised = yield x, sigma
-    first = slope(x, sigma, denoised)
-    euler_x = x + first * (sigma_next - sigma)
-    if sigma_next == 0:
-        return euler_x
-    denoised = yield Stage(euler_x, sigma_next)
-    second = slope(euler_x, sigma_next, denoised)
-    return x + (first + second) / 2 * (sigma_next - sigma)
-
-
 def dpm_2(
     x: Tensor,
     sigmas: Tensor,
@@ -75,14 +64,7 @@ def dpm_2(
     """The midpoint rule of ``runge_kutta.dpm_2`` from the raised level."""
     for raised, sigma, sigma_next in _raised(sigmas, s_churn, s_tmin, s_tmax):
         x = _with_noise(x, noise, sigma, raised, s_churn, s_noise)
-        denoised = yield x, raised
-        first = slope(x, raised, denoised)
-        if sigma_next == 0:
-            return x + first * (sigma_next - raised)
-        middle = log_middle(raised, sigma_next)
-        middle_x = x + first * (middle - raised)
-        denoised = yield Stage(middle_x, middle)
-        x = x + slope(middle_x, middle, denoised) * (sigma_next - raised)
+        x = yield from midpoint_step(x, raised, sigma_next)
     return x
 
 

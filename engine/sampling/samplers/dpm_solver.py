@@ -143,10 +143,7 @@ def dpm_adaptive(
     ``whole``: as for ``dpm_fast_ancestral``. Raises ``BadRequest`` for another order or no tolerance,
     ``GenerationFailed`` where no step meets it.
     """
-    if order not in (2, 3):
-        raise BadRequest("order", order, "2 or 3")
-    if rtol <= 0 and atol <= 0:
-        raise BadRequest("rtol", rtol, "a number above 0 where atol is 0")
+    _check(order, rtol, atol)
     controller = _Controller(coefficients=(pcoeff, icoeff, dcoeff), order=1.5 if eta else order, safety=accept_safety)
     (t, end), h_next = _ends(sigmas, levels, whole), abs(h_init)
     previous, rejected = x, 0
@@ -170,6 +167,13 @@ def dpm_adaptive(
             if eta and s_noise:
                 x = x + up * s_noise * noise.white()
     return x
+
+
+def _check(order: int, rtol: float, atol: float) -> None:
+    if order not in (2, 3):
+        raise BadRequest("order", order, "2 or 3")
+    if rtol <= 0 and atol <= 0:
+        raise BadRequest("rtol", rtol, "a number above 0 where atol is 0")
 
 
 def _down_and_up(t: Tensor, reached: Tensor, end: Tensor, eta: float) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from engine.sampling.noise import StepNoise
-from engine.sampling.samplers.churn import heun_step
 from engine.sampling.samplers.protocol import Sampling
+from engine.sampling.samplers.runge_kutta import heun_step
 from engine.sampling.samplers.steps import intervals
 from engine.sampling.schedules.curves import karras_ramp
 

@@ -32,15 +32,20 @@ def euler_ancestral(x: Tensor, sigmas: Tensor, noise: StepNoise, *, eta: float =
 def heun(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
     """Karras et al. 2022 (arXiv 2206.00364), algorithm 1."""
     for sigma, sigma_next in intervals(sigmas):
-        denoised = yield x, sigma
-        first = slope(x, sigma, denoised)
-        euler_x = x + first * (sigma_next - sigma)
-        if sigma_next == 0:
-            return euler_x
-        denoised = yield Stage(euler_x, sigma_next)
-        second = slope(euler_x, sigma_next, denoised)
-        x = x + (first + second) / 2 * (sigma_next - sigma)
+        x = yield from heun_step(x, sigma, sigma_next)
     return x
+
+
+def heun_step(x: Tensor, sigma: Tensor, sigma_next: Tensor) -> Sampling:
+    """Heun's method for one step; Euler's down to 0."""
+    denoised = yield x, sigma
+    first = slope(x, sigma, denoised)
+    euler_x = x + first * (sigma_next - sigma)
+    if sigma_next == 0:
+        return euler_x
+    denoised = yield Stage(euler_x, sigma_next)
+    second = slope(euler_x, sigma_next, denoised)
+    return x + (first + second) / 2 * (sigma_next - sigma)
 
 
 def heunpp2(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
@@ -66,28 +71,27 @@ def heunpp2(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
 def dpm_2(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
     """The midpoint rule, its middle taken in log σ as in DPM-Solver-2 (Lu et al. 2022, arXiv 2206.00927, alg. 1)."""
     for sigma, sigma_next in intervals(sigmas):
-        denoised = yield x, sigma
-        first = slope(x, sigma, denoised)
-        if sigma_next == 0:
-            return x + first * (sigma_next - sigma)
-        middle = log_middle(sigma, sigma_next)
-        middle_x = x + first * (middle - sigma)
-        denoised = yield Stage(middle_x, middle)
-        x = x + slope(middle_x, middle, denoised) * (sigma_next - sigma)
+        x = yield from midpoint_step(x, sigma, sigma_next)
     return x
 
 
 def dpm_2_ancestral(x: Tensor, sigmas: Tensor, noise: StepNoise, *, eta: float = 1.0, s_noise: float = 1.0) -> Sampling:
     """dpm_2 down to σ_down, then noise up to σ_next."""
     for sigma, sigma_next in intervals(sigmas):
-        denoised = yield x, sigma
-        first = slope(x, sigma, denoised)
         down, up = ancestral_split(sigma, sigma_next, eta)
-        if down == 0:
-            x = x + first * (down - sigma)
-            continue
-        middle = log_middle(sigma, down)
-        middle_x = x + first * (middle - sigma)
-        denoised = yield Stage(middle_x, middle)
-        x = x + slope(middle_x, middle, denoised) * (down - sigma) + noise.white() * s_noise * up
+        x = yield from midpoint_step(x, sigma, down)
+        if down > 0:
+            x = x + noise.white() * s_noise * up
     return x
+
+
+def midpoint_step(x: Tensor, sigma: Tensor, sigma_next: Tensor) -> Sampling:
+    """The midpoint rule for one step; Euler's method down to 0."""
+    denoised = yield x, sigma
+    first = slope(x, sigma, denoised)
+    if sigma_next == 0:
+        return x + first * (sigma_next - sigma)
+    middle = log_middle(sigma, sigma_next)
+    middle_x = x + first * (middle - sigma)
+    denoised = yield Stage(middle_x, middle)
+    return x + slope(middle_x, middle, denoised) * (sigma_next - sigma)

@@ -41,7 +41,7 @@ def _next(
 
 
 def plms(x: Tensor, sigmas: Tensor, noise: StepNoise) -> Sampling:
-    """Liu et al. 2022 (PNDM, arXiv 2202.09778), section 3.4, begun by one step with the mean of both ends' slopes."""
+    """Liu et al. 2022 (PNDM, arXiv 2202.09778), section 3.4; the first step uses the mean of both ends' slopes."""
     slopes: deque[Tensor] = deque(maxlen=4)  # the latest first
     for sigma, sigma_next in intervals(sigmas):
         denoised = yield x, sigma

@@ -31,8 +31,8 @@ def test_texts_are_read_as_recorded(case: A1111Case) -> None:
         assert [chunk.weights for chunk in chunks] == [tuple(each["multipliers"]) for each in recorded["chunks"]]
         for chunk, each in zip(chunks, recorded["chunks"], strict=True):
             vectors = [(place, token) for place, token in enumerate(chunk.tokens) if isinstance(token, Vector)]
-            begun = [[place - 1, NAMES[id(token.embedding)]] for place, token in vectors if token.index == 0]
-            assert begun == each["embeddings"]
+            firsts = [[place - 1, NAMES[id(token.embedding)]] for place, token in vectors if token.index == 0]
+            assert firsts == each["embeddings"]
             places = {place for place, _ in vectors}
             words = [(place, token) for place, token in enumerate(chunk.tokens) if place not in places]
             assert words == [(place, each["tokens"][place]) for place, _ in words]
