@@ -53,7 +53,10 @@ def suite(bench: Bench) -> Any:
 
 
 def _said(command: list[str], most: float) -> dict[str, Any]:
-    """Run a command for at most that many seconds; return its exit status and the end of its output."""
+    """Run a command for at most that many seconds; return its exit status and the end of its output.
+
+    Files of the checkout are named from its root, since reports are shared.
+    """
     process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         said, _ = process.communicate(timeout=most)
@@ -61,4 +64,4 @@ def _said(command: list[str], most: float) -> dict[str, Any]:
         process.terminate()
         said, _ = process.communicate()
         said += f"\nstopped after {most:.0f} s"
-    return {"status": process.returncode, "said": said[-6000:]}
+    return {"status": process.returncode, "said": said.replace(f"{_ROOT}/", "")[-6000:]}
