@@ -89,8 +89,7 @@ def _png(
     posted: Mapping[str, str] | None,
 ) -> bytes:
     if task.request is None:
-        metadata = workflow_metadata(task.workflow, record=record, index=index) | dict(posted or {})
-        return encode_png(image, metadata)
+        return encode_png(image, workflow_metadata(task.workflow, record=record, index=index, posted=posted))
     file = str(record["checkpoint"])
     metadata = picture_metadata(
         task.request,

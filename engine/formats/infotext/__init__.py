@@ -9,9 +9,9 @@ from engine.formats.infotext.labels import (
     sampler_from_label,
     scheduler_from_label,
 )
-from engine.formats.infotext.lines import LONGEST
+from engine.formats.infotext.lines import LONGEST, with_pairs
 from engine.formats.infotext.reading import request_from_infotext
-from engine.formats.infotext.writing import infotext
+from engine.formats.infotext.writing import infotext, pairs_of_hashes
 
 __all__ = [
     "LATENT_UPSCALERS",
@@ -21,7 +21,9 @@ __all__ = [
     "UPSCALER_FILES",
     "automatic_scheduler",
     "infotext",
+    "pairs_of_hashes",
     "request_from_infotext",
     "sampler_from_label",
     "scheduler_from_label",
+    "with_pairs",
 ]

@@ -20,6 +20,7 @@ PROGRAM = "stable-diffusion-engine"
 """What ``Version`` begins with in a text of ours."""
 
 _NEGATIVE = "Negative prompt:"
+_VERSION = ", Version: "
 _KEY = re.compile(r"\w[\w \-/]+")
 
 
@@ -53,6 +54,12 @@ class Infotext:
             head = f"{head}\n".replace("\r\n", "\n")[:-1]
         prompt, negative_prompt = _prompts(head)
         return Infotext(prompt=prompt, negative_prompt=negative_prompt, pairs=pairs)
+
+
+def with_pairs(text: str, pairs: Mapping[str, str]) -> str:
+    """Return a text that this project wrote with further pairs before its version, which ends it."""
+    head, _, version = text.rpartition(_VERSION)
+    return "".join([head, *(f", {key}: {_quoted(value)}" for key, value in pairs.items()), _VERSION, version])
 
 
 def _quoted(value: str) -> str:

@@ -58,8 +58,7 @@ def infotext(
         **pairs_of_reading(request.prompt_reading),
         **({} if request.hires is None else _hires(request.hires)),
         **{f"ControlNet {place}": _control(control) for place, control in enumerate(request.controls)},
-        "Lora hashes": _listed(lora_hashes),
-        "TI hashes": _listed(embedding_hashes),
+        **pairs_of_hashes(lora_hashes, embedding_hashes),
         "Batch size": request.batch_size if request.batch_size > 1 else None,
         "Batch pos": position if request.batch_size > 1 else None,
         **_own(request),
@@ -68,6 +67,11 @@ def infotext(
     written = {key: _plain(value) for key, value in pairs.items() if value is not None}
     prompt = request.prompt + "".join(map(tag_of, request.loras))
     return Infotext(prompt=prompt, negative_prompt=request.negative_prompt, pairs=written).text()
+
+
+def pairs_of_hashes(loras: Mapping[str, str] | None, embeddings: Mapping[str, str] | None) -> dict[str, str | None]:
+    """Return what an infotext says of the files that its prompts name, given by name; None where there is none."""
+    return {"Lora hashes": _listed(loras), "TI hashes": _listed(embeddings)}
 
 
 def _listed(hashes: Mapping[str, str] | None) -> str | None:

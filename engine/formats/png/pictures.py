@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadRequest
 from engine.formats.comfyui import api_workflow, editor_of, parse_json, read_replaced, request_of
-from engine.formats.infotext import infotext, request_from_infotext
+from engine.formats.infotext import infotext, pairs_of_hashes, request_from_infotext, with_pairs
 from engine.formats.png.chunks import FIELD, name_of, text_chunks
 from engine.request import GenerationRequest
 from engine.workflow.workflow import Workflow
@@ -69,11 +69,24 @@ def _hashes(record: Mapping[str, Any], part: str) -> dict[str, str]:
     return {PurePath(each["file"]).stem: each["hash"] for each in record.get(part, ()) if "hash" in each}
 
 
-def workflow_metadata(workflow: Workflow, *, record: Mapping[str, Any], index: int) -> dict[str, str]:
-    """Return the texts of picture ``index`` of a workflow's output: its graph in both forms, and the record."""
+def workflow_metadata(
+    workflow: Workflow, *, record: Mapping[str, Any], index: int, posted: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the texts of picture ``index`` of a workflow's output: its graph in both forms, and the record.
+
+    ``posted``: a caller's own texts, which take their place. AUTOMATIC1111's line among them, which was written before
+    any file was read, gets the hashes of the files that the record names.
+    """
     graph = workflow.to_comfyui()
     own = {"record": dict(record), "index": index}
-    return {"prompt": json.dumps(graph), "workflow": json.dumps(editor_of(graph)), "engine": json.dumps(own)}
+    texts = {"prompt": json.dumps(graph), "workflow": json.dumps(editor_of(graph)), "engine": json.dumps(own)}
+    texts |= posted or {}
+    if "parameters" in texts:
+        pairs = pairs_of_hashes(_hashes(record, "adapters"), _hashes(record, "embeddings"))
+        pairs = {"VAE hash": record.get("vae_hash"), **pairs}
+        known = {key: value for key, value in pairs.items() if value is not None}
+        texts["parameters"] = with_pairs(texts["parameters"], known)
+    return texts
 
 
 def encode_png(image: Image, metadata: Mapping[str, str]) -> bytes:

@@ -73,7 +73,7 @@ def _info(job: Job, body: Generation, plan: Plan, infotexts: list[str], model: M
         "sd_model_name": job.model,
         "sd_model_hash": (model.short_hash if model else None) or "",
         "sd_vae_name": None if first.vae is None else basename(first.vae),
-        "sd_vae_hash": None,
+        "sd_vae_hash": job.record.get("vae_hash"),
         "seed_resize_from_w": -1,
         "seed_resize_from_h": -1,
         "denoising_strength": getattr(body, "denoising_strength", None),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from engine import GenerationRequest, Workflow, __version__
-from engine.formats.infotext import infotext
+from engine.formats.infotext import infotext, with_pairs
 from engine.workflow.from_request import PICTURES
 from engine.workflow.pictures import Decode, Pictures, SavePictures
 from server.backends.protocol import Backend
@@ -94,15 +93,8 @@ def infotexts_of(plan: Plan, backend: Backend) -> list[str]:
     """Return the infotext of each picture whose workflow is more than its request."""
     info = next((each for each in backend.models() if each.name == plan.first.model or each.default), None)
     name, digest = ("", None) if info is None else (info.name, info.short_hash)
-    version = ", Version: "
-    texts = []
-    for request in plan.requests:
-        text = infotext(request, model_name=name, model_hash=digest, version=__version__)
-        head, _, end = text.rpartition(version)
-        texts.append(
-            "".join([head, *(f", {key}: {_quoted(value)}" for key, value in plan.notes.items()), version, end])
-        )
-    return texts
+    texts = (infotext(each, model_name=name, model_hash=digest, version=__version__) for each in plan.requests)
+    return [with_pairs(text, plan.notes) for text in texts]
 
 
 class _Maker:
@@ -193,8 +185,3 @@ def _refiner(body: Generation, first: GenerationRequest, backend: Backend) -> tu
         raise unsupported("refiner_checkpoint", body.refiner_checkpoint, "no value where there is a mask")
     model = model_titled(body.refiner_checkpoint, backend.models(), "refiner_checkpoint").name
     return None if model == first.model else (model, share)
-
-
-def _quoted(value: str) -> str:
-    """Return a value as infotexts write it: quoted where a comma, a colon or a line's end would end it."""
-    return json.dumps(value, ensure_ascii=False) if any(sign in value for sign in ',:\n"') else value

@@ -19,12 +19,15 @@ from PIL.PngImagePlugin import PngImageFile
 
 from engine.errors import BadRequest
 from engine.formats.comfyui import api_workflow
+from engine.formats.infotext import infotext
+from engine.formats.infotext.lines import Infotext
 from engine.formats.png import (
     encode_png,
     picture_metadata,
     record_from_png,
     request_from_png,
     text_chunks,
+    workflow_metadata,
 )
 from engine.request import MAX_SEED, GenerationRequest
 from engine.request_parts import Lora
@@ -127,6 +130,25 @@ def test_the_line_has_the_hashes_of_loras_and_is_left_out_where_it_cannot_say_a_
     assert 'Lora hashes: "ink: 0123456789ab"' in line
     odd = dataclasses.replace(request, loras=(Lora(name="a:b"),))
     assert "parameters" not in picture_metadata(odd, record=record, **named)
+
+
+def test_a_workflows_line_gets_the_hashes_of_its_files_before_its_version() -> None:
+    workflow = GenerationRequest(seed=1).workflow()
+    record = {
+        "adapters": [{"file": "ink.safetensors", "hash": "0123456789ab"}],
+        "embeddings": [{"file": "neg.pt", "hash": "ba9876543210"}],
+        "vae_hash": "63aeecb90f",
+    }
+    request = GenerationRequest(prompt="x, Version: 1", seed=1, vae="soft, of 2023")
+    line = infotext(request, model_name="m", model_hash=None, version="2")
+    texts = workflow_metadata(workflow, record=record, index=0, posted={"parameters": line})
+    found, before = Infotext.of(texts["parameters"]), Infotext.of(line)
+    assert (found.prompt, list(found.pairs)[-1]) == (before.prompt, "Version")
+    hashes = {"VAE hash": "63aeecb90f", "Lora hashes": "ink: 0123456789ab", "TI hashes": "neg: ba9876543210"}
+    assert found.pairs == before.pairs | hashes
+    assert "parameters" not in workflow_metadata(workflow, record=record, index=0)
+    plain = workflow_metadata(workflow, record={}, index=0, posted={"parameters": line, "prompt": "{}"})
+    assert (plain["parameters"], plain["prompt"]) == (line, "{}")
 
 
 def test_latin_text_is_plain_and_other_text_international() -> None:
