@@ -11,6 +11,7 @@ from engine.parameters import Flag, Number, OneOf, Optional, Seed, WholeNumber, 
 from engine.sampling.a1111.samplers import AUTOMATIC, OWN_SAMPLERS
 from engine.sampling.a1111.schedules import SCHEDULES
 from engine.workflow.a1111 import FACTOR, SHAPE, SIGMA
+from engine.workflow.a1111_second import KERNELS
 from engine.workflow.latents import MAX_SIDE
 
 _SIDE = WholeNumber(0, MAX_SIDE)
@@ -66,6 +67,15 @@ class A1111:
     uni_pc_variant: str = parameter("bh1", OneOf(("bh1", "bh2")), "which form of UniPC")
     uni_pc_skip_type: str = parameter("time_uniform", OneOf(tuple(UNI_PC_SKIPS)), "what UniPC spaces evenly")
     uni_pc_order: int = parameter(3, WholeNumber(1, 50), "its order; at most the number of its steps")
+    hires_sampler: str | None = parameter(
+        None, Optional(OneOf(OWN_SAMPLERS)), "a sampler of the second pass that only AUTOMATIC1111 has; none: as hires"
+    )
+    hires_schedule: str | None = parameter(
+        None, Optional(OneOf((AUTOMATIC, *SCHEDULES))), "schedule type of the second pass; none: as hires"
+    )
+    hires_kernel: str | None = parameter(
+        None, Optional(OneOf(KERNELS)), "how the decoded picture is scaled for the second pass; none: as hires says"
+    )
     uni_pc_lower_order_final: bool = parameter(True, Flag(), "whether its last steps are of lower orders")
 
     def __post_init__(self) -> None:

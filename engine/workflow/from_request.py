@@ -10,6 +10,7 @@ from engine.errors import BadRequest
 from engine.text.a1111.networks import without_tags
 from engine.workflow.a1111 import PictureNoise
 from engine.workflow.a1111_sampling import A1111Pass
+from engine.workflow.a1111_second import enlarging_of, part_of_second, size_of_second
 from engine.workflow.composing import ComposedGuider, WeightedPrompt
 from engine.workflow.conditioning import CombineConditioning, WithArea, WithMask, WithRange
 from engine.workflow.controls import ControlFile, Controlled
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 CHECKPOINT, PICTURES = "4", "9"
 """The ids of the checkpoint and of the one output."""
 
-_LORAS, _CONTROLS = 100, 200
+_LORAS, _CONTROLS, _LORAS_OF_SECOND = 100, 200, 4000
 """The ids of the first nodes for these parts."""
 
 _NODES_OF_PART = 10
@@ -113,7 +114,8 @@ class _Builder:
             self.fields[node, name] = field
         return node
 
-    def _networks(self) -> tuple[Model, Clip, Vae]:
+    def _networks(self, loras: int = _LORAS, last_layer: str = "10") -> tuple[Model, Clip, Vae]:
+        """What the request's pass is made with; ``loras`` and ``last_layer`` are ids."""
         request = self._request
         checkpoint = self._put(CHECKPOINT, Checkpoint(name=request.model), name="model")
         self._places |= {(CHECKPOINT, 1): checkpoint, (CHECKPOINT, 2): checkpoint}
@@ -121,14 +123,14 @@ class _Builder:
         clip: Clip = checkpoint
         vae: Vae = checkpoint
         for place, (lora, name) in enumerate(loras_of(request)):
-            id = str(_LORAS + place)
+            id = str(loras + place)
             text = lora.strength if lora.clip_strength is None else lora.clip_strength
             manner = "engine" if request.a1111 is None else "a1111"
             way: dict[str, Any] = {"name": lora.name, "rank": lora.rank, "manner": manner}
-            model = self._put(id, WithLora(model=model, strength=lora.strength, **way), name=name)
-            clip = self._put(id, ClipWithLora(clip=clip, strength=text, **way), slot=1, name=name)
+            model = self._put(id, WithLora(model=model, strength=lora.strength, **way), name=self._named(name))
+            clip = self._put(id, ClipWithLora(clip=clip, strength=text, **way), slot=1, name=self._named(name))
         if request.clip_skip > 1:
-            clip = self._put("10", LastLayer(clip=clip, layer=-request.clip_skip), layer="clip_skip")
+            clip = self._put(last_layer, LastLayer(clip=clip, layer=-request.clip_skip), layer="clip_skip")
         if request.vae is not None:
             vae = self._put("11", VaeFile(name=request.vae), name="vae")
         return model, clip, vae
@@ -139,9 +141,22 @@ class _Builder:
         part = self._request.a1111
         if part is None:
             return None
-        second = self._hires is not None
-        request = dataclasses.replace(self._request, denoise=self._hires.denoise) if self._hires else self._request
-        return A1111Pass(request=request, part=part, second=second)
+        if self._hires is None:
+            return A1111Pass(request=self._request, part=part)
+        width, height = self._size
+        request = dataclasses.replace(self._request, denoise=self._hires.denoise, width=width, height=height)
+        return A1111Pass(request=request, part=part, second=True)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Width and height of the pass that is being made."""
+        request, hires = self._request, self._hires
+        if hires is None:
+            return request.width, request.height
+        if request.a1111 is None:
+            return hires.size(request.width, request.height)
+        size = size_of_second(request, hires)
+        return size.width, size.height
 
     def _guider(self, model: Model, clip: Clip) -> CfgGuider | ComposedGuider:
         request = self._request
@@ -195,7 +210,7 @@ class _Builder:
             masked = WithMask(conditioning=prompt, mask=mask, strength=region.strength)
             return self._put(id, masked, strength=f"{field}.strength")
         sides = self._request.width, self._request.height
-        size = sides if self._hires is None else self._hires.size(*sides)
+        size = self._size
         area = {
             name: round(getattr(region, name) * size[axis] / sides[axis] / PIXELS_PER_CELL) * PIXELS_PER_CELL
             for axis, names in enumerate((("x", "width"), ("y", "height")))
@@ -292,16 +307,30 @@ class _Builder:
         request = self._request
         self._hires = hires
         larger = self._larger(hires, vae, first)
-        if hires.prompt is not None and request.prompt_syntax == "a1111" and without_tags(hires.prompt)[1]:
-            raise BadRequest("hires.prompt", hires.prompt, "a prompt without tags of LoRAs: both passes have the same")
-        self._request = dataclasses.replace(request, **hires.changes)
+        self._request = self._second_request(hires)
+        if hires.prompt is not None and request.a1111 is not None:
+            model, clip, _ = self._networks(_LORAS_OF_SECOND, "98")
         self._pass = pass_of(self._request, self._request.sampler, self._request.steps, before=self._pass)
         sample = self._put("91", self._sample(self._guider(self._read(model), clip), larger, hires.denoise))
         self._request = request
         return sample
 
+    def _second_request(self, hires: Hires) -> GenerationRequest:
+        """The request with what is another in the second pass. AUTOMATIC1111's LoRAs are those of each pass's prompt;
+        ComfyUI's are the same in both."""
+        request = self._request
+        if request.a1111 is not None:
+            return dataclasses.replace(request, **hires.changes, a1111=part_of_second(request.a1111, hires))
+        if hires.prompt is not None and request.prompt_syntax == "a1111" and without_tags(hires.prompt)[1]:
+            raise BadRequest("hires.prompt", hires.prompt, "a prompt without tags of LoRAs: both passes have the same")
+        return dataclasses.replace(request, **hires.changes)
+
     def _larger(self, hires: Hires, vae: Vae, first: Sample) -> Latents:
         """What the second pass begins from: latents that are scaled, or pictures that a model has enlarged."""
+        request = self._request
+        if request.a1111 is not None:
+            enlarging, size = enlarging_of(request.a1111, hires), size_of_second(request, hires)
+            return self._put("90", enlarging.start(first, request.width, request.height, size, vae, vae))
         names = dict.fromkeys(("width", "height"), "hires.scale") if hires.width is None else _SIDES_OF_HIRES
         width, height = hires.size(self._request.width, self._request.height)
         if hires.upscaler is not None:
@@ -322,9 +351,7 @@ class _Builder:
         enlarged = self._put("81", Upscale(upscaler=upscaler, pictures=pictures))
         if upscaling.scale is None:
             return enlarged
-        request = self._request
-        sides = (request.width, request.height)
-        made = sides if request.hires is None else request.hires.size(*sides)
+        made = self._size
         width, height = (max(1, round(side * upscaling.scale)) for side in made)
         fitted = ResizePictures(pictures=enlarged, method="lanczos", width=width, height=height)
         return self._put("82", fitted, width="upscale.scale", height="upscale.scale")

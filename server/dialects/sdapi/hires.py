@@ -13,18 +13,14 @@ from engine.formats.infotext.a1111_labels import a1111_label
 from engine.request_a1111 import A1111
 from engine.sampling.a1111.samplers import OWN_SAMPLERS
 from engine.text.a1111.composition import without_comments
-from engine.workflow.encoding import Encode
-from engine.workflow.latents import CropLatents, Latents, ResizeLatents
-from engine.workflow.pictures import Decode
-from engine.workflow.sizes import PIXELS_PER_CELL
+from engine.workflow.a1111_second import Enlarging, SecondSize
 from server.backends.checkpoints import FileInfo, ModelInfo
 from server.dialects.sdapi.a1111 import sampling_of
 from server.dialects.sdapi.body import Txt2Img
 from server.dialects.sdapi.models import model_titled
 from server.dialects.sdapi.passes import Pass
-from server.dialects.sdapi.pictures import Sized
 from server.dialects.sdapi.request import schedule_of
-from server.dialects.sdapi.upscalers import enlarged, upscaler_named
+from server.dialects.sdapi.upscalers import KERNELS, upscaler_named
 from server.problems import bad_request
 
 LATENT_UPSCALERS: Mapping[str, str] = {
@@ -45,37 +41,27 @@ class SecondPass:
 
     request: GenerationRequest
     """Its prompts, checkpoint and sampling, of the size that it has."""
-    width: int
-    """What the first pass is scaled to, before its middle is taken, in pixels."""
-    height: int
+    size: SecondSize
     upscaler: str
+    """AUTOMATIC1111's name of what enlarges, or that of a file."""
     strength: float
+
+    @property
+    def enlarging(self) -> Enlarging:
+        """How what the first pass has made becomes larger."""
+        if self.upscaler in LATENT_UPSCALERS:
+            return Enlarging(method=LATENT_UPSCALERS[self.upscaler])
+        return (
+            Enlarging(kernel=KERNELS[self.upscaler]) if self.upscaler in KERNELS else Enlarging(upscaler=self.upscaler)
+        )
 
     def behind(self, first: Pass, seed: int | None) -> Pass:
         """Return the second pass from what ``first`` leaves."""
         second = Pass.of(dataclasses.replace(self.request, seed=seed))
-        return second.painted_over(self._start(first, second), self.strength, exact=True).behind(first)
-
-    def _start(self, first: Pass, second: Pass) -> Latents:
-        method = LATENT_UPSCALERS.get(self.upscaler)
-        latents: Latents = first.sample
-        if method is not None:
-            latents = ResizeLatents(latents=latents, method=method, width=self.width, height=self.height)
-        else:
-            before = first.sample.latents
-            size = {name: getattr(before, name) for name in ("width", "height")}  # a first pass begins from none
-            decoded = Sized(pictures=Decode(latents=latents, vae=first.vae), **size)
-            pictures = enlarged(decoded, self.upscaler, self.width, self.height).pictures
-            latents = Encode(pictures=pictures, vae=second.vae)
-        return self._middle(latents)
-
-    def _middle(self, latents: Latents) -> Latents:
-        """Return the middle of latents that are larger than the second pass, in one of their sides."""
-        width, height = self.request.width, self.request.height
-        if (width, height) == (self.width, self.height):
-            return latents
-        x, y = ((more // PIXELS_PER_CELL // 2) * PIXELS_PER_CELL for more in (self.width - width, self.height - height))
-        return CropLatents(latents=latents, x=x, y=y, width=width, height=height)
+        before = first.sample.latents
+        sides = {name: getattr(before, name) for name in ("width", "height")}  # a first pass begins from none
+        start = self.enlarging.start(first.sample, **sides, size=self.size, vae=first.vae, second_vae=second.vae)
+        return second.painted_over(start, self.strength, exact=True).behind(first)
 
 
 def second_pass(
@@ -85,45 +71,34 @@ def second_pass(
 
     Raises ``Problem`` and ``BadRequest`` that name the field.
     """
-    scaled, target = _sizes(body, first)
+    size = _size(body, first)
     upscaler = body.hr_upscaler or "Latent"
     if upscaler not in LATENT_UPSCALERS:
         upscaler = upscaler_named(upscaler, upscalers, "hr_upscaler", *LATENT_UPSCALERS)
-    request = dataclasses.replace(first, width=target[0], height=target[1], hires=None, **_changes(body, first, models))
+    request = dataclasses.replace(
+        first, width=size.width, height=size.height, hires=None, **_changes(body, first, models)
+    )
     strength = _STRENGTH if body.denoising_strength is None else body.denoising_strength
     if not 0 <= strength <= 1:
         raise bad_request("denoising_strength", strength, "a number from 0 to 1")
-    made = SecondPass(request=request, width=scaled[0], height=scaled[1], upscaler=upscaler, strength=strength)
+    made = SecondPass(request=request, size=size, upscaler=upscaler, strength=strength)
     return made, _notes(body, made)
 
 
-def _sizes(body: Txt2Img, first: GenerationRequest) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return what the first pass is scaled to, and what the second pass is: width and height, multiples of 8."""
-    width, height = first.width, first.height
+def _size(body: Txt2Img, first: GenerationRequest) -> SecondSize:
+    """Return the size of the second pass. Raises ``Problem`` for one that is out of range."""
     x, y = body.hr_resize_x or 0, body.hr_resize_y or 0
     for name, value in (("hr_resize_x", x), ("hr_resize_y", y)):
         if not 0 <= value <= 16384:
             raise bad_request(name, value, "a whole number from 0 to 16384")
-    if not x and not y:
-        scale = 2.0 if body.hr_scale is None else body.hr_scale
-        if not 1 <= scale <= 8:
-            raise bad_request("hr_scale", scale, "a number from 1 to 8")
-        x, y = int(width * scale), int(height * scale)
-        scaled = x, y
-    elif not x or not y:
-        x, y = x or y * width // height, y or x * height // width
-        scaled = x, y
-    else:
-        wider = width * y < x * height
-        scaled = (x, x * height // width) if wider else (y * width // height, y)
-    return _in_cells("hr_resize_x", *scaled), _in_cells("hr_resize_x", x, y)
-
-
-def _in_cells(field: str, width: int, height: int) -> tuple[int, int]:
-    rounded = width - width % PIXELS_PER_CELL, height - height % PIXELS_PER_CELL
-    if min(rounded) < 64:
-        raise bad_request(field, f"{width}×{height}", "a second pass of at least 64 × 64 pixels")
-    return rounded
+    scale = 2.0 if body.hr_scale is None else body.hr_scale
+    if not (x or y) and not 1 <= scale <= 8:
+        raise bad_request("hr_scale", scale, "a number from 1 to 8")
+    size = SecondSize.of(first.width, first.height, scale=scale, x=x, y=y)
+    for width, height in ((size.scaled_width, size.scaled_height), (size.width, size.height)):
+        if min(width, height) < 64:
+            raise bad_request("hr_resize_x", f"{width}×{height}", "a second pass of at least 64 × 64 pixels")
+    return size
 
 
 def _changes(body: Txt2Img, first: GenerationRequest, models: Sequence[ModelInfo]) -> dict[str, Any]:
