@@ -8,6 +8,7 @@ import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -15,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from engine import EngineClosed, __version__
 from server.backends.protocol import Backend
 from server.dialects.dialect import Dialect
+from server.dialects.native.form import form_fields
 from server.dialects.registry import DIALECTS, served_dialects
 from server.observing.job_events import watcher
 from server.observing.metrics import Metrics
@@ -58,11 +60,17 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
     app.state.services, app.state.give_up = services, None
     in_order = sorted(dialects, key=lambda dialect: not dialect.always_served)
     _add_routes(app, [probes.create_router(services, metrics), *(each.create_router(services) for each in in_order)])
-    add_pages(app)
+    add_pages(app, _page_description(services))
     add_error_handlers(app, answer)
     _add_middleware(app, services, metrics, answer)
     app.openapi = functools.cache(lambda: document(app, services, dialects))  # type: ignore[method-assign]
     return app
+
+
+def _page_description(services: Services) -> dict[str, Any]:
+    """What the page knows before it asks: its form's fields, and whether callers need a key."""
+    fields = form_fields(services.settings.max_pictures)
+    return {"version": __version__, "keys": services.access.keys_required, "fields": fields}
 
 
 def _add_routes(app: FastAPI, routers: Sequence[APIRouter]) -> None:

@@ -46,6 +46,10 @@ class PictureFiles:
             raise KeyError(name)
         return await asyncio.to_thread(self._read, name)
 
+    async def exists(self, name: str) -> bool:
+        """Say whether there is a picture of that name."""
+        return bool(_NAME.fullmatch(name)) and await asyncio.to_thread(self._files.isfile, self._place(name))
+
     async def write(self, name: str, make: Callable[[], bytes]) -> None:
         """Write what ``make`` returns, whole, in place of any picture of that name; if that fails, none has the name.
 

@@ -56,6 +56,19 @@ class Housekeeping:
         await self._inputs.tidy()
         return gone
 
+    async def drop_picture(self, id: str, name: str) -> Job | None:
+        """Remove one picture of a finished job, and the job with its last one; return the job without the picture, or
+        None if no such job has it. Raises ``StoreFailed``.
+
+        The row goes first: a file that is left after a crash is found at the next start.
+        """
+        job = await self._store.drop_picture(id, name)
+        if job is not None:
+            await self._remove([name])
+            if not job.pictures:
+                await self.forget([id])
+        return job
+
     async def tidy(self) -> int:
         """Remove all jobs beyond their retention; return how many there were. Raises ``StoreFailed``."""
         removed = 0

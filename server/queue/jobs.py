@@ -175,6 +175,11 @@ class Jobs:
         """Remove finished jobs with their pictures; return how many there were."""
         return await _whole(stored(self._housekeeping.forget(ids)))
 
+    async def drop_picture(self, id: str, name: str) -> Job | None:
+        """Remove one picture of a finished job, and the job with its last one; return the job without the picture, or
+        None if no such job has it."""
+        return await _whole(stored(self._housekeeping.drop_picture(id, name)))
+
     async def tidy(self) -> int:
         """Remove the finished jobs beyond their retention now, as the server does by itself; return how many."""
         return await _whole(stored(self._housekeeping.tidy()))

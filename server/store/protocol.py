@@ -113,11 +113,18 @@ class Search:
     """A question for jobs: which ones, in which order, which page, and how much of them to read."""
 
     states: Collection[State] | None = None
-    """This field and the next five restrict the search; None does not."""
+    """This field and the next eight restrict the search; None does not."""
     dialects: Collection[str] | None = None
     ids: Collection[str] | None = None
     client: str | None = None
     label: str | None = None
+    words: Collection[str] = ()
+    """Words each of which is part of some text of a job's tasks: a prompt, a model, a sampler. ASCII letters match in
+    upper and lower case."""
+    created_from: float | None = None
+    """The earliest time of acceptance."""
+    created_before: float | None = None
+    """The time before which jobs were accepted."""
     started: bool = False
     """Whether to leave out jobs of which no attempt was started."""
     by_duration: bool = False
@@ -237,6 +244,9 @@ class Store(Protocol):
 
     async def delete(self, ids: Collection[str]) -> int:
         """Remove finished jobs; return how many there were."""
+
+    async def drop_picture(self, id: str, name: str) -> Job | None:
+        """Take one picture out of a finished job, and return the job as it is then; None if no such job has it."""
 
     async def post(self, messages: Sequence[Message]) -> None:
         """Put messages that report no change of state into the outbox."""

@@ -88,6 +88,7 @@ class JobAnswer(BaseModel):
     attempt: int
     cancel_requested: bool
     interrupted: bool = Field(description="whether it was asked to end with the pictures that are done")
+    deleted: bool = Field(description="whether this answer is the last of it: it was deleted, with its pictures")
     place: PlaceAnswer | None = Field(description="while it is queued or running")
     stage: Literal["loading", "waiting", "sampling", "decoding"] | None
     step: int | None = Field(description="steps done by the request that reported last")
@@ -196,6 +197,7 @@ def job_json(job: Job, base_url: str, place: Place | None = None, latest: Event 
         "attempt": job.attempt,
         "cancel_requested": job.cancel_requested,
         "interrupted": job.interrupted,
+        "deleted": False,
         "place": dataclasses.asdict(place) if place else None,
         "stage": latest.stage if latest else None,
         "step": latest.step if latest else None,

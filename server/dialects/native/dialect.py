@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from server.dialects.dialect import Dialect
-from server.dialects.native import generate, inputs, jobs, models, pictures
+from server.dialects.native import generate, inputs, jobs, models, pictures, prompts
 from server.dialects.native.answers import ProblemAnswer, job_json
 from server.job import Job
 from server.problems import Problem
@@ -18,7 +18,7 @@ from server.web.services import Services
 def create_router(services: Services) -> APIRouter:
     """Make the routes below ``/api/v1``."""
     router = APIRouter(prefix="/api/v1", tags=["Native"])
-    for part in (generate, inputs, jobs, pictures, models):
+    for part in (generate, inputs, jobs, pictures, models, prompts):
         part.add_routes(router, services)
     return router
 

@@ -110,6 +110,7 @@ JOB: dict[str, Any] = {
     "attempt": 1,
     "cancel_requested": False,
     "interrupted": False,
+    "deleted": False,
     "place": None,
     "stage": None,
     "step": None,

@@ -21,6 +21,7 @@ from server.job import Job, State
 from server.pictures.formats import preview_bytes
 from server.problems import not_found
 from server.queue.events import Event, Kind, nothing_follows
+from server.queue.refusals import storage_failed
 from server.settings import DIALECTS
 from server.store import Search
 from server.web.services import Services
@@ -31,6 +32,8 @@ _UNSHOWN = ("prompt", "extra_data", "input")
 """What other dialects keep with a job. It may be large, and no answer shows it."""
 
 _JOB: dict[int | str, dict[str, Any]] = {200: {"model": JobAnswer}, **problems(400, 401, 403, 404)}
+_DELETED: dict[int | str, dict[str, Any]] = {**_JOB, **problems(503, 507)}
+_SHOWN = 200
 _EVENT = {
     "type": "object",
     "required": ["id", "event", "data"],
@@ -50,6 +53,7 @@ def add_routes(router: APIRouter, services: Services) -> None:
     """Add them to ``router``."""
     _add_looking(router, services)
     _add_cancelling(router, services)
+    _add_deleting(router, services)
     _add_following(router, services)
 
 
@@ -62,11 +66,25 @@ def _add_looking(router: APIRouter, services: Services) -> None:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
         order: Annotated[Literal["newest", "oldest"], Query()] = "newest",
+        query: Annotated[
+            str, Query(max_length=200, description="words that the prompts, the model or the sampler contain")
+        ] = "",
+        created_from: Annotated[float | None, Query(description="Unix time of the earliest acceptance")] = None,
+        created_before: Annotated[float | None, Query(description="Unix time before which they were accepted")] = None,
     ) -> JSONResponse:
         """The jobs of all callers in the order of their acceptance."""
         states, dialects = _some("state", state, _STATES), _some("dialect", dialect, _DIALECTS)
         newest = order == "newest"
-        search = Search(states=states, dialects=dialects, newest_first=newest, limit=limit, offset=offset)
+        search = Search(
+            states=states,
+            dialects=dialects,
+            words=query.split(),
+            created_from=created_from,
+            created_before=created_before,
+            newest_first=newest,
+            limit=limit,
+            offset=offset,
+        )
         found = await services.jobs.find(dataclasses.replace(search, leave_out=_UNSHOWN))
         all_jobs = await services.jobs.find(Search(limit=0))
         places, base_url = await services.jobs.places(found.jobs), services.access.base_url(http)
@@ -83,21 +101,42 @@ def _add_looking(router: APIRouter, services: Services) -> None:
 
 
 def _add_cancelling(router: APIRouter, services: Services) -> None:
-    async def cancelled(http: Request, job_id: str) -> JSONResponse:
-        job = await services.jobs.cancel(job_id)
+    @router.post("/jobs/{job_id}/cancel", responses=_JOB, response_model=None)
+    async def cancel_job(
+        http: Request,
+        job_id: str,
+        keep: Annotated[bool, Query(description="end it with the pictures that are done, if there are any")] = False,
+    ) -> JSONResponse:
+        """Cancel a job: at once while it waits, within a step while it runs. A job that is done stays as it is."""
+        job = await (services.jobs.interrupt(job_id) if keep else services.jobs.cancel(job_id))
         if job is None:
             raise not_found("job", job_id)
         return JSONResponse(await _answer(services, http, job))
 
-    @router.delete("/jobs/{job_id}", responses=_JOB, response_model=None)
-    async def delete_job(http: Request, job_id: str) -> JSONResponse:
-        """Cancel a job: at once while it waits, within a step while it runs. A job that is done stays as it is."""
-        return await cancelled(http, job_id)
 
-    @router.post("/jobs/{job_id}/cancel", responses=_JOB, response_model=None)
-    async def cancel_job(http: Request, job_id: str) -> JSONResponse:
-        """The same as DELETE."""
-        return await cancelled(http, job_id)
+def _add_deleting(router: APIRouter, services: Services) -> None:
+    @router.delete("/jobs/{job_id}", responses=_DELETED, response_model=None)
+    async def delete_job(http: Request, job_id: str) -> JSONResponse:
+        """Delete a job that is done, with its pictures: `deleted` is true in the answer. One that waits or runs is
+        cancelled, as by `cancel`, and stays in the list."""
+        job = await services.jobs.get(job_id)
+        if job is None:
+            raise not_found("job", job_id)
+        if not job.done:
+            job = await services.jobs.cancel(job_id) or job
+            return JSONResponse(await _answer(services, http, job))
+        if not await services.jobs.forget([job_id]) and await services.jobs.get(job_id) is not None:
+            raise storage_failed(OSError("a picture cannot be removed"))
+        gone = dataclasses.replace(job, pictures=())
+        return JSONResponse(await _answer(services, http, gone) | {"deleted": True})
+
+    @router.delete("/jobs/{job_id}/images/{name}", responses=_DELETED, response_model=None)
+    async def delete_picture(http: Request, job_id: str, name: str) -> JSONResponse:
+        """Delete one picture of a job that is done. The job goes with its last picture: `deleted` is true then."""
+        job = await services.jobs.drop_picture(job_id, name)
+        if job is None:
+            raise not_found("picture", name[:_SHOWN])
+        return JSONResponse(await _answer(services, http, job) | {"deleted": not job.pictures})
 
 
 def _add_following(router: APIRouter, services: Services) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import string
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from server.job import Job
 from server.store.protocol import Found, Search
 from server.store.rules import STATES
+
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,10 @@ def fits(job: Job, search: Search) -> bool:
         and (search.ids is None or job.id in search.ids)
         and (search.client is None or job.client == search.client)
         and (search.label is None or job.label == search.label)
+        and (search.created_from is None or job.created >= search.created_from)
+        and (search.created_before is None or job.created < search.created_before)
         and (job.started is not None or not search.started)
+        and (not search.words or _has_words(job, search))
     )
 
 
@@ -57,6 +64,22 @@ def page_of(rows: list[Row], search: Search) -> Found:
             break
         jobs.append(dataclasses.replace(row.job, extra=extra))
     return Found(jobs=jobs, ids=[row.job.id for row in page], counts=counts)
+
+
+def _has_words(job: Job, search: Search) -> bool:
+    texts = [text.translate(_LOWER) for task in job.tasks for text in _texts(task.to_json())]
+    return all(any(word.translate(_LOWER) in text for text in texts) for word in search.words)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
 
 
 def _duration(job: Job) -> float:

@@ -160,6 +160,16 @@ class MemoryStore:
 
         return await self._do(delete)
 
+    async def drop_picture(self, id: str, name: str) -> Job | None:
+        def drop() -> Job | None:
+            job = self._rows[id].job if id in self._rows else None
+            if job is None or not job.done:
+                return None
+            left = tuple(picture for picture in job.pictures if picture.name != name)
+            return None if left == job.pictures else self._keep(dataclasses.replace(job, pictures=left))
+
+        return await self._do(drop)
+
     async def post(self, messages: Sequence[Message]) -> None:
         await self._do(lambda: self._outbox.post(messages))
 

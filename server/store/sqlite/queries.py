@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from server.store.sqlite.rows import job_of
 
 _MOST_NAMES = 500
 """The number of tokens in one statement."""
+
+_HAS_TEXT = r"EXISTS (SELECT 1 FROM json_tree(tasks) WHERE type = 'text' AND atom LIKE ? ESCAPE '\')"
 
 
 def get(database: sqlite3.Connection, id: str) -> Job | None:
@@ -33,6 +36,13 @@ def find(database: sqlite3.Connection, search: Search) -> Found:
         if value is not None:
             where += f" AND {column} = ?"
             values.append(value)
+    for condition, time in (("created >= ?", search.created_from), ("created < ?", search.created_before)):
+        if time is not None:
+            where += f" AND {condition}"
+            values.append(time)
+    for word in search.words:
+        where += f" AND {_HAS_TEXT}"
+        values.append("%" + re.sub(r"([\\%_])", r"\\\1", word) + "%")
     if search.started:
         where += " AND started IS NOT NULL"
     ids = _page(database, where, values, search) if search.limit != 0 else []
@@ -135,6 +145,16 @@ def delete(database: sqlite3.Connection, ids: Collection[str]) -> int:
     ).rowcount
     database.execute("DELETE FROM turns WHERE client NOT IN (SELECT client FROM jobs)")
     return deleted
+
+
+def drop_picture(database: sqlite3.Connection, id: str, name: str) -> Job | None:
+    row = database.execute("SELECT pictures FROM jobs WHERE id = ? AND finished IS NOT NULL", (id,)).fetchone()
+    pictures = [] if row is None else json.loads(row["pictures"])
+    left = [picture for picture in pictures if picture["name"] != name]
+    if len(left) == len(pictures):
+        return None
+    database.execute("UPDATE jobs SET pictures = ? WHERE id = ?", (json.dumps(left), id))
+    return get(database, id)
 
 
 def _where(**among: Collection[str] | None) -> tuple[str, list[Any]]:

@@ -90,6 +90,9 @@ class SqliteStore:
     async def delete(self, ids: Collection[str]) -> int:
         return await self._thread.do(lambda db: queries.delete(db, ids))
 
+    async def drop_picture(self, id: str, name: str) -> Job | None:
+        return await self._thread.do(lambda db: queries.drop_picture(db, id, name))
+
     async def post(self, messages: Sequence[Message]) -> None:
         await self._thread.do(lambda db: outbox.post(db, messages))
 

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from server.store import Search, Store
+from tests.server.queues import request
 from tests.server.stores import SUCCESS, add, claim, found, ids_of, job
 
 pytestmark = pytest.mark.anyio
@@ -82,3 +83,24 @@ async def test_finished_jobs_expire_by_age_and_by_number(store: Store) -> None:
 async def test_pictures_are_found_by_their_jobs_tokens(store: Store) -> None:
     one = await add(store)
     assert await store.kept_pictures([one.token, "unknown"]) == {one.token: frozenset()}
+
+
+async def test_words_are_looked_for_in_the_texts_of_tasks(store: Store) -> None:
+    boat = await add(store, job(wanted=(request(prompt="a Red boat, 100% oak", sampler="heun"),)))
+    tree = await add(store, job(wanted=(request(prompt="a red_tree"), request(prompt="the sea"))))
+
+    async def ids(*words: str) -> list[str]:
+        return await ids_of(store, words=words)
+
+    assert await ids("RED") == await ids() == [boat.id, tree.id]
+    assert await ids("red", "heun") == [boat.id]
+    assert await ids("sea") == await ids("d_t") == [tree.id]
+    assert await ids("0% o") == [boat.id]
+    assert await ids("e%d") == await ids("prompt") == await ids("red", "house") == []
+
+
+async def test_times_of_acceptance_restrict_a_search(store: Store) -> None:
+    early, late = [await add(store, dataclasses.replace(job(), created=time)) for time in (10.0, 20.0)]
+    assert await ids_of(store, created_from=20.0) == [late.id]
+    assert await ids_of(store, created_before=20.0) == [early.id]
+    assert await ids_of(store, created_from=10.0, created_before=21.0) == [early.id, late.id]

@@ -125,3 +125,16 @@ async def test_a_queued_job_that_is_interrupted_is_cancelled(store: Store) -> No
     assert ended is not None
     assert (ended.state, ended.interrupted, ended.finished) == ("cancelled", True, 3.0)
     assert await claim(store) == []
+
+
+async def test_one_picture_is_taken_out_of_a_finished_job(store: Store) -> None:
+    one = await started(store)
+    await store.show(one.id, 1, made("a.png", "b.png"))
+    assert await store.drop_picture(one.id, "a.png") is None
+    ended = await store.finish(one.id, 1, Ending(state="succeeded", finished=5.0, **vars(made("a.png", "b.png"))))
+    assert ended is not None
+    assert await store.drop_picture(one.id, "c.png") is None
+    assert await store.drop_picture("unknown", "a.png") is None
+    left = await store.drop_picture(one.id, "a.png")
+    assert left == await store.get(one.id) == dataclasses.replace(ended, pictures=ended.pictures[1:])
+    assert await store.kept_pictures([one.token]) == {one.token: {"b.png"}}

@@ -92,3 +92,49 @@ def test_the_caller_may_choose_the_jobs_id(client: httpx.Client) -> None:
     assert answer.json()["id"] == "mine-1"
     assert client.post("/generate", json={}, headers={"X-Job-Id": "mine-1"}).status_code == 409
     assert client.post("/generate", json={}, headers={"X-Job-Id": "no/path"}).status_code == 400
+
+
+def test_a_job_that_is_done_is_deleted_with_its_pictures(client: httpx.Client) -> None:
+    kept, gone = (generate(client, seed=seed, count=2) for seed in (1, 5))
+    answer = client.delete(f"/jobs/{gone['id']}").json()
+    assert (answer["id"], answer["deleted"], answer["images"]) == (gone["id"], True, [])
+    assert client.delete(f"/jobs/{gone['id']}").status_code == 404
+    assert [job["id"] for job in client.get("/jobs").json()["jobs"]] == [kept["id"]]
+    assert [httpx.get(each["url"]).status_code for each in gone["images"] + kept["images"]] == [404, 404, 200, 200]
+
+
+def test_one_picture_is_deleted_and_the_job_with_its_last(client: httpx.Client) -> None:
+    job = generate(client, count=2)
+    first, second = (each["url"].rpartition("/")[2] for each in job["images"])
+    answer = client.delete(f"/jobs/{job['id']}/images/{first}").json()
+    assert (answer["deleted"], [each["seed"] for each in answer["images"]]) == (False, [job["images"][1]["seed"]])
+    assert client.get(f"/images/{first}").status_code == 404
+    assert client.delete(f"/jobs/{job['id']}/images/{first}").status_code == 404
+    assert client.delete(f"/jobs/{job['id']}/images/{second}").json()["deleted"] is True
+    assert client.get(f"/jobs/{job['id']}").status_code == 404
+
+
+def test_a_cancelled_job_keeps_what_is_done_where_that_is_asked_for(open_server: Any) -> None:
+    server = open_server(InstantBackend(step_seconds=0.05, capacity=1), drain_seconds=0)
+    with httpx.Client(base_url=f"{server.url}/api/v1") as client:
+        job = generate(client, 202, count=9, steps=2, **{"async": True})
+        wait_for(lambda: len(client.get(f"/jobs/{job['id']}").json()["images"]) >= 2)
+        client.post(f"/jobs/{job['id']}/cancel", params={"keep": True})
+        wait_for(lambda: client.get(f"/jobs/{job['id']}").json()["state"] == "succeeded")
+        assert 2 <= len(client.get(f"/jobs/{job['id']}").json()["images"]) < 9
+
+
+def test_jobs_are_found_by_words_and_by_the_time_of_their_acceptance(client: httpx.Client) -> None:
+    boat = generate(client, prompt="a Red boat, 100% oak", sampler="heun")
+    tree = generate(client, prompt="a red tree", model="other")
+
+    def found(**query: Any) -> list[str]:
+        return [job["id"] for job in client.get("/jobs", params=query).json()["jobs"]]
+
+    assert found(query="RED") == [tree["id"], boat["id"]]
+    assert found(query="red heun") == [boat["id"]]
+    assert found(query="other") == [tree["id"]]
+    assert found(query="0% oak") == [boat["id"]]
+    assert found(query="a_red") == found(query="red house") == []
+    assert found(created_from=tree["created"]) == [tree["id"]]
+    assert found(created_before=tree["created"]) == [boat["id"]]

@@ -43,3 +43,28 @@ def test_nothing_but_pictures_is_served(client: httpx.Client, name: str, setting
     generate(client)
     (Path(settings.outputs) / "cat.png").write_bytes(b"another file")
     assert client.get(f"/images/{name}").status_code == 404
+
+
+def test_thumbnails_are_small_never_enlarged_and_gone_with_their_picture(client: httpx.Client) -> None:
+    job = generate(client, width=512, height=256)
+    url = job["output_url"].removesuffix(".png")
+    small = httpx.get(f"{url}.webp?width=128")
+    assert (picture(small).format, picture(small).size) == ("WEBP", (128, 64))
+    assert len(small.content) < len(httpx.get(f"{url}.png").content)
+    again = httpx.get(f"{url}.webp?width=128", headers={"If-None-Match": small.headers["etag"]})
+    assert again.status_code == 304
+    assert httpx.get(f"{url}.webp?width=256").headers["etag"] != small.headers["etag"]
+    assert picture(httpx.get(f"{url}.jpeg?width=2048")).size == (512, 256)
+    client.delete(f"/jobs/{job['id']}")
+    assert httpx.get(f"{url}.webp?width=128").status_code == 404
+    assert httpx.get(f"{url}.webp?width=128", headers={"If-None-Match": small.headers["etag"]}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [(".png?width=128", "width"), (".webp?width=8", "width"), (".webp?width=64&quality=9", "quality")],
+)
+def test_a_thumbnail_that_cannot_be_is_refused(client: httpx.Client, query: str, field: str) -> None:
+    url = generate(client)["output_url"].removesuffix(".png")
+    answer = httpx.get(url + query)
+    assert (answer.status_code, answer.json()["field"]) == (400, field)
