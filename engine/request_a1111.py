@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.parameters import Flag, Number, OneOf, Optional, Seed, WholeNumber, check_fields, parameter
+from engine.parameters import Flag, Name, Number, OneOf, Optional, Seed, WholeNumber, check_fields, parameter
 from engine.sampling.a1111.samplers import AUTOMATIC, OWN_SAMPLERS
 from engine.sampling.a1111.schedules import SCHEDULES
 from engine.workflow.a1111 import FACTOR, SHAPE, SIGMA
@@ -77,6 +77,15 @@ class A1111:
         None, Optional(OneOf(KERNELS)), "how the decoded picture is scaled for the second pass; none: as hires says"
     )
     uni_pc_lower_order_final: bool = parameter(True, Flag(), "whether its last steps are of lower orders")
+    refiner: str | None = parameter(
+        None,
+        Name("the name or path of a checkpoint"),
+        "the checkpoint that ends the sampling, of a second pass where there is one; none: the request's",
+    )
+    refiner_switch_at: float = parameter(0.8, Number(0, 1), "the share of the timesteps that lie before it takes over")
+    refiner_switch_by_sample_steps: bool = parameter(
+        False, Flag(), "whether it is a share of the evaluations instead, as before version 1.8.0"
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

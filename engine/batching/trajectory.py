@@ -13,14 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.batching.branches import Branch, Part
+from engine.batching.branches import Part
 from engine.batching.denoiser import Denoiser, Evaluation
-from engine.batching.guidance import Ask, Course, Guidance, Guided, predictions_of, unconditional_of
-from engine.batching.patching import Patching
+from engine.batching.guidance import Ask, Course, Guided, predictions_of, unconditional_of
+from engine.batching.predictor import Predictor
 from engine.device.transfer import Fetch
 from engine.sampling.levels import STABLE_DIFFUSION_1, NoiseLevels
 from engine.sampling.noise import StepNoise
-from engine.sampling.parametrization import EPS, Parametrization
 from engine.sampling.samplers.protocol import Sampler, Scalar, Stage
 from engine.sampling.samplers.table import sampler_named
 
@@ -28,8 +27,8 @@ from engine.sampling.samplers.table import sampler_named
 class Trajectory:
     """A sampler at work on x, one whole batch: float32 (B, 4, h, w).
 
-    ``denoiser`` makes its predictions. Trajectories with a group in common may share calls; the ``owner`` s of the
-    trajectories in flight take turns.
+    ``denoiser`` makes its predictions, until another one takes over. Trajectories with a group in common may share
+    calls; the ``owner`` s of the trajectories in flight take turns.
     """
 
     groups: frozenset[Hashable] = frozenset()
@@ -57,18 +56,13 @@ class Trajectory:
         x: Tensor,
         sigmas: Tensor,
         noise: StepNoise,
-        guidance: Guidance,
-        branches: Sequence[Branch],
-        denoiser: Denoiser,
-        parametrization: Parametrization = EPS,
-        patching: Patching | None = None,
+        predictor: Predictor,
         owner: Hashable = None,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        """``x`` is the first x, on the device; ``sigmas`` are float32 (n+1,) on the CPU; ``branches`` are the
-        guidance's; ``patching`` is wanted where any of them has patches."""
+        """``x`` is the first x, on the device; ``sigmas`` are float32 (n+1,) on the CPU."""
         record = sampler_named(sampler)
-        self.denoiser = denoiser
+        self.denoiser: Denoiser = predictor.denoiser
         self.owner = owner
         self.pictures: int = x.shape[0]
         self.steps: int | None = None if record.adaptive else len(sigmas) - 1
@@ -78,16 +72,13 @@ class Trajectory:
             if record.adaptive
             else evaluation_count(sampler, len(sigmas), to_zero=bool(sigmas[-1] == 0), options=tuple(options))
         )
-        self._guidance = guidance
-        self._branches = tuple(branches)
-        self._parametrization = parametrization
+        self._predictor = predictor
         self._pair = record.needs_unconditional
-        self._patching = patching
         self._skips = record.draws_unused
         self._pieces: deque[Evaluation] = deque()
         self._predicted: list[list[tuple[Tensor, ...]]] = []
         self._common: dict[tuple[Part, ...], tuple[Part, ...]] = {}
-        self._sampling = _function(sampler, tuple(options), parametrization.levels)(x, sigmas, noise)
+        self._sampling = _function(sampler, tuple(options), predictor.parametrization.levels)(x, sigmas, noise)
         self._resume(None)
         self._go_on()
         self.evaluation(wait=True)  # its group and rows are known from now on
@@ -152,11 +143,21 @@ class Trajectory:
             self._scalar = Fetch(wanted.tensor)
             return
         self._wanted = wanted
-        if self._patching is not None and self._skips and not isinstance(wanted, Stage):
-            self._patching.skip(wanted[0])
-        branches = [branch.at(wanted[1], self._evaluated) for branch in self._branches]
-        self._course = self._guidance.course(*wanted, branches)
+        self._hand_over(wanted[1])
+        predictor = self._predictor
+        if predictor.patching is not None and self._skips and not isinstance(wanted, Stage):
+            predictor.patching.skip(wanted[0])
+        branches = [branch.at(wanted[1], self._evaluated) for branch in predictor.branches]
+        self._course = predictor.guidance.course(*wanted, branches)
         self._ask(next(self._course))
+
+    def _hand_over(self, sigma: Tensor) -> None:
+        """Have the predictor that takes over make the predictions, if it is due at ``sigma``."""
+        then = self._predictor.then
+        if then is not None and then.due(sigma, self._evaluated, self._predictor.parametrization.levels.sigmas):
+            self._predictor, self._common = then.predictor, {}
+            self.denoiser = self._predictor.denoiser
+            self._hand_over(sigma)
 
     def _ask(self, ask: Ask) -> None:
         """Have the active parts of what guidance asks for predicted."""
@@ -170,8 +171,8 @@ class Trajectory:
         if parts not in self._common:
             self._common[parts] = self.denoiser.with_common_length(parts)
         common, at_once = self._common[parts], self.denoiser.pictures_at_once(len(parts))
-        if self._patching is not None:
-            common = self._patching.of(common, sigma, ask.x)
+        if self._predictor.patching is not None:
+            common = self._predictor.patching.of(common, sigma, ask.x)
         for first in range(0, self.pictures, at_once):
             pictures = slice(first, first + at_once)
             self._pieces.append(
@@ -179,7 +180,7 @@ class Trajectory:
                     x=ask.x[pictures],
                     sigma=sigma,
                     parts=common if at_once >= self.pictures else tuple(part.of_pictures(pictures) for part in common),
-                    parametrization=self._parametrization,
+                    parametrization=self._predictor.parametrization,
                 )
             )
         self._show(self._pieces[0])
@@ -201,7 +202,8 @@ class Trajectory:
         assert self._asked is not None
         assert self._wanted is not None
         try:
-            ask = self._course.send(predictions_of(self._asked, self._wanted[1], outputs, self._parametrization))
+            parametrization = self._predictor.parametrization
+            ask = self._course.send(predictions_of(self._asked, self._wanted[1], outputs, parametrization))
         except StopIteration as stop:
             guided: Guided = stop.value
         else:

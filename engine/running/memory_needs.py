@@ -12,6 +12,7 @@ from engine.device.memory import free_bytes, release_cached
 from engine.errors import BadRequest
 from engine.running.model import WITH_VAE, Model
 from engine.workflow import models as nodes
+from engine.workflow.a1111 import guiders_of
 from engine.workflow.controls import Controlled
 from engine.workflow.encoding import Encode, EncodeForInpaint
 from engine.workflow.latents import MAX_SIDE, EmptyLatents, Latents
@@ -133,9 +134,10 @@ def _bytes_of_picture(size: AnySize) -> int:
 def _worker(node: Any, resident: Mapping[Node, Any]) -> Denoiser | Decoder | Encoder:
     """What carries a node out and knows how much memory it takes."""
     if isinstance(node, Sample):
-        model = next(source for source in node.guider.sources() if isinstance(source, nodes.Model))
-        denoiser: Denoiser = resident[model].denoiser
-        return denoiser
+        sources = (source for guider in guiders_of(node.guider) for source in guider.sources())
+        denoisers = [resident[source].denoiser for source in sources if isinstance(source, nodes.Model)]
+        widest: Denoiser = max(denoisers, key=lambda denoiser: denoiser.channels)
+        return widest
     autoencoder: Autoencoder | Model = resident[node.vae]
     if isinstance(autoencoder, Model) and autoencoder.own_decoder is None:
         raise BadRequest("name", autoencoder.checkpoint.path.name, WITH_VAE, node=node.vae)

@@ -12,7 +12,7 @@ from engine.workflow.latents import MAX_SIDE
 from engine.workflow.models import Model
 from engine.workflow.node import link
 from engine.workflow.patches import Reading
-from engine.workflow.sampling import MAX_STEPS, Noise, Sampler, Sigmas
+from engine.workflow.sampling import MAX_STEPS, Guider, Noise, Sampler, Sigmas
 from engine.workflow.text import Conditioning
 
 STARTS = ("sigma", "variance", "above")
@@ -47,6 +47,25 @@ class WithRests(Conditioning):
     alternate: bool = parameter(True, Flag(), "whether in every second evaluation alone")
     until: float = parameter(0.0, Number(0, 1), "the share of the evaluations in which they rest at first; 0: in none")
     evaluations: int = parameter(20, WholeNumber(1, 10 * MAX_STEPS), "evaluations of the sampling")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class RefinedGuider(Guider):
+    """One guider at first, and from some point of the sampling on another, whose checkpoint may be another."""
+
+    first: Guider = link(Guider)
+    second: Guider = link(Guider)
+    share: float = parameter(0.8, Number(0, 1), "the share of the sampling behind which the second one guides")
+    evaluations: int = parameter(
+        0, WholeNumber(0, 10 * MAX_STEPS), "evaluations of the sampling, of which it is a share; 0: of timesteps"
+    )
+
+
+def guiders_of(guider: Guider) -> tuple[Guider, ...]:
+    """Return the guiders that guide one after the other, each with a model of its own."""
+    if isinstance(guider, RefinedGuider):
+        return (*guiders_of(guider.first), *guiders_of(guider.second))
+    return (guider,)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

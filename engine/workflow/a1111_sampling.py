@@ -15,13 +15,16 @@ from engine.workflow.a1111 import (
     FractionalReading,
     FurtherSampler,
     PictureNoise,
+    RefinedGuider,
     TimestepSigmas,
     UniPcSigmas,
     WithRests,
 )
-from engine.workflow.models import Model
+from engine.workflow.models import Checkpoint, Model
+from engine.workflow.node import in_order
 from engine.workflow.patches import EnlargedByTwo
 from engine.workflow.sampling import Guider, Sample, Sampler, Sigmas, SplitSigmas
+from engine.workflow.substitution import substituted
 from engine.workflow.text import Conditioning
 
 if TYPE_CHECKING:
@@ -90,6 +93,19 @@ class A1111Pass:
             until=part.skip_early_cond,
             evaluations=evaluations,
         )
+
+    @property
+    def refiner(self) -> Checkpoint | None:
+        """The checkpoint that ends the pass; None: its own does. Of two passes it ends the second alone."""
+        first_of_two = self.request.hires is not None and not self.second
+        name = self.part.refiner
+        return None if name is None or name == self.request.model or first_of_two else Checkpoint(name=name)
+
+    def refined(self, guider: Guider, other: Guider, evaluations: int) -> Guider:
+        """Return ``guider``, from which ``other`` takes over in a pass of so many evaluations."""
+        part = self.part
+        counted = evaluations if part.refiner_switch_by_sample_steps else 0
+        return RefinedGuider(first=guider, second=other, share=part.refiner_switch_at, evaluations=counted)
 
     def sampled(self, guider: Guider, model: Model, latents: Latents) -> Sample:
         """Return the sampling of ``latents`` by ``guider``, whose model is ``model``, from start to end."""
@@ -175,12 +191,22 @@ def painted_over(sample: Sample, part: A1111, latents: Latents, strength: float,
         steps = int(steps / strength) if strength else 1
         whole = dataclasses.replace(whole, steps=steps)
     sigmas, span, start = _end(whole, behind)
+    guider = _counted(sample.guider, (behind + 1) * sampler_named(sample.sampler.name).evaluations)
     sampler = dataclasses.replace(
         sample.sampler, options=tuple(each for each in sample.sampler.options if each[0] not in ("whole", "n"))
     )
     factor = 1.0 if second else part.initial_noise_multiplier
     noise = dataclasses.replace(noise, span=span, start=start, factor=factor, extra=part.img2img_extra_noise)
-    return dataclasses.replace(sample, sampler=sampler, sigmas=sigmas, noise=noise, latents=latents)
+    return dataclasses.replace(sample, guider=guider, sampler=sampler, sigmas=sigmas, noise=noise, latents=latents)
+
+
+def _counted(guider: Guider, evaluations: int) -> Guider:
+    """Return ``guider`` for a sampling of so many evaluations, of which shares are taken."""
+    rests = [node for node in in_order(guider) if isinstance(node, WithRests)]
+    guider = substituted(guider, {node: dataclasses.replace(node, evaluations=evaluations) for node in rests})
+    if isinstance(guider, RefinedGuider) and guider.evaluations:
+        return dataclasses.replace(guider, evaluations=evaluations)
+    return guider
 
 
 def _end(whole: A1111Sigmas | TimestepSigmas | UniPcSigmas, behind: int) -> tuple[Sigmas, Sigmas, str]:

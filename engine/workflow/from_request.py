@@ -23,8 +23,9 @@ from engine.workflow.models import Checkpoint, Clip, ClipWithLora, LastLayer, Mo
 from engine.workflow.node import Node, in_order
 from engine.workflow.pictures import Decode, LoadPicture, Pictures, SavePictures
 from engine.workflow.prompting import check_region, loras_of, parts_of_prompt, pass_of
-from engine.workflow.sampling import CfgGuider, RandomNoise, Sample, Sampler, ScheduledSigmas, Sigmas
+from engine.workflow.sampling import CfgGuider, Guider, RandomNoise, Sample, Sampler, ScheduledSigmas, Sigmas
 from engine.workflow.sizes import PIXELS_PER_CELL
+from engine.workflow.substitution import substituted
 from engine.workflow.text import Conditioning
 from engine.workflow.upscaling import Upscale, UpscalerFile
 from engine.workflow.workflow import Place, Workflow
@@ -102,6 +103,8 @@ class _Builder:
         sample = self._put("3", self._sample(self._guider(self._read(model), clip), start, request.denoise))
         if request.hires is not None:
             sample = self._second_pass(request.hires, model, clip, vae, sample)
+        own = self._a1111
+        vae = self._by_refiner(vae, None if own is None else own.refiner)
         pictures: Pictures = self._put("8", Decode(latents=sample, vae=vae))
         if request.upscale is not None:
             pictures = self._upscaled(request.upscale, pictures)
@@ -282,7 +285,7 @@ class _Builder:
     def _sample(self, guider: CfgGuider | ComposedGuider, latents: Latents, denoise: float) -> Sample:
         request = self._request
         if (own := self._a1111) is not None:
-            return self._named_sample(own.sampled(guider, guider.model, latents))
+            return self._named_sample(own.sampled(self._refined(guider, own), guider.model, latents))
         assert request.seed is not None
         values = {name: getattr(request, name) for name in ("sampler", "scheduler", "steps")}
         sigmas = ScheduledSigmas(model=guider.model, denoise=denoise, **values)
@@ -294,6 +297,19 @@ class _Builder:
             noise=RandomNoise(seed=request.seed, start_noise=request.start_noise, step_noise=request.step_noise),
             latents=latents,
         )
+
+    def _refined(self, guider: Guider, own: A1111Pass) -> Guider:
+        """``guider``, from which one takes over that is the same but for its checkpoint, if there is a refiner."""
+        if own.refiner is None:
+            return guider
+        return own.refined(guider, self._by_refiner(guider, own.refiner), self._pass.evaluations)
+
+    def _by_refiner(self, node: N, refiner: Checkpoint | None) -> N:
+        """``node``, made with ``refiner`` in place of the request's checkpoint; with None as it is."""
+        if refiner is None:
+            return node
+        refiner = self._put("32", refiner, name="a1111.refiner")
+        return substituted(node, {Checkpoint(name=self._request.model): refiner})
 
     def _named_sample(self, sample: Sample) -> Sample:
         """A sampling of AUTOMATIC1111's, whose nodes' fields have the names of the request's, about."""

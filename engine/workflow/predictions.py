@@ -16,6 +16,7 @@ from engine.errors import BadRequest
 from engine.sampling.samplers.table import sampler_named
 from engine.workflow import conditioning as nodes
 from engine.workflow import patches
+from engine.workflow.a1111 import guiders_of
 from engine.workflow.composing import ComposedGuider, prompts_of
 from engine.workflow.controls import Controlled
 from engine.workflow.models import Model
@@ -88,14 +89,18 @@ def work_of_step(sample: Sample, known: Outlines, height: int, width: int) -> fl
     the unit of ``engine.batching.work``.
 
     An area counts with its cells, and so does what other prompts are given for the same area. Patches of guidance
-    predict the first or the last prompt once more. Each counts as often as the sampler evaluates. Raises
-    ``BadRequest``, with the node at fault, for an area outside the picture, and for a patch that needs a negative
-    prompt where there is none.
+    predict the first or the last prompt once more. Each counts as often as the sampler evaluates. Of several guiders
+    the dearest counts. Raises ``BadRequest``, with the node at fault, for an area outside the picture, and for a patch
+    that needs a negative prompt where there is none.
     """
-    prompts = _with_shared([known[each] for each in _prompts_of(sample.guider)])
+    return max(_work(sample, guider, known, height, width) for guider in guiders_of(sample.guider))
+
+
+def _work(sample: Sample, guider: Guider, known: Outlines, height: int, width: int) -> float:
+    prompts = _with_shared([known[each] for each in _prompts_of(guider)])
     shares = [_shares(prompt, height, width) for prompt in prompts]
-    total = sum(share for prompt in _again(sample) for _, share in shares[prompt])
-    for number in range(1 if _alone(sample) else len(prompts)):
+    total = sum(share for prompt in _again(sample, guider) for _, share in shares[prompt])
+    for number in range(1 if _alone(sample, guider) else len(prompts)):
         others = itertools.chain.from_iterable(shares[:number] + shares[number + 1 :])
         opposite = {area: share for area, share in others if area is not None}
         own = shares[number]
@@ -138,22 +143,23 @@ def area_of(node: nodes.WithArea | nodes.WithAreaShares) -> Window | Shares:
     return Window(*(pixels // PIXELS_PER_CELL for pixels in (node.y, node.x, node.height, node.width)))
 
 
-def _alone(sample: Sample) -> bool:
+def _alone(sample: Sample, guider: Guider) -> bool:
     """Whether the first prompt alone is followed: at a scale of 1, unless the sampler or a patch asks for more."""
-    guider = sample.guider
     unguided = isinstance(guider, CfgGuider) and guider.cfg_scale == 1
-    return unguided and not sampler_named(sample.sampler.name).needs_unconditional and _LAST not in _again(sample)
+    return (
+        unguided and not sampler_named(sample.sampler.name).needs_unconditional and _LAST not in _again(sample, guider)
+    )
 
 
-def _again(sample: Sample) -> list[int]:
+def _again(sample: Sample, guider: Guider) -> list[int]:
     """Which prompts are predicted once more for the model's patches."""
-    model = next(source for source in sample.guider.sources() if isinstance(source, Model))
+    model = next(source for source in guider.sources() if isinstance(source, Model))
     again: list[int] = []
     for node in patches.chain_of(model):
         if isinstance(node, patches.PerturbedAttention) and node.scale > 0:
             again.append(_FIRST)
         elif isinstance(node, patches.SelfAttention):
-            if isinstance(sample.guider, BasicGuider):
+            if isinstance(guider, BasicGuider):
                 allowed = "a guider with a negative prompt, which the model's self-attention guidance needs"
                 raise BadRequest("guider", "BasicGuider", allowed, node=sample)
             again.append(_LAST)

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.errors import BadRequest
 from engine.formats.foreign import foreign_value
-from engine.formats.infotext.versions import HALF_LEVELS
+from engine.formats.infotext.versions import HALF_LEVELS, REFINER, SWITCH_BY_STEPS
 from engine.parameters import Kind, parameters_of, within
 from engine.request_a1111 import A1111
 from engine.sampling.a1111.samplers import rule_of
@@ -44,6 +44,9 @@ _SCALARS: Mapping[str, str] = {
     "Skip Early CFG": "skip_early_cond",
     "Noise multiplier": "initial_noise_multiplier",
     "Extra noise": "img2img_extra_noise",
+    REFINER: "refiner",
+    "Refiner switch at": "refiner_switch_at",
+    SWITCH_BY_STEPS: "refiner_switch_by_sample_steps",
     "Quantization": "enable_quantization",
     "Fixed steps": "img2img_fix_steps",
 }
@@ -59,6 +62,7 @@ _ETA, _ETA_DDIM, _LEVELS, _RESIZED = "Eta", "Eta DDIM", "Noise Schedule", "Seed 
 _RNG: Mapping[str, str] = {"GPU": "nv", "NV": "nv", "CPU": "cpu"}
 _ZERO_TERMINAL = "Zero Terminal SNR"
 _SIZE = re.compile(r"(\d{1,9})x(\d{1,9})")
+_HASH_BEHIND = re.compile(r" \[[0-9a-fA-F]{10}\]$")
 
 A1111_KEYS = frozenset({*_SCALARS, *_READ_TOO, _ETA, _ETA_DDIM, _LEVELS, _RESIZED})
 """The keys that are read where the picture is AUTOMATIC1111's."""
@@ -72,6 +76,8 @@ def part_of(pairs: Mapping[str, str], sampler: str) -> A1111:
     Noise without ``RNG`` is a GPU's. Raises ``BadRequest``, naming the key, for a value out of range.
     """
     values: dict[str, Any] = {}
+    if REFINER in pairs:
+        pairs = {**pairs, REFINER: _HASH_BEHIND.sub("", pairs[REFINER])}
     for key, name in {**_READ_TOO, **_SCALARS, _eta_key(sampler): "eta"}.items():
         if key in pairs:
             values[name] = _read(_FIELDS[name].kind, key, pairs[key])
@@ -96,6 +102,8 @@ def pairs_of(part: A1111, sampler: str) -> dict[str, Any]:
     pairs: dict[str, Any] = {key: changed.get(name) for key, name in _SCALARS.items()}
     if part.subseed_strength:
         pairs["Variation seed"] = part.subseed
+    if part.refiner:
+        pairs["Refiner switch at"] = part.refiner_switch_at
     return {
         "RNG": part.rng.upper(),
         **pairs,

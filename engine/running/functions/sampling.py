@@ -14,6 +14,7 @@ from engine.batching.guidance import ClassifierFree, Composed, Dual, Guidance, P
 from engine.batching.inpainting import Repainting, Thresholds, noise_mask_for, with_channels
 from engine.batching.members import Conditioning, branches_of, of_equal_length
 from engine.batching.patching import Patching
+from engine.batching.predictor import Predictor, Takeover
 from engine.batching.trajectory import Trajectory
 from engine.device.transfer import to_device
 from engine.errors import BadRequest
@@ -29,6 +30,7 @@ from engine.sampling.noise import NoiseSource, StepNoise, behind_start_noise, st
 from engine.sampling.samplers.table import sampler_named
 from engine.sampling.schedules import stands_still
 from engine.workflow import sampling as nodes
+from engine.workflow.a1111 import RefinedGuider
 from engine.workflow.composing import ComposedGuider, WeightedPrompt
 
 
@@ -91,6 +93,8 @@ class Guider:
     network: Network
     guidance: Guidance
     prompts: tuple[Conditioning, ...]
+    then: tuple[RefinedGuider, Guider] | None = None
+    """What takes over from it, and the node that says when; None: nothing does."""
 
 
 @carries_out(nodes.RandomNoise)
@@ -153,6 +157,14 @@ def perp_neg_guider(node: nodes.PerpNegGuider, bench: Bench) -> Guider:
     return Guider(bench.network(node.model), guidance, prompts)
 
 
+@carries_out(RefinedGuider)
+def refined_guider(node: RefinedGuider, bench: Bench) -> Guider:
+    first: Guider = bench[node.first]
+    if first.then is not None:
+        raise BadRequest("first", "RefinedGuider", "a guider that no other takes over from")
+    return dataclasses.replace(first, then=(node, bench[node.second]))
+
+
 @carries_out(nodes.Sample)
 def sample(node: nodes.Sample, bench: Bench) -> Generator[Wish, Tensor, LatentBatch]:
     """Latents as the VAE takes them: what a sampling leaves, noise and all where its sigmas do not end at 0."""
@@ -182,6 +194,28 @@ def _trajectory(
     bench: Bench,
 ) -> Trajectory:
     """The sampling of ``latents`` that begins from ``noise``, unit noise on the device, or zeros."""
+    levels, scaled = guider.network.parametrization.levels, latents.samples * SCALE
+    return Trajectory(
+        sampler=sampler.name,
+        options=sampler.options,
+        x=seeded.first_x(noise=noise, sigma=sigmas[0], latents=scaled, levels=levels),
+        sigmas=sigmas,
+        noise=seeded.source(sampler.name, sigmas, latents, bench.device),
+        predictor=_predictor(sampler, guider, latents, sigmas, seeded, noise, bench),
+        owner=bench.owner,
+    )
+
+
+def _predictor(
+    sampler: nodes.Sampler,
+    guider: Guider,
+    latents: LatentBatch,
+    sigmas: Tensor,
+    seeded: SamplingNoise,
+    noise: Tensor,
+    bench: Bench,
+) -> Predictor:
+    """What ``guider``, and what takes over from it, comes to in such a sampling."""
     network, scaled, shape = guider.network, latents.samples * SCALE, latents.samples.shape
     levels, prompts = network.parametrization.levels, guider.prompts
     mask = None if latents.noise_mask is None else noise_mask_for(latents.noise_mask, shape)
@@ -194,18 +228,18 @@ def _trajectory(
             around = to_device(start_noise((seeded.seed + 1) % 2**64, shape), bench.device)
         thresholds = _thresholds(network, sigmas)
         guidance = Repainting(guidance=guidance, mask=mask, latents=scaled, noise=around, thresholds=thresholds)
-    return Trajectory(
-        sampler=sampler.name,
-        options=sampler.options,
-        x=seeded.first_x(noise=noise, sigma=sigmas[0], latents=scaled, levels=levels),
-        sigmas=sigmas,
-        noise=seeded.source(sampler.name, sigmas, latents, bench.device),
+    then = None
+    if guider.then is not None:
+        node, second = guider.then
+        other = _predictor(sampler, second, latents, sigmas, seeded, noise, bench)
+        then = Takeover(predictor=other, share=node.share, evaluations=node.evaluations)
+    return Predictor(
         guidance=guidance,
         branches=branches,
         denoiser=network.denoiser,
         parametrization=network.parametrization,
         patching=_patching(network, seeded, latents),
-        owner=bench.owner,
+        then=then,
     )
 
 
@@ -216,6 +250,10 @@ def _patching(network: Network, noise: SamplingNoise, latents: LatentBatch) -> P
 
 
 def _check_controls(node: nodes.Guider, guider: Guider, bench: Bench) -> None:
+    if isinstance(node, RefinedGuider) and guider.then is not None:
+        _check_controls(node.first, dataclasses.replace(guider, then=None), bench)
+        _check_controls(node.second, guider.then[1], bench)
+        return
     context = next(member.tokens.shape[2] for prompt in guider.prompts for member in prompt)
     check_controls(node, bench, width=guider.network.denoiser.channels, context=context)
 

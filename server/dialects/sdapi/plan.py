@@ -16,13 +16,12 @@ from server.dialects.sdapi.controlnet import Unit, notes_of_units
 from server.dialects.sdapi.hires import SecondPass, second_pass
 from server.dialects.sdapi.img2img import Canvas, canvas_of, notes_of
 from server.dialects.sdapi.masking import Box, grown_to_aspect, masked_part
-from server.dialects.sdapi.models import model_titled, title
 from server.dialects.sdapi.options import Chosen
 from server.dialects.sdapi.passes import Pass
 from server.dialects.sdapi.pictures import picture_of
+from server.dialects.sdapi.refining import Refiner, refined, refiner_of
 from server.dialects.sdapi.request import requests_of
 from server.inputs.input import Input
-from server.problems import bad_request, unsupported
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,9 @@ def plan_of(
     ``UnknownCheckpoint`` that name the call's field.
     """
     requests = requests_of(body, override=override, defaults=defaults, most=most, program=program)
-    maker = _Maker(body, handed, requests[0], backend)
+    refiner = refiner_of(body, requests[0], backend)
+    requests = tuple(refined(each, refiner) for each in requests)
+    maker = _Maker(body, handed, requests[0], backend, refiner)
     if maker.plain:
         return Plan(requests=requests, wanted=requests)
     default = next((each.name for each in backend.models() if each.default), None)
@@ -100,11 +101,13 @@ def infotexts_of(plan: Plan, backend: Backend) -> list[str]:
 class _Maker:
     """Makes the workflows of a call's pictures, which differ in their seeds and in the picture that they start from."""
 
-    def __init__(self, body: Generation, handed: HandedIn, first: GenerationRequest, backend: Backend) -> None:
+    def __init__(
+        self, body: Generation, handed: HandedIn, first: GenerationRequest, backend: Backend, refiner: Refiner | None
+    ) -> None:
         self._body = body
         self._handed = handed
         self._hires: SecondPass | None = None
-        self._refiner = _refiner(body, first, backend)
+        self._refiner = refiner if first.a1111 is None else None  # AUTOMATIC1111's is a part of the request
         self._boxes: dict[tuple[int, int], Box | None] = {}
         self.notes: dict[str, str] = {}
         """What infotexts say of it."""
@@ -116,8 +119,7 @@ class _Maker:
             self._hires, notes = second_pass(body, first, backend.models(), backend.files("upscale_models"))
             self.notes |= notes
         if self._refiner is not None:
-            named = next((title(each) for each in backend.models() if each.name == self._refiner[0]), "")
-            self.notes |= {"Refiner": named, "Refiner switch at": f"{self._refiner[1]:g}"}
+            self.notes |= self._refiner.notes
         self.notes |= notes_of_units(handed.units)
 
     @property
@@ -128,7 +130,7 @@ class _Maker:
     def workflow(self, request: GenerationRequest, number: int) -> Workflow:
         """Return the workflow of picture ``number``."""
         canvas = self._canvas(request, number)
-        last = Pass.of(request)
+        last = Pass.of(request if self._hires is None else refined(request, None))
         if canvas is not None:
             last = canvas.painted(last)
         last = self._steered(last, request, canvas, second=False)
@@ -137,9 +139,9 @@ class _Maker:
             last = self._steered(self._hires.behind(last, request.seed), second, canvas, second=True)
             request = second
         if self._refiner is not None:
-            model, share = self._refiner
-            refining = Pass.of(dataclasses.replace(request, model=model))
-            last = last.ended_by(self._steered(refining, request, canvas, second=self._hires is not None), share)
+            refining = Pass.of(dataclasses.replace(request, model=self._refiner.model))
+            steered = self._steered(refining, request, canvas, second=self._hires is not None)
+            last = last.ended_by(steered, self._refiner.share)
         pictures: Pictures = Decode(latents=last.sample, vae=last.vae)
         if canvas is not None:
             pictures = canvas.finished(pictures)
@@ -172,16 +174,3 @@ class _Maker:
                 assert picture is not None
                 made = unit.steered(made, picture, canvas, request.width, request.height)
         return made
-
-
-def _refiner(body: Generation, first: GenerationRequest, backend: Backend) -> tuple[str, float] | None:
-    """Return the refiner's checkpoint and when it takes over, where there is one."""
-    share = body.refiner_switch_at or 0
-    if not 0 <= share <= 1:
-        raise bad_request("refiner_switch_at", share, "a number from 0 to 1")
-    if body.refiner_checkpoint in (None, "", "None", "none") or share in (0, 1):
-        return None
-    if isinstance(body, Img2Img) and body.mask:
-        raise unsupported("refiner_checkpoint", body.refiner_checkpoint, "no value where there is a mask")
-    model = model_titled(body.refiner_checkpoint, backend.models(), "refiner_checkpoint").name
-    return None if model == first.model else (model, share)

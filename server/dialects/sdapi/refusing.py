@@ -53,7 +53,7 @@ def refuse(body: Generation, program: str) -> None:
 def _refuse_unknown_numbers(body: Generation) -> None:
     """Refuse what ComfyUI's picture can have and AUTOMATIC1111's own cannot yet."""
     mask = {"mask": body.mask} if isinstance(body, Img2Img) else {}
-    for name, value in {**mask, "refiner_checkpoint": body.refiner_checkpoint, "infotext": body.infotext}.items():
+    for name, value in {**mask, "infotext": body.infotext}.items():
         if value not in (None, "", "None", "none"):
             allowed = "no value where AUTOMATIC1111's own picture is made (SD_SDAPI_PICTURES=a1111)"
             raise unsupported(name, value[:100], allowed)

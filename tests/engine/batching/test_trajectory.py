@@ -9,6 +9,7 @@ import torch
 
 from engine.batching.branches import Branch, Part
 from engine.batching.guidance import ClassifierFree
+from engine.batching.predictor import Predictor, Takeover
 from engine.batching.trajectory import Trajectory, evaluation_count
 from engine.sampling.noise import NoiseSource
 from engine.sampling.samplers.table import SAMPLERS
@@ -32,7 +33,9 @@ def schedule(sampler: str, steps: int) -> torch.Tensor:
     return sigmas(sampler=sampler, scheduler="normal", steps=steps, denoise=1.0)
 
 
-def trajectory(*, sampler: str = "euler", steps: int = 4, batch_size: int = 1) -> Trajectory:
+def trajectory(
+    *, sampler: str = "euler", steps: int = 4, batch_size: int = 1, then: Takeover | None = None
+) -> Trajectory:
     denoiser: Any = OnePictureAtATime()
     x, levels = torch.randn(batch_size, 4, 8, 8), schedule(sampler, steps)
     return Trajectory(
@@ -40,9 +43,12 @@ def trajectory(*, sampler: str = "euler", steps: int = 4, batch_size: int = 1) -
         x=x,
         sigmas=levels,
         noise=NoiseSource(0, levels, x.shape),
-        guidance=ClassifierFree(scale=4.0),
-        branches=[Branch(parts=(Part(conditioning=torch.zeros(1, 77, 64)),)) for _ in range(2)],
-        denoiser=denoiser,
+        predictor=Predictor(
+            guidance=ClassifierFree(scale=4.0),
+            branches=tuple(Branch(parts=(Part(conditioning=torch.zeros(1, 77, 64)),)) for _ in range(2)),
+            denoiser=denoiser,
+            then=then,
+        ),
     )
 
 
@@ -116,3 +122,26 @@ def test_a_step_shows_the_prediction_of_its_first_evaluation() -> None:
     torch.testing.assert_close(shown[0][1], shown[0][0])
     assert shown[1][1] is shown[0][1]
     torch.testing.assert_close(shown[2][1], shown[2][0])
+
+
+@pytest.mark.parametrize(
+    ("share", "evaluations", "before"), [(0.5, 4, 2), (0, 4, 0), (1, 4, 4), (0.5, 0, 2), (1, 0, 4)]
+)
+def test_another_predictor_takes_over_behind_a_share_of_the_sampling(
+    share: float, evaluations: int, before: int
+) -> None:
+    others: Any = OnePictureAtATime()
+    other = Predictor(
+        guidance=ClassifierFree(scale=4.0),
+        branches=tuple(Branch(parts=(Part(conditioning=torch.ones(1, 77, 64)),)) for _ in range(2)),
+        denoiser=others,
+    )
+    flying = trajectory(steps=4, then=Takeover(predictor=other, share=share, evaluations=evaluations))
+    for number in range(4):
+        wanted = flying.evaluation()
+        assert wanted is not None
+        behind = number >= before
+        assert (flying.denoiser is others) == behind
+        assert bool(wanted.parts[0].conditioning.any()) == behind
+        send(flying, wanted.x, wanted.sigma)
+    assert flying.x is not None

@@ -65,6 +65,17 @@ ROWS = (
         room="advanced/conditioning",
     ),
     _own(
+        "RefinedGuider",
+        "Refined guider",
+        "GUIDER",
+        "Guides by one guider at first, and by another from some point of the sampling on.",
+        nodes.RefinedGuider,
+        *("first", "second"),
+        *_fine("share"),
+        "evaluations",
+        room=f"{_CATEGORY}/guiders",
+    ),
+    _own(
         "PictureNoise",
         "Noise of each picture",
         "NOISE",

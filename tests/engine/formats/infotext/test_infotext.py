@@ -488,11 +488,10 @@ def test_what_a_caller_replaces_need_not_be_readable(line: str, replaced: list[s
         ("Variation seed: -2", "Variation seed"),
         ("Seed resize from: 64", "Seed resize from"),
         ("Pad conds: True", "Pad conds"),
-        ("Refiner switch by sampling steps: True", "Refiner switch by sampling steps"),
         ("VAE Encoder: TAESD", "VAE Encoder"),
         ("Tiling: True", "Tiling"),
         ("Face restoration: CodeFormer", "Face restoration"),
-        ("Refiner: sd_xl_refiner", "Refiner"),
+        ("Refiner: other, Refiner switch at: 2", "Refiner switch at"),
         ('ControlNet 0: "Module: canny, Model: x"', "ControlNet 0"),
         ("Token merging ratio: 0.5", "Token merging ratio"),
         ("Denoising strength: 0.7", "Denoising strength"),
@@ -552,8 +551,8 @@ def test_a_tag_that_is_not_supported_is_refused() -> None:
 
 
 KEYS_TO_COME = (
-    "Hires upscaler", "Hires resize", "NGMS", "Skip Early CFG", "Pad conds", "Pad conds v0", "Tiling", "Refiner",
-    "Refiner switch by sampling steps", "Extra noise", "Conditional mask weight",
+    "Hires upscaler", "Hires resize", "NGMS", "Skip Early CFG", "Pad conds", "Pad conds v0", "Tiling",
+    "Extra noise", "Conditional mask weight",
 )  # fmt: skip
 """Keys with values that are refused."""
 

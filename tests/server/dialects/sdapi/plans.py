@@ -52,8 +52,8 @@ def input_of(image: Image.Image) -> Input:
     return Input(id=hashlib.sha256(data).hexdigest(), file="x", bytes=len(data), size=size)
 
 
-def txt2img_plan(**fields: Any) -> Plan:
-    return _plan(Txt2Img(width=64, height=64, seed=1, **fields), HandedIn())
+def txt2img_plan(program: str = "comfyui", **fields: Any) -> Plan:
+    return _plan(Txt2Img(width=64, height=64, seed=1, **fields), HandedIn(), program)
 
 
 def img2img_plan(image: Image.Image, mask: Image.Image | None = None, **fields: Any) -> Plan:
@@ -77,6 +77,6 @@ def nodes_of(plan: Plan, kind: type[Node], number: int = 0) -> list[Any]:
     return [node for node in in_order(*wanted.outputs.values()) if isinstance(node, kind)]
 
 
-def _plan(body: Generation, handed: HandedIn) -> Plan:
+def _plan(body: Generation, handed: HandedIn, program: str = "comfyui") -> Plan:
     defaults = Chosen(model="instant", clip_skip=1)
-    return plan_of(body, handed, override=Chosen(), defaults=defaults, backend=Stocked(), most=64)
+    return plan_of(body, handed, override=Chosen(), defaults=defaults, backend=Stocked(), most=64, program=program)

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from engine import BadRequest
+from engine import BadRequest, GenerationRequest
+from engine.workflow.a1111 import RefinedGuider
 from engine.workflow.encoding import Encode
 from engine.workflow.latents import CropLatents, ResizeLatents
 from engine.workflow.models import Checkpoint
 from engine.workflow.needs import needs_of, steps_of
+from engine.workflow.pictures import Decode
 from engine.workflow.sampling import NoNoise, Sample
 from engine.workflow.text import EncodeA1111Text
 from engine.workflow.upscaling import UpscalerFile
@@ -82,6 +84,21 @@ def test_a_refiner_ends_the_sampling() -> None:
     assert last.latents == first
     assert steps_of(first.sigmas) + steps_of(last.sigmas) == 10
     assert plan.notes["Refiner switch at"] == "0.5"
+
+
+def test_automatic1111s_refiner_takes_over_within_the_last_sampling() -> None:
+    wanted: dict[str, Any] = {"refiner_checkpoint": "other", "refiner_switch_at": 0.5, "steps": 10, "program": "a1111"}
+    (request,) = txt2img_plan(**wanted).wanted
+    assert isinstance(request, GenerationRequest)
+    (only,) = (node for node in request.workflow().nodes if isinstance(node, Sample))
+    assert isinstance(only.guider, RefinedGuider)
+    assert only.guider.share == 0.5
+    plan = txt2img_plan(**wanted, enable_hr=True)
+    first, second = nodes_of(plan, Sample)
+    assert not isinstance(first.guider, RefinedGuider)
+    assert isinstance(second.guider, RefinedGuider)
+    (decode,) = nodes_of(plan, Decode)
+    assert decode.vae == Checkpoint(name="other")
 
 
 @pytest.mark.parametrize("share", [None, 0, 1])
