@@ -13,12 +13,13 @@ from engine.batching.work import work_of
 from engine.errors import BadRequest
 from engine.sampling.devices import MOST_CUDA_NUMBERS
 from engine.workflow import picture_sizes, sampling
+from engine.workflow.a1111 import UniPcSigmas
 from engine.workflow.encoding import Encode, EncodeForInpaint, EncodeTiled
 from engine.workflow.hint_sizes import HINTS
 from engine.workflow.latents import Latents
 from engine.workflow.masks import Mask
 from engine.workflow.models import Checkpoint
-from engine.workflow.node import Node
+from engine.workflow.node import Node, in_order
 from engine.workflow.pictures import Decode, DecodeTiled, Output, Pictures
 from engine.workflow.predictions import Outline, outlines_of, work_of_step
 from engine.workflow.sampling import Sample
@@ -132,25 +133,36 @@ def _size_of(node: Node, sizes: Sizes, known: Known) -> AnySize:
 
 
 def steps_of(sigmas: sampling.Sigmas) -> int:
-    """The steps of a schedule, about."""
+    """Return about how many steps a schedule has: a few have another number of them than they were asked for."""
+    counts: dict[Node, int] = {}
+    for node in in_order(sigmas):  # not by recursion: schedules are made of schedules, hundreds deep
+        if isinstance(node, sampling.Sigmas):
+            counts[node] = _steps(node, counts)
+    return counts[sigmas]
+
+
+def _steps(sigmas: sampling.Sigmas, known: Mapping[Node, int]) -> int:
+    """The steps of a schedule, about, from those of the schedules that it is made of."""
     match sigmas:
         case sampling.SplitSigmas(sigmas=whole, step=step, part=part):
-            first = min(step, steps_of(whole))
-            return first if part == "high" else steps_of(whole) - first
+            first = min(step, known[whole])
+            return first if part == "high" else known[whole] - first
         case sampling.SplitSigmasDenoise(sigmas=whole, denoise=denoise, part=part):
-            last = round(steps_of(whole) * denoise)
-            return last if part == "low" else steps_of(whole) - last
+            last = round(known[whole] * denoise)
+            return last if part == "low" else known[whole] - last
         case sampling.SplitSigmasAtShare(sigmas=whole, share=share, part=part):
-            first = round(steps_of(whole) * share)
-            return first if part == "high" else steps_of(whole) - first
+            first = round(known[whole] * share)
+            return first if part == "high" else known[whole] - first
         case sampling.FlipSigmas(sigmas=whole) | sampling.FirstSigma(sigmas=whole):
-            return steps_of(whole)
+            return known[whole]
         case sampling.CutSigmas(sigmas=whole, start=start, end=end):
-            return max(0, min(end, steps_of(whole)) - start)
+            return max(0, min(end, known[whole]) - start)
         case (
             sampling.ScheduledSigmas(steps=steps, denoise=denoise) | sampling.BasicSigmas(steps=steps, denoise=denoise)
         ):
             return steps if denoise > 0 else 0
+        case UniPcSigmas(steps=steps, run=run):
+            return run or steps
         case _:
             steps = getattr(sigmas, "steps")  # noqa: B009 – every other schedule has it
             assert isinstance(steps, int)
