@@ -18,6 +18,9 @@ from engine.workflow.node import Node
 DEEPEST = 100
 """Nodes for weights that may stand one on another: a stack of adapters, merges of merges."""
 
+LARGEST = 1000
+"""Nodes for weights that one may be made from in all, each counted as often as it is used: so often is it computed."""
+
 
 class Weights(Node):
     """A node that stands for tensors from files, which stay in memory between workflows, by the node's value.
@@ -35,11 +38,13 @@ def weights_of(nodes: Iterable[Node]) -> dict[Node, Weights]:
     """The weights that each node stands for, of ``nodes`` for models, text encoders and what else is loaded.
 
     ``nodes``: each behind those that it is made from. What only changes how weights are used (an earlier last layer,
-    a patch of the sampling) stands for the weights of the node that it changes. Raises ``BadRequest`` for more than
-    ``DEEPEST`` nodes for weights, one on another.
+    a patch of the sampling) stands for the weights of the node that it changes. Raises ``BadRequest``, with the node at
+    fault, for more than ``DEEPEST`` nodes for weights, one on another, and for one that is made from more than
+    ``LARGEST``: a few merges, each of the one before with itself, could ask for billions.
     """
     found: dict[Node, Weights] = {}
     depths: dict[Weights, int] = {}
+    sizes: dict[Weights, int] = {}
     for node in nodes:
         if not isinstance(node, Weights):
             changed = next((source for source in node.sources() if source in found and _alike(node, source)), None)
@@ -53,13 +58,10 @@ def weights_of(nodes: Iterable[Node]) -> dict[Node, Weights]:
         links = {name: found[value] for name, value in node.fields() if isinstance(value, Node)}
         weights = found[node] = dataclasses.replace(cast(Any, node), **links) if links else node
         depths[weights] = 1 + max((depths[each] for each in links.values()), default=0)
-        if depths[weights] > DEEPEST:
-            raise BadRequest(
-                next(iter(links)),
-                type(node).__name__,
-                f"at most {DEEPEST} nodes for weights, one on another",
-                node=node,
-            )
+        sizes[weights] = 1 + sum(sizes[each] for each in links.values())
+        if depths[weights] > DEEPEST or sizes[weights] > LARGEST:
+            allowed = f"at most {DEEPEST} nodes for weights, one on another, and {LARGEST} in all"
+            raise BadRequest(next(iter(links)), type(node).__name__, allowed, node=node)
     return found
 
 

@@ -9,10 +9,11 @@ import pytest
 from engine.errors import BadRequest, UnknownCheckpoint
 from engine.parameters import FileName, Number, parameter
 from engine.tensors.kinds import FileKind
+from engine.workflow.merging import MergedModels
 from engine.workflow.models import Checkpoint, Clip, LastLayer, Model
 from engine.workflow.needs import needs_of
 from engine.workflow.node import Node, in_order, link
-from engine.workflow.weights import DEEPEST, Weights, located, paths_of, used_weights, weights_of
+from engine.workflow.weights import DEEPEST, LARGEST, Weights, located, paths_of, used_weights, weights_of
 from tests.requests import small
 
 
@@ -92,3 +93,14 @@ def test_stacks_have_an_end() -> None:
     with pytest.raises(BadRequest, match=str(DEEPEST)) as caught:
         stands_for(Changed(model=node))
     assert caught.value.field == "model"
+
+
+def test_weights_that_are_computed_again_and_again_have_an_end() -> None:
+    node: Model = BASE
+    for _ in range(8):
+        node = MergedModels(first=node, second=node)
+    assert len(in_order(node)) == 9
+    assert located(stands_for(node), lambda name, kind: f"/{name}") is not None
+    with pytest.raises(BadRequest, match=f"{LARGEST} in all") as caught:
+        stands_for(MergedModels(first=node, second=node))
+    assert caught.value.field == "first"
