@@ -88,13 +88,14 @@ def _with_inputs(node: EditorNode, inner: list[EditorNode]) -> list[EditorNode]:
         for slot in each.inputs:
             outer = next(plain, None) if slot.link is None and not slot.is_widget else None
             inputs.append(slot if outer is None else linked(slot, outer.link))
+        linked_widgets: dict[str, Slot] = {}
         for name in _widgets(each):
             outer_name = f"{each.type} {name}" if name in seen else name
             seen.add(name)
             if by_name.get(outer_name) is not None:
-                inputs = [slot for slot in inputs if slot.name != name]
-                inputs.append(Slot(name=name, type="", link=by_name[outer_name], is_widget=True))
-        found.append(dataclasses.replace(each, inputs=tuple(inputs)))
+                linked_widgets[name] = Slot(name=name, type="", link=by_name[outer_name], is_widget=True)
+        inputs = [slot for slot in inputs if slot.name not in linked_widgets]
+        found.append(dataclasses.replace(each, inputs=(*inputs, *linked_widgets.values())))
     return found
 
 

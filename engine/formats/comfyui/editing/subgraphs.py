@@ -5,16 +5,18 @@ Where an input or output of a subgraph is passed, a reroute stands for it afterw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from engine.errors import BadRequest
 from engine.formats.comfyui.editing.group_nodes import expand_group
-from engine.formats.comfyui.editing.nodes import EditorGraph, EditorNode, Link, Slot, read_links, read_nodes
+from engine.formats.comfyui.editing.nodes import EditorGraph, EditorNode, Link, Slot, Target, read_links, read_nodes
 from engine.formats.comfyui.places import node_id, shown
 
 _DEEPEST = 20
 _MOST_NODES = 50_000
+_MOST_VALUES = 500_000
+"""JSON values that definitions may have in all, each counted as often as its definition is used."""
 _INPUT_NODE = "-10"
 _OUTPUT_NODE = "-20"
 _GROUP = ("workflow>", "workflow/")
@@ -28,13 +30,30 @@ class _Level(NamedTuple):
     depth: int
 
 
+class _Room:
+    """How much more definitions may become: a small file may use a large one thousands of times."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_VALUES
+        self._sizes: dict[str, int] = {}
+
+    def take(self, node: EditorNode, definition: Mapping[str, Any]) -> None:
+        """Count one use of the definition, by ``node``. Raises ``BadRequest`` where there is no more room."""
+        if node.type not in self._sizes:
+            self._sizes[node.type] = _size(definition)
+        self._left -= self._sizes[node.type]
+        if self._left < 0:
+            raise BadRequest(node.place(), shown(node.type), f"subgraphs with {_MOST_VALUES} values in all")
+
+
 def expanded(graph: Mapping[str, object]) -> EditorGraph:
     """Return the nodes and links of ``graph`` with those inside its active subgraphs and group nodes in their place.
 
-    Raises ``BadRequest`` for nodes that are malformed, and for a subgraph that contains itself or has no definition.
+    Raises ``BadRequest`` for malformed nodes, for a subgraph that contains itself or has no definition, and for more
+    than ``_MOST_NODES`` or ``_MOST_VALUES``.
     """
     subgraphs, groups = _subgraphs(graph), _groups(graph)
-    flat = EditorGraph()
+    flat, room = EditorGraph(), _Room()
     opened: set[str] = set()
     levels = [_Level("", graph, 0)]
     while levels:
@@ -49,6 +68,7 @@ def expanded(graph: Mapping[str, object]) -> EditorGraph:
             if not node.is_active or (definition is None and not node.type.startswith(_GROUP)):
                 continue
             opened.add(node.id)
+            room.take(node, definition or _group_of(groups, node))
             if definition is None:
                 expand_group(flat, node, _group_of(groups, node))
                 continue
@@ -86,11 +106,12 @@ def _enter(flat: EditorGraph) -> None:
 
 def _pass_through(flat: EditorGraph, node: EditorNode, definition: Mapping[str, Any]) -> None:
     """Add what stands for the inputs and outputs of a subgraph."""
-    values = _own_values(node)
-    for slot, entry in enumerate(_entries(definition, "inputs")):
+    values, entries = _own_values(node), _entries(definition, "inputs")
+    by_name = {each.name: each for each in reversed(node.inputs)}  # of two with one name the first
+    alike: Sequence[Slot | None] = node.inputs if len(node.inputs) == len(entries) else [None] * len(entries)
+    for slot, (entry, same) in enumerate(zip(entries, alike, strict=True)):
         name = entry.get("name")
-        same = node.inputs[slot : slot + 1] if len(node.inputs) == len(_entries(definition, "inputs")) else ()
-        given = next(iter([each for each in node.inputs if each.name == name] or same), None)
+        given = by_name.get(name, same) if isinstance(name, str) else same
         identity = _input_of(node.id, slot)
         if given is not None and given.link is None and given.name in values:
             flat.nodes[identity] = EditorNode(id=identity, type="PrimitiveNode", widgets=[values[given.name]])
@@ -101,8 +122,7 @@ def _pass_through(flat: EditorGraph, node: EditorNode, definition: Mapping[str, 
     ends = {to: link for link, _, to in read_links(definition.get("links"), prefix) if to is not None}
     for slot, _ in enumerate(_entries(definition, "outputs")):
         identity = output_of(node.id, slot)
-        link = next((link for to, link in ends.items() if to == (prefix + _OUTPUT_NODE, slot)), None)
-        through = Slot(name="", type="*", link=link)
+        through = Slot(name="", type="*", link=ends.get(Target(prefix + _OUTPUT_NODE, slot)))
         flat.nodes[identity] = EditorNode(id=identity, type="Reroute", inputs=(through,))
 
 
@@ -138,6 +158,12 @@ def _group_of(groups: Mapping[str, Any], node: EditorNode) -> Mapping[str, Any]:
     if not isinstance(group, dict):
         raise BadRequest(node.place(), f"group node {shown(node.type)}", "a group node that extra.groupNodes defines")
     return group
+
+
+def _size(value: object) -> int:
+    """How many JSON values there are in ``value``, itself included."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_size, inner))
 
 
 def _name(definition: Mapping[str, Any]) -> str:

@@ -270,3 +270,23 @@ def test_a_group_node_that_cannot_be_read_is_refused_by_name() -> None:
     error = said(graph)
     assert error.field == "workflow node 70 (workflow>Start)"
     assert "Start" in str(error.value)
+
+
+def test_inputs_and_outputs_that_nothing_uses_change_nothing() -> None:
+    graph = with_subgraph()
+    definition = graph["definitions"]["subgraphs"][0]
+    unused = [{"name": f"more {number}"} for number in range(1000)]
+    definition["inputs"] += unused
+    definition["outputs"] += unused
+    editor_node(graph, 6)["inputs"] += [{"name": f"own {number}", "link": None} for number in range(1000)]
+    assert request_from_workflow(graph) == request_from_workflow(with_subgraph())
+
+
+def test_a_large_definition_is_not_read_again_and_again() -> None:
+    graph = with_subgraph()
+    graph["definitions"]["subgraphs"][0]["extra"] = [0] * 100_000
+    assert request_from_workflow(graph) == request_from_workflow(with_subgraph())
+    graph["nodes"] += [{"id": 100 + number, "type": KIND} for number in range(5)]
+    error = said(graph)
+    assert (error.field, error.value) == (f"workflow node 103 ({KIND})", KIND)
+    assert "values in all" in error.allowed
