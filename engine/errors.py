@@ -79,8 +79,11 @@ class BadRequest(EngineError):
 
     @staticmethod
     def together(mistakes: Sequence[BadRequest]) -> BadRequest:
-        """Return the first mistake, which says the others too, each once. There must be one."""
-        first, *others = {mistake.alone: mistake for mistake in mistakes}.values()
+        """Return the first mistake, which says the others too, and those that were found with them, each once.
+
+        There must be one.
+        """
+        first, *others = {each.alone: each for mistake in mistakes for each in mistake.all}.values()
         first._others = tuple(others)
         return first
 
