@@ -38,7 +38,7 @@ from engine.pictures.inputs import Picture, Source, sources_of
 from engine.request import GenerationRequest
 from engine.workflow.from_request import field_of
 from engine.workflow.needs import checkpoints_of
-from engine.workflow.pictures import LoadPicture
+from engine.workflow.picture_sizes import LOADED
 from engine.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -122,10 +122,8 @@ def _wanted(options: argparse.Namespace) -> GenerationRequest | Workflow:
 
 def _named_files(wanted: GenerationRequest | Workflow) -> dict[str, Picture]:
     """Return the pictures that a request names by the paths of their files."""
-    names = (
-        [] if isinstance(wanted, Workflow) else [wanted.image, wanted.mask, *(each.image for each in wanted.controls)]
-    )
-    return {name: Path(name) for name in names if name is not None and Path(name).is_file()}
+    names = () if isinstance(wanted, Workflow) else wanted.pictures
+    return {name: Path(name) for name in names if Path(name).is_file()}
 
 
 def _ensure_all_there(wanted: GenerationRequest | Workflow, folders: Sequence[Path], inputs: Sequence[Source]) -> None:
@@ -142,7 +140,7 @@ def _ensure_all_there(wanted: GenerationRequest | Workflow, folders: Sequence[Pa
 
 def _with_paths(error: BadRequest) -> str:
     """What is allowed in the place of a file that is missing; a flag takes a picture's path too."""
-    return f"a picture's file, or {error.allowed}" if isinstance(error.node, LoadPicture) else error.allowed
+    return f"a picture's file, or {error.allowed}" if isinstance(error.node, LOADED) else error.allowed
 
 
 def _watched(handle: Handle) -> GenerationResult:

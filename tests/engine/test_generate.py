@@ -101,6 +101,16 @@ def test_every_flag_reaches_the_request(run: Any, models_folder: Path, tmp_path:
         assert Image.open(line["path"]).tobytes() == image.tobytes()
 
 
+def test_a_regions_mask_is_a_file_too(run: Any, tmp_path: Path) -> None:
+    mask = tmp_path / "mask.png"
+    region = json.dumps({"prompt": "a door", "mask": str(mask)})
+    status, _, complaint = run("a house", *SMALL, "--region", region)
+    assert (status, "--region mask" in complaint, "a picture's file, or" in complaint) == (2, True, True)
+    Image.new("RGB", (32, 32), "red").save(mask)
+    status, out, _ = run("a house", *SMALL, "--region", region, "--json")
+    assert (status, json.loads(out)["request"]["regions"][0]["mask"]) == (0, str(mask))
+
+
 def test_nothing_is_ever_overwritten(run: Any) -> None:
     paths = {run("a", *SMALL)[1] for _ in range(3)}
     assert len(paths) == 3
