@@ -160,8 +160,10 @@ class Handle:
             yield from fresh
 
     def report(self, progress: Progress) -> None:
-        """For the engine: tell the listeners. Of previews only the latest is kept."""
+        """For the engine: add to the events, unless the request is done. Of previews only the latest is kept."""
         with self._changed:
+            if self.done:
+                return
             if progress.preview is not None:
                 if self._shown is not None:
                     self._events[self._shown] = dataclasses.replace(self._events[self._shown], preview=None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import BrokenCheckpoint, Engine, Progress, UnknownCheckpoint
+from engine import BrokenCheckpoint, Engine, Handle, Progress, UnknownCheckpoint
 from tests.requests import same, small
 
 WAIT = 60
@@ -52,6 +52,17 @@ def test_the_end_is_heard_once_however_it_comes(engine: Engine, cancel: bool) ->
     assert heard.end.wait(WAIT)
     engine.generate(small())
     assert heard.news.count(None) == 1
+
+
+def test_what_comes_after_the_end_is_not_heard() -> None:
+    heard = Heard()
+    handle = Handle(None, lambda _: None, heard)
+    first, late = Progress(stage="sampling", step=1), Progress(stage="sampling", step=2)
+    handle.report(first)
+    handle.cancel()
+    handle.report(late)
+    assert heard.news == [first, None]
+    assert list(handle.events()) == [first]
 
 
 def test_a_listener_that_raises_harms_nobody(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
