@@ -113,4 +113,7 @@ def uni_pc_sigmas(node: nodes.UniPcSigmas, bench: Bench) -> Tensor:
     levels = levels_of(node.model)
     if not isinstance(levels, FractionalLevels):
         raise BadRequest("model", "a model of another reading", "a model with fractional timesteps")
+    timesteps = len(curves.timesteps(node.steps, levels))
+    if node.run > timesteps:
+        raise BadRequest("run", node.run, f"at most {timesteps}, the timesteps of {node.steps} steps")
     return curves.uni_pc_sigmas(steps=node.steps, levels=levels, times=node.times, run=node.run)

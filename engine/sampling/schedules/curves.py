@@ -1,6 +1,7 @@
 """The curves of the nine schedulers: a number of steps and a model's noise levels → falling sigmas.
 
-All return float32 on the CPU, positive, without the final 0. They know no sampler and do not check their arguments.
+All return float32 on the CPU, positive, without the final 0. They know no sampler, and check no more of their
+arguments than that the power of a ramp has a finite answer.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
+from engine.errors import BadRequest
 from engine.sampling.levels import NoiseLevels
 
 
@@ -31,9 +33,14 @@ def karras(n: int, levels: NoiseLevels) -> Tensor:
 
 
 def karras_ramp(n: int, sigma_max: float, sigma_min: float, rho: float) -> Tensor:
-    """Sigmas whose ρ-th roots fall evenly."""
-    largest, smallest = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    """Sigmas whose ρ-th roots fall evenly. Raises ``BadRequest`` for a power so low that these roots are infinite."""
+    try:
+        largest, smallest = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    except OverflowError:
+        largest = smallest = math.inf
     sigmas: Tensor = (largest + torch.linspace(0, 1, n) * (smallest - largest)) ** rho
+    if not bool(sigmas.isfinite().all()):
+        raise BadRequest("rho", rho, f"a power by which the roots of {sigma_max:g} and {sigma_min:g} are finite")
     return sigmas
 
 

@@ -14,6 +14,7 @@ from engine.running.observer import Unobserved
 from engine.running.readings import levels_of, parametrization_of
 from engine.sampling.levels import STABLE_DIFFUSION_1
 from engine.sampling.parametrization import CONTINUOUS, DISCRETE, continuous, discrete
+from engine.workflow.a1111 import FractionalReading, UniPcSigmas
 from engine.workflow.models import Checkpoint
 from engine.workflow.patches import ContinuousReading, DiscreteReading
 from engine.workflow.sampling import ScheduledSigmas, TurboSigmas
@@ -71,10 +72,11 @@ def test_a_perfect_network_is_read_as_the_clean_latents(kind: str) -> None:
     assert torch.allclose(reading.denoised(x, sigma, output), clean, atol=1e-5)
 
 
-def test_levels_the_wrong_way_round_are_refused() -> None:
+@pytest.mark.parametrize("sigma_min", [2.0, 1e-300])
+def test_levels_the_wrong_way_round_or_too_small_are_refused(sigma_min: float) -> None:
     with pytest.raises(BadRequest) as refused:
-        check(patched(lambda model: ContinuousReading(model=model, sigma_max=1.0, sigma_min=2.0)))
-    assert refused.value.field == "sigma_min"
+        check(patched(lambda model: ContinuousReading(model=model, sigma_max=1.0, sigma_min=sigma_min)))
+    assert (refused.value.field, refused.value.value) == ("sigma_min", sigma_min)
     assert isinstance(refused.value.node, ContinuousReading)
 
 
@@ -85,6 +87,15 @@ def test_schedules_follow_the_models_levels() -> None:
     schedule = next(node for node in workflow.nodes if isinstance(node, ScheduledSigmas))
     bench = Bench(torch.device("cpu"), {}, {}, Unobserved())
     assert float(function_of(schedule)(schedule, bench)[0]) == pytest.approx(4518.7, rel=1e-3)
+
+
+def test_unipc_runs_no_more_timesteps_than_there_are() -> None:
+    model, bench = FractionalReading(model=CHECKPOINT), Bench(torch.device("cpu"), {}, {}, Unobserved())
+    most = UniPcSigmas(model=model, steps=10, run=10)
+    assert len(function_of(most)(most, bench)) == 11
+    more = UniPcSigmas(model=model, steps=10, run=11)
+    with pytest.raises(BadRequest, match="run: 11"):
+        function_of(more)(more, bench)
 
 
 def test_turbo_needs_training_timesteps() -> None:

@@ -157,6 +157,7 @@ def test_flip_starts_above_zero() -> None:
 
 REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     *((schedules.karras, {"steps": 4, **RANGE, name: 0.0}, name) for name in ("sigma_max", "sigma_min", "rho")),
+    *((schedules.karras, {"steps": 4, **RANGE, "rho": rho}, "rho") for rho in (0.001, 0.004)),
     *((schedules.exponential, {"steps": 4, **RANGE, name: math.inf}, name) for name in RANGE),
     (schedules.polyexponential, {"steps": 4, **RANGE, "rho": -1.0}, "rho"),
     (schedules.laplace, {"steps": 4, "sigma_max": 0.1, "sigma_min": 1.0}, "sigma_min"),
