@@ -47,10 +47,11 @@ class BadRequest(EngineError):
 
     def __init__(self, field: str, value: object, allowed: str, node: Node | None = None) -> None:
         try:
-            shown = _short.repr(value)
+            self.shown = _short.repr(value)
+            """The value as the text says it, at most some 80 characters."""
         except ValueError:  # Python does not spell out whole numbers of more than 4300 digits
-            shown = "a number too long to be shown"
-        super().__init__(f"{field}: {shown} is not allowed; expected {allowed}")
+            self.shown = "a number too long to be shown"
+        super().__init__(f"{field}: {self.shown} is not allowed; expected {allowed}")
         self.field = field
         self.value = value
         self.allowed = allowed

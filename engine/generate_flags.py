@@ -120,8 +120,20 @@ def flag_of(field: str) -> str:
 
 
 def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the values of the parameters that flags were given for. Raises ``BadRequest`` that names the flag."""
-    return {name: _value(name, getattr(options, name)) for name in PARAMETERS if hasattr(options, name)}
+    """Return the values of the parameters that flags were given for.
+
+    Raises ``BadRequest`` that names all flags at fault.
+    """
+    given, mistakes = {}, list[BadRequest]()
+    for name in PARAMETERS:
+        if hasattr(options, name):
+            try:
+                given[name] = _value(name, getattr(options, name))
+            except BadRequest as error:
+                mistakes += error.all
+    if mistakes:
+        raise BadRequest.together(mistakes)
+    return given
 
 
 def _value(name: str, given: str | list[str]) -> Any:
@@ -130,15 +142,22 @@ def _value(name: str, given: str | list[str]) -> Any:
         return kind.check(name, kind.from_text(str(given)))
     if isinstance(given, str):
         return kind.check(name, short.read(name, given))
-    parts: list[Any] = []
+    parts, mistakes = list[Any](), list[BadRequest]()
     for text in given:
-        if text.lstrip().startswith("["):
-            with within(name):
-                several = kind.from_text(text)
-            parts += kind.check(name, several)
-        else:
-            parts.append(short.read(name, text))
+        try:
+            parts += _several(name, text) if text.lstrip().startswith("[") else [short.read(name, text)]
+        except BadRequest as error:
+            mistakes += error.all
+    if mistakes:
+        raise BadRequest.together(mistakes)
     return kind.check(name, tuple(parts))
+
+
+def _several(name: str, text: str) -> Any:
+    kind = PARAMETERS[name].kind
+    with within(name):
+        parts = kind.from_text(text)
+    return kind.check(name, parts)
 
 
 class _OtherName(argparse.Action):

@@ -124,17 +124,24 @@ def _parameters_of(cls: Any) -> Mapping[str, Parameter]:
 def check_fields(self: object) -> None:
     """Check every parameter of a dataclass instance, and keep the values in their Python types.
 
-    A ``__post_init__`` calls this. Defaults are checked once a class. Raises ``BadRequest`` that names the field, its
-    value and what is allowed.
+    A ``__post_init__`` calls this. Defaults are checked once a class. Raises ``BadRequest`` that names each field with
+    a wrong value, the value and what is allowed.
     """
     cls: Any = type(self)
+    mistakes: list[BadRequest] = []
     for name, default, check in _checks_of(cls):
         given = getattr(self, name)
         if given is default:
             continue
-        value = check(name, given)
+        try:
+            value = check(name, given)
+        except BadRequest as error:
+            mistakes += error.all
+            continue
         if value is not given:
             object.__setattr__(self, name, value)
+    if mistakes:
+        raise BadRequest.together(mistakes)
 
 
 @functools.cache
@@ -153,24 +160,35 @@ def to_json(value: object) -> dict[str, Any]:
 def from_json(cls: type[T], values: Mapping[str, Any]) -> T:
     """Make an instance of ``cls`` from a JSON object. A parameter that is left out has its default.
 
-    Raises ``BadRequest`` for a name that is unknown, a value that is not allowed, and a required value that is absent.
+    Raises ``BadRequest`` that names all names that are unknown, all values that are not allowed, and all required
+    values that are absent.
     """
-    known, read = parameters_of(cls), {}
-    if strange := {name: value for name, value in values.items() if name not in known}:
-        mistakes = [
-            BadRequest(name[:_SHOWN], value, f"only known parameters{nearest(name, known)}")
-            for name, value in strange.items()
-        ]
-        raise BadRequest.together(mistakes)
+    known, read, mistakes = parameters_of(cls), {}, list[BadRequest]()
     for name, value in values.items():
+        if name not in known:
+            mistakes.append(BadRequest(name[:_SHOWN], value, f"only known parameters{nearest(name, known)}"))
+            continue
         try:
             read[name] = known[name].kind.from_json(value)
         except BadRequest as error:
-            raise placed(name, error) from None
+            mistakes += placed(name, error).all
     for name, each in known.items():
-        if each.default is REQUIRED and name not in read:
-            raise BadRequest(name, None, f"{each.kind.allowed}; it is required")
+        if each.default is REQUIRED and name not in values:
+            mistakes.append(BadRequest(name, None, f"{each.kind.allowed}; it is required"))
+    if mistakes:
+        raise BadRequest.together([*mistakes, *_refused(known, read)])
     return cls(**read)
+
+
+def _refused(known: Mapping[str, Parameter], values: Mapping[str, Any]) -> list[BadRequest]:
+    """Return what is wrong with each of some parameters' values."""
+    mistakes: list[BadRequest] = []
+    for name, value in values.items():
+        try:
+            known[name].kind.check(name, value)
+        except BadRequest as error:
+            mistakes += error.all
+    return mistakes
 
 
 def restored(cls: type[T], values: Mapping[str, Any]) -> T:

@@ -3,11 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from engine import BadRequest, BrokenCheckpoint, EngineClosed, EngineError, OutOfMemory, UnknownCheckpoint
+from engine.errors import MOST_SAID
 from server.job import Failure
+
+_SHOWN = 200
+"""The most characters of a text that is repeated whole."""
+
+_EXACT = 2**53
+"""JavaScript's numbers hold whole numbers below this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """One value of a call that is not allowed."""
+
+    field: str
+    value: Any
+    """The value, as JSON; text in its place where it is long or is no JSON."""
+    allowed: str
+    detail: str
+    """All of it in words."""
+
+    @staticmethod
+    def of(error: BadRequest) -> Mistake:
+        """Return the first mistake of ``error``."""
+        value = error.value if _is_repeated(error.value) else error.shown
+        return Mistake(field=error.field, value=value, allowed=error.allowed, detail=error.alone)
+
+    def renamed(self, field: str) -> Mistake:
+        """Return the mistake with another word for its field."""
+        return dataclasses.replace(self, field=field, detail=field + self.detail.removeprefix(self.field))
+
+
+def _is_repeated(value: object) -> bool:
+    """Whether an answer repeats a value as it is: JavaScript reads it, and it is short."""
+    if isinstance(value, int | float):
+        return abs(value) < _EXACT  # NaN is not
+    return value is None or (isinstance(value, str) and len(value) <= _SHOWN)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -25,14 +62,34 @@ class Problem(Exception):
     field: str | None = None
     """The parameter at fault."""
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    mistakes: tuple[Mistake, ...] = ()
+    """Each mistake of the caller's that ``detail`` says; empty where a parameter is not at fault."""
 
     def __str__(self) -> str:
         return self.detail
+
+    @property
+    def parts(self) -> Sequence[tuple[str | None, str]]:
+        """The field and the text of each mistake; of the whole problem where there is no list of them."""
+        return [(each.field, each.detail) for each in self.mistakes] or [(self.field, self.detail)]
 
 
 def bad_request(field: str, value: object, allowed: str) -> Problem:
     """Return a 400: ``field`` holds ``value``, and only ``allowed`` is accepted there."""
     return problem_of(BadRequest(field, value, allowed))
+
+
+def together(problems: Sequence[Problem]) -> Problem:
+    """Return the first problem, which names the mistakes of the others too. There must be one."""
+    first, *others = problems
+    mistakes = tuple(dict.fromkeys(mistake for each in problems for mistake in each.mistakes))
+    return dataclasses.replace(first, detail=all_said(mistakes), mistakes=mistakes) if others else first
+
+
+def all_said(mistakes: Sequence[Mistake]) -> str:
+    """Return the text of the first ``MOST_SAID`` mistakes."""
+    more = f"; and {len(mistakes) - MOST_SAID} more" if len(mistakes) > MOST_SAID else ""
+    return "; and ".join(each.detail for each in mistakes[:MOST_SAID]) + more
 
 
 def not_found(what: str, name: str) -> Problem:
@@ -61,8 +118,10 @@ def problem_of(error: EngineError) -> Problem:
         kind, status, title = "out_of_memory", 507, "Out of memory"
     else:
         kind, status, title = "generation_failed", 500, "Generation failed"
-    at = error.field if isinstance(error, BadRequest) else None
-    return Problem(status=status, kind=kind, title=title, detail=str(error), field=at)
+    if not isinstance(error, BadRequest):
+        return Problem(status=status, kind=kind, title=title, detail=str(error))
+    mistakes = tuple(map(Mistake.of, error.all))
+    return Problem(status=status, kind=kind, title=title, detail=str(error), field=error.field, mistakes=mistakes)
 
 
 def failure_of(error: EngineError) -> Failure:

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.errors import BadRequest
 from engine.formats.json_text import read_json
-from engine.kinds.kind import Kind, nullable, within
+from engine.kinds.kind import Kind, nullable, placed
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,15 @@ class Many(Kind):
             raise BadRequest(name, value, self.allowed)
         if len(value) < self.least or (self.most is not None and len(value) > self.most):
             raise BadRequest(name, value, self.allowed)
-        return tuple(self.kind.check(f"{name}[{place}]", each) for place, each in enumerate(value))
+        checked, mistakes = [], list[BadRequest]()
+        for place, each in enumerate(value):
+            try:
+                checked.append(self.kind.check(f"{name}[{place}]", each))
+            except BadRequest as error:
+                mistakes += error.all
+        if mistakes:
+            raise BadRequest.together(mistakes)
+        return tuple(checked)
 
     def schema(self) -> dict[str, Any]:
         most = {} if self.most is None else {"maxItems": self.most}
@@ -46,10 +54,14 @@ class Many(Kind):
     def from_json(self, value: object) -> object:
         if not isinstance(value, list | tuple):
             return value
-        read = []
+        read, mistakes = [], list[BadRequest]()
         for place, each in enumerate(value):
-            with within(f"[{place}]"):
+            try:
                 read.append(self.kind.from_json(each))
+            except BadRequest as error:
+                mistakes += placed(f"[{place}]", error).all
+        if mistakes:
+            raise BadRequest.together(mistakes)
         return tuple(read)
 
     def to_json(self, value: tuple[Any, ...]) -> object:

@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketState
 
 from engine import BadRequest, EngineError
 from server.dialects.dialect import Dialect
-from server.problems import Problem, problem_of
+from server.problems import Mistake, Problem, problem_of
 from server.store import StoreFailed
 from server.web.middleware import Answer
 from server.web.routing import allowed_methods
@@ -44,11 +44,14 @@ def _writable(problem: Problem) -> Problem:
     """Escape halves of surrogate pairs in ``problem``: a caller's JSON may hold them, an answer cannot."""
     problem.detail = _escaped(problem.detail)
     problem.field = None if problem.field is None else _escaped(problem.field)
+    problem.mistakes = tuple(
+        Mistake(**{name: _escaped(value) for name, value in vars(each).items()}) for each in problem.mistakes
+    )
     return problem
 
 
-def _escaped(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+def _escaped(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def add_error_handlers(app: FastAPI, answer: Answer) -> None:

@@ -88,7 +88,7 @@ async def _carry_out(services: Services, http: Request, model: str | None) -> Re
     found = with_model(found, services)
     async with CallPictures(services, http) as pictures:
         with worded(parts):
-            found = await started(found, services, pictures)
+            found = await started(READER, found, services, pictures)
             request = READER.read(GenerationRequest, found)
         if request.batch_size != 1:
             raise BadRequest("parameters.batch_size", request.batch_size, "1: the answer is one picture")
@@ -116,7 +116,7 @@ def _found(body: Mapping[str, Any], model: str | None) -> tuple[Found, dict[str,
 
     Raises ``BadRequest`` and ``Problem``.
     """
-    if strange := [name for name in body if name not in _BODY]:
+    if strange := {name: value for name, value in body.items() if name not in _BODY}:
         raise unknown(strange, _BODY)
     inputs = body.get("inputs")
     if inputs is None:
@@ -155,7 +155,7 @@ def _check_options(options: object) -> None:
         return
     if not isinstance(options, dict):
         raise BadRequest("options", options, "an object")
-    if strange := [name for name in options if name not in _OPTIONS]:
+    if strange := {name: value for name, value in options.items() if name not in _OPTIONS}:
         raise unknown(strange, _OPTIONS, "options.")
     for name, value in options.items():
         Flag().check(f"options.{name}", value)

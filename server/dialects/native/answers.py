@@ -160,6 +160,15 @@ class StatusAnswer(BaseModel):
     backend: dict[str, Any] = Field(description="device, dtype, batching, memory …")
 
 
+class MistakeAnswer(BaseModel):
+    """One value of a call that is not allowed."""
+
+    field: str
+    value: Any = Field(description="the value; as text where it is long or a number that JavaScript does not hold")
+    allowed: str
+    detail: str
+
+
 class ProblemAnswer(BaseModel):
     """An error, in the form of RFC 9457."""
 
@@ -170,7 +179,8 @@ class ProblemAnswer(BaseModel):
     status: int
     detail: str = Field(description="names the parameter, its value and what is allowed")
     kind: str
-    field: str | None
+    field: str | None = Field(description="the first parameter at fault")
+    errors: list[MistakeAnswer] = Field(description="all parameters at fault")
 
 
 def job_json(job: Job, base_url: str, place: Place | None = None, latest: Event | None = None) -> dict[str, Any]:

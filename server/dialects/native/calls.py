@@ -19,9 +19,10 @@ from server.dialects.shared.bodies import json_object
 from server.dialects.shared.forms import form_values, is_form
 from server.dialects.shared.headers import chosen_job_id, idempotency_key
 from server.dialects.shared.pictures import CallPictures
+from server.dialects.shared.reader import Found
 from server.inputs.input import Input
 from server.job import Job
-from server.problems import bad_request
+from server.problems import Problem, bad_request, problem_of, together
 from server.task import loaded_names
 from server.web.services import Services
 
@@ -76,7 +77,7 @@ class NativeCall:
         """
         services, http = self._services, self._http
         async with CallPictures(services, http) as pictures:
-            found = await pictures.take_all(READER.find(values))
+            found = await pictures.take_all(_found(values), READER)
             call = read_call(found, most=services.settings.max_pictures, key=idempotency_key(http), base=base)
             call.ensure_answerable(local=services.outputs.local, at_once=preference(http, call)[0])
             named = await self._named(call, pictures)
@@ -105,6 +106,15 @@ def preference(http: Request, call: Call) -> tuple[bool, float | None]:
         return asynchronous, None
     waits = [match[1] for match in map(_WAIT.fullmatch, preferences) if match]
     return True, float(waits[0]) if waits and not asynchronous else None
+
+
+def _found(values: Mapping[str, Any]) -> Found:
+    """Return the parameters. Raises ``Problem``, which names unknown words and values that are not allowed at once."""
+    try:
+        return READER.find(values)
+    except Problem as problem:
+        known = READER.find({word: value for word, value in values.items() if word in READER.words})
+        raise together([problem, *map(problem_of, READER.mistakes(known))]) from None
 
 
 def _json_part(text: object) -> dict[str, object]:

@@ -32,6 +32,7 @@ def error_response(problem: Problem) -> JSONResponse:
         "detail": problem.detail,
         "kind": problem.kind,
         "field": problem.field,
+        "errors": [vars(mistake) for mistake in problem.mistakes],
     }
     return JSONResponse(content, problem.status, media_type="application/problem+json")
 

@@ -127,4 +127,12 @@ PROBLEM: dict[str, Any] = {
     "detail": "steps: 0 is not allowed; expected a whole number from 1 to 10000",
     "kind": "bad_request",
     "field": "steps",
+    "errors": [
+        {
+            "field": "steps",
+            "value": 0,
+            "allowed": "a whole number from 1 to 10000",
+            "detail": "steps: 0 is not allowed; expected a whole number from 1 to 10000",
+        }
+    ],
 }

@@ -51,7 +51,7 @@ async def read_call(kind: Kind, body: Mapping[str, Any], services: Services, pic
     found = with_model(found, services)
     refuse_missing_features(body)
     controls = READER.read(Controls, found)
-    found = await pictures.take_all(found)
+    found = await pictures.take_all(found, READER)
     found |= _steps(controls, found)
     if image is not None:
         found |= await _start(kind, image, mask, controls, found, services, pictures)

@@ -49,7 +49,9 @@ def error_response(problem: Problem) -> JSONResponse:
         "detail": problem.detail,
         "status": problem.status,
         "type": f"urn:problem:{problem.kind}",
-        "invalid_fields": [{"field": problem.field, "description": problem.detail}] if problem.field else [],
+        "invalid_fields": [
+            {"field": field, "description": detail} for field, detail in problem.parts if field is not None
+        ],
     }
     return JSONResponse(content, problem.status)
 

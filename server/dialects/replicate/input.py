@@ -77,7 +77,7 @@ async def read_call(
 
     Raises ``BadRequest`` and ``Problem``.
     """
-    if strange := [name for name in body if name not in _BODY]:
+    if strange := {name: value for name, value in body.items() if name not in _BODY}:
         raise unknown(strange, _BODY)
     if body.get("stream") is not None:
         Flag().check("stream", body["stream"])
@@ -95,7 +95,7 @@ async def read_call(
     found |= {"model": ("version", model)}
     with worded(parts):
         controls = READER.read(Controls, found)
-        taken = await started(found, services, pictures)
+        taken = await started(READER, found, services, pictures)
         request = READER.read(GenerationRequest, taken)
     webhook_word = "webhook" if body.get("webhook") else "webhook_completed"
     return Call(

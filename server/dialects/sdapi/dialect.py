@@ -46,8 +46,8 @@ def owns(path: str) -> bool:
 def error_response(problem: Problem) -> Response:
     """Write ``problem`` as AUTOMATIC1111's clients read it: a fault in a field as FastAPI's list, the rest as text."""
     in_a_field = problem.field is not None and problem.status in (400, 422)
-    place = ["body", problem.field]
-    detail: Any = [{"loc": place, "msg": problem.detail, "type": problem.kind}] if in_a_field else problem.detail
+    entries = [{"loc": ["body", field], "msg": detail, "type": problem.kind} for field, detail in problem.parts]
+    detail: Any = entries if in_a_field else problem.detail
     status = 422 if in_a_field else problem.status
     response = json_response({"error": problem.kind, "detail": detail, "body": "", "errors": problem.detail}, status)
     if status == 401:

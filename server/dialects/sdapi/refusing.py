@@ -91,7 +91,7 @@ def _refuse_extras(body: Generation) -> None:
     if override is not None and value not in (None, 0, override):
         raise bad_request("clip_skip", value, f"the {override} of CLIP_stop_at_last_layers, or no value")
     passed_over = [name for name in extras if name in _IGNORED_EXTRAS or _of_the_other_call(name, body)]
-    strange = [name for name, given in extras.items() if name not in passed_over and not is_nothing(given)]
+    strange = {name: given for name, given in extras.items() if name not in passed_over and not is_nothing(given)}
     if strange:
         raise unknown(strange, type(body).model_fields)
 

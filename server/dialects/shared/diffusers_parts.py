@@ -79,13 +79,13 @@ def _controls(parts: Mapping[str, object], place: str, words: dict[str, str]) ->
     return [given]
 
 
-async def started(found: Found, services: Services, pictures: CallPictures) -> Found:
+async def started(reader: Reader, found: Found, services: Services, pictures: CallPictures) -> Found:
     """Return ``found`` with its pictures kept, and with what an absent parameter is where there is an image.
 
     That is the picture's own size, a strength of 0.8 (1 with a mask), and no prompt. Raises what ``CallPictures.take``
     raises.
     """
-    found = await pictures.take_all(found)
+    found = await pictures.take_all(found, reader)
     if "image" not in found:
         return found
     word, id = found["image"]

@@ -14,11 +14,11 @@ from typing import Any
 from fastapi import Request
 
 from engine.workflow.sizes import PIXELS_PER_CELL, PictureSize
-from server.dialects.shared.reader import Found
+from server.dialects.shared.reader import Found, Reader
 from server.dialects.shared.waiting import read_picture
 from server.inputs.input import Input
 from server.pictures.masks import transparency_mask
-from server.problems import bad_request
+from server.problems import Problem, bad_request, problem_of, together
 from server.web.services import Services
 
 ALLOWED = "a picture: a data: URL, its file in base64, or the id of one that was handed in"
@@ -82,22 +82,39 @@ class CallPictures:
             return await read_picture(self._services, f"{match[1]}.png")
         return url
 
-    async def take_all(self, found: Found) -> Found:
-        """Return ``found`` with the ids of the pictures that ``image``, ``mask`` and ``controls`` hold."""
+    async def take_all(self, found: Found, reader: Reader) -> Found:
+        """Return ``found`` with the ids of the pictures that ``image``, ``mask`` and ``controls`` hold.
+
+        Raises ``Problem`` that names all pictures that are none, and the other values that ``reader`` refuses.
+        """
         taken = dict(found)
+        problems: list[Problem] = []
         for name in ("image", "mask"):
             word, value = found.get(name, ("", None))
             if value is not None:
-                taken[name] = word, (await self.take(value, word)).id
+                taken[name] = word, await self._id_of(value, word, problems)
         word, controls = found.get("controls", ("", None))
         if isinstance(controls, list | tuple):
-            taken["controls"] = word, [await self._control(each, f"{word}[{n}]") for n, each in enumerate(controls)]
+            places = ((control, f"{word}[{place}]") for place, control in enumerate(controls))
+            taken["controls"] = word, [await self._control(*each, problems) for each in places]
+        if problems:
+            raise together([*problems, *map(problem_of, reader.mistakes(found))])
         return taken
 
-    async def _control(self, control: object, place: str) -> object:
+    async def _control(self, control: object, place: str, problems: list[Problem]) -> object:
         if not isinstance(control, Mapping) or "image" not in control:
             return control
-        return {**control, "image": (await self.take(control["image"], f"{place}.image")).id}
+        return {**control, "image": await self._id_of(control["image"], f"{place}.image", problems)}
+
+    async def _id_of(self, value: object, field: str, problems: list[Problem]) -> str:
+        """Keep a picture and return its id; note in ``problems`` why it is none."""
+        try:
+            return (await self.take(value, field)).id
+        except Problem as problem:
+            if not problem.mistakes:  # the caller is not at fault, or may not hand in more
+                raise
+            problems.append(problem)
+            return ""
 
     async def mask_of(self, picture: Input, field: str) -> Input | None:
         """Keep a mask that is bright where ``picture`` is transparent; None where it is opaque all over."""

@@ -10,14 +10,14 @@ import contextlib
 import dataclasses
 import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from engine import BadRequest, GenerationRequest, UnknownCheckpoint
 from engine.errors import MOST_SAID
-from engine.parameters import nullable, parameters_of, placed, spelt, within
+from engine.parameters import Kind, nullable, parameters_of, placed, spelt, within
 from server.backends.checkpoints import ModelInfo
-from server.problems import Problem
+from server.problems import Mistake, Problem, all_said
 
 FRESH = GenerationRequest(seed=None)
 """The defaults of the dialects whose callers expect a new picture from each call: a seed that is absent is drawn."""
@@ -65,7 +65,7 @@ class Reader:
         Raises ``Problem``, which names all unknown words, and ``BadRequest`` where two words stand for one parameter.
         """
         found: Found = {}
-        if strange := [word for word in given if word not in self.words]:
+        if strange := {word: value for word, value in given.items() if word not in self.words}:
             raise unknown(strange, self.words, place)
         for word, value in given.items():
             if value is None and self._null_is_absent:
@@ -79,34 +79,56 @@ class Reader:
     def read(self, cls: type[T], found: Found, base: T | None = None) -> T:
         """Return the ``cls`` that ``found`` describes; what is absent is as in ``base``, or else in the defaults.
 
-        Raises ``BadRequest``, in the caller's words, for a value that is not allowed.
+        Raises ``BadRequest``, in the caller's words, which names all values in ``found`` that are not allowed, also
+        those that are parameters of another class.
         """
         known, values = parameters_of(cls), {}
-        for name, (word, value) in found.items():
-            if name in known:
-                try:
-                    values[name] = known[name].kind.from_json(value)
-                except BadRequest as error:
-                    raise placed(word, error) from None
         defaults: Any = self._defaults[cls] if base is None else base
-        with worded(words_of(found)):
-            made: T = dataclasses.replace(defaults, **values)
+        try:
+            for name, (word, value) in found.items():
+                if name in known:
+                    with within(word):
+                        values[name] = known[name].kind.from_json(value)
+            with worded(words_of(found)):
+                made: T = dataclasses.replace(defaults, **values)
+        except BadRequest as error:
+            raise BadRequest.together([*self.mistakes(found), *error.all]) from None
         return made
+
+    def mistakes(self, found: Found) -> list[BadRequest]:
+        """Return what is wrong with each value in ``found``, in the caller's words."""
+        mistakes: list[BadRequest] = []
+        for name, (word, value) in found.items():
+            if name in self._parameters:
+                try:
+                    self._parameters[name].kind.read(word, value)
+                except BadRequest as error:
+                    mistakes += error.all
+        return mistakes
 
     def from_text(self, query: Mapping[str, str]) -> dict[str, object]:
         """Return a query's texts as the values that they spell. ``read`` refuses a text that spells none."""
-        values: dict[str, object] = {}
-        for word, text in query.items():
-            with within(word):
-                values[word] = self._parameters[self.words[word]].kind.from_text(text) if word in self.words else text
-        return values
+        return self._spelt(query, lambda kind, text: kind.from_text(text))
 
     def from_form(self, form: Mapping[str, object]) -> dict[str, object]:
         """Return a form's texts, also those in its lists and objects, as the values that they spell."""
-        values: dict[str, object] = {}
-        for word, value in form.items():
-            with within(word):
-                values[word] = spelt(self._parameters[self.words[word]].kind, value) if word in self.words else value
+        return self._spelt(form, spelt)
+
+    def _spelt(self, given: Mapping[str, T], read: Callable[[Kind, T], object]) -> dict[str, object]:
+        values: dict[str, object] = {word: value for word, value in given.items() if word not in self.words}
+        found: Found = {}
+        mistakes: list[BadRequest] = []
+        for word, value in given.items():
+            if word in self.words:
+                name = self.words[word]
+                try:
+                    values[word] = read(self._parameters[name].kind, value)
+                except BadRequest as error:
+                    mistakes += placed(word, error).all
+                else:
+                    found[name] = word, values[word]
+        if mistakes:
+            raise BadRequest.together([*mistakes, *self.mistakes(found)])
         return values
 
     def schemas(self, leave: Collection[str] = ()) -> dict[str, dict[str, Any]]:
@@ -120,23 +142,32 @@ class Reader:
         return {**schema, "default": each.kind.to_json(default), "description": each.help}
 
 
-def unknown(words: Sequence[str], known: Collection[str], place: str = "") -> Problem:
+def unknown(words: Mapping[str, object], known: Collection[str], place: str = "") -> Problem:
     """Return the problem, with status 400, that ``words``, found at ``place``, are none of the ``known`` words.
 
-    It names the first ``MOST_SAID`` of them.
+    Its text says the first ``MOST_SAID`` of them.
     """
-    names = [place + word[:_SHOWN].encode("utf-8", "backslashreplace").decode() for word in words]
-    hints = [difflib.get_close_matches(word[:_SHOWN], known, n=3, cutoff=0.5) for word in words[:MOST_SAID]]
-    said = [
-        f"{name}: there is no such parameter, or it is not supported; expected only known parameters"
-        + (f"; nearest: {', '.join(nearest)}" if nearest else "")
-        for name, nearest in zip(names, hints, strict=False)
-    ]
-    if [] in hints:
-        said[hints.index([])] += f": {', '.join(known)}"
-    more = f"; and {len(words) - MOST_SAID} more" if len(words) > MOST_SAID else ""
-    detail = "; and ".join(said) + more
-    return Problem(status=400, kind="unknown_parameter", title="Unknown parameter", detail=detail, field=names[0])
+    mistakes: list[Mistake] = []
+    listed = False
+    for word, value in words.items():
+        name = place + word[:_SHOWN].encode("utf-8", "backslashreplace").decode()
+        allowed = "only known parameters"
+        if len(mistakes) < MOST_SAID:
+            nearest = difflib.get_close_matches(word[:_SHOWN], known, n=3, cutoff=0.5)
+            all_of_them = "" if nearest or listed else f": {', '.join(known)}"
+            listed = listed or not nearest
+            allowed += f"; nearest: {', '.join(nearest)}" if nearest else all_of_them
+        detail = f"{name}: there is no such parameter, or it is not supported; expected {allowed}"
+        said = Mistake.of(BadRequest(name, value, allowed))
+        mistakes.append(dataclasses.replace(said, detail=detail))
+    return Problem(
+        status=400,
+        kind="unknown_parameter",
+        title="Unknown parameter",
+        detail=all_said(mistakes),
+        field=mistakes[0].field,
+        mistakes=tuple(mistakes),
+    )
 
 
 def ensure_known(found: Found, models: Iterable[ModelInfo]) -> None:
@@ -163,11 +194,12 @@ def worded(words: Mapping[str, str]) -> Iterator[None]:
             raise
         raise error.renamed(lambda field: _worded(field, words)) from None
     except Problem as problem:
-        word = _worded(problem.field or "", words)
-        if problem.field is None or word == problem.field:
+        if problem.field is None:
             raise
-        detail = word + problem.detail.removeprefix(problem.field)
-        raise dataclasses.replace(problem, field=word, detail=detail) from None
+        mistakes = tuple(each.renamed(_worded(each.field, words)) for each in problem.mistakes)
+        word = _worded(problem.field, words)
+        detail = all_said(mistakes) if len(mistakes) > 1 else word + problem.detail.removeprefix(problem.field)
+        raise dataclasses.replace(problem, field=word, detail=detail, mistakes=mistakes) from None
 
 
 def _worded(field: str, words: Mapping[str, str]) -> str:
