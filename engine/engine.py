@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import weakref
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,14 +13,14 @@ from typing import Any
 from engine.config import EngineConfig
 from engine.device.devices import settle, torch_device, torch_dtype
 from engine.device.memory import free_bytes
-from engine.errors import BadRequest
+from engine.errors import BadRequest, BrokenCheckpoint
 from engine.handle import GenerationResult, Handle, Listener
 from engine.models import catalog
 from engine.models.folders import Folders
 from engine.pictures.inputs import InputPicture
 from engine.pictures.inputs import Source as PictureSource
 from engine.request import GenerationRequest
-from engine.running.checking import check, in_callers_words
+from engine.running.checking import broken_in_callers_words, check, in_callers_words
 from engine.running.execution import Execution
 from engine.running.failures import as_ours
 from engine.running.inputs import inputs_of, known_of
@@ -131,6 +132,7 @@ class Engine:
             device=self.device,
             observer=self._observer,
             previews=previews,
+            path_of=partial(self._path_of, files or {}),
             owner=owner,
             keep=tuple(keep),
         )
@@ -147,18 +149,19 @@ class Engine:
     ) -> dict[Weights, Source]:
         """What each of the weights that ``workflow`` uses is made from. Raises ``BadRequest`` for an unknown file."""
 
-        def find(name: str | None, kind: FileKind) -> str:
-            if kind == "checkpoints":
-                file = known.get(name or "") or self.checkpoint_file(name)
-            else:
-                file = Folders(self.config.models_folders).find(kind, name or "")
-            return str(file.absolute())
-
         try:
             used = [*needs.used, *self._embeddings(workflow)]
-            return {weights: source_of(located(weights, find)) for weights in used}
+            return {weights: source_of(located(weights, partial(self._path_of, known))) for weights in used}
         except BadRequest as error:
             raise in_callers_words(error, workflow, request) from None
+
+    def _path_of(self, known: Mapping[str, Path], name: str | None, kind: FileKind) -> str:
+        """The path of a file; ``known``: those of some checkpoints. Raises ``BadRequest`` for one that is not there."""
+        if kind == "checkpoints":
+            file = known.get(name or "") or self.checkpoint_file(name)
+        else:
+            file = Folders(self.config.models_folders).find(kind, name or "")
+        return str(file.absolute())
 
     def _embeddings(self, workflow: Workflow) -> Iterator[Embedding]:
         """Those that its prompts name, of which there is a file; prompts leave the others out."""
@@ -195,6 +198,8 @@ class Engine:
             needs = check(workflow, known_of(workflow, sizes, Folders(self.config.models_folders)))
         except BadRequest as error:
             raise in_callers_words(error, workflow, request) from None
+        except BrokenCheckpoint as error:
+            raise broken_in_callers_words(error, workflow, request, partial(self._path_of, {})) from None
         return request, workflow, pictures, needs
 
     def load(self, model: str | Path) -> None:

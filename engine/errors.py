@@ -98,12 +98,27 @@ class UnknownCheckpoint(UnknownFile):
 
 
 class BrokenCheckpoint(EngineError):
-    """``path`` cannot be used as a Stable Diffusion 1.x checkpoint; ``reason`` says what was found or missing."""
+    """``path`` cannot be used as a Stable Diffusion 1.x checkpoint; ``reason`` says what was found or missing.
 
-    def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+    ``field``: the parameter, or the place in a graph, that names the file, where it is known; ``node``: the workflow's
+    node whose field it is.
+    """
+
+    def __init__(self, path: Path | str, reason: str, field: str | None = None, node: Node | None = None) -> None:
+        super().__init__(f"{'' if field is None else f'{field}: '}{path}: {reason}")
         self.path = Path(path)
         self.reason = reason
+        self.field = field
+        self.node = node
+
+    def named_by(self, field: str, node: Node) -> BrokenCheckpoint:
+        """Return the error with what names the file."""
+        return BrokenCheckpoint(self.path, self.reason, field, node)
+
+    @property
+    def without_folder(self) -> BrokenCheckpoint:
+        """The error with the file's name alone, for callers who may not see where files lie."""
+        return BrokenCheckpoint(self.path.name, self.reason, self.field, self.node)
 
 
 class GenerationFailed(EngineError):

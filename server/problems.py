@@ -118,6 +118,9 @@ def problem_of(error: EngineError) -> Problem:
         kind, status, title = "out_of_memory", 507, "Out of memory"
     else:
         kind, status, title = "generation_failed", 500, "Generation failed"
+    if isinstance(error, BrokenCheckpoint):
+        detail = str(error.without_folder)
+        return Problem(status=status, kind=kind, title=title, detail=detail, field=error.field)
     if not isinstance(error, BadRequest):
         return Problem(status=status, kind=kind, title=title, detail=str(error))
     mistakes = tuple(map(Mistake.of, error.all))

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from engine import BadRequest, GenerationRequest, Workflow
+from engine import BadRequest, BrokenCheckpoint, GenerationRequest, Workflow
 from engine.parameters import from_json, restored, to_json
+from engine.workflow.from_request import field_of
 from engine.workflow.needs import Needs, checkpoints_of, needs_of
 from engine.workflow.node import in_order
 from engine.workflow.picture_sizes import LOADED
@@ -95,6 +96,13 @@ class Task:
     def needs(self) -> Needs:
         """What the workflow needs."""
         return needs_of(self.workflow, known_pictures(self.inputs))
+
+    def located(self, error: BrokenCheckpoint) -> BrokenCheckpoint:
+        """Return ``error``, about a file that the workflow names, with the request's field that it is made from."""
+        if self.graph is not None or self.request is None or error.node is None:
+            return error
+        mistake = BadRequest(str(error.field), None, "", node=error.node)
+        return error.named_by(field_of(self.request, mistake), error.node)
 
     @property
     def pictures(self) -> int:

@@ -5,12 +5,14 @@ Needs torch, but none of the libraries that load checkpoints.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from engine.errors import BadRequest
+from engine.errors import BadRequest, BrokenCheckpoint
 from engine.request import GenerationRequest
 from engine.running.functions import Bench, function_of
 from engine.running.observer import Unobserved
@@ -23,7 +25,8 @@ from engine.workflow.node import Node
 from engine.workflow.patches import Reading
 from engine.workflow.sampling import Sample, Sigmas
 from engine.workflow.sizes import NOTHING_KNOWN, Known
-from engine.workflow.text import EncodeText
+from engine.workflow.text import EncodeA1111Text, EncodeText
+from engine.workflow.weights import FindFile, file_kind
 from engine.workflow.workflow import Workflow
 
 
@@ -70,6 +73,34 @@ def in_callers_words(error: BadRequest, workflow: Workflow, request: GenerationR
     if request is None:
         return workflow.located(error)
     return type(error)(field_of(request, error), error.value, error.allowed)
+
+
+def broken_in_callers_words(
+    error: BrokenCheckpoint, workflow: Workflow, request: GenerationRequest | None, path_of: FindFile
+) -> BrokenCheckpoint:
+    """``error``, with what names its file: the field of the request, or the place in a graph.
+
+    ``path_of`` gives the path of a file's name; where no node names the file, a prompt may name it as an embedding.
+    """
+    found = (error.node, str(error.field)) if error.node is not None else _naming(error, workflow, path_of)
+    if found is None:
+        return error
+    node, field = found
+    placed = in_callers_words(BadRequest(field, error.path.name, "", node=node), workflow, request)
+    return error.named_by(placed.field, node)
+
+
+def _naming(error: BrokenCheckpoint, workflow: Workflow, path_of: FindFile) -> tuple[Node, str] | None:
+    """The first node that names the file that ``error`` is about, and its field."""
+    for node in workflow.nodes:
+        for field, value in node.fields():
+            kind = file_kind(node, field)
+            if kind is not None:
+                with contextlib.suppress(BadRequest):  # a file that the workflow does not need
+                    if Path(path_of(value, kind)).resolve() == error.path.resolve():
+                        return node, field
+    prompts = (node for node in workflow.nodes if isinstance(node, EncodeText | EncodeA1111Text))
+    return next(((node, "text") for node in prompts if error.path.stem.lower() in node.text.lower()), None)
 
 
 def _shown(sigmas: Any) -> str:

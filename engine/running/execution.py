@@ -20,10 +20,11 @@ from torch import Tensor, inference_mode
 from engine.batching.members import Conditioning, Member
 from engine.batching.trajectory import Trajectory
 from engine.device.transfer import Fetch
-from engine.errors import BadRequest
+from engine.errors import BadRequest, BrokenCheckpoint
 from engine.handle import GenerationResult, Handle, Progress, Timings
 from engine.pictures.decoder import Decoder, latents_of
 from engine.pictures.inputs import InputPicture
+from engine.running.checking import broken_in_callers_words
 from engine.running.functions import Bench, LatentBatch, Pause, PictureBatch, Until, Wish, function_of
 from engine.running.observer import Observer
 from engine.running.pool import Lease
@@ -31,7 +32,7 @@ from engine.workflow.from_request import field_of
 from engine.workflow.needs import Needs
 from engine.workflow.node import Node, in_order
 from engine.workflow.pictures import Decode, DecodeTiled, Output
-from engine.workflow.weights import Weights
+from engine.workflow.weights import FindFile, Weights
 from engine.workflow.workflow import Place, Workflow
 
 _log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ class Execution:
     """Which of the lease's things are the weights of the workflow."""
     device: torch.device
     observer: Observer
+    path_of: FindFile
+    """Gives the path of a file that the workflow names."""
     previews: bool = False
     owner: Hashable = None
     keep: Sequence[Place] = ()
@@ -85,8 +88,14 @@ class Execution:
 
     @property
     def resident(self) -> dict[Node, Any]:
-        """The resident things, by the nodes that stand for them. Raises what loading one of them raised."""
-        things, weights = self.lease.resident.result(timeout=0), self.needs.weights
+        """The resident things, by the nodes that stand for them.
+
+        Raises what loading one of them raised; ``BrokenCheckpoint`` says what names the file.
+        """
+        try:
+            things, weights = self.lease.resident.result(timeout=0), self.needs.weights
+        except BrokenCheckpoint as error:
+            raise broken_in_callers_words(error, self.workflow, self.handle.request, self.path_of) from None
         resident: dict[Node, Any] = {each: things[place] for each, place in self.places.items()}
         return resident | {node: resident[each] for node, each in weights.items() if each in resident}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from engine.checkpoint.upscaler import inspect_upscaler
-from engine.errors import BadRequest
+from engine.errors import BadRequest, BrokenCheckpoint
 from engine.models.folders import Folders
 from engine.pictures.inputs import InputPicture, Source, read_input, sources_of
 from engine.workflow.picture_sizes import LOADED
@@ -33,11 +33,18 @@ def inputs_of(workflow: Workflow, handed_in: Source | Sequence[Source]) -> dict[
 def known_of(workflow: Workflow, sizes: Mapping[str, PictureSize], folders: Folders) -> Known:
     """Return what is known of the files that ``workflow`` names, for ``needs_of``: its pictures' ``sizes`` by name.
 
-    Raises ``BadRequest``, with the node at fault, for an upscaler that is not there, and ``BrokenCheckpoint``.
+    Raises ``BadRequest``, with the node at fault, for an upscaler that is not there, and ``BrokenCheckpoint``
+    for a file that is none.
     """
     upscalers = [node for node in workflow.nodes if isinstance(node, UpscalerFile)]
-    paths = {node.name: folders.find("upscale_models", node.name, node=node) for node in upscalers}
     return Known(
         pictures=tuple(sizes.items()),
-        factors=tuple((name, inspect_upscaler(path).factor) for name, path in paths.items()),
+        factors=tuple({node.name: _factor(node, folders) for node in upscalers}.items()),
     )
+
+
+def _factor(node: UpscalerFile, folders: Folders) -> int:
+    try:
+        return inspect_upscaler(folders.find("upscale_models", node.name, node=node)).factor
+    except BrokenCheckpoint as error:
+        raise error.named_by("name", node) from None

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING
 
-from engine import Cancelled
+from engine import BrokenCheckpoint, Cancelled
 from server.backends.protocol import Backend
 from server.inputs.inputs import Inputs
 from server.job import Job
@@ -128,6 +128,8 @@ class Attempt:
             workflow = task.workflow  # an older version may have accepted what this one refuses
             inputs = await self._inputs.read_all(task.inputs)
             return await backend.run(workflow, lambda progress: listen(number, progress), self.job.client, inputs)
+        except BrokenCheckpoint as error:
+            raise self.job.tasks[number].located(error) from None
         except (asyncio.CancelledError, Cancelled):
             if number not in self._skipped:
                 raise

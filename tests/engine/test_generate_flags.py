@@ -114,3 +114,10 @@ def test_help_and_readme_name_the_fields_that_json_alone_can_give(short: Short) 
 )
 def test_an_error_is_about_a_flag(field: str, flag: str) -> None:
     assert flag_of(field) == flag
+
+
+def test_all_flags_at_fault_are_named_at_once() -> None:
+    with pytest.raises(BadRequest) as caught:
+        given("--steps", "0", "--sampler", "dpm", "--lora", "ink:999", "--lora", "a:1:x", "--width", "64")
+    fields = [flag_of(each.field) for each in caught.value.all]
+    assert sorted(fields) == ["--lora", "--lora", "--sampler", "--steps"]

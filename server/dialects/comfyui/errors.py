@@ -100,7 +100,7 @@ def _info_of(id: str, node: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _at(course: Course, where: str) -> tuple[str, str] | None:
-    return course.node_of(where) or _node_in(course.nodes, where)
+    return course.node_of(where) or course.input_at(where)
 
 
 def _error_at(nodes: Nodes, mistake: BadRequest | Problem, id: str, name: str, offer: Offer) -> dict[str, Any]:
@@ -116,17 +116,6 @@ def _error_at(nodes: Nodes, mistake: BadRequest | Problem, id: str, name: str, o
     info = {"input_name": name, "input_config": config, "received_value": _shown(value)}
     message = kind.replace("_", " ").capitalize()
     return {"type": kind, "message": message, "details": detail, "extra_info": info}
-
-
-def _node_in(nodes: Nodes, where: str) -> tuple[str, str] | None:
-    """Find the node and the input that a place in words names."""
-    found: tuple[str, str] | None = None
-    longest = -1
-    for id, node in nodes.items():
-        start = place(id, str(node["class_type"]))
-        if (where == start or where.startswith(f"{start} ")) and len(start) > longest:
-            found, longest = (id, where[len(start) + 1 :]), len(start)
-    return found
 
 
 def _kind_of(node: Mapping[str, Any], name: str, value: object, config: list[Any] | None) -> str:

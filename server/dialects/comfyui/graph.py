@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from engine.formats.comfyui.flat import PARAMETER_INPUTS
-from engine.formats.comfyui.places import node_id
+from engine.formats.comfyui.places import node_id, place
 from engine.formats.comfyui.table import OUTPUT_CLASSES, ROWS, Row
 from server.job import Stage
 from server.queue.events import Event
@@ -93,6 +93,21 @@ class Course:
         part, name = PARAMETER_INPUTS[parameter]
         id = self._part(part)
         return None if id is None else (id, name)
+
+    def input_at(self, where: str) -> tuple[str, str] | None:
+        """Return the node and its input that a place in words names: ``workflow node 3 (KSampler) steps``."""
+        found: tuple[str, str] | None = None
+        longest = -1
+        for id, node in self.nodes.items():
+            start = place(id, str(node["class_type"]))
+            if (where == start or where.startswith(f"{start} ")) and len(start) > longest:
+                found, longest = (id, where[len(start) + 1 :]), len(start)
+        return found
+
+    def value_at(self, id: str, name: str) -> dict[str, list[Any]]:
+        """Return an input of a node with its value in a list, as ComfyUI shows what a node was given."""
+        inputs = _inputs(self.nodes[id])
+        return {name: [inputs[name]]} if name in inputs else {}
 
     def _part(self, part: str) -> str | None:
         sampler = self._first("KSampler")

@@ -131,18 +131,22 @@ def ending(job: Job, course: Course, place: int | None = None) -> Message:
     data: dict[str, Any] = {"prompt_id": job.id, "timestamp": milliseconds(job.finished or job.created)}
     if job.state == "succeeded":
         return "execution_success", data
+    failure = job.failure
+    at = course.input_at(failure.field) if failure is not None and failure.field is not None else None
+    if at is not None and at[0] in course.order:
+        place = course.order.index(at[0])
     if place is None:
-        place = course.place(_stage_of(job.failure))
+        place = course.place(_stage_of(failure))
     node = course.order[place]
     data |= {"node_id": node, "node_type": course.class_of(node), "executed": list(course.order[:place])}
     if job.state == "cancelled":
         return "execution_interrupted", data
-    assert job.failure is not None  # what failed says why
+    assert failure is not None  # what failed says why
     data |= {
-        "exception_type": job.failure.kind,
-        "exception_message": job.failure.message,
+        "exception_type": failure.kind,
+        "exception_message": failure.message,
         "traceback": [],
-        "current_inputs": {},
+        "current_inputs": {} if at is None else course.value_at(*at),
         "current_outputs": [],
     }
     return "execution_error", data

@@ -98,7 +98,9 @@ class CallPictures:
             places = ((control, f"{word}[{place}]") for place, control in enumerate(controls))
             taken["controls"] = word, [await self._control(*each, problems) for each in places]
         if problems:
-            raise together([*problems, *map(problem_of, reader.mistakes(found))])
+            named = {problem.field for problem in problems}
+            others = [error for error in reader.mistakes(found) if error.field not in named]
+            raise together([*problems, *map(problem_of, others)])
         return taken
 
     async def _control(self, control: object, place: str, problems: list[Problem]) -> object:

@@ -99,7 +99,7 @@ class Reader:
         """Return what is wrong with each value in ``found``, in the caller's words."""
         mistakes: list[BadRequest] = []
         for name, (word, value) in found.items():
-            if name in self._parameters:
+            if name in self._parameters and not isinstance(value, bytes):  # a form's file is for others to read
                 try:
                     self._parameters[name].kind.read(word, value)
                 except BadRequest as error:

@@ -28,6 +28,16 @@ def test_a_failure_is_laid_at_its_node(kind: str, node: str) -> None:
     assert next(Stream(job).finish()) == (word, data)
 
 
+def test_a_failure_that_names_a_node_is_laid_there_with_the_value() -> None:
+    failure = Failure(kind="broken_checkpoint", message="why", field="workflow node 6 (CLIPTextEncode) text")
+    job = job_of("failed", failure=failure)
+    nodes = job.extra["prompt"]
+    _, data = ending(job, course(nodes))
+    assert (data["node_id"], data["node_type"]) == ("6", "CLIPTextEncode")
+    assert data["current_inputs"] == {"text": [nodes["6"]["inputs"]["text"]]}
+    assert "6" not in data["executed"]
+
+
 def test_what_was_taken_out_of_the_queue_is_no_history() -> None:
     assert not in_history(job_of("cancelled", started=None))
     assert in_history(job_of("cancelled"))
