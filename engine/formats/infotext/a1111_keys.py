@@ -19,6 +19,12 @@ from engine.sampling.a1111.samplers import rule_of
 PICTURES = "Pictures"
 """Our key for whose picture it is, where it is not ComfyUI's."""
 
+_BETA: Mapping[str, str] = {"Beta schedule alpha": "beta_dist_alpha", "Beta schedule beta": "beta_dist_beta"}
+"""Keys that are always there where the schedule type is ``beta``."""
+
+_TAKEN = ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise")
+"""What counts for the samplers that take it."""
+
 _SCALARS: Mapping[str, str] = {
     "ENSD": "ensd",
     "Sigma churn": "s_churn",
@@ -28,8 +34,7 @@ _SCALARS: Mapping[str, str] = {
     "Schedule max sigma": "sigma_max",
     "Schedule min sigma": "sigma_min",
     "Schedule rho": "rho",
-    "Beta schedule alpha": "beta_dist_alpha",
-    "Beta schedule beta": "beta_dist_beta",
+    **_BETA,
     "Discard penultimate sigma": "always_discard_next_to_last_sigma",
     "SGM noise multiplier": "sgm_noise_multiplier",
     HALF_LEVELS: "use_downcasted_alpha_bar",
@@ -70,15 +75,17 @@ A1111_KEYS = frozenset({*_SCALARS, *_READ_TOO, _ETA, _ETA_DDIM, _LEVELS, _RESIZE
 _FIELDS = parameters_of(A1111)
 
 
-def part_of(pairs: Mapping[str, str], sampler: str) -> A1111:
-    """Return what ``pairs`` say of a picture of AUTOMATIC1111's by ``sampler``, but for sampler and schedule.
+def part_of(pairs: Mapping[str, str], *samplers: str) -> A1111:
+    """Return what ``pairs`` say of a picture of AUTOMATIC1111's, but for samplers and schedules.
 
-    Noise without ``RNG`` is a GPU's. Raises ``BadRequest``, naming the key, for a value out of range.
+    ``samplers`` are those of its passes. Noise without ``RNG`` is a GPU's. Raises ``BadRequest``, naming the key, for a
+    value out of range.
     """
     values: dict[str, Any] = {}
     if REFINER in pairs:
         pairs = {**pairs, REFINER: _HASH_BEHIND.sub("", pairs[REFINER])}
-    for key, name in {**_READ_TOO, **_SCALARS, _eta_key(sampler): "eta"}.items():
+    eta = {key: "eta" for sampler in reversed(samplers) if (key := _eta_key(sampler)) is not None}
+    for key, name in {**_READ_TOO, **_SCALARS, **eta}.items():
         if key in pairs:
             values[name] = _read(_FIELDS[name].kind, key, pairs[key])
     values["rng"] = _one_of(pairs, "RNG", _RNG, "GPU")
@@ -90,32 +97,46 @@ def part_of(pairs: Mapping[str, str], sampler: str) -> A1111:
             raise BadRequest(f"infotext {_RESIZED}", pairs[_RESIZED], "WIDTHxHEIGHT in pixels")
         for name, side in zip(("seed_resize_from_w", "seed_resize_from_h"), size.groups(), strict=True):
             values[name] = _read(_FIELDS[name].kind, _RESIZED, side)
-    if "eta" not in rule_of(sampler).takes:
-        values.pop("eta", None)
     return A1111(**values)
 
 
-def pairs_of(part: A1111, sampler: str) -> dict[str, Any]:
-    """Return what an infotext says of ``part``, with the words of AUTOMATIC1111 where it has any."""
-    changed = {name: getattr(part, name) for name, each in _FIELDS.items() if getattr(part, name) != each.default}
-    resized = f"{part.seed_resize_from_w}x{part.seed_resize_from_h}"
+def pairs_of(part: A1111, schedule: str, *samplers: str) -> dict[str, Any]:
+    """Return what an infotext says of ``part``, with the words of AUTOMATIC1111 where it has any.
+
+    ``schedule`` is the first pass's schedule type, ``samplers`` are those of the passes: what none of them takes is
+    left out. None stands for a key without a value.
+    """
+    taken = {name for sampler in samplers for name in rule_of(sampler).takes}
+    changed = {
+        name: getattr(part, name)
+        for name, each in _FIELDS.items()
+        if getattr(part, name) != each.default and (name in taken or name not in _TAKEN)
+    }
     pairs: dict[str, Any] = {key: changed.get(name) for key, name in _SCALARS.items()}
     if part.subseed_strength:
         pairs["Variation seed"] = part.subseed
     if part.refiner:
         pairs["Refiner switch at"] = part.refiner_switch_at
+    if schedule == "beta":
+        pairs |= {key: getattr(part, name) for key, name in _BETA.items()}
+    eta = next((key for sampler in samplers if (key := _eta_key(sampler)) is not None), _ETA)
+    resized = f"{part.seed_resize_from_w}x{part.seed_resize_from_h}"
     return {
         "RNG": part.rng.upper(),
         **pairs,
-        _eta_key(sampler): part.eta if "eta" in rule_of(sampler).takes else None,
+        eta: changed.get("eta"),
         _LEVELS: _ZERO_TERMINAL if part.zero_terminal_snr else None,
         _RESIZED: resized if part.seed_resize_from_w and part.seed_resize_from_h else None,
         PICTURES: "a1111",
     }
 
 
-def _eta_key(sampler: str) -> str:
-    return _ETA_DDIM if rule_of(sampler).levels == "timesteps" else _ETA
+def _eta_key(sampler: str) -> str | None:
+    """Return the key of the eta that a sampler takes; None: it takes none."""
+    rule = rule_of(sampler)
+    if "eta" not in rule.takes:
+        return None
+    return _ETA_DDIM if rule.levels == "timesteps" else _ETA
 
 
 def _one_of(pairs: Mapping[str, str], key: str, known: Mapping[str, Any], default: str) -> Any:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.errors import BadRequest
-from engine.formats.infotext.labels import SAMPLER_LABELS, sampler_from_label
-from engine.sampling.a1111.samplers import AUTOMATIC, OWN_SAMPLERS, SAMPLER_RULES
+from engine.formats.infotext.labels import SAMPLER_LABELS, SCHEDULER_LABELS, sampler_from_label
+from engine.sampling.a1111.samplers import AUTOMATIC, OWN_SAMPLERS, SAMPLER_RULES, rule_of
 from engine.sampling.a1111.schedules import SCHEDULES
 
 A1111_SCHEDULE_LABELS: Mapping[str, str] = {
@@ -65,6 +65,16 @@ def schedule_from_label(label: object) -> str:
     if key not in _SCHEDULE_NAMES:
         raise BadRequest("scheduler", label, f"one of {', '.join(A1111_SCHEDULE_LABELS.values())}")
     return _SCHEDULE_NAMES[key]
+
+
+def written_schedule(schedule: str, sampler: str) -> str:
+    """Return the label that AUTOMATIC1111 writes for a schedule type of a sampler.
+
+    For ``automatic`` it is the one that the sampler takes, where that is another than ``uniform``.
+    """
+    if schedule == AUTOMATIC and rule_of(sampler).schedule != "uniform":
+        schedule = rule_of(sampler).schedule
+    return A1111_SCHEDULE_LABELS.get(schedule) or SCHEDULER_LABELS[schedule]
 
 
 def a1111_label(sampler: str) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import TypeVar
 
 from engine.errors import BadRequest
 from engine.formats.infotext.a1111_keys import A1111_KEYS, PICTURES
+from engine.formats.infotext.hires_keys import HIRES_SEED
 from engine.formats.infotext.lines import Infotext
 from engine.formats.infotext.prompt_keys import READING_KEYS
 from engine.formats.json_text import read_json
+
+T = TypeVar("T")
 
 OWN: Mapping[str, str] = {
     "Prompt syntax": "prompt_syntax",
@@ -26,7 +30,17 @@ OWN: Mapping[str, str] = {
 FIRST_DENOISE = "First pass denoise"
 """Our key for what ``Denoising strength`` says where there is no second pass."""
 
-HIRES_SEED = "Hires seed"
+INIT_IMAGE = "Init image hash"
+"""AUTOMATIC1111's key that says of what picture it is made, which it writes where it is set to."""
+
+ORDER = (
+    *("Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model", "VAE hash", "VAE"),
+    *("Variation seed", "Variation seed strength", "Seed resize from", "Denoising strength"),
+    *("Conditional mask weight", "Clip skip", "ENSD", INIT_IMAGE, "RNG", "Tiling"),
+    *("Hires checkpoint", "Hires sampler", "Hires prompt", "Hires negative prompt", "Hires CFG Scale"),
+    *("Hires schedule type", "Hires upscale", "Hires resize", "Hires steps", "Hires upscaler"),
+)
+"""The keys that come first in AUTOMATIC1111's texts, in its order."""
 
 _READ = {
     "Steps",
@@ -92,6 +106,12 @@ _HARMLESS_VALUES: Mapping[str, tuple[str, ...]] = {
 """Keys that would change the picture, and the values with which they do not."""
 
 
+def ordered(pairs: Mapping[str, T]) -> dict[str, T]:
+    """Return ``pairs`` in the order in which AUTOMATIC1111 writes them."""
+    first = [key for key in ORDER if key in pairs]
+    return {key: pairs[key] for key in dict.fromkeys([*first, *pairs])}
+
+
 def is_of_a1111(text: Infotext) -> bool:
     """Whether the picture is AUTOMATIC1111's: that of its own texts and its relatives', and of ours that say so.
 
@@ -102,9 +122,13 @@ def is_of_a1111(text: Infotext) -> bool:
     return not text.pairs.get("Version", "").casefold().startswith("comfyui")
 
 
-def check_keys(text: Infotext) -> None:
-    """Raise ``BadRequest``, naming the key, for what would change the picture and is not read."""
+def check_keys(text: Infotext, replaced: Collection[str] = ()) -> None:
+    """Raise ``BadRequest``, naming the key, for what would change the picture and is not read.
+
+    ``replaced`` are the parameters that a caller gives in place of the text's.
+    """
     read = _READ | READING_KEYS | (A1111_KEYS if is_of_a1111(text) else frozenset())
+    read |= {INIT_IMAGE} if "image" in replaced else set()
     for key, value in text.pairs.items():
         if key in read or key in _HARMLESS or value in _HARMLESS_VALUES.get(key, ()):
             continue
@@ -115,6 +139,8 @@ def check_keys(text: Infotext) -> None:
         allowed = "a text without this key, which this engine does not support"
         if key.startswith("ControlNet "):
             allowed = "a text without it: the picture that a ControlNet follows is not in the text"
+        if key == INIT_IMAGE:
+            allowed = "a text without it: the picture to start from is not in the text"
         raise BadRequest(f"infotext {key}", value, allowed)
 
 

@@ -12,22 +12,17 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from engine.errors import BadRequest
-from engine.formats.foreign import foreign_value, request_from_places
+from engine.formats.foreign import request_from_places
 from engine.formats.infotext.a1111_keys import part_of
 from engine.formats.infotext.a1111_labels import a1111_sampler_from_label, schedule_from_label
-from engine.formats.infotext.keys import FIRST_DENOISE, HIRES_SEED, OWN, check_keys, is_of_a1111
-from engine.formats.infotext.labels import (
-    LATENT_UPSCALERS,
-    OWN_TIMESTEPS,
-    UPSCALER_FILES,
-    sampler_from_label,
-    scheduler_from_label,
-)
+from engine.formats.infotext.hires_keys import VALUES, a1111_hires_of, hires_of
+from engine.formats.infotext.keys import FIRST_DENOISE, OWN, check_keys, is_of_a1111
+from engine.formats.infotext.labels import OWN_TIMESTEPS, sampler_from_label, scheduler_from_label
 from engine.formats.infotext.lines import Infotext
 from engine.formats.infotext.prompt_keys import reading_of
 from engine.formats.infotext.versions import with_switches
 from engine.formats.infotext.writing import tag_of
-from engine.parameters import parameters_of, to_json, within
+from engine.parameters import parameters_of, to_json
 from engine.request import GenerationRequest
 from engine.request_parts import Hires
 from engine.sampling.a1111.samplers import OWN_SAMPLERS
@@ -43,16 +38,6 @@ _DRAWING = ("euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpm_fas
 """The samplers whose noise at their steps there depends on ENSD, a number that is added to the seed for it."""
 
 _NO_VAE = ("None", "Automatic")
-_HIRES = parameters_of(Hires)
-_HIRES_KEYS: Mapping[str, str] = {
-    "Hires upscale": "scale",
-    "Denoising strength": "denoise",
-    "Hires steps": "steps",
-    "Hires CFG Scale": "cfg_scale",
-    "Hires prompt": "prompt",
-    "Hires negative prompt": "negative_prompt",
-    HIRES_SEED: "seed",
-}
 _HIRES_NAMES = ("upscaler", "resize", "sampler", "schedule type", "checkpoint")
 
 
@@ -67,7 +52,7 @@ _KEYS_OF: Mapping[str, Mapping[str, str | None]] = {
     "model": {"Model": None},
     "vae": {"VAE": None},
     "denoise": {"Denoising strength": None},
-    "hires": {**dict.fromkeys(_HIRES_KEYS), **dict.fromkeys(f"Hires {name}" for name in _HIRES_NAMES)},
+    "hires": {**dict.fromkeys(VALUES), **dict.fromkeys(f"Hires {name}" for name in _HIRES_NAMES)},
 }
 """The keys that a parameter is in → what stands for one that cannot be read, where a caller replaces the parameter;
 None: the text is read without it."""
@@ -107,14 +92,17 @@ def _request(read: Infotext, replaced: Collection[str]) -> GenerationRequest:
     """The request. Where a caller replaces ``image``, it has the picture to start from, which is not in the text."""
     if not read.ours:
         read = dataclasses.replace(read, pairs=with_switches(read.pairs, read.prompt))
-    check_keys(read)
+    check_keys(read, replaced)
     pairs, ours = read.pairs, read.ours
-    sampling = _a1111_sampling(pairs, replaced) if is_of_a1111(read) else _sampling(pairs, ours)
-    hires = _hires(pairs, str(sampling["sampler"][1]))
+    width, height = _size(pairs, "Size", rounded=not ours)
+    if is_of_a1111(read):
+        sampling, hires = _a1111_sampling(pairs, replaced, _whole(width), _whole(height))
+    else:
+        sampling = _sampling(pairs, ours)
+        hires = hires_of(pairs, str(sampling["sampler"][1]))
     if hires is None and not ours and "image" not in replaced and "Denoising strength" in pairs:
         allowed = "a text without it: the picture to start from is not in the text"
         raise BadRequest("infotext Denoising strength", pairs["Denoising strength"], allowed)
-    width, height = _size(pairs, "Size", rounded=not ours)
     denoise = FIRST_DENOISE if hires is not None else "Denoising strength"
     found: dict[str, tuple[str, object]] = {
         "prompt": ("infotext prompt", read.prompt),
@@ -150,8 +138,11 @@ def _without_tags(request: GenerationRequest) -> GenerationRequest:
     return dataclasses.replace(request, prompt=request.prompt[: len(request.prompt) - len(tags)])
 
 
-def _a1111_sampling(pairs: Mapping[str, str], replaced: Collection[str]) -> dict[str, tuple[str, object]]:
-    """What asks for AUTOMATIC1111's picture; a sampler or scheduler that a caller replaces is left to the request.
+def _a1111_sampling(
+    pairs: Mapping[str, str], replaced: Collection[str], width: int, height: int
+) -> tuple[dict[str, tuple[str, object]], Hires | None]:
+    """What asks for AUTOMATIC1111's picture, and its second pass; a sampler or scheduler that a caller replaces is left
+    to the request.
 
     Without a schedule type it is the label's own ("DPM++ 2M Karras"), else "Uniform", as in versions that did not
     write it.
@@ -161,13 +152,16 @@ def _a1111_sampling(pairs: Mapping[str, str], replaced: Collection[str]) -> dict
     if "Schedule type" in pairs:
         schedule = _named(schedule_from_label, "infotext Schedule type", pairs["Schedule type"])
     own = found.sampler if found.sampler in OWN_SAMPLERS else None
+    hires, of_hires = a1111_hires_of(pairs, width, height) or (None, {})
+    second = of_hires.get("hires_sampler") or (hires.sampler if hires else None)
     part = dataclasses.replace(
-        part_of(pairs, found.sampler),
+        part_of(pairs, *filter(None, (found.sampler, second))),
         sampler=None if "sampler" in replaced else own,
         schedule=None if "scheduler" in replaced else schedule,
+        **of_hires,
     )
     base = parameters_of(GenerationRequest)["sampler"].default if own else found.sampler
-    return {"sampler": ("infotext Sampler", base), "a1111": ("infotext", to_json(part))}
+    return {"sampler": ("infotext Sampler", base), "a1111": ("infotext", to_json(part))}, hires
 
 
 def _sampling(pairs: Mapping[str, str], ours: bool) -> dict[str, tuple[str, object]]:
@@ -220,6 +214,12 @@ def _number(text: str) -> float | None:
         return None
 
 
+def _whole(side: object) -> int:
+    """A side of the first pass, on which a second one may depend; the request says what is wrong with it."""
+    text = str(side)
+    return int(text) if text.isdecimal() and len(text) <= 9 else 0
+
+
 def _size(pairs: Mapping[str, str], key: str, *, rounded: bool) -> tuple[object, object]:
     size = _SIZE.fullmatch(pairs[key])
     if size is None:
@@ -228,40 +228,3 @@ def _size(pairs: Mapping[str, str], key: str, *, rounded: bool) -> tuple[object,
         return size[1], size[2]
     width, height = (int(side) // _CELL * _CELL for side in size.groups())
     return width, height
-
-
-def _hires(pairs: Mapping[str, str], sampler: str) -> Hires | None:
-    """The second pass. Raises ``BadRequest``, naming the key, for an upscaler that it cannot have."""
-    if "Hires upscale" not in pairs and "Hires resize" not in pairs and "Hires upscaler" not in pairs:
-        return None
-    values: dict[str, Any] = {}
-    for key, name in _HIRES_KEYS.items():
-        if key in pairs:
-            with within(f"infotext {key}"):
-                read = foreign_value(_HIRES[name].kind, pairs[key])
-            values[name] = _HIRES[name].kind.check(f"infotext {key}", read)
-    if "Hires resize" in pairs:
-        sides = dict(zip(("width", "height"), _size(pairs, "Hires resize", rounded=True), strict=True))
-        if not all(sides.values()):
-            raise BadRequest("infotext Hires resize", pairs["Hires resize"], "a width and a height, both above 0")
-        values |= {name: _HIRES[name].kind.check("infotext Hires resize", side) for name, side in sides.items()}
-        values.pop("scale", None)
-    if "Hires sampler" in pairs:
-        values["sampler"], named = _named(sampler_from_label, "infotext Hires sampler", pairs["Hires sampler"])
-        values |= {} if named is None else {"scheduler": named}
-    if "Hires schedule type" in pairs:
-        label, by = pairs["Hires schedule type"], values.get("sampler", sampler)
-        values["scheduler"] = _named(scheduler_from_label, "infotext Hires schedule type", label, by)
-    values |= _upscaler(pairs.get("Hires upscaler", "Latent"))
-    return Hires(**values)
-
-
-def _upscaler(label: str) -> dict[str, str]:
-    """How the second pass begins: the way in which latents are scaled, or the model that enlarges pictures."""
-    method = next((name for name, each in LATENT_UPSCALERS.items() if each == label), None)
-    if method is not None:
-        return {"method": method}
-    if label.startswith("Latent") or label in ("None", "Nearest", "Lanczos"):
-        known = ", ".join(LATENT_UPSCALERS.values())
-        raise BadRequest("infotext Hires upscaler", label, f"one of {known}, or the name of an upscale model")
-    return {"upscaler": UPSCALER_FILES.get(label, label)}

@@ -11,15 +11,17 @@ from typing import Any
 
 from engine.errors import BadRequest
 from engine.formats.infotext.a1111_keys import pairs_of
-from engine.formats.infotext.a1111_labels import A1111_SCHEDULE_LABELS, a1111_label
-from engine.formats.infotext.keys import FIRST_DENOISE, HIRES_SEED, OWN
-from engine.formats.infotext.labels import LATENT_UPSCALERS, SAMPLER_LABELS, SCHEDULER_LABELS
+from engine.formats.infotext.a1111_labels import a1111_label, written_schedule
+from engine.formats.infotext.hires_keys import pairs_of_hires
+from engine.formats.infotext.keys import FIRST_DENOISE, OWN, ordered
+from engine.formats.infotext.labels import SAMPLER_LABELS, SCHEDULER_LABELS
 from engine.formats.infotext.lines import PROGRAM, Infotext
 from engine.formats.infotext.prompt_keys import pairs_of_reading
 from engine.parameters import parameters_of, to_json
 from engine.request import GenerationRequest
-from engine.request_parts import Control, Hires, Lora
+from engine.request_parts import Control, Lora
 from engine.text.a1111.networks import LoraTag, written_tag
+from engine.workflow.a1111_second import part_of_second
 
 
 def infotext(
@@ -32,20 +34,22 @@ def infotext(
     lora_hashes: Mapping[str, str] | None = None,
     embedding_hashes: Mapping[str, str] | None = None,
     vae_hash: str | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> str:
     """Return the ``parameters`` text of picture ``position`` (from 0) of ``request``'s batch.
 
     A batch here is drawn from one noise tensor, so each of its pictures bears the request's seed, the batch's size and
     its own place; there is no seed that gives it alone. LoRAs stand behind the prompt, as tags; ``lora_hashes`` and
-    ``embedding_hashes`` are those that are known, by name. Raises ``BadRequest`` for a request without a seed, and for
+    ``embedding_hashes`` are those that are known, by name; ``more`` are further pairs, which go before those of the
+    request. Raises ``BadRequest`` for a request without a seed, and for
     what no text can say: a LoRA whose name ends a tag, an upscaler whose name means something else there.
     """
     if request.seed is None:
         raise BadRequest("seed", None, "a seed that has been drawn: request.with_seed()")
-    pairs = {
+    pairs: dict[str, Any] = {
         "Steps": request.steps,
         **_sampling(request),
-        "CFG scale": request.cfg_scale,
+        "CFG scale": _plain(request.cfg_scale),
         "Seed": request.seed,
         "Size": f"{request.width}x{request.height}",
         "Model hash": model_hash or None,
@@ -54,9 +58,10 @@ def infotext(
         "VAE": request.vae,
         **_denoise(request),
         "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
+        **pairs_of_hires(request),
+        **(more or {}),
         **_noise(request),
         **pairs_of_reading(request.prompt_reading),
-        **({} if request.hires is None else _hires(request.hires)),
         **{f"ControlNet {place}": _control(control) for place, control in enumerate(request.controls)},
         **pairs_of_hashes(lora_hashes, embedding_hashes),
         "Batch size": request.batch_size if request.batch_size > 1 else None,
@@ -64,7 +69,8 @@ def infotext(
         **_own(request),
         "Version": f"{PROGRAM} {version}".rstrip(),
     }
-    written = {key: _plain(value) for key, value in pairs.items() if value is not None}
+    plain = _plain if request.a1111 is None else _as_python
+    written = {key: plain(value) for key, value in ordered(pairs).items() if value is not None}
     prompt = request.prompt + "".join(map(tag_of, request.loras))
     return Infotext(prompt=prompt, negative_prompt=request.negative_prompt, pairs=written).text()
 
@@ -86,17 +92,21 @@ def _sampling(request: GenerationRequest) -> dict[str, Any]:
             "Sampler": SAMPLER_LABELS[request.sampler],
             "Schedule type": SCHEDULER_LABELS[request.scheduler],
         }
-    schedule = part.schedule or request.scheduler
+    sampler = part.sampler or request.sampler
     return {
-        "Sampler": a1111_label(part.sampler or request.sampler),
-        "Schedule type": A1111_SCHEDULE_LABELS.get(schedule) or SCHEDULER_LABELS[schedule],
+        "Sampler": a1111_label(sampler),
+        "Schedule type": written_schedule(part.schedule or request.scheduler, sampler),
     }
 
 
 def _noise(request: GenerationRequest) -> dict[str, Any]:
     if request.a1111 is None:
         return {"RNG": "CPU" if request.start_noise == "cpu" else "NV"}
-    return pairs_of(request.a1111, request.a1111.sampler or request.sampler)
+    part, hires = request.a1111, request.hires
+    samplers = [part.sampler or request.sampler]
+    if hires is not None:
+        samplers.append(part_of_second(part, hires).sampler or hires.sampler or request.sampler)
+    return pairs_of(part, part.schedule or request.scheduler, *samplers)
 
 
 def tag_of(lora: Lora) -> str:
@@ -111,24 +121,6 @@ def _denoise(request: GenerationRequest) -> dict[str, Any]:
     if request.hires is None:
         return {"Denoising strength": own}
     return {"Denoising strength": request.hires.denoise, FIRST_DENOISE: own}
-
-
-def _hires(hires: Hires) -> dict[str, Any]:
-    upscaler = hires.upscaler or LATENT_UPSCALERS[hires.method]
-    if hires.upscaler is not None and hires.upscaler.startswith("Latent"):
-        raise BadRequest("hires.upscaler", hires.upscaler, "a name that no way to scale latents has in the text")
-    return {
-        "Hires upscale": (2.0 if hires.scale is None else hires.scale) if hires.width is None else None,
-        "Hires resize": None if hires.width is None else f"{hires.width}x{hires.height}",
-        "Hires steps": hires.steps,
-        "Hires upscaler": upscaler,
-        "Hires sampler": None if hires.sampler is None else SAMPLER_LABELS[hires.sampler],
-        "Hires schedule type": None if hires.scheduler is None else SCHEDULER_LABELS[hires.scheduler],
-        "Hires CFG Scale": hires.cfg_scale,
-        "Hires prompt": hires.prompt,
-        "Hires negative prompt": hires.negative_prompt,
-        HIRES_SEED: hires.seed,
-    }
 
 
 def _control(control: Control) -> str:
@@ -151,6 +143,11 @@ def _own(request: GenerationRequest) -> dict[str, Any]:
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for key, value in changed.items()
     }
+
+
+def _as_python(value: object) -> str:
+    """A value as AUTOMATIC1111 writes it: numbers with a fraction keep their point."""
+    return str(value)
 
 
 def _plain(value: object) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 from fastapi import Response
 
-from engine import __version__
+from engine import GenerationRequest, __version__
 from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS
+from engine.formats.infotext.a1111_labels import a1111_label, written_schedule
 from engine.formats.png import text_chunks
 from server.backends.checkpoints import ModelInfo
 from server.dialects.sdapi.body import Generation, Img2Img
@@ -51,7 +52,8 @@ def _info(job: Job, body: Generation, plan: Plan, infotexts: list[str], model: M
     first = plan.first
     prompt, negative_prompt = prompt_as_sent(body, "prompt"), prompt_as_sent(body, "negative_prompt")
     seeds = [picture.seed for picture in job.pictures]
-    subseed = -1 if body.subseed is None else body.subseed
+    subseeds = _subseeds(body, plan)[: len(seeds)]
+    part = first.a1111
     return {
         "prompt": prompt,
         "all_prompts": [prompt] * len(seeds),
@@ -59,12 +61,12 @@ def _info(job: Job, body: Generation, plan: Plan, infotexts: list[str], model: M
         "all_negative_prompts": [negative_prompt] * len(seeds),
         "seed": seeds[0] if seeds else first.seed,
         "all_seeds": seeds,
-        "subseed": subseed,
-        "all_subseeds": [subseed if subseed < 0 else subseed + place for place in range(len(seeds))],
-        "subseed_strength": 0,
+        "subseed": subseeds[0] if subseeds else -1,
+        "all_subseeds": subseeds,
+        "subseed_strength": part.subseed_strength if part else 0,
         "width": first.width,
         "height": first.height,
-        "sampler_name": SAMPLER_LABELS[first.sampler],
+        "sampler_name": a1111_label(part.sampler or first.sampler) if part else SAMPLER_LABELS[first.sampler],
         "cfg_scale": first.cfg_scale,
         "steps": first.steps,
         "batch_size": body.batch_size or 1,
@@ -74,10 +76,10 @@ def _info(job: Job, body: Generation, plan: Plan, infotexts: list[str], model: M
         "sd_model_hash": (model.short_hash if model else None) or "",
         "sd_vae_name": None if first.vae is None else basename(first.vae),
         "sd_vae_hash": job.record.get("vae_hash"),
-        "seed_resize_from_w": -1,
-        "seed_resize_from_h": -1,
+        "seed_resize_from_w": (part.seed_resize_from_w if part else 0) or -1,
+        "seed_resize_from_h": (part.seed_resize_from_h if part else 0) or -1,
         "denoising_strength": getattr(body, "denoising_strength", None),
-        "extra_generation_params": {"Schedule type": SCHEDULER_LABELS[first.scheduler], **plan.notes},
+        "extra_generation_params": {"Schedule type": _schedule_type(first), **plan.notes},
         "index_of_first_image": 0,
         "infotexts": infotexts,
         "styles": [],
@@ -87,6 +89,22 @@ def _info(job: Job, body: Generation, plan: Plan, infotexts: list[str], model: M
         "version": f"stable-diffusion-engine {__version__}",
         "job_id": job.id,
     }
+
+
+def _schedule_type(first: GenerationRequest) -> str:
+    part = first.a1111
+    if part is None:
+        return SCHEDULER_LABELS[first.scheduler]
+    return written_schedule(part.schedule or first.scheduler, part.sampler or first.sampler)
+
+
+def _subseeds(body: Generation, plan: Plan) -> list[int]:
+    """Return the variation seeds of the pictures, which count up as the seeds do; -1 where none is known."""
+    parts = [each.a1111 for each in plan.requests]
+    if all(part is not None and part.subseed_strength for part in parts):
+        return [part.subseed for part in parts if part is not None]
+    subseed = -1 if body.subseed is None else body.subseed
+    return [subseed if subseed < 0 else subseed + place for place in range(len(parts))]
 
 
 def json_response(content: dict[str, Any], status: int = 200) -> Response:

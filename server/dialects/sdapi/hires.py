@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine import GenerationRequest
-from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS
+from engine.formats.infotext import SAMPLER_LABELS
 from engine.formats.infotext.a1111_labels import a1111_label
 from engine.request_a1111 import A1111
+from engine.request_parts import Hires
 from engine.sampling.a1111.samplers import OWN_SAMPLERS
 from engine.text.a1111.composition import without_comments
 from engine.workflow.a1111_second import Enlarging, SecondSize
@@ -34,6 +35,9 @@ LATENT_UPSCALERS: Mapping[str, str] = {
 
 _STRENGTH = 0.75
 
+_SAID = ("prompt", "negative_prompt", "steps", "cfg_scale")
+"""What a second pass says where it has another than the first."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SecondPass:
@@ -42,6 +46,8 @@ class SecondPass:
     request: GenerationRequest
     """Its prompts, checkpoint and sampling, of the size that it has."""
     size: SecondSize
+    scale: float | None
+    """By which both sides grow; None: the size is given."""
     upscaler: str
     """AUTOMATIC1111's name of what enlarges, or that of a file."""
     strength: float
@@ -51,13 +57,47 @@ class SecondPass:
         """How what the first pass has made becomes larger."""
         if self.upscaler in LATENT_UPSCALERS:
             return Enlarging(method=LATENT_UPSCALERS[self.upscaler])
-        return (
-            Enlarging(kernel=KERNELS[self.upscaler]) if self.upscaler in KERNELS else Enlarging(upscaler=self.upscaler)
-        )
+        if self.upscaler in KERNELS:
+            return Enlarging(kernel=KERNELS[self.upscaler])
+        return Enlarging(upscaler=self.upscaler)
 
-    def behind(self, first: Pass, seed: int | None) -> Pass:
-        """Return the second pass from what ``first`` leaves."""
-        second = Pass.of(dataclasses.replace(self.request, seed=seed))
+    def described(self, first: GenerationRequest) -> GenerationRequest:
+        """Return ``first`` with this second pass, but for its checkpoint and a strength of 0."""
+        request, enlarging = self.request, self.enlarging
+        own = None if request.a1111 is None else request.a1111.sampler
+        hires = Hires(
+            scale=self.scale,
+            width=request.width if self.scale is None else None,
+            height=request.height if self.scale is None else None,
+            method=enlarging.method or "bilinear",
+            upscaler=enlarging.upscaler,
+            denoise=self.strength or 1.0,
+            sampler=request.sampler if request.sampler != first.sampler and own is None else None,
+            scheduler=request.scheduler if request.scheduler != first.scheduler else None,
+            **{name: value for name in _SAID if (value := getattr(request, name)) != getattr(first, name)},
+        )
+        if first.a1111 is None or request.a1111 is None:
+            return dataclasses.replace(first, hires=hires)
+        kernel = None if enlarging.method or enlarging.upscaler else enlarging.kernel
+        schedule = request.a1111.schedule if request.a1111.schedule != first.a1111.schedule else None
+        part = dataclasses.replace(
+            first.a1111,
+            hires_sampler=own if own != first.a1111.sampler else None,
+            hires_schedule=schedule,
+            hires_kernel=kernel,
+        )
+        return dataclasses.replace(first, hires=hires, a1111=part)
+
+    def of(self, first: GenerationRequest) -> GenerationRequest:
+        """Return the request of the second pass of a picture, whose seeds are those of its first pass."""
+        part = self.request.a1111
+        if part is not None and first.a1111 is not None:
+            part = dataclasses.replace(part, subseed=first.a1111.subseed)
+        return dataclasses.replace(self.request, seed=first.seed, a1111=part)
+
+    def behind(self, first: Pass, request: GenerationRequest) -> Pass:
+        """Return the second pass, as ``request`` has it, from what ``first`` leaves."""
+        second = Pass.of(request)
         before = first.sample.latents
         sides = {name: getattr(before, name) for name in ("width", "height")}  # a first pass begins from none
         start = self.enlarging.start(first.sample, **sides, size=self.size, vae=first.vae, second_vae=second.vae)
@@ -81,7 +121,7 @@ def second_pass(
     strength = _STRENGTH if body.denoising_strength is None else body.denoising_strength
     if not 0 <= strength <= 1:
         raise bad_request("denoising_strength", strength, "a number from 0 to 1")
-    made = SecondPass(request=request, size=size, upscaler=upscaler, strength=strength)
+    made = SecondPass(request=request, size=size, scale=_scale(body), upscaler=upscaler, strength=strength)
     return made, _notes(body, made)
 
 
@@ -91,14 +131,21 @@ def _size(body: Txt2Img, first: GenerationRequest) -> SecondSize:
     for name, value in (("hr_resize_x", x), ("hr_resize_y", y)):
         if not 0 <= value <= 16384:
             raise bad_request(name, value, "a whole number from 0 to 16384")
-    scale = 2.0 if body.hr_scale is None else body.hr_scale
-    if not (x or y) and not 1 <= scale <= 8:
+    scale = _scale(body)
+    if scale is not None and not 1 <= scale <= 8:
         raise bad_request("hr_scale", scale, "a number from 1 to 8")
-    size = SecondSize.of(first.width, first.height, scale=scale, x=x, y=y)
+    size = SecondSize.of(first.width, first.height, scale=scale or 1.0, x=x, y=y)
     for width, height in ((size.scaled_width, size.scaled_height), (size.width, size.height)):
         if min(width, height) < 64:
             raise bad_request("hr_resize_x", f"{width}×{height}", "a second pass of at least 64 × 64 pixels")
     return size
+
+
+def _scale(body: Txt2Img) -> float | None:
+    """Return by what both sides grow; None where one of them is given."""
+    if body.hr_resize_x or body.hr_resize_y:
+        return None
+    return 2.0 if body.hr_scale is None else body.hr_scale
 
 
 def _changes(body: Txt2Img, first: GenerationRequest, models: Sequence[ModelInfo]) -> dict[str, Any]:
@@ -142,25 +189,10 @@ def _own(name: str | None, same: str) -> str | None:
 
 
 def _notes(body: Txt2Img, made: SecondPass) -> dict[str, str]:
-    request = made.request
-    notes = {"Denoising strength": f"{made.strength:g}"}
+    """Return what an infotext says of a second pass in other words than ``SecondPass.described`` would."""
+    notes = {"Denoising strength": str(float(made.strength)), "Hires upscaler": made.upscaler}
     if body.hr_resize_x or body.hr_resize_y:
         notes["Hires resize"] = f"{body.hr_resize_x or 0}x{body.hr_resize_y or 0}"
-    else:
-        notes["Hires upscale"] = f"{2.0 if body.hr_scale is None else body.hr_scale:g}"
-    if body.hr_second_pass_steps:
-        notes["Hires steps"] = str(body.hr_second_pass_steps)
-    notes["Hires upscaler"] = made.upscaler
     if _own(body.hr_checkpoint_name, "Use same checkpoint"):
-        notes["Hires checkpoint"] = str(request.model)
-    if _own(body.hr_sampler_name, "Use same sampler"):
-        notes["Hires sampler"] = SAMPLER_LABELS[request.sampler]
-    if _own(body.hr_scheduler, "Use same scheduler"):
-        notes["Hires schedule type"] = SCHEDULER_LABELS[request.scheduler]
-    if body.hr_cfg:
-        notes["Hires CFG scale"] = f"{body.hr_cfg:g}"
-    if body.hr_prompt:
-        notes["Hires prompt"] = body.hr_prompt
-    if body.hr_negative_prompt:
-        notes["Hires negative prompt"] = body.hr_negative_prompt
+        notes["Hires checkpoint"] = str(made.request.model)
     return notes

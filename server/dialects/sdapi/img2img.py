@@ -114,7 +114,7 @@ def canvas_of(body: Img2Img, image: Input, mask: Input | None, box: Box | None, 
 def notes_of(body: Img2Img, *, masked: bool, part: bool) -> dict[str, str]:
     """Return what an infotext says of it. ``masked``: whether there is a mask; ``part``: whether only that is
     painted."""
-    notes = {"Denoising strength": f"{0.75 if body.denoising_strength is None else body.denoising_strength:g}"}
+    notes = {"Denoising strength": str(0.75 if body.denoising_strength is None else body.denoising_strength)}
     if not masked:
         return notes
     blur = body.mask_blur if body.mask_blur is not None else body.mask_blur_x

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from engine import GenerationRequest, Workflow, __version__
-from engine.formats.infotext import infotext, with_pairs
+from engine.formats.infotext import infotext
 from engine.workflow.from_request import PICTURES
 from engine.workflow.pictures import Decode, Pictures, SavePictures
 from server.backends.protocol import Backend
@@ -49,9 +49,11 @@ class Plan:
     """The first pass of each picture."""
     wanted: tuple[GenerationRequest | Workflow, ...]
     """What is carried out for each picture."""
+    described: tuple[GenerationRequest, ...]
+    """What the pictures' infotexts say, beside ``notes``: the first pass, and the second one where there is one."""
     inputs: Mapping[str, Input] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
-    """What the pictures' infotexts say beside the first pass; empty where that says all."""
+    """What the pictures' infotexts say beside that; empty where ``requests`` say all."""
 
     @property
     def first(self) -> GenerationRequest:
@@ -79,12 +81,13 @@ def plan_of(
     requests = tuple(refined(each, refiner) for each in requests)
     maker = _Maker(body, handed, requests[0], backend, refiner)
     if maker.plain:
-        return Plan(requests=requests, wanted=requests)
+        return Plan(requests=requests, wanted=requests, described=requests)
     default = next((each.name for each in backend.models() if each.default), None)
     requests = tuple(dataclasses.replace(each, model=each.model or default) for each in requests)
     return Plan(
         requests=requests,
         wanted=tuple(maker.workflow(request, number) for number, request in enumerate(requests)),
+        described=tuple(maker.described(request) for request in requests),
         inputs={each.id: each for each in handed.inputs},
         notes=maker.notes,
     )
@@ -94,8 +97,10 @@ def infotexts_of(plan: Plan, backend: Backend) -> list[str]:
     """Return the infotext of each picture whose workflow is more than its request."""
     info = next((each for each in backend.models() if each.name == plan.first.model or each.default), None)
     name, digest = ("", None) if info is None else (info.name, info.short_hash)
-    texts = (infotext(each, model_name=name, model_hash=digest, version=__version__) for each in plan.requests)
-    return [with_pairs(text, plan.notes) for text in texts]
+    return [
+        infotext(each, model_name=name, model_hash=digest, version=__version__, more=plan.notes)
+        for each in plan.described
+    ]
 
 
 class _Maker:
@@ -127,6 +132,10 @@ class _Maker:
         """Whether the requests alone say all there is to say."""
         return not (self._handed.images or self._handed.units or self._hires or self._refiner)
 
+    def described(self, request: GenerationRequest) -> GenerationRequest:
+        """Return the request of a picture with its second pass."""
+        return request if self._hires is None else self._hires.described(request)
+
     def workflow(self, request: GenerationRequest, number: int) -> Workflow:
         """Return the workflow of picture ``number``."""
         canvas = self._canvas(request, number)
@@ -135,8 +144,8 @@ class _Maker:
             last = canvas.painted(last)
         last = self._steered(last, request, canvas, second=False)
         if self._hires is not None:
-            second = dataclasses.replace(self._hires.request, seed=request.seed)
-            last = self._steered(self._hires.behind(last, request.seed), second, canvas, second=True)
+            second = self._hires.of(request)
+            last = self._steered(self._hires.behind(last, second), second, canvas, second=True)
             request = second
         if self._refiner is not None:
             refining = Pass.of(dataclasses.replace(request, model=self._refiner.model))

@@ -20,6 +20,7 @@ from engine.request_a1111 import A1111
 from engine.sampling.a1111.samplers import OWN_SAMPLERS
 from engine.sampling.a1111.schedules import SCHEDULES
 from engine.text.a1111.reading import EMPHASES
+from engine.workflow.a1111_second import KERNELS
 from engine.workflow.from_request import workflow_of
 from engine.workflow.latents import METHODS
 from tests.pack_a1111 import A1111Case, cases_of
@@ -130,19 +131,46 @@ readings = st.builds(
     comma_backtrack=st.integers(0, 75),
     old_schedules=flags,
 ).filter(lambda reading: reading != PromptReading())
-automatics = st.builds(
-    lambda request, part, reading: dataclasses.replace(
+second_parts = st.fixed_dictionaries(
+    {},
+    optional={
+        "hires_sampler": st.sampled_from(OWN_SAMPLERS),
+        "hires_schedule": st.sampled_from(["automatic", *SCHEDULES]),
+        "hires_kernel": st.sampled_from(KERNELS),
+    },
+)
+scaled_up = st.builds(
+    lambda hires, width, height: dataclasses.replace(hires, scale=None, width=width, height=height),
+    scaled,
+    st.integers(8, 100).map(lambda cells: cells * 8),
+    st.integers(8, 100).map(lambda cells: cells * 8),
+)
+
+
+def automatic(
+    request: GenerationRequest, part: A1111, reading: PromptReading | None, second: dict[str, Any], hires: Hires | None
+) -> GenerationRequest:
+    """A request for AUTOMATIC1111's picture, whose second pass has at least 64 pixels each way."""
+    if hires is not None:
+        part = dataclasses.replace(part, **second)
+        scheduler = None if hires.scheduler not in SCHEDULES else hires.scheduler
+        denoise = max(hires.denoise, 0.1)
+        hires = dataclasses.replace(hires, scheduler=scheduler, denoise=denoise, steps=min(hires.steps or 20, 900))
+    return dataclasses.replace(
         request,
         prompt_syntax="a1111",
         prompt_reading=reading,
         a1111=part,
-        hires=None,
+        hires=hires,
+        width=min(max(request.width, 64), 1024),
+        height=min(max(request.height, 64), 1024),
         steps=min(request.steps, 900),
         denoise=max(request.denoise, 0.1),
-    ),
-    comfyui,
-    parts,
-    st.none() | readings,
+    )
+
+
+automatics = st.builds(
+    automatic, comfyui, parts, st.none() | readings, second_parts, st.none() | scaled | enlarged | scaled_up
 )
 requests = comfyui | automatics
 """For ComfyUI's picture, and for AUTOMATIC1111's."""
@@ -235,7 +263,7 @@ def test_what_automatic1111_has_words_for_is_written_in_these() -> None:
     assert text.startswith("a boat<lora:ink:0.8><lora:wash:0.5:1>\nSteps: 20, ")
     for pair in (
         "VAE hash: 63aeecb90f, VAE: clear.safetensors, Denoising strength: 0.4, Clip skip: 2, RNG: CPU",
-        "Hires upscale: 1.5, Hires steps: 7, Hires upscaler: Latent, Hires sampler: Euler a, Hires prompt: a ship",
+        "Hires sampler: Euler a, Hires prompt: a ship, Hires upscale: 1.5, Hires steps: 7, Hires upscaler: Latent",
         'ControlNet 0: "Module: none, Model: edges, Weight: 0.7, Guidance Start: 0, Guidance End: 0.5"',
         'Lora hashes: "ink: 0123456789ab", TI hashes: "three: ba9876543210, neg-long: 0"',
     ):
@@ -285,14 +313,23 @@ def test_a_second_pass_of_theirs_is_read() -> None:
     read = request_from_infotext(f"{theirs()}, {line}")
     assert (read.denoise, read.hires) == (
         1,
-        Hires(
-            scale=1.5, steps=12, method="bicubic", denoise=0.55, sampler="dpmpp_2m", scheduler="exponential",
-            prompt="a ship",
-        ),
-    )  # fmt: skip
+        Hires(scale=1.5, steps=12, method="bicubic", denoise=0.55, sampler="dpmpp_2m", prompt="a ship"),
+    )
+    assert read.a1111 == A1111(schedule="uniform", hires_schedule="exponential")
+    line = "Hires upscale: 2, Hires upscaler: Lanczos, Hires sampler: Restart"
+    read = request_from_infotext(f"{theirs()}, {line}")
+    assert read.a1111 == A1111(schedule="uniform", hires_sampler="restart", hires_kernel="lanczos")
     line = "Denoising strength: 0.3, Hires resize: 100x200, Hires upscaler: R-ESRGAN 4x+"
     hires = Hires(width=96, height=200, denoise=0.3, upscaler="RealESRGAN_x4plus")
     assert request_from_infotext(f"{theirs()}, {line}").hires == hires
+    for resize, size in (("600x0", (600, 600)), ("0x640", (640, 640)), ("700x640", (696, 640))):
+        read = request_from_infotext(f"{theirs()}, Hires resize: {resize}, Hires upscaler: Latent")
+        assert read.hires is not None
+        assert (read.hires.width, read.hires.height) == size
+
+
+def test_a_second_pass_whose_scale_depends_on_odd_sides_is_refused() -> None:
+    refused(f"{theirs(Size='512x1024')}, Hires resize: 607x600, Hires upscaler: Latent", "infotext Hires resize")
 
 
 def test_sizes_of_theirs_are_rounded_down() -> None:
@@ -462,7 +499,7 @@ def test_keys_that_leave_the_picture_as_it_is_are_ignored(line: str) -> None:
         ("CFG scale: 1e9", ["cfg_scale"], "CFG scale"),
         ("Seed: %seed%", ["seed"], "Seed"),
         ("Size: 7x7", ["width", "height"], "Size"),
-        ("Hires upscale: 2, Hires upscaler: Lanczos", ["hires"], "Hires upscaler"),
+        ("Hires upscale: 2, Hires upscaler: Latent (cubic)", ["hires"], "Hires upscaler"),
         ("Denoising strength: 0.6", ["image"], "Denoising strength"),
     ],
 )
@@ -480,9 +517,9 @@ def test_what_a_caller_replaces_need_not_be_readable(line: str, replaced: list[s
 @pytest.mark.parametrize(
     ("line", "key"),
     [
-        ("Hires upscale: 2, Hires upscaler: Lanczos", "Hires upscaler"),
+        ("Hires upscale: 2, Hires upscaler: Latent (cubic)", "Hires upscaler"),
         ("Hires upscale: 20", "Hires upscale"),
-        ("Hires resize: 0x512", "Hires resize"),
+        ("Hires resize: 0x0", "Hires resize"),
         ("Hires upscale: 2, Hires checkpoint: other", "Hires checkpoint"),
         ("Prompt syntax: comfyui", "Prompt syntax"),
         ("Variation seed: -2", "Variation seed"),
@@ -550,10 +587,7 @@ def test_a_tag_that_is_not_supported_is_refused() -> None:
     refused(theirs().replace("a\n", "a <hypernet:style:0.8>\n"), "infotext prompt", "<hypernet:style:0.8>")
 
 
-KEYS_TO_COME = (
-    "Hires upscaler", "Hires resize", "NGMS", "Skip Early CFG", "Pad conds", "Pad conds v0", "Tiling",
-    "Extra noise", "Conditional mask weight",
-)  # fmt: skip
+KEYS_TO_COME = ("Hires upscaler", "Pad conds", "Pad conds v0", "Tiling")
 """Keys with values that are refused."""
 
 pieces = st.sampled_from(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from engine import BadRequest, GenerationRequest
+from engine.formats.infotext.lines import Infotext
 from engine.workflow.a1111 import RefinedGuider
 from engine.workflow.encoding import Encode
 from engine.workflow.latents import CropLatents, ResizeLatents
@@ -17,8 +18,9 @@ from engine.workflow.pictures import Decode
 from engine.workflow.sampling import NoNoise, Sample
 from engine.workflow.text import EncodeA1111Text
 from engine.workflow.upscaling import UpscalerFile
+from server.dialects.sdapi.plan import infotexts_of
 from server.problems import Problem
-from tests.server.dialects.sdapi.plans import nodes_of, txt2img_plan
+from tests.server.dialects.sdapi.plans import Stocked, nodes_of, txt2img_plan
 
 
 def size_of(plan: Any) -> tuple[int, int]:
@@ -64,7 +66,7 @@ def test_it_has_the_first_ones_parameters_or_its_own() -> None:
     assert (steps_of(second.sigmas), second.guider.cfg_scale, second.guider.model) == (4, 2, Checkpoint(name="other"))
     assert {each.text for each in nodes_of(plan, EncodeA1111Text)} == {"a", "b", "c", "d"}
     said = {"Hires steps": "4", "Hires sampler": "DPM++ 2M", "Hires schedule type": "Exponential"}
-    assert said.items() <= plan.notes.items()
+    assert said.items() <= Infotext.of(infotexts_of(plan, Stocked())[0]).pairs.items()
 
 
 def test_same_is_the_first_ones() -> None:

@@ -117,7 +117,9 @@ def test_the_picture_says_how_it_was_made(client: httpx.Client) -> None:
     with Image.open(io.BytesIO(base64.b64decode(answer["images"][0]))) as picture:
         text = picture.info["parameters"]
     assert text.startswith("a cat\nSteps: 50, ")
-    assert ", Denoising strength: 0.75, Mask blur: 4, Inpaint area: Only masked, Masked area padding: 0, " in text
+    assert (
+        ", Denoising strength: 0.75, RNG: CPU, Mask blur: 4, Inpaint area: Only masked, Masked area padding: 0" in text
+    )
     assert text.rpartition(", ")[2].startswith("Version: ")
 
 

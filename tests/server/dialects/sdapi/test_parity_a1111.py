@@ -40,7 +40,7 @@ ADAPTIVE = 1e-3
 _REFUSED = ("mask",)
 """What calls cannot ask for yet as AUTOMATIC1111 has it."""
 
-_MISSING = {
+MISSING = {
     **dict.fromkeys(
         ("pic_long_pad", "pic_long_pad_neg", "pic_long_pad_v0", "pic_long_pad_v0_neg", "pic_long_pad_skip2"),
         "conditionings are never padded",
@@ -84,18 +84,18 @@ def engine(pack_folder: Path) -> Iterator[Engine]:
         yield engine
 
 
-def _is_refused(case: A1111Case) -> bool:
+def is_refused(case: A1111Case) -> bool:
     return any(case.payload.get(name) is not None for name in _REFUSED)
 
 
 def _parameters() -> Iterator[Any]:
     features: set[str] = set()
     for number, case in enumerate(cases_of("txt2img", "img2img")):
-        if _is_refused(case):
+        if is_refused(case):
             continue
         marks = [] if number % _EACH == 0 or case.feature not in features else [pytest.mark.slow]
-        if case.name in _MISSING:
-            marks = [pytest.mark.xfail(reason=_MISSING[case.name], strict=True), pytest.mark.slow]
+        if case.name in MISSING:
+            marks = [pytest.mark.xfail(reason=MISSING[case.name], strict=True), pytest.mark.slow]
         elif case.name in _MAGNIFIED:
             marks = [pytest.mark.slow]
         features.add(case.feature)
@@ -124,9 +124,9 @@ def test_the_recorded_picture_is_made(engine: Engine, case: A1111Case, pack_fold
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, id=case.name) for case in cases_of("txt2img", "img2img") if _is_refused(case)]
+    "case", [pytest.param(case, id=case.name) for case in cases_of("txt2img", "img2img") if is_refused(case)]
 )
-def test_what_is_not_built_is_refused_by_name(case: A1111Case) -> None:
+def test_what_is_not_builtis_refused_by_name(case: A1111Case) -> None:
     body_of: type[Generation] = Img2Img if case.kind == "img2img" else Txt2Img
     body = body_of(**{name: value for name, value in case.payload.items() if name != "checkpoint"})
     with pytest.raises(Problem, match="mask"):
