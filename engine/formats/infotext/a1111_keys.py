@@ -49,9 +49,9 @@ _SCALARS: Mapping[str, str] = {
     "Skip Early CFG": "skip_early_cond",
     "Noise multiplier": "initial_noise_multiplier",
     "Extra noise": "img2img_extra_noise",
+    SWITCH_BY_STEPS: "refiner_switch_by_sample_steps",
     REFINER: "refiner",
     "Refiner switch at": "refiner_switch_at",
-    SWITCH_BY_STEPS: "refiner_switch_by_sample_steps",
     "Quantization": "enable_quantization",
     "Fixed steps": "img2img_fix_steps",
 }
