@@ -46,7 +46,7 @@ async def _follow(url: str, field: str, most_bytes: int, private: bool, resolve:
             )
             response = await client.send(request, stream=True, follow_redirects=False)
             try:
-                if response.is_redirect:
+                if response.has_redirect_location:
                     place = str(httpx.URL(place).join(response.headers["location"]))
                     continue
                 if response.status_code != httpx.codes.OK:

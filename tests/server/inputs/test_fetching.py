@@ -48,6 +48,8 @@ async def test_the_connection_goes_to_the_address_that_was_checked() -> None:
         ([hang_up], "RemoteProtocolError"),
         ([status(302, Location="/again")] * 9, "redirects"),
         ([status(302, Location="file:///etc/passwd")], "URL"),
+        ([status(302)], "302"),
+        ([status(304)], "304"),
     ],
 )
 async def test_what_cannot_be_fetched_is_refused_with_the_reason(
