@@ -83,6 +83,8 @@ class NativeCall:
             named = await self._named(call, pictures)
             id, client, base_url = chosen_job_id(http), services.client_of(http), services.access.base_url(http)
             inputs = {**pictures.inputs, **named}
+            by_id = await services.inputs.find(set(loaded_names(call.wanted)) - inputs.keys())
+            call.ensure_one_picture({**inputs, **by_id})
             return call, await services.jobs.accept(call.job(id=id, client=client, base_url=base_url, inputs=inputs))
 
     async def _form(self) -> dict[str, object]:

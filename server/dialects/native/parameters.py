@@ -31,7 +31,7 @@ from server.dialects.shared.seeds import in_a_row
 from server.inputs.input import Input
 from server.job import NewJob, Webhook, parameters
 from server.problems import Problem
-from server.task import LARGEST_GRAPH
+from server.task import LARGEST_GRAPH, known_pictures
 
 _MOST_REQUESTS = 4096
 _EVENTS = ("started", "output", "progress", "finished")
@@ -96,14 +96,13 @@ class Call:
     idempotency_key: str | None
     """The key in the call or in its header."""
 
-    @property
-    def pictures(self) -> int:
-        """The number of pictures that the call asks for."""
+    def pictures(self, inputs: Mapping[str, Input]) -> int:
+        """Return the number of pictures that the call asks for. ``inputs``: those that its workflow loads, by name."""
         wanted = self.wanted
         if isinstance(wanted, GenerationRequest):
             return self.controls.count * wanted.batch_size
         try:
-            needs = needs_of(wanted)
+            needs = needs_of(wanted, known_pictures(inputs))
         except BadRequest as error:
             raise wanted.located(error) from None
         return sum(needs.pictures(output).pictures for output in wanted.outputs.values())
@@ -118,6 +117,11 @@ class Call:
             raise BadRequest("response_format", "path", "url or base64: the pictures are not kept on a local disk")
         if at_once and response_format in ("base64", "png"):
             raise BadRequest("response_format", response_format, "url or path for a job that is not waited for")
+
+    def ensure_one_picture(self, inputs: Mapping[str, Input]) -> None:
+        """Raise ``BadRequest`` where the answer is to be the picture itself, and there is not just one."""
+        if self.controls.response_format == "png" and (pictures := self.pictures(inputs)) != 1:
+            raise BadRequest("response_format", "png", f"url, base64 or path for {pictures} pictures")
 
     def job(self, *, id: str | None, client: str, base_url: str, inputs: Mapping[str, Input]) -> NewJob:
         """Return the job for the call. A fresh seed is drawn here, so that the other requests can count on from it."""
@@ -151,10 +155,7 @@ def read_call(found: Found, *, most: int, key: str | None, base: GenerationReque
     wanted = _wanted(found, base)
     WholeNumber(1, most).read("count", found.get("count", ("count", 1))[1])
     controls = READER.read(Controls, found)
-    call = Call(wanted=wanted, controls=controls, idempotency_key=_one_key(controls.idempotency_key, key))
-    if controls.response_format == "png" and call.pictures != 1:
-        raise BadRequest("response_format", "png", f"url, base64 or path for {call.pictures} pictures")
-    return call
+    return Call(wanted=wanted, controls=controls, idempotency_key=_one_key(controls.idempotency_key, key))
 
 
 def _wanted(found: Found, base: GenerationRequest | Workflow | None) -> GenerationRequest | Workflow:

@@ -100,3 +100,19 @@ def test_the_parameters_of_a_workflow_have_its_parts(client: httpx.Client) -> No
     graph = api_workflow(request, checkpoint_file="instant.safetensors")
     answer = client.post("/parameters", json=graph).json()["parameters"]
     assert (answer["image"], answer["vae"], answer["seed"]) == ("photo.png", "soft.pt", 3)
+
+
+def test_the_answer_may_be_the_picture_of_a_workflow_that_loads_pictures(client: httpx.Client) -> None:
+    id = client.post("/inputs", content=file("navy")).json()["id"]
+    for name, pictures in (("photo.png", {"photo.png": file()}), (id, {})):
+        graph = {
+            "1": {"class_type": "LoadImage", "inputs": {"image": name}},
+            "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+            "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "x"}},
+        }
+        parts = {"workflow": json.dumps(graph).encode(), **pictures}
+        answer = client.post("/workflow?response_format=png", files=parts)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+        graph["4"] = graph["3"]
+        answer = client.post("/workflow?response_format=png", files=parts | {"workflow": json.dumps(graph).encode()})
+        assert (answer.status_code, answer.json()["field"]) == (400, "response_format")
