@@ -24,11 +24,15 @@ _PROBE_SECONDS = 2.0
 
 
 class NotWritten(OSError):
-    """The storage refused a picture."""
+    """The storage refused a picture. Its text, which callers may see, names no place."""
+
+
+class NotRead(OSError):
+    """The storage did not give a picture that may be there. Its text, which callers may see, names no place."""
 
 
 class PictureFiles:
-    """Pictures by name. Never blocks the event loop; raises ``OSError`` if the storage fails."""
+    """Pictures by name. Never blocks the event loop."""
 
     def __init__(self, url: str) -> None:
         """Store pictures in ``url``: a folder, which is created with the first picture, or a URL that fsspec knows."""
@@ -41,7 +45,7 @@ class PictureFiles:
         """The time of the last trial to write, and whether it worked."""
 
     async def read(self, name: str) -> bytes:
-        """Return a picture's bytes. Raises ``KeyError`` if there is no picture of that name."""
+        """Return a picture's bytes. Raises ``KeyError`` if there is no picture of that name, and ``NotRead``."""
         if not _NAME.fullmatch(name):
             raise KeyError(name)
         return await asyncio.to_thread(self._read, name)
@@ -60,7 +64,7 @@ class PictureFiles:
         await asyncio.to_thread(self._make_and_write, name, make)
 
     async def remove(self, names: Collection[str]) -> None:
-        """Remove pictures; names that are not there are ignored."""
+        """Remove pictures; names that are not there are ignored. Raises what the storage's library raises."""
         if names:
             await asyncio.to_thread(self._remove, list(names))
 
@@ -88,6 +92,8 @@ class PictureFiles:
             data: bytes = self._files.cat_file(self._place(name))
         except (FileNotFoundError, IsADirectoryError):
             raise KeyError(name) from None
+        except Exception as error:  # whatever the storage's library raises
+            raise NotRead(f"the picture {name} cannot be read ({_reason(error)})") from error
         return data
 
     def _make_and_write(self, name: str, make: Callable[[], bytes]) -> None:
@@ -95,7 +101,7 @@ class PictureFiles:
         try:
             self._write(name, data)
         except Exception as error:  # whatever the storage's library raises
-            raise NotWritten(str(error)) from error
+            raise NotWritten(_reason(error)) from error
 
     def _write(self, name: str, data: bytes) -> None:
         if not self.local:
@@ -155,3 +161,8 @@ class PictureFiles:
         except Exception:
             return False
         return True
+
+
+def _reason(error: Exception) -> str:
+    """Return why the storage failed, without the place, which an error's own text has."""
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__

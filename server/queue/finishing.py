@@ -177,7 +177,7 @@ def _failure(job: Job, error: BaseException) -> Failure:
     if isinstance(error, Problem):  # a picture that was handed in cannot be read
         return Failure(kind=error.kind, message=error.detail, field=error.field)
     if isinstance(error, NotWritten):
-        _log.error("pictures could not be written: %s", error, extra={"job": job.id})
+        _log.error("pictures could not be written: %s", error.__cause__ or error, extra={"job": job.id})
         return Failure(kind="storage_failed", message=f"the pictures could not be written ({error})")
     if not isinstance(error, EngineError):
         _log.error("a job failed", exc_info=error, extra={"job": job.id})

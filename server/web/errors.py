@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket, WebSocketState
 
 from engine import BadRequest, EngineError
 from server.dialects.dialect import Dialect
+from server.pictures.storage import NotRead
 from server.problems import Mistake, Problem, problem_of
 from server.store import StoreFailed
 from server.web.middleware import Answer
@@ -67,7 +68,7 @@ def add_error_handlers(app: FastAPI, answer: Answer) -> None:
             problem.headers = {**problem.headers, "Allow": allowed_methods(connection.scope)}
         return answer(connection.scope["path"], problem)
 
-    for kind in (Problem, EngineError, StoreFailed, RequestValidationError, HTTPException):
+    for kind in (Problem, EngineError, StoreFailed, NotRead, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, handle)  # type: ignore[arg-type]  # answers requests and websockets alike
 
 
@@ -79,6 +80,9 @@ def problem_of_error(error: Exception) -> Problem:
         return problem_of(error)
     if isinstance(error, StoreFailed):
         return Problem(status=503, kind="database", title="Database error", detail=str(error))
+    if isinstance(error, NotRead):
+        log.error("%s", error, exc_info=error.__cause__)
+        return Problem(status=503, kind="storage_failed", title="Storage failed", detail=str(error))
     if isinstance(error, RequestValidationError):
         return _invalid(error)
     if isinstance(error, HTTPException):

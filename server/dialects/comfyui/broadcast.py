@@ -20,6 +20,7 @@ from server.dialects.comfyui.sockets import Socket, Sockets, worded
 from server.dialects.comfyui.stream import Stream
 from server.job import Job, Picture
 from server.pictures.formats import preview_bytes
+from server.pictures.storage import NotRead
 from server.problems import Problem
 from server.queue.events import Event
 from server.store import Search
@@ -190,14 +191,21 @@ class Broadcast:
 
     async def _read_what_is_sent(self, job: Job, made: Mapping[str, Sequence[Picture]]) -> None:
         """Read those of the pictures, by output node, that ``SaveImageWebsocket`` nodes send to the job's client, if
-        that is connected."""
+        that is connected. Pictures that cannot be read are not sent."""
         stream, course = self._stream(job), course_of(job)
         if stream is None or not self._sockets.connected(client_id_of(job)):
             return
-        read = self._services.outputs.read
         for node in made.keys() - stream.executed - stream.sent.keys():
             if course.class_of(node) == "SaveImageWebsocket":
-                stream.sent[node] = [await read(picture.name) for picture in made[node]]
+                read = [await self._read(picture, job) for picture in made[node]]
+                stream.sent[node] = [png for png in read if png is not None]
+
+    async def _read(self, picture: Picture, job: Job) -> bytes | None:
+        try:
+            return await self._services.outputs.read(picture.name)
+        except (KeyError, NotRead) as error:
+            _log.warning("a picture could not be sent: %s", error, extra={"job": job.id})
+            return None
 
     def _finish(self, job: Job) -> None:
         client_id, stream = client_id_of(job), self._stream(job)

@@ -18,7 +18,7 @@ _SHOWN = 200
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "the picture", "content": PICTURE_CONTENT},
     304: {"description": "the caller has it already"},
-    **problems(400, 403, 404),
+    **problems(400, 403, 404, 503),
 }
 
 

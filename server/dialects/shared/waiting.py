@@ -24,11 +24,8 @@ def ensure_succeeded(job: Job) -> None:
 
 
 async def read_picture(services: Services, name: str) -> bytes:
-    """Read a picture's PNG. Raises a ``Problem``: 410 where it has been removed, 503 where the storage fails."""
+    """Read a picture's PNG. Raises a ``Problem``, 410, where it has been removed, and ``NotRead``."""
     try:
         return await services.outputs.read(name)
     except KeyError:
         raise Problem(status=410, kind="gone", title="Gone", detail=f"the picture {name} is no longer kept") from None
-    except OSError as error:
-        detail = f"the picture {name} cannot be read ({error.strerror or error})"
-        raise Problem(status=503, kind="storage_failed", title="The storage fails", detail=detail) from None

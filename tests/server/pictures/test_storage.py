@@ -10,7 +10,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from server.pictures.storage import NotWritten, PictureFiles
+from server.pictures.storage import NotRead, NotWritten, PictureFiles
 from tests.server.queues import queue
 
 pytestmark = pytest.mark.anyio
@@ -94,3 +94,12 @@ async def test_jobs_run_on_other_storage(tmp_path: Path) -> None:
         assert (await own.outputs.read(job.pictures[0].name)).startswith(b"\x89PNG")
         assert await own.jobs.forget([job.id]) == 1
         assert await own.outputs.find("") == []
+
+
+async def test_errors_name_no_place(tmp_path: Path) -> None:
+    outputs = PictureFiles(str(tmp_path / "outputs"))
+    (tmp_path / "outputs").symlink_to("outputs")  # which leads to itself
+    with pytest.raises(NotWritten, match=r"^[A-Z][a-z ]+$"):
+        await outputs.write("x.png", bytes)
+    with pytest.raises(NotRead, match=r"^the picture x.png cannot be read \([A-Z][a-z ]+\)$"):
+        await outputs.read("x.png")

@@ -12,7 +12,10 @@ import pytest
 from server.dialects.comfyui.broadcast import Broadcast
 from server.dialects.comfyui.sockets import Socket, Sockets
 from server.job import State
+from server.pictures.storage import NotRead, PictureFiles
 from server.queue.hub import Hub
+from tests.server.conftest import RunningServer
+from tests.server.dialects.comfyui.client import Comfy, graph_of, kinds
 from tests.server.dialects.comfyui.jobs import job_of, picture
 
 
@@ -167,3 +170,21 @@ def test_nor_for_all_of_them_together(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         sockets.send("second", "executed", number, keep=True)
     assert len(sockets.missed("second")) == 5
+
+
+def test_a_picture_that_is_gone_does_not_hold_up_its_client(server: RunningServer) -> None:
+    graph = graph_of()
+    graph["9"] = {"class_type": "SaveImageWebsocket", "inputs": {"images": ["8", 0]}}
+    read = PictureFiles.read
+
+    async def fail(files: PictureFiles, name: str) -> bytes:
+        raise NotRead("Stale file handle")
+
+    with pytest.MonkeyPatch.context() as patched, Comfy(server) as comfy:
+        patched.setattr(PictureFiles, "read", fail)
+        first = comfy.until_done(comfy.queue(graph))
+        patched.setattr(PictureFiles, "read", read)
+        second = comfy.until_done(comfy.queue(graph))
+    assert kinds(first)[-2:] == kinds(second)[-2:] == ["execution_success", "executing"]
+    pngs = [[each for each in messages if isinstance(each, bytes) and b"PNG" in each] for messages in (first, second)]
+    assert [len(each) for each in pngs] == [0, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,8 +12,9 @@ from engine.formats.infotext import request_from_infotext
 from engine.formats.png import text_chunks
 from server.backends.instant import InstantBackend
 from server.dialects.comfyui import DIALECT
+from server.settings import Settings
 from tests.server.conftest import RunningServer
-from tests.server.dialects.comfyui.client import Comfy, graph_of, opened, wait_until_done
+from tests.server.dialects.comfyui.client import Comfy, graph_of, opened, painted_over, wait_until_done
 
 
 def test_pictures_in_other_formats(comfy: Comfy) -> None:
@@ -160,3 +162,13 @@ def test_which_paths_are_its_own(path: str, owned: bool) -> None:
 def test_no_such_route_in_its_own_words(refusing: Comfy) -> None:
     answer = httpx.put(f"{refusing.url}/queue")
     assert (answer.status_code, answer.json()["error"]["type"]) == (405, "method_not_allowed")
+
+
+def test_a_storage_that_fails_is_no_defect_of_the_server(comfy: Comfy, settings: Settings) -> None:
+    Path(settings.outputs).mkdir()
+    name = f"{'0' * 32}-1-0.png"
+    Path(settings.outputs, name).symlink_to(name)  # which leads to itself, so that reading it fails
+    graph = painted_over(graph_of(), f"x_{name} [output]")
+    for answer in (httpx.get(f"{comfy.url}/view", params={"filename": f"x_{name}"}), comfy.post(graph)):
+        assert (answer.status_code, answer.json()["error"]["type"]) == (503, "storage_failed")
+        assert settings.outputs not in answer.text

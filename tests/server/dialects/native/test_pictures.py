@@ -68,3 +68,12 @@ def test_a_thumbnail_that_cannot_be_is_refused(client: httpx.Client, query: str,
     url = generate(client)["output_url"].removesuffix(".png")
     answer = httpx.get(url + query)
     assert (answer.status_code, answer.json()["field"]) == (400, field)
+
+
+def test_a_storage_that_fails_is_no_defect_of_the_server(client: httpx.Client, settings: Settings) -> None:
+    Path(settings.outputs).mkdir()
+    name = f"{'0' * 32}-1-0.png"
+    Path(settings.outputs, name).symlink_to(name)  # which leads to itself, so that reading it fails
+    answer = client.get(f"/images/{name}")
+    assert (answer.status_code, answer.json()["kind"]) == (503, "storage_failed")
+    assert settings.outputs not in answer.text
