@@ -177,9 +177,7 @@ def _combined(node: masks.CombineMasks, sizes: Sizes) -> PictureSize:
 
 def _encoded(node: encoding.Encode | encoding.EncodeTiled | encoding.EncodeForInpaint, sizes: Sizes) -> Size:
     size: PictureSize = sizes[node.pictures]
-    height, width = size.height // PIXELS_PER_CELL, size.width // PIXELS_PER_CELL
-    if not height or not width:
-        raise BadRequest("pictures", f"{size.width} × {size.height}", "pictures of at least 8 × 8 pixels")
+    height, width = _cells(size)
     if isinstance(node, encoding.EncodeTiled):
         _check_tiles(node, size)
     elif isinstance(node, encoding.EncodeForInpaint):
@@ -190,8 +188,16 @@ def _encoded(node: encoding.Encode | encoding.EncodeTiled | encoding.EncodeForIn
 def _fitted(node: inpainting.FittedMask, sizes: Sizes) -> PictureSize:
     size, mask = sizes[node.pictures], sizes[node.mask]
     _check_count("mask", mask, size)
-    height, width = (side // PIXELS_PER_CELL * PIXELS_PER_CELL for side in (size.height, size.width))
+    height, width = (cells * PIXELS_PER_CELL for cells in _cells(size))
     return PictureSize(pictures=mask.pictures, height=height, width=width)
+
+
+def _cells(size: PictureSize) -> tuple[int, int]:
+    """Height and width of what is encoded of pictures, in cells. Raises ``BadRequest`` for pictures without a whole
+    cell."""
+    if min(size.height, size.width) < PIXELS_PER_CELL:
+        raise BadRequest("pictures", f"{size.width} × {size.height}", "pictures of at least 8 × 8 pixels")
+    return size.height // PIXELS_PER_CELL, size.width // PIXELS_PER_CELL
 
 
 def _filled(node: inpainting.FillHole, sizes: Sizes) -> PictureSize:

@@ -64,6 +64,20 @@ def test_a_picture_that_cannot_be_used_is_refused_at_its_place(engine: Engine, i
     assert caught.value.field in ("workflow node 10 (LoadImage) image", "workflow node 11 (VAEEncode) pixels")
 
 
+def test_a_mask_is_fitted_to_pictures_of_a_whole_cell_alone(engine: Engine) -> None:
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "a"}},
+        "2": {"class_type": "FitMaskToImage", "inputs": {"mask": ["1", 1], "image": ["1", 0]}},
+        "3": {"class_type": "MaskToImage", "inputs": {"mask": ["2", 0]}},
+        "9": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},
+    }
+    result = engine.generate(Workflow.from_comfyui(graph), inputs={"a": Image.new("RGB", (8, 23))})
+    assert result.images[0].size == (8, 16)
+    with pytest.raises(BadRequest, match="8 × 8 pixels") as refused:
+        engine.submit(Workflow.from_comfyui(graph), inputs={"a": Image.new("RGB", (7, 23))})
+    assert refused.value.field == "workflow node 2 (FitMaskToImage) image"
+
+
 def test_a_workflow_of_pictures_alone_needs_no_checkpoint(engine: Engine) -> None:
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "a"}},
