@@ -74,7 +74,7 @@ class Named:
             if embedding is not None:
                 return embedding, rest
         if lookup is not None:
-            _log.warning("no embedding is called %s: the name is left out of the prompt", self.name)
+            _log.warning("no embedding is called %.80s: the name is left out of the prompt", self.name)
         return None, rest
 
 

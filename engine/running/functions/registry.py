@@ -58,7 +58,7 @@ class PictureBatch:
     """Pictures as they travel between nodes. Masks travel as tensors, float32 (B, h, w), on the device."""
 
     pixels: Tensor
-    """float32 (B, h, w, 3 or 4) on the device, 0 … 1."""
+    """float32 (B, h, w, 3 or 4) on the device, 0 … 1, but for bicubic scaling, which goes a little beyond."""
     eight_bits: Sequence[Fetch] = ()
     """The same as uint8 (h, w, 3) each, on their way to the CPU, where they were decoded: most are shown next."""
 
@@ -110,13 +110,14 @@ class Bench:
 
     def embedding(self, name: str) -> Embedding | None:
         """Return the embedding that prompts call ``name``; None where no file has that name."""
-        found: Embedding | None = self.resident.get(text.Embedding(name=name))
-        return found
+        return self._embeddings().get(name)
 
     def embeddings(self) -> dict[str, Embedding]:
         """Return the embeddings that are resident, by the bare names of their files."""
-        found = {node.name: value for node, value in self.resident.items() if isinstance(node, text.Embedding)}
-        return {text.bare_name(name): value for name, value in found.items()}
+        return {text.bare_name(name): value for name, value in self._embeddings().items()}
+
+    def _embeddings(self) -> dict[str, Embedding]:
+        return {node.name: value for node, value in self.resident.items() if isinstance(node, text.Embedding)}
 
     def network(self, node: nodes.Model) -> Network:
         """Return the network that ``node`` stands for."""

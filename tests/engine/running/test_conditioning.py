@@ -194,3 +194,9 @@ def test_a_wrong_mask_names_node_and_field(name: str, value: Any) -> None:
             **{"24": ("ConditioningSetMask", inputs)},
         )
     assert caught.value.field == f"workflow node 24 (ConditioningSetMask) {name}"
+
+
+@pytest.mark.parametrize("name", ["missing", "a\0b", "../a", "x" * 5000])
+def test_an_embedding_that_is_not_there_is_left_out_whatever_its_name(engine: Engine, name: str) -> None:
+    plain = engine.generate(small(prompt="a cat"))
+    assert same(engine.generate(small(prompt=f"a cat embedding:{name}")), plain)
