@@ -120,9 +120,9 @@ def remember(path: Path, sha256: str) -> None:
 def recorded_hash(path: Path) -> str | None:
     """The SHA-256 remembered for this file, unless its size or its time have changed since."""
     entry = _read(path.parent).get(path.name)
-    if not isinstance(entry, list) or entry[:2] != _stamp(path):
+    if not isinstance(entry, list) or entry[:-1] != _stamp(path):
         return None
-    return str(entry[2])
+    return str(entry[-1])
 
 
 def hash_state(entry: CatalogEntry | None, sha256: str | None) -> HashState:

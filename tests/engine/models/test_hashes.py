@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
-from engine.models.hashes import adapter_hash, embedding_hash, remember, whole_hash
+from engine.models.hashes import adapter_hash, embedding_hash, recorded_hash, remember, whole_hash
 
 
 def test_a_loras_hash_is_that_of_its_tensors(tmp_path: Path) -> None:
@@ -37,3 +39,12 @@ def test_a_whole_file_has_the_recorded_hash_or_its_own(tmp_path: Path) -> None:
     assert whole_hash(file) == hashlib.sha256(b"other vectors").hexdigest()
     remember(file, "abc")
     assert whole_hash(file) == "abc"
+
+
+@pytest.mark.parametrize("kept", [2, 1, 0])
+def test_a_record_that_lacks_its_hash_is_as_good_as_none(tmp_path: Path, kept: int) -> None:
+    file, record = tmp_path / "style.pt", tmp_path / ".hashes.json"
+    file.write_bytes(b"vectors")
+    remember(file, "abc")
+    record.write_text(json.dumps({name: entry[:kept] for name, entry in json.loads(record.read_text()).items()}))
+    assert recorded_hash(file) is None
