@@ -19,7 +19,7 @@ from engine.running.observer import Unobserved
 from engine.running.readings import parametrization_of
 from engine.sampling.schedules import stands_still
 from engine.text.prompt import chunks
-from engine.workflow.from_request import field_of, workflow_of
+from engine.workflow.from_request import field_of
 from engine.workflow.needs import Needs, needs_of
 from engine.workflow.node import Node
 from engine.workflow.patches import Reading
@@ -55,16 +55,6 @@ def _check_node(node: Node, bench: Bench) -> None:
     elif isinstance(node, Sample) and len(bench[node.sigmas]) and stands_still(node.sampler.name, bench[node.sigmas]):
         allowed = f"levels that differ from one to the next: {node.sampler.name} divides by their differences"
         raise BadRequest("sigmas", _shown(bench[node.sigmas]), allowed)
-
-
-def check_request(request: GenerationRequest) -> Workflow:
-    """The workflow of ``request``, checked. Raises ``BadRequest`` that names the request's own field."""
-    workflow = workflow_of(request)
-    try:
-        check(workflow)
-    except BadRequest as error:
-        raise in_callers_words(error, workflow, request) from None
-    return workflow
 
 
 def in_callers_words(error: BadRequest, workflow: Workflow, request: GenerationRequest | None) -> BadRequest:

@@ -28,7 +28,6 @@ from engine.sampling.devices import NoiseDevice
 from engine.sampling.levels import NoiseLevels
 from engine.sampling.noise import NoiseSource, StepNoise, behind_start_noise, start_noise
 from engine.sampling.samplers.table import sampler_named
-from engine.sampling.schedules import stands_still
 from engine.workflow import sampling as nodes
 from engine.workflow.a1111 import RefinedGuider
 from engine.workflow.composing import ComposedGuider, WeightedPrompt
@@ -172,8 +171,6 @@ def sample(node: nodes.Sample, bench: Bench) -> Generator[Wish, Tensor, LatentBa
     sigmas: Tensor = bench[node.sigmas]
     if len(sigmas) == 0:
         return dataclasses.replace(latents, denoised=latents.samples)
-    if stands_still(node.sampler.name, sigmas):
-        raise BadRequest("sigmas", "equal neighbours", f"levels that differ, for {node.sampler.name} divides by them")
     guider: Guider = bench[node.guider]
     _check_controls(node.guider, guider, bench)
     noise: SamplingNoise = bench[node.noise]

@@ -46,11 +46,11 @@ def _stack(node: Weights) -> Iterable[WithLora | ClipWithLora]:
     return stack
 
 
-def adapters_of(node: Weights, tools: Tools, *, values: bool = False) -> list[Adapter]:
-    """Of a stack, in the order in which they are applied. Raises ``BrokenCheckpoint``."""
+def adapters_of(node: Weights, tools: Tools) -> list[Adapter]:
+    """Return what the files of a stack change, in the order in which they apply. Raises ``BrokenCheckpoint``."""
     structures = structures_of(checkpoint_of(node))
     return [
-        open_adapter(Path(each.name), structures, names=lora_names(each, tools), values=values) for each in _stack(node)
+        open_adapter(Path(each.name), structures, names=lora_names(each, tools), values=False) for each in _stack(node)
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from engine import BadRequest, Control, GenerationRequest, Hires, Lora, Region, Workflow
 from engine.formats.comfyui import request_of
 from engine.parameters import from_json, to_json
-from engine.running.checking import check_request
+from engine.running.checking import check
 from engine.workflow.composing import ComposedGuider, prompts_of
 from engine.workflow.controls import Controlled
 from engine.workflow.from_request import field_of, workflow_of
@@ -99,9 +99,10 @@ def test_controls_steer_every_part() -> None:
     ],
 )
 def test_what_cannot_be_had_is_refused_by_its_field(fields: dict[str, Any], field: str) -> None:
+    made = request(**fields)
     with pytest.raises(BadRequest) as refused:
-        check_request(request(**fields))
-    assert refused.value.field == field
+        check(workflow_of(made))
+    assert field_of(made, refused.value) == field
 
 
 def test_a_lora_that_is_not_there_is_the_prompts_fault() -> None:
