@@ -32,15 +32,13 @@ from engine.request_a1111 import A1111
 from engine.request_parts import Control, Hires, Lora, PromptReading, Region, Upscaling
 from engine.sampling import samplers, schedulers
 from engine.sampling.devices import NOISE_DEVICES
+from engine.workflow.latents import MAX_SIDE
 from engine.workflow.pictures import PICTURE_NAME
 
 if TYPE_CHECKING:
     from engine.workflow.workflow import Workflow
 
 __all__ = ["MAX_SEED", "MAX_SIDE", "SAMPLERS", "SCHEDULERS", "GenerationRequest"]
-
-MAX_SIDE = 16384
-"""The longest side of a picture, in pixels."""
 
 MAX_REGIONS = 64
 

@@ -20,13 +20,12 @@ from pathlib import Path
 from engine.errors import BadRequest
 from engine.files import rename_to_free, sync_folder
 from engine.models.layouts import SUFFIXES
-from engine.tensors.header import PICKLE_SUFFIXES
+from engine.tensors.header import LONGEST_HEADER, PICKLE_SUFFIXES
 from engine.tensors.kinds import FileKind
 
 Note = Callable[[str], None]
 """Called with a line that a person may want to read meanwhile."""
 
-_LONGEST_HEADER = 100_000_000  # of a safetensors file, by the format's own rule
 _LONGEST_NAME = 200
 """Bytes, of the 255 that file systems allow; ``.part.json`` is added to it."""
 
@@ -152,7 +151,7 @@ def safe_name(name: str) -> str | None:
 
 def what_else(head: bytes, suffix: str) -> str | None:
     """What a file that begins with ``head`` is, in words, if it is no checkpoint's beginning."""
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER:
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LONGEST_HEADER:
         return None
     if head.startswith((b"PK\x03\x04", b"\x80")):
         return None if suffix in PICKLE_SUFFIXES else "it is a PyTorch pickle, to be named ….ckpt, or a zip archive"

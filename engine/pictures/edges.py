@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d, pad
 
-from engine.pictures.filters import along_width, mirrored
+from engine.pictures.filters import GREY, along_width, mirrored
 
-_GREY = (0.299, 0.587, 0.114)
 _SOBEL = (-1.0, 0.0, 1.0, -2.0, 0.0, 2.0, -1.0, 0.0, 1.0)
 _TAN_22 = 13573 / 2**15
 """The tangent of 22.5 degrees, as OpenCV has it."""
@@ -36,7 +35,7 @@ def canny(pictures: Tensor, low: float, high: float) -> Iterator[Tensor]:
     neighbours along the slope is an edge above ``high``; one above ``low`` is where an edge reaches it. The last of
     what is yielded has all of them.
     """
-    grey = (pictures * pictures.new_tensor(_GREY)[:, None, None]).sum(1, keepdim=True)
+    grey = (pictures * pictures.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True)
     none, bell = torch.zeros_like(grey), _bell().to(grey)
     rows = conv2d(mirrored(mirrored(grey, 2).mT, 2).mT, bell)
     yield none

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+GREY = (0.299, 0.587, 0.114)
+"""How much red, green and blue count for the grey of a pixel (ITU-R BT.601)."""
+
 _TINY = 1e-6
 """The least sigma: a blur by 0 changes nothing."""
 

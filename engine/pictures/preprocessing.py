@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from engine.pictures.filters import by_area, doubled, gaussian
+from engine.pictures.filters import GREY, by_area, doubled, gaussian
 
-_GREY = (0.299, 0.587, 0.114)
 _WHITE = 255.0
 _LIGHT = 127
 """The least value of a light pixel, for a scribble: what is darker in any colour is a line."""
@@ -135,4 +134,4 @@ def _gamma(grey: Tensor, gamma: float) -> Tensor:
 
 def grey_of(pictures: Tensor) -> Tensor:
     """Return the grey of each pixel, (B, 1, h, w), rounded."""
-    return (pictures * pictures.new_tensor(_GREY)[:, None, None]).sum(1, keepdim=True).round()
+    return (pictures * pictures.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True).round()

@@ -18,7 +18,8 @@ from engine.tensors.entries import ITEM_SIZES, Entry, Place, TensorFile, Unreada
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 """Of files that may be pickles; a file with another name is never read as one."""
 
-_LONGEST_HEADER = 100_000_000  # of a safetensors file, by the format's own rule
+LONGEST_HEADER = 100_000_000
+"""The bytes of a safetensors file's header at most, by the format's own rule."""
 
 _DTYPES: Mapping[str, str] = {
     "F64": "float64",
@@ -72,7 +73,7 @@ def _read_safetensors(path: Path) -> TensorFile:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
-        if length > min(size - 8, _LONGEST_HEADER):
+        if length > min(size - 8, LONGEST_HEADER):
             raise UnreadableFile(f"truncated or damaged: of {size:,} bytes, its header alone should take {length:,}")
         text = file.read(length)
     try:

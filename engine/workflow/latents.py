@@ -8,7 +8,7 @@ from engine.parameters import Number, OneOf, WholeNumber, parameter
 from engine.workflow.node import Node, link
 
 MAX_SIDE = 16384
-"""Of a picture, in pixels."""
+"""The longest side of a picture, in pixels."""
 
 MAX_BATCH = 4096
 

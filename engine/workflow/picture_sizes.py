@@ -18,7 +18,7 @@ from engine.workflow.sizes import PIXELS_PER_CELL, Known, PictureSize, Rule, Siz
 USUAL_FACTOR = 4
 """By which an upscaler enlarges whose file is not known."""
 
-_BLANK = 64
+BLANK_SIDE = 64
 """The side of the mask that a picture without transparency comes with, as in ComfyUI."""
 
 
@@ -67,7 +67,7 @@ def input_size(node: Node, known: Known) -> PictureSize:
     if isinstance(node, masks.LoadMask):
         return replace(size, pictures=1, alpha=False)
     if isinstance(node, masks.LoadTransparency) and not size.alpha:
-        return PictureSize(pictures=size.pictures, height=_BLANK, width=_BLANK)
+        return PictureSize(pictures=size.pictures, height=BLANK_SIDE, width=BLANK_SIDE)
     return replace(size, alpha=False)
 
 

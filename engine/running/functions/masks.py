@@ -9,9 +9,10 @@ from torch import Tensor
 from engine.device.transfer import Errand, Fetch
 from engine.pictures import masks as operations
 from engine.pictures.blurring import blurred
+from engine.pictures.filters import GREY
 from engine.running.functions.registry import Bench, Course, PictureBatch, Until, carries_out
 from engine.workflow import masks as nodes
-from engine.workflow.picture_sizes import part_of
+from engine.workflow.picture_sizes import BLANK_SIDE, part_of
 from engine.workflow.sizes import PictureSize
 
 
@@ -19,7 +20,7 @@ from engine.workflow.sizes import PictureSize
 def load_transparency(node: nodes.LoadTransparency, bench: Bench) -> Tensor:
     picture = bench.inputs[node.name]
     if not picture.size.alpha or picture.alpha is None:
-        return torch.zeros(picture.size.pictures, 64, 64, device=bench.device)
+        return torch.zeros(picture.size.pictures, BLANK_SIDE, BLANK_SIDE, device=bench.device)
     return 1 - torch.from_numpy(picture.alpha).to(bench.device) / 255
 
 
@@ -43,7 +44,7 @@ def channel(node: nodes.ChannelMask, bench: Bench) -> Tensor:
 @carries_out(nodes.BrightnessMask)
 def brightness(node: nodes.BrightnessMask, bench: Bench) -> Tensor:
     pixels: Tensor = bench[node.pictures].pixels
-    weights = torch.tensor([0.299, 0.587, 0.114], device=bench.device)
+    weights = torch.tensor(GREY, device=bench.device)
     return ((pixels[..., :3].clamp(0, 1) * 255).round() @ weights).round() / 255
 
 
