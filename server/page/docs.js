@@ -3,13 +3,13 @@
 const form = document.getElementById("key-form");
 
 function withKey(request) {
-  const key = sessionStorage.getItem("key");
+  const key = sessionStorage.getItem("key") ?? localStorage.getItem("key");
   if (key && !request.headers.Authorization) request.headers.Authorization = `Bearer ${key}`;
   return request;
 }
 
 async function show() {
-  const key = sessionStorage.getItem("key");
+  const key = sessionStorage.getItem("key") ?? localStorage.getItem("key");
   const answer = await fetch("openapi.json", { headers: key ? { Authorization: `Bearer ${key}` } : {} });
   form.hidden = answer.status !== 401;
   if (!answer.ok) {

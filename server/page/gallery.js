@@ -1,92 +1,143 @@
-// The pictures made so far, newest first, and the dialog that shows one with its parameters.
+// The pictures made so far, newest first: tiles, search, and what the viewer goes through. Knows no dialog.
 
 import * as api from "./api.js";
+import * as stars from "./stars.js";
 
-const list = document.getElementById("gallery");
-const nothing = document.getElementById("gallery-empty");
-const more = document.getElementById("more");
-const viewer = document.getElementById("viewer");
-const PAGE = 24;
-const SHOWN = ["model", "seed", "width", "height", "steps", "cfg_scale", "sampler", "scheduler", "batch_size", "denoise", "clip_skip", "prompt_syntax"];
+const $ = (id) => document.getElementById(id);
+const list = $("gallery");
+const PAGE = 24; // jobs
+const WIDTH = 384; // of a thumbnail, for screens with two dots a pixel
+const DAY = 86400;
 
+let items = []; // { job, number, name, tile }
 let offset = 0;
-let opened = null;
-const known = new Set(); // pictures
-const counted = new Set(); // jobs that are done
+let looked = 0; // the number of the latest search
+let listeners = { opened() {}, latest() {} };
+const counted = new Set(); // jobs that are listed
 
-/** Show what there is; ``onUse(parameters)`` when a person wants a picture's parameters. */
-export async function start(onUse) {
-  document.getElementById("viewer-use").addEventListener("click", () => {
-    viewer.close();
-    onUse(opened);
-  });
-  document.getElementById("viewer-close").addEventListener("click", () => viewer.close());
-  viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
-  more.addEventListener("click", next);
-  await next();
+/** Show what there is; ``opened(item)`` when a person wants to see a picture, ``latest(job)`` the newest job once. */
+export async function start(told) {
+  listeners = told;
+  await search();
+  if (items.length) listeners.latest(items[0].job);
 }
 
-/** Put the pictures of a job in front: those that are there while it runs, all when it is done, none if it failed. */
+export const all = () => items.filter((item) => !item.tile.hidden);
+export const find = (id, number) => items.find((item) => item.job.id === id && item.number === number);
+export const itemOf = (job, number) => ({ job, number, name: api.nameOf(job.images[number]) });
+
+/** Put the pictures of a job in front: those that are there while it runs, all when it is done. */
 export function add(job) {
-  if (job.state === "failed" || job.state === "cancelled") {
-    for (const tile of list.querySelectorAll(`li[data-job="${CSS.escape(job.id)}"]`)) tile.remove();
-  } else {
-    if (job.state === "succeeded" && !counted.has(job.id)) offset += 1;
-    if (job.state === "succeeded") counted.add(job.id);
-    list.prepend(...tiles(job));
+  if (isSearch()) return;
+  if (job.state === "succeeded" && !counted.has(job.id)) {
+    counted.add(job.id);
+    offset += 1;
   }
-  nothing.hidden = list.children.length > 0;
+  const there = new Set(job.images.map(api.nameOf));
+  for (const item of items.filter((each) => each.job.id === job.id)) {
+    if (there.has(item.name)) Object.assign(item, itemOf(job, job.images.findIndex((made) => api.nameOf(made) === item.name)));
+    else drop(item);
+  }
+  const shown = new Set(items.map((item) => item.name));
+  const fresh = made(job).filter((item) => !shown.has(item.name));
+  items.unshift(...fresh);
+  list.prepend(...fresh.map((item) => item.tile));
+  showState();
 }
 
-export function open(job, number) {
-  const made = job.images[number];
-  opened = { ...(job.parameters ?? {}), seed: made.seed, width: made.width, height: made.height };
-  delete opened.count;
-  const address = api.address(made);
-  const picture = document.getElementById("viewer-picture");
-  picture.src = address;
-  picture.alt = job.parameters?.prompt;
-  document.getElementById("viewer-link").href = address;
-  const save = document.getElementById("viewer-save");
-  save.href = address;
-  save.download = address.split("/").pop();
-  document.getElementById("viewer-facts").replaceChildren(
-    ...fact("prompt", opened.prompt, "words"),
-    ...fact("negative prompt", opened.negative_prompt, "words"),
-    ...SHOWN.flatMap((name) => fact(name.replace("_", " "), opened[name])),
-    ...fact("made", new Date(1000 * (job.finished ?? job.created)).toLocaleString()),
-  );
-  viewer.showModal();
+/** Take away a picture that was deleted; ``left`` is its job as it is now. */
+export function remove(item, left) {
+  const found = items.find((each) => each.name === item.name);
+  if (found) drop(found);
+  for (const other of items.filter((each) => each.job.id === left.id)) {
+    Object.assign(other, itemOf(left, left.images.findIndex((made) => api.nameOf(made) === other.name)));
+  }
+  if (left.deleted && counted.delete(left.id)) offset -= 1;
+  showState();
 }
 
-async function next() {
-  const answer = await api.jobs({ state: "succeeded", limit: PAGE, offset });
-  const jobs = answer.jobs;
+function drop(item) {
+  item.tile.remove();
+  items = items.filter((each) => each !== item);
+}
+
+const isSearch = () => $("search").value.trim() !== "" || $("since").value !== "";
+
+async function search() {
+  const mine = looked += 1;
+  offset = 0;
+  const jobs = await page();
+  if (mine !== looked) return;
+  items = [];
+  counted.clear();
+  list.replaceChildren();
+  append(jobs);
+}
+
+async function page() {
+  const query = { state: "succeeded", limit: PAGE, offset, query: $("search").value.trim() };
+  if ($("since").value) query.created_from = Date.now() / 1000 - DAY * Number($("since").value);
+  return (await api.jobs(query)).jobs;
+}
+
+function append(jobs) {
   offset += jobs.length;
   for (const job of jobs) counted.add(job.id);
-  list.append(...jobs.flatMap(tiles));
-  more.hidden = jobs.length < PAGE;
-  nothing.hidden = list.children.length > 0;
+  const shown = new Set(items.map((item) => item.name));
+  const fresh = jobs.flatMap(made).filter((item) => !shown.has(item.name));
+  items.push(...fresh);
+  list.append(...fresh.map((item) => item.tile));
+  $("more").hidden = jobs.length < PAGE;
+  showState();
+  return fresh;
 }
 
-function tiles(job) {
-  return job.images.flatMap((made, number) => {
-    if (known.has(made.url)) return [];
-    known.add(made.url);
-    const item = document.createElement("li");
-    item.dataset.job = job.id;
-    const button = Object.assign(document.createElement("button"), { type: "button" });
-    const image = Object.assign(document.createElement("img"), { src: api.address(made), alt: job.parameters?.prompt, loading: "lazy" });
-    button.append(image);
-    button.addEventListener("click", () => open(job, number));
-    item.append(button);
-    return item;
-  });
+/** Read one more page, and return whether there was any. */
+export async function next() {
+  if ($("more").hidden) return false;
+  const fresh = append(await page());
+  return fresh.length > 0;
 }
 
-function fact(name, value, kind = "") {
-  if (value === undefined || value === null || value === "") return [];
-  const term = Object.assign(document.createElement("dt"), { textContent: name });
-  const definition = Object.assign(document.createElement("dd"), { textContent: String(value), className: kind });
-  return [term, definition];
+function showState() {
+  const starred = $("starred").getAttribute("aria-pressed") === "true";
+  for (const item of items) {
+    item.tile.classList.toggle("starred", stars.has(item.name));
+    item.tile.hidden = starred && !stars.has(item.name);
+  }
+  $("gallery-empty").textContent = isSearch() || starred ? "No picture fits." : "Pictures that you make are kept here.";
+  $("gallery-empty").hidden = all().length > 0;
 }
+stars.onChange(showState);
+
+const made = (job) => job.images.map((_, number) => tiled(itemOf(job, number)));
+
+function tiled(item) {
+  const { job } = item;
+  const picture = job.images[item.number];
+  item.tile = document.createElement("li");
+  item.tile.dataset.name = item.name;
+  const button = Object.assign(document.createElement("button"), { type: "button" });
+  const image = Object.assign(document.createElement("img"), { src: api.thumbnail(picture, WIDTH), loading: "lazy", decoding: "async", width: picture.width, height: picture.height });
+  image.alt = `${job.parameters?.prompt || "Picture"}, seed ${picture.seed}`;
+  button.append(image);
+  button.addEventListener("click", (event) => listeners.opened(item, event));
+  item.tile.append(button);
+  return item;
+}
+
+$("more").addEventListener("click", async () => {
+  const count = items.length;
+  await next();
+  if ($("more").hidden) items[count]?.tile.querySelector("button").focus();
+});
+let timer = 0;
+$("search").addEventListener("input", () => {
+  clearTimeout(timer);
+  timer = setTimeout(() => search().catch(() => {}), 250);
+});
+$("since").addEventListener("change", () => search().catch(() => {}));
+$("starred").addEventListener("click", () => {
+  $("starred").setAttribute("aria-pressed", String($("starred").getAttribute("aria-pressed") !== "true"));
+  showState();
+});

@@ -1,98 +1,199 @@
-// The picture that is being made, or was made last: its progress, preview and end.
+// The stage: one job's pictures, its progress and its end. It follows what runs, unless a person pinned a job.
 
 import * as api from "./api.js";
+import * as cells from "./cells.js";
+import { Pace } from "./pace.js";
+import { events } from "./stream.js";
 
-const picture = document.getElementById("picture");
-const empty = document.getElementById("empty");
-const status = document.getElementById("status");
-const progress = document.getElementById("progress");
-const cancelButton = document.getElementById("cancel");
-const detailsButton = document.getElementById("details");
-const WATCHED = "watched";
+const $ = (id) => document.getElementById(id);
+const TITLE = document.title;
+const SHOWN = 1500; // milliseconds that a finished job stays before the next one takes over
+const PINNED = "pinned";
 
-let watching = null; // { id, abort }
-let shown = null; // the job and the number of its picture
+let current = null; // { id, job, abort, ended }
+let active = []; // the jobs that wait or run, as the queue lists them
+let mine = new Set(JSON.parse(sessionStorage.getItem("mine") ?? "[]"));
+const sentNow = new Set(); // since the page was loaded
+let pinned = sessionStorage.getItem(PINNED);
+let listeners = { made() {}, ended() {}, opened() {} };
 
-export const isBusy = () => watching !== null;
-export const watched = () => sessionStorage.getItem(WATCHED);
+/** ``made(job)`` when pictures are there, ``ended(job)`` when a job is done, ``opened(job, number)`` for a chosen one. */
+export const start = (told) => { listeners = told; };
+export const isMine = (id) => mine.has(id);
+export const currentId = () => (current && !current.ended ? current.id : null);
+/** The job that Cancel is about: the one on the stage while it is not done, else the first of what waits and runs. */
+export const cancellable = () => currentId() ?? next();
 
-/** Follow a job until it is done; says how it ended, and ``made(job)`` whenever pictures of it are there. The job that was followed before is no longer followed, but not cancelled. */
-export async function watch(id, changed, made) {
-  watching?.abort.abort();
-  const mine = watching = { id, abort: new AbortController() };
-  sessionStorage.setItem(WATCHED, id);
-  cancelButton.hidden = false;
-  detailsButton.hidden = true;
-  progress.hidden = false;
-  progress.removeAttribute("value");
-  picture.hidden = true;
-  empty.hidden = false;
-  empty.textContent = "On its way…";
-  status.textContent = "Queued";
-  for await (const event of api.events(id, mine.abort.signal)) {
-    if (watching !== mine) return null;
-    if (event.kind === "output") api.job(id).then(made, () => {});
-    else tell(event);
+/** A job was sent from here: show it, unless another one runs on the stage. */
+export function sent(job) {
+  mine.add(job.id);
+  sentNow.add(job.id);
+  sessionStorage.setItem("mine", JSON.stringify([...mine].slice(-50)));
+  if (!active.some((other) => other.id === job.id)) active.push(job);
+  if (!pinned && (!current || current.ended)) watch(job.id);
+}
+
+/** Take in what waits and runs, and go on to the next where nothing holds the stage. */
+export function queueChanged(jobs) {
+  active = jobs;
+  if (pinned && pinned !== current?.id) watch(pinned);
+  follow();
+}
+
+export function pin(id) {
+  setPin(id);
+  watch(id);
+}
+
+/** A person asked to cancel a job. */
+export function cancelling(id) {
+  if (current?.id === id && !current.ended) say("Cancelling…");
+}
+
+/** Show a finished job, where nothing else is on the stage. */
+export function showLatest(job) {
+  if (!current) watch(job.id, job);
+}
+
+/** A picture was deleted; ``left`` is its job as it is now. */
+export function forget(left) {
+  if (current?.id !== left.id || !current.ended) return;
+  if (left.deleted) empty();
+  else watch(left.id, left);
+}
+
+function empty() {
+  current = null;
+  setPin(null);
+  cells.start(0, 1, 1);
+  say("");
+  $("empty").hidden = false;
+  $("details").hidden = true;
+}
+
+function next() {
+  const running = active.filter((job) => job.state === "running");
+  return (running.find((job) => mine.has(job.id)) ?? running[0] ?? active.find((job) => mine.has(job.id)) ?? active[0])?.id ?? null;
+}
+
+function follow() {
+  $("pin").hidden = !(pinned || (current && !current.ended && active.length > 1));
+  if (pinned || (current && (!current.ended || Date.now() - current.ended < SHOWN))) return;
+  const id = next();
+  if (id && id !== current?.id) watch(id);
+}
+
+async function watch(id, known = null) {
+  current?.abort.abort();
+  const own = current = { id, job: known, abort: new AbortController(), ended: 0 };
+  $("empty").hidden = true;
+  say(known ? "" : "Queued");
+  try {
+    own.job = known ?? await api.job(id);
+  } catch (error) {
+    if (current === own) empty();
+    return;
   }
-  if (watching !== mine) return null;
-  const job = await api.job(id);
-  watching = null;
-  sessionStorage.removeItem(WATCHED);
-  cancelButton.hidden = true;
-  progress.hidden = true;
-  finish(job);
-  changed(job);
-  return job;
+  if (current !== own) return;
+  const { parameters, count } = own.job;
+  cells.start(parameters ? count * parameters.batch_size : own.job.images.length || 1, parameters?.width ?? 1, parameters?.height ?? 1);
+  place(own.job, own.job.images);
+  if (!["queued", "running"].includes(own.job.state)) {
+    finish(own, own.job);
+    if (!known && sentNow.has(id)) listeners.ended(own.job);
+    return;
+  }
+  const pace = new Pace(parameters ? count * parameters.steps : 0);
+  for await (const event of events(id, own.abort.signal)) {
+    if (current !== own) return;
+    progress(own, event, pace);
+  }
+  if (current !== own) return;
+  try {
+    own.job = await api.job(id);
+  } catch {
+    return void (current = null);
+  }
+  finish(own, own.job);
+  listeners.ended(own.job);
+  setTimeout(follow, SHOWN + 50);
 }
 
-export function show(job, number = 0) {
-  const made = job.images[number];
-  shown = { job, number };
-  picture.className = "whole";
-  picture.src = api.address(made);
-  picture.alt = job.parameters?.prompt;
-  picture.hidden = false;
-  empty.hidden = true;
-  detailsButton.hidden = false;
-}
-
-export const current = () => shown;
-
-function tell(event) {
+function progress(own, event, pace) {
   const { data } = event;
-  if (data.preview) {
-    picture.className = "preview";
-    picture.src = `data:image/jpeg;base64,${data.preview}`;
-    picture.alt = "Preview";
-    picture.hidden = false;
-    empty.hidden = true;
-  }
-  if (event.kind === "queued") {
+  const batch = own.job.parameters?.batch_size ?? 1;
+  if (event.kind === "started" && own.job.attempt) pace.restart();
+  if (data.preview) cells.preview(data.request * batch, `data:image/jpeg;base64,${data.preview}`);
+  if (event.kind === "output") {
+    place(own.job, data.images);
+    api.job(own.id).then(listeners.made, () => {});
+  } else if (event.kind === "queued") {
     const ahead = data.place?.ahead;
-    status.textContent = ahead ? `Queued, ${ahead} ahead` : "Queued";
+    say(ahead ? `Queued, ${ahead} ahead` : "Queued");
   } else if (event.kind !== "finished") {
-    if (data.progress > 0) progress.value = data.progress;
-    const words = { loading: "Loading the model", waiting: "Waiting for a place", decoding: "Decoding" };
-    const steps = data.steps ? `Step ${data.step} of ${data.steps}` : `Step ${data.step ?? 0}`;
-    status.textContent = words[data.stage] ?? steps;
+    pace.at(data.progress);
+    $("progress").value = data.progress;
+    const words = { loading: "Loading the model", waiting: "Waiting for a place" }[data.stage] ?? step(own.job, data);
+    say([words, pace.left(), pace.rate()].filter(Boolean).join(" · "));
+    document.title = data.progress > 0 ? `${Math.round(100 * data.progress)} % · ${TITLE}` : TITLE;
+    $("stage").setAttribute("aria-busy", "true");
+    announce(own, data.progress);
   }
 }
 
-function finish(job) {
-  if (job.state === "succeeded") {
-    show(job);
-    const seconds = job.timings?.total;
-    status.textContent = seconds ? `Done in ${seconds.toFixed(1)} s` : "Done";
-  } else {
-    picture.hidden = true;
-    empty.hidden = false;
-    empty.textContent = job.state === "cancelled" ? "Cancelled." : "This picture failed.";
-    status.textContent = job.state === "cancelled" ? "Cancelled" : job.error?.detail ?? "Failed";
+function step(job, data) {
+  const number = cells.count() > 1 ? `${cells.done()} of ${cells.count()} done` : "";
+  if (data.stage === "decoding" && !number) return "Finishing";
+  return number || (data.steps ? `Step ${data.step} of ${data.steps}` : `Step ${data.step ?? 0}`);
+}
+
+/** Put finished pictures into their cells: those of a batch lie side by side. */
+function place(job, images) {
+  const batch = job.parameters?.batch_size ?? 1;
+  for (const [order, made] of images.entries()) {
+    const number = job.parameters ? made.request * batch + made.index : order;
+    cells.finish(number, made, api.address(made), `${job.parameters?.prompt ?? "Picture"}, seed ${made.seed}`);
   }
 }
 
-cancelButton.addEventListener("click", async () => {
-  if (!watching) return;
-  status.textContent = "Cancelling…";
-  await api.cancel(watching.id);
-});
+function finish(own, job) {
+  place(job, job.images);
+  own.ended = Date.now();
+  const ends = { cancelled: "Cancelled", failed: job.error?.detail ?? "Failed" };
+  const total = job.timings?.total ?? (job.finished && job.started ? job.finished - job.started : 0);
+  const done = `Done${job.interrupted ? `, ${job.images.length} kept` : ""}${total ? ` in ${total.toFixed(1)} s` : ""}`;
+  cells.end(ends[job.state] ? `${ends[job.state]}.` : "");
+  say(ends[job.state] ?? done);
+  document.title = TITLE;
+  $("progress").value = 0;
+  $("stage").removeAttribute("aria-busy");
+  if (mine.has(own.id)) $("said").textContent = ends[job.state] ?? "Done";
+  if (pinned === own.id) setPin(null);
+  $("details").hidden = job.images.length === 0;
+}
+
+function announce(own, share) {
+  if (!own.said || (own.said === 1 && share >= 0.5)) {
+    own.said = (own.said ?? 0) + 1;
+    $("said").textContent = own.said === 1 ? "The picture is being made" : "Half done";
+  }
+}
+
+const say = (words) => { $("status").textContent = words; };
+
+function setPin(id) {
+  pinned = id;
+  if (id) sessionStorage.setItem(PINNED, id);
+  else sessionStorage.removeItem(PINNED);
+  $("pin").setAttribute("aria-pressed", String(Boolean(id)));
+  $("pin").hidden = !id && active.length < 2;
+}
+setPin(pinned);
+$("pin").addEventListener("click", () => { setPin(pinned ? null : current?.id ?? null); follow(); });
+$("details").addEventListener("click", () => open(current.job.images[0]));
+cells.onChosen(open);
+
+async function open(picture) {
+  const job = current.ended ? current.job : await api.job(current.id);
+  listeners.opened(job, job.images.findIndex((made) => made.url === picture.url));
+}

@@ -62,7 +62,10 @@ def test_the_page_and_its_files_are_served_with_care(server: RunningServer) -> N
     assert httpx.get(f"{server.url}/", headers={"If-None-Match": page.headers["etag"]}).status_code == 304
     for file in PAGE.iterdir():
         answer = httpx.get(f"{server.url}/{file.name}")
-        assert answer.content == file.read_bytes()
+        before, _, after = file.read_bytes().partition(b"{{description}}")  # which the page's own stands in place of
+        assert answer.content.startswith(before)
+        assert answer.content.endswith(after)
+        assert after or answer.content == before
     assert httpx.get(f"{server.url}/../app.py").status_code == 404
     assert httpx.get(f"{server.url}/%2e%2e/app.py").status_code == 404
 
