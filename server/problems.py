@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,15 @@ class Problem(Exception):
     def parts(self) -> Sequence[tuple[str | None, str]]:
         """The field and the text of each mistake; of the whole problem where there is no list of them."""
         return [(each.field, each.detail) for each in self.mistakes] or [(self.field, self.detail)]
+
+    def renamed(self, name_of: Callable[[str], str]) -> Problem:
+        """Return the problem with what ``name_of`` calls the fields of its mistakes."""
+        if self.field is None:
+            return self
+        mistakes = tuple(each.renamed(name_of(each.field)) for each in self.mistakes)
+        field = name_of(self.field)
+        detail = all_said(mistakes) if len(mistakes) > 1 else field + self.detail.removeprefix(self.field)
+        return dataclasses.replace(self, field=field, detail=detail, mistakes=mistakes)
 
 
 def bad_request(field: str, value: object, allowed: str) -> Problem:

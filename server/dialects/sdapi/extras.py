@@ -18,7 +18,7 @@ from server.backends.checkpoints import FileInfo
 from server.dialects.sdapi.answer import json_response
 from server.dialects.sdapi.handing_in import HandingIn
 from server.dialects.sdapi.pictures import CROP, Sized, picture_of
-from server.dialects.sdapi.places import in_this_dialects_words
+from server.dialects.sdapi.places import in_this_dialects_words, placed
 from server.dialects.sdapi.upscalers import enlarged, upscaler_named
 from server.dialects.shared.bodies import body_as, json_body
 from server.dialects.shared.waiting import ensure_succeeded, read_picture
@@ -95,7 +95,7 @@ async def _made(services: Services, http: Request, body: Extras, sent: Sequence[
         files = await asyncio.to_thread(services.backend.files, "upscale_models")
         kept = [await handing_in.keep(text, field) for field, text in sent]
         new = NewJob(
-            wanted=tuple(workflow_of(each, body, files) for each in kept),
+            wanted=tuple(placed(workflow_of(each, body, files)) for each in kept),
             dialect="sdapi",
             client=services.client_of(http),
             inputs={each.id: each for each in kept},

@@ -21,7 +21,7 @@ from server.dialects.sdapi.body import Generation, Img2Img, Txt2Img
 from server.dialects.sdapi.calls import Calls
 from server.dialects.sdapi.handing_in import HandingIn
 from server.dialects.sdapi.options import Chosen, Options
-from server.dialects.sdapi.places import in_this_dialects_words
+from server.dialects.sdapi.places import in_this_dialects_words, placed
 from server.dialects.sdapi.plan import Plan, infotexts_of, plan_of
 from server.dialects.shared.bodies import body_as, json_body
 from server.dialects.shared.headers import JOB_HEADERS, chosen_job_id, idempotency_key
@@ -95,8 +95,10 @@ class _Generating:
             program=self._services.settings.sdapi_pictures,
         )
         extra = {"id_task": body.force_task_id} if body.force_task_id else {}
+        with in_this_dialects_words():
+            wanted = await asyncio.to_thread(lambda: tuple(map(placed, plan.wanted)))
         new = NewJob(
-            wanted=plan.wanted,
+            wanted=wanted,
             dialect="sdapi",
             client=self._services.client_of(http),
             id=id,

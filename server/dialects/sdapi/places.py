@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 
-from engine import BadRequest
+from engine import BadRequest, GenerationRequest, Workflow
 from server.problems import Problem
 
 _NODE = re.compile(r"workflow node \S+ \((\w+)\) ?(\w*)")
@@ -43,20 +43,17 @@ def in_this_dialects_words() -> Iterator[None]:
     """Give errors of a workflow, which the caller has not written, the field that the node at fault comes from."""
     try:
         yield
-    except Problem as problem:
-        if problem.field is not None and (field := _field_of(problem.field)) is not None:
-            problem.detail = problem.detail.replace(problem.field, field)
-            problem.field = field
-        raise
-    except BadRequest as error:
-        field = _field_of(error.field)
-        if field is None:
-            raise
-        raise type(error)(field, error.value, error.allowed) from None
+    except (Problem, BadRequest) as error:
+        raise error.renamed(_field_of) from None
 
 
-def _field_of(place: str) -> str | None:
+def placed(wanted: GenerationRequest | Workflow) -> GenerationRequest | Workflow:
+    """Return a workflow with its graph, whose places errors name: ``in_this_dialects_words`` knows these."""
+    return Workflow.from_comfyui(wanted.to_comfyui()) if isinstance(wanted, Workflow) else wanted
+
+
+def _field_of(place: str) -> str:
     found = _NODE.search(place)
     if found is None:
-        return None
+        return place
     return _FIELDS.get(found[1]) or _OTHERS.get(found[2]) or "init_images"

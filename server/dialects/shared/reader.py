@@ -194,12 +194,7 @@ def worded(words: Mapping[str, str]) -> Iterator[None]:
             raise
         raise error.renamed(lambda field: _worded(field, words)) from None
     except Problem as problem:
-        if problem.field is None:
-            raise
-        mistakes = tuple(each.renamed(_worded(each.field, words)) for each in problem.mistakes)
-        word = _worded(problem.field, words)
-        detail = all_said(mistakes) if len(mistakes) > 1 else word + problem.detail.removeprefix(problem.field)
-        raise dataclasses.replace(problem, field=word, detail=detail, mistakes=mistakes) from None
+        raise problem.renamed(lambda field: _worded(field, words)) from None
 
 
 def _worded(field: str, words: Mapping[str, str]) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from server.dialects.native.examples import PICTURE
+
 
 @pytest.mark.parametrize(
     ("fields", "said"),
@@ -54,6 +56,25 @@ def test_what_cannot_be_had_is_refused_in_their_form(
         assert error["detail"][0]["msg"] == error["errors"]
     else:
         assert error["detail"] == error["errors"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"prompt": "a <lora:none such:1>"}, ["prompt"]),
+        ({"prompt": "a" * 20_001}, ["prompt"]),
+        ({"prompt": "a <lora:none such:1> <lora:nor this:1>"}, ["prompt", "prompt"]),
+        ({"width": 2048, "height": 2056}, ["width"]),
+        ({"steps": 2000, "denoising_strength": 1}, ["steps"]),
+    ],
+)
+def test_what_is_wrong_with_a_picture_painted_anew_names_a_field_of_the_call(
+    shared_client: httpx.Client, fields: dict[str, Any], named: list[str]
+) -> None:
+    body = {"width": 64, "height": 64, "init_images": [PICTURE], **fields}
+    response = shared_client.post("/sdapi/v1/img2img", json=body)
+    assert response.status_code == 422
+    assert [each["loc"] for each in response.json()["detail"]] == [["body", field] for field in named]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"null", b'{"prompt": 7}', b"\xff"])
