@@ -32,8 +32,8 @@ class EngineConfig:
     starter checkpoint."""
 
     models_folders: tuple[Path, ...] = field(default_factory=models_folders)
-    """The folders that files are looked for in by name, in this order; at least one. A list and text are taken
-    too. Default: ``models`` in a checkout; for an installed package the user's folder, then the one that ships with
+    """The folders that files are looked for in by name, in this order; at least one. A list is taken too, and text for
+    a path. Default: ``models`` in a checkout; for an installed package the user's folder, then the one that ships with
     the engine."""
 
     device: str = "auto"

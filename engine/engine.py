@@ -1,4 +1,4 @@
-"""The engine: requests in, pictures out. Puts the parts together; owns the thread that talks to the device."""
+"""Turns requests into pictures: puts the engine's parts together, and owns the thread that talks to the device."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ class Engine:
         inputs: PictureSource | Sequence[PictureSource] = (),
         keep: Sequence[Place] = (),
     ) -> GenerationResult:
-        """The result of ``wanted``; blocks until it is there. Raises what ``submit`` and ``Handle.result`` raise."""
+        """Return the result of ``wanted``; blocks until it is there. Raises what ``submit`` and ``Handle.result``
+        raise."""
         handle = self.submit(wanted if wanted is not None else GenerationRequest(), inputs=inputs, keep=keep)
         try:
             return handle.result()
@@ -140,7 +141,7 @@ class Engine:
         return handle
 
     def checkpoint_file(self, name: str | None) -> Path:
-        """The file of the checkpoint ``name``; None is the engine's own. Raises ``UnknownCheckpoint``."""
+        """Return the file of the checkpoint ``name``; None is the engine's own. Raises ``UnknownCheckpoint``."""
         named = name if name is not None else self.config.checkpoint
         return catalog.file_of(named, self.config.models_folders)
 
@@ -220,11 +221,11 @@ class Engine:
         return self._pool.let_go(catalog.resolve(model, self.config.models_folders))
 
     def resident(self) -> list[Path]:
-        """The checkpoints that are loaded now."""
+        """Return the checkpoints that are loaded now."""
         return _checkpoints(self._pool.resident())
 
     def loading(self) -> list[Path]:
-        """The checkpoints that are being loaded, or wait for that."""
+        """Return the checkpoints that are being loaded, or wait for that."""
         return _checkpoints(self._pool.making())
 
     @property
@@ -234,10 +235,11 @@ class Engine:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Since the start: ``ticks`` of the loop and ``evaluations``, of one picture each; and those ``in_flight``.
+        """What was done since the start: ``ticks`` of the loop, and ``evaluations``, of one picture each; and how many
+        pictures are ``in_flight`` now.
 
-        ``shapes``, since the start: how often a network met something for which it had to be prepared: by a first
-        call of some shapes, by a recording, by a trial. It stands still once everything that is asked for was met.
+        ``shapes`` counts how often a network met something that it had to be prepared for: by a first call of some
+        shapes, by a recording, by a trial. It stands still once everything that is asked for has been met.
         """
         return self._loop.counts | {"shapes": self._loader.tools.tally.count}
 

@@ -42,7 +42,7 @@ class BadRequest(EngineError):
     """A caller's mistake: ``field`` holds ``value``, and only ``allowed`` is accepted there.
 
     ``node``: the workflow's node whose field it is, where there is one. One error may stand for several mistakes:
-    ``all`` lists them, and its text says the first ``MOST_SAID``.
+    ``all`` lists them, and the error's text says the first ``MOST_SAID`` of them.
     """
 
     def __init__(self, field: str, value: object, allowed: str, node: Node | None = None) -> None:

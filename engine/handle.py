@@ -49,7 +49,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Timings:
-    """Seconds that a request spent, as seen by the clock on the wall."""
+    """Seconds of wall-clock time that a request spent."""
 
     load: float
     """Until its checkpoint was there."""

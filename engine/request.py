@@ -169,7 +169,8 @@ class GenerationRequest:
         return tuple(dict.fromkeys(name for name in named if name is not None))
 
     def workflow(self) -> Workflow:
-        """The workflow that carries this request out. Raises ``BadRequest`` without a seed: see ``with_seed``."""
+        """Return the workflow that carries this request out. Raises ``BadRequest`` without a seed: see
+        ``with_seed``."""
         from engine.workflow.from_request import workflow_of
 
         return workflow_of(self)

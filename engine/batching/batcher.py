@@ -55,11 +55,11 @@ class Batcher(Generic[M]):
 
     ``evaluate`` takes members that have a group in common with the first, and returns their predictions; where it
     raises for several, they are evaluated again in halves, so that an error meets only those who cause it.
-    ``capacity`` pictures advance together; a tick takes as many of them as fill ``rows`` rows, so that it is short and
-    those who wait take turns: the owners
-    of members take turns at leading a tick, each with its member that was evaluated longest ago, and the rows that are
-    left are shared out in turn too. Turns are weighed by their work (start-time fair queueing; Goyal, Vin and Cheng,
-    1996): an owner of larger pictures, or of ones with ControlNets, leads fewer ticks. So no owner is slowed
+
+    ``capacity`` pictures advance together; a tick takes as many of them as fill ``rows`` rows, so that it is short. The
+    owners of members take turns at leading a tick, each with its member that was evaluated longest ago, and the rows
+    that are left are shared out in turn too. Turns are weighed by their work (start-time fair queueing; Goyal, Vin and
+    Cheng, 1996): an owner of larger pictures, or of ones with ControlNets, leads fewer ticks. So no owner is slowed
     down by how much another asks for.
     """
 

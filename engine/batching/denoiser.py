@@ -106,7 +106,8 @@ class Denoiser:
         return self._unet
 
     def with_network(self, unet: UnetFunction, launcher: Launcher) -> Denoiser:
-        """A denoiser for a UNet with the same layers, which calls it in the same sizes and adds to the same hints."""
+        """Return a denoiser for a UNet with the same layers, which calls it in the same sizes and adds to the same
+        hints."""
         return Denoiser(unet, exact=self._exact, sizes=self._sizes, launcher=launcher, hints=self._hints)
 
     @property
@@ -138,7 +139,7 @@ class Denoiser:
         return max(1, self._sizes[-1] // max(1, parts))
 
     def with_common_length(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
-        """``parts`` as evaluations take them: repeated to a common length where that is not much longer."""
+        """Return ``parts`` as evaluations take them: repeated to a common length where that is not much longer."""
         lengths = {part.conditioning.shape[1] for part in parts}
         if len(lengths) <= 1 or not may_share(lengths):
             return parts

@@ -54,7 +54,7 @@ def paired_up(rows: Sequence[Row]) -> list[Row]:
 
 
 def groups_of(rows: Sequence[Row], *, exact: bool) -> list[list[int]]:
-    """The rows' numbers, in groups that may share calls, those of a pair next to each other.
+    """Return the rows' numbers, in groups that may share calls, those of a pair next to each other.
 
     In exact mode a group has one conditioning length, and all of its rows are paired or none; in fast mode it has those
     whose lengths have a small common multiple.
@@ -84,7 +84,7 @@ def _by_length(group: Sequence[int], rows: Sequence[Row]) -> list[list[int]]:
 
 
 def units_of(group: Sequence[int], rows: Sequence[Row], unit: int) -> list[list[int]]:
-    """``group`` in units of one owner's rows; a short unit is filled up with its first row."""
+    """Return ``group`` in units of one owner's rows; a short unit is filled up with its first row."""
     units: list[list[int]] = []
     for _, own in itertools.groupby(group, key=lambda i: rows[i].owner):
         queue = list(own)
@@ -93,7 +93,7 @@ def units_of(group: Sequence[int], rows: Sequence[Row], unit: int) -> list[list[
 
 
 def inputs_of(rows: Sequence[Row], size: int) -> tuple[Tensor, ...]:
-    """The x (P, c, h, w), times (P,) float32, conditioning (size, L, width) and what is beside them, of a call.
+    """Return the x (P, c, h, w), times (P,) float32, conditioning (size, L, width) and what is beside them, of a call.
 
     The first row fills missing ones up. P is half of ``size`` where all rows are in pairs, else ``size``.
     """
@@ -109,18 +109,19 @@ def inputs_of(rows: Sequence[Row], size: int) -> tuple[Tensor, ...]:
 
 
 def filled_up(rows: Sequence[Row], size: int) -> list[Row]:
-    """``rows`` and, up to ``size`` rows, the first again."""
+    """Return ``rows`` and, up to ``size`` rows, the first again."""
     return [*rows, *[rows[0]] * (size - len(rows))]
 
 
 def in_pairs(rows: Sequence[Row]) -> bool:
-    """Whether every two rows are a pair, none of which was taken apart."""
+    """Return whether every two rows are a pair, none of which was taken apart."""
     couples = itertools.zip_longest(rows[::2], rows[1::2])
     return all(other is not None and row.paired and row.x is other.x for row, other in couples)
 
 
 def random_rows(like: Row, count: int, seed: int = 0) -> list[Row]:
-    """``count`` different rows, or pairs of rows, like this one, with random values that depend on ``seed`` alone."""
+    """Return ``count`` different rows, or pairs of rows, like this one, with random values that depend on ``seed``
+    alone."""
     generator = torch.Generator().manual_seed(seed)
 
     def drawn(tensor: Tensor) -> Tensor:
@@ -143,10 +144,10 @@ def random_rows(like: Row, count: int, seed: int = 0) -> list[Row]:
 
 
 def may_share(lengths: Collection[int]) -> bool:
-    """Whether conditionings of these lengths are repeated to a common one."""
+    """Return whether conditionings of these lengths are repeated to a common one."""
     return math.lcm(*lengths) <= _MOST_REPEATS * min(lengths)
 
 
 def repeated(conditioning: Tensor, length: int) -> Tensor:
-    """``conditioning`` repeated along its tokens to ``length``: attention to it is the same, up to rounding."""
+    """Return ``conditioning`` repeated along its tokens to ``length``: attention to it is the same, up to rounding."""
     return conditioning.repeat(1, length // conditioning.shape[1], 1)

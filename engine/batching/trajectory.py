@@ -96,7 +96,8 @@ class Trajectory:
         return self._evaluated * self.steps // max(self._total, 1)
 
     def evaluation(self, *, wait: bool = False) -> Evaluation | None:
-        """What is to be predicted next: what guidance wants, a large batch in pieces that fit into one UNet call.
+        """Return what is to be predicted next: what guidance wants, a large batch in pieces that fit into one UNet
+        call.
 
         None while the sampler waits for a number from the device, unless ``wait`` says to wait for it, and once it is
         through.
@@ -239,7 +240,7 @@ class _Silence:
 def evaluation_count(
     sampler: str, sigma_count: int, *, to_zero: bool = True, options: tuple[tuple[str, Any], ...] = ()
 ) -> int:
-    """How many evaluations ``sampler`` needs for ``sigma_count`` sigmas, found by a dry run.
+    """Return how many evaluations ``sampler`` needs for ``sigma_count`` sigmas, found by a dry run.
 
     ``to_zero``: whether they end at 0, a step that many samplers make in another way. Each further sigma costs as many
     evaluations as the last: long schedules are not run through.

@@ -36,11 +36,11 @@ class Trials:
         self._wishes: Counter[_Case] = Counter()
 
     def verdict(self, size: int, like: Row) -> bool | None:
-        """Whether calls of ``size`` rows like this one may be made; None where that was not tried."""
+        """Return whether calls of ``size`` rows like this one may be made; None where that was not tried."""
         return self._alike.get(_case(size, like))
 
     def wish(self, sizes: Sequence[int], rows: int, like: Row) -> int | None:
-        """The one of ``sizes`` whose trial is due, if any, where ``rows`` rows like this one are to be computed.
+        """Return the one of ``sizes`` whose trial is due, if any, where ``rows`` rows like this one are to be computed.
 
         ``sizes`` fall, and may all be tried. Only the largest one that is not settled counts as wished for, since the
         smaller ones are not needed where it can be used.

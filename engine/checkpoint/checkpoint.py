@@ -83,7 +83,7 @@ def load_checkpoint(
 
 
 def inspect_checkpoint(path: Path | str) -> CheckpointFacts:
-    """What the header of the checkpoint in ``path`` tells, in milliseconds; no weights are read.
+    """Return what the header of the checkpoint in ``path`` tells, in milliseconds; no weights are read.
 
     Raises what ``load_checkpoint`` raises, except for bad values and want of memory.
     """

@@ -64,7 +64,8 @@ class Contents:
 
 
 def read_contents(shapes: Shapes, dtypes: Mapping[str, str]) -> Contents:
-    """The networks that tensors of these shapes and dtypes make: a UNet, and a VAE and a text encoder if there are any.
+    """Return the networks that tensors of these shapes and dtypes make: a UNet, and a VAE and a text encoder if there
+    are any.
 
     Every parameter has its tensor, in the right shape and a readable dtype, and no tensor is left over. Raises
     ``LayoutError``.

@@ -20,7 +20,7 @@ def assign(module: nn.Module, name: str, value: Tensor) -> None:
 
 
 def copied(stored: Tensor, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, bool]:
-    """``stored`` on ``device`` as ``dtype``, and whether all its values are finite there.
+    """Return ``stored`` on ``device`` as ``dtype``, and whether all its values are finite there.
 
     Never a view of the mapping, whatever the dtype: touching a page of a file that was cut short since kills the
     process, and a file that is written over would change a resident model.
@@ -61,14 +61,15 @@ def product(one: Tensor, other: Tensor) -> Tensor:
 
 
 def rounded(stored: Tensor, device: torch.device, dtype: torch.dtype, *, half: bool) -> tuple[Tensor, bool]:
-    """``copied``; with ``half`` by way of float16 where ``dtype`` is float32, as ComfyUI keeps text encoders."""
+    """Return what ``copied`` returns; with ``half`` by way of float16 where ``dtype`` is float32, as ComfyUI keeps text
+    encoders."""
     if half and dtype == torch.float32 and stored.dtype != torch.float16:
         stored, _ = copied(stored, device, torch.float16)
     return copied(stored, device, dtype)
 
 
 def is_finite(value: Tensor) -> bool:
-    """Whether all values are finite, of a tensor that is not empty."""
+    """Return whether all values are finite, of a tensor that is not empty."""
     low, high = value.aminmax()  # NaN if any value is; a tenth of what isfinite costs
     return math.isfinite(low) and math.isfinite(high)
 

@@ -17,7 +17,8 @@ _OWN_KEY = "clip_l"
 
 
 def load_embedding(path: Path) -> tuple[Tensor, ...]:
-    """The vectors in ``path``, float32 (n, width) on the CPU; of a list of several encoders' vectors, all of them.
+    """Return the vectors in ``path``, float32 (n, width) on the CPU; of a list of several encoders' vectors, all of
+    them.
 
     Raises ``BrokenCheckpoint`` for a file that holds none, or values that are not finite.
     """
@@ -26,7 +27,7 @@ def load_embedding(path: Path) -> tuple[Tensor, ...]:
 
 
 def embedding_size(path: Path) -> int:
-    """The number of values in ``path`` that ``load_embedding`` reads, from its header."""
+    """Return the number of values in ``path`` that ``load_embedding`` reads, from its header."""
     weights = open_weights(path, values=False)
     return sum(torch.Size(weights.shapes[name]).numel() for name in _names(path, weights))
 

@@ -51,9 +51,14 @@ _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
+    """One level of a UNet, or of a ControlNet's half of one."""
+
     width: int
+    """Its channels."""
     blocks: int
-    attention: int  # transformer blocks after each residual block
+    """Residual blocks on the way down."""
+    attention: int
+    """Transformer blocks after each residual block."""
 
 
 def _unet_level(shapes: Shapes, number: int, blocks: list[int]) -> Level:
@@ -73,6 +78,7 @@ def _unet_level(shapes: Shapes, number: int, blocks: list[int]) -> Level:
 
 
 def unet_levels(shapes: Shapes) -> list[Level]:
+    """Return the levels of the UNet, full resolution first. Raises ``LayoutError``."""
     levels: list[list[int]] = [[]]
     for i in range(1, count(shapes, UNET + "input_blocks.")):
         if has(shapes, f"{UNET}input_blocks.{i}.0.op."):
@@ -83,6 +89,7 @@ def unet_levels(shapes: Shapes) -> list[Level]:
 
 
 def unet_places(levels: list[Level]) -> dict[str, str]:
+    """Return where the file has each of the UNet's layers, by diffusers' names, below ``UNET``."""
     places = {
         "conv_in": "input_blocks.0.0",
         "time_embedding.linear_1": "time_embed.0",
@@ -123,7 +130,7 @@ def _input_channels(shapes: Shapes) -> int:
 
 
 def read_unet(shapes: Shapes) -> Blueprint:
-    """The UNet, ``model.diffusion_model.…``. Raises ``LayoutError``."""
+    """Return the UNet, ``model.diffusion_model.…``. Raises ``LayoutError``."""
     channels = _input_channels(shapes)
     levels = unet_levels(shapes)
     keys = [name for name in shapes if name.startswith(UNET) and name.endswith("attn2.to_k.weight")]
@@ -181,7 +188,7 @@ def _vae_places(levels: int, blocks: int) -> dict[str, str]:
 
 
 def read_vae(shapes: Shapes) -> Blueprint:
-    """The autoencoder, ``first_stage_model.…``. Raises ``LayoutError``."""
+    """Return the autoencoder, ``first_stage_model.…``. Raises ``LayoutError``."""
     levels = count(shapes, VAE + "encoder.down.")
     if levels != _VAE_LEVELS:
         raise LayoutError(f"its VAE has {levels} levels where Stable Diffusion 1.x has {_VAE_LEVELS}")
@@ -219,7 +226,8 @@ def read_vae(shapes: Shapes) -> Blueprint:
 
 
 def read_text_encoder(shapes: Shapes) -> Blueprint:
-    """The text encoder, ``cond_stage_model.transformer.…``, with or without ``text_model.``. Raises ``LayoutError``."""
+    """Return the text encoder, ``cond_stage_model.transformer.…``, with or without ``text_model.``. Raises
+    ``LayoutError``."""
     prefix = TEXT + "text_model." if has(shapes, TEXT + "text_model.") else TEXT
     layers = count(shapes, prefix + "encoder.layers.")
     if not layers:

@@ -42,7 +42,8 @@ class Blueprint:
 
 
 def vote(shapes: Shapes, what: str, axes: Iterable[tuple[str, int]]) -> int:
-    """The size that most of the ``(tensor, axis)`` agree on, so that one wrong tensor is found to be the wrong one."""
+    """Return the size that most of the ``(tensor, axis)`` agree on, so that one wrong tensor is found to be the wrong
+    one."""
     sizes = [(shapes[name][axis], name) for name, axis in axes if name in shapes and axis < len(shapes[name])]
     if not sizes:
         raise LayoutError(f"{what} is unknown: the tensors that would show it are missing")
@@ -50,12 +51,12 @@ def vote(shapes: Shapes, what: str, axes: Iterable[tuple[str, int]]) -> int:
 
 
 def outputs(prefix: str, *layers: str) -> list[tuple[str, int]]:
-    """The ``(tensor, axis)`` pairs that tell how many values these layers give."""
+    """Return the ``(tensor, axis)`` pairs that tell how many values these layers give."""
     return [(f"{prefix}{layer}.{kind}", 0) for layer in layers for kind in ("weight", "bias")]
 
 
 def count(shapes: Shapes, prefix: str) -> int:
-    """How many numbered children ``prefix`` has: at most 100, numbered from 0 without a gap."""
+    """Return how many numbered children ``prefix`` has: at most 100, numbered from 0 without a gap."""
     pattern = re.compile(re.escape(prefix) + r"([0-9]{1,6})\.")
     found = {int(match[1]) for match in map(pattern.match, shapes) if match}
     if len(found) > _MOST_CHILDREN:
@@ -67,19 +68,19 @@ def count(shapes: Shapes, prefix: str) -> int:
 
 
 def has(shapes: Shapes, prefix: str) -> bool:
-    """Whether any tensor's name begins with ``prefix``."""
+    """Return whether any tensor's name begins with ``prefix``."""
     return any(name.startswith(prefix) for name in shapes)
 
 
 def multiple(what: str, size: int, of: int, why: str) -> int:
-    """``size``, which must be a multiple of ``of`` for the reason ``why``."""
+    """Return ``size``, which must be a multiple of ``of`` for the reason ``why``."""
     if size < of or size % of:
         raise LayoutError(f"{what} is {size}; it must be a multiple of {of} ({why})")
     return size
 
 
 def built(what: str, kind: Callable[..., nn.Module], **sizes: Any) -> nn.Module:
-    """A module of this kind on the meta device: without weights, and whatever its size, at once."""
+    """Return a module of this kind on the meta device: without weights, and whatever its size, at once."""
     try:
         with torch.device("meta"):
             return kind(**sizes)

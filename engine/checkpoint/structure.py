@@ -33,7 +33,7 @@ class Structure:
 
 
 def structures_of(path: Path) -> Mapping[NetworkKind, Structure]:
-    """What the checkpoint in ``path`` holds. Raises what ``inspect_checkpoint`` raises."""
+    """Return what the checkpoint in ``path`` holds. Raises what ``inspect_checkpoint`` raises."""
     try:
         status = path.stat()
     except OSError:

@@ -53,7 +53,7 @@ class UpscalerFacts:
 
 
 def inspect_upscaler(path: Path | str) -> UpscalerFacts:
-    """What the header of the upscaler in ``path`` tells. Raises as ``load_upscaler``."""
+    """Return what the header of the upscaler in ``path`` tells. Raises as ``load_upscaler``."""
     return _facts(Path(path), open_weights(Path(path), values=False))
 
 

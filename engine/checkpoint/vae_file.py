@@ -48,7 +48,7 @@ def load_vae(path: Path, *, device: torch.device, dtype: torch.dtype) -> Autoenc
 
 
 def vae_parameters(path: Path) -> tuple[int, tuple[int, ...]]:
-    """The number of values of the VAE in ``path``, and the channels of its levels, from its header."""
+    """Return the number of values of the VAE in ``path``, and the channels of its levels, from its header."""
     blueprint = _blueprint(path, open_weights(path, values=False))
     return parameters_of(blueprint), blueprint.widths
 

@@ -83,5 +83,5 @@ class WeightedSum:
 
 
 def stored_values(path: Path, network: NetworkKind, device: torch.device) -> StoredValues:
-    """Those of a checkpoint. Raises what ``inspect_checkpoint`` raises."""
+    """Return those of a checkpoint. Raises what ``inspect_checkpoint`` raises."""
     return StoredValues(path, structures_of(path)[network], device, open_weights(path))

@@ -34,7 +34,7 @@ class Weights:
 
 
 def open_weights(path: Path, *, values: bool = True) -> Weights:
-    """The tensors in ``path``; its content says what kind of file it is.
+    """Return the tensors in ``path``; its content says what kind of file it is.
 
     Without ``values`` only shapes and dtypes are of use. Raises ``UnknownCheckpoint`` if there is no such file,
     ``BrokenCheckpoint`` if it is not a weights file.

@@ -26,7 +26,7 @@ def free_memory(folder: Path = GROUPS) -> int | None:
 
 
 def processors(folder: Path = GROUPS) -> int | None:
-    """How many processors' time this process may take, rounded up, None where there is no limit."""
+    """Return how many processors' time this process may take, rounded up, None where there is no limit."""
     try:
         quota, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):

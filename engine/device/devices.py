@@ -12,7 +12,7 @@ from engine.errors import BadRequest
 
 
 def torch_device(config: EngineConfig) -> torch.device:
-    """The device that ``config`` names. Raises ``BadRequest`` for one that is not there."""
+    """Return the device that ``config`` names. Raises ``BadRequest`` for one that is not there."""
     cards = torch.cuda.device_count()
     if config.device == "auto":
         return torch.device("cuda", 0) if cards else torch.device("cpu")
@@ -23,7 +23,7 @@ def torch_device(config: EngineConfig) -> torch.device:
 
 
 def torch_dtype(config: EngineConfig, device: torch.device) -> torch.dtype:
-    """The networks' dtype: what ``config`` names, else float16 on CUDA and float32 on a CPU."""
+    """Return the networks' dtype: what ``config`` names, else float16 on CUDA and float32 on a CPU."""
     name = config.dtype if config.dtype != "auto" else "float16" if device.type == "cuda" else "float32"
     dtype: torch.dtype = getattr(torch, name)
     return dtype
@@ -48,7 +48,7 @@ def settle(device: torch.device) -> None:
 
 
 def device_name(device: torch.device) -> str:
-    """The device's own name, such as ``NVIDIA GeForce RTX 3090``; of a CPU what its kernels are chosen by."""
+    """Return the device's own name, such as ``NVIDIA GeForce RTX 3090``; of a CPU what its kernels are chosen by."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

@@ -20,14 +20,15 @@ def free_bytes(device: torch.device) -> int:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that memory ran out; torch has a type of its own for that on devices, none on the CPU."""
+    """Return whether ``error`` says that memory ran out; torch has a type of its own for that on devices, none on the
+    CPU."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     )
 
 
 def device_lost(error: BaseException) -> bool:
-    """Whether ``error`` says that the device failed: then every later call on it fails too, in this process."""
+    """Return whether ``error`` says that the device failed: then every later call on it fails too, in this process."""
     return isinstance(error, torch.AcceleratorError) and "out of memory" not in str(error)
 
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor``, which is on the CPU, on ``device``, without waiting for earlier work on the device."""
+    """Return ``tensor``, which is on the CPU, on ``device``, without waiting for earlier work on the device."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
@@ -80,11 +80,11 @@ class Fetch:
             self._value = tensor.cpu()
 
     def ready(self) -> bool:
-        """Whether ``value`` would return without waiting."""
+        """Return whether ``value`` would return without waiting."""
         return self._event is None or self._event.query()
 
     def value(self) -> Tensor:
-        """The tensor on the CPU; waits for it."""
+        """Return the tensor on the CPU; waits for it."""
         if self._event is not None:
             self._event.synchronize()
         return self._value
@@ -104,9 +104,9 @@ class Errand(Generic[T]):
             self._made.set_exception(error)
 
     def ready(self) -> bool:
-        """Whether ``value`` would return without waiting."""
+        """Return whether ``value`` would return without waiting."""
         return self._made.done()
 
     def value(self) -> T:
-        """What was computed; waits for it. Raises what ``work`` raised."""
+        """Return what was computed; waits for it. Raises what ``work`` raised."""
         return self._made.result()

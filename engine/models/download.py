@@ -79,8 +79,8 @@ def download(source: Source, target: Path, place: Placed | None = None) -> str:
     """Fetch the file ``source`` to ``target``, which appears whole and checked or not at all; return its SHA-256.
 
     With ``place`` it goes where that puts a file of its kind. The bytes of a download that broke are kept beside
-    ``target``, and the next call goes on from there. Raises
-    ``AlreadyThere``, ``BadRequest`` on ``models``, and ``DownloadFailed``; and ``OSError`` where the disk fails.
+    ``target``, and the next call goes on from there. Raises ``AlreadyThere``, ``BadRequest`` on ``models``, and
+    ``DownloadFailed``; and ``OSError`` where the disk fails.
     """
     with part_file(target, source.note) as part:
         digest = _fetched(part, source)

@@ -35,7 +35,7 @@ def silent(done: int, total: int | None) -> None:
 
 
 def sha256_of(path: Path, progress: Progress = silent) -> str:
-    """The file's SHA-256 in hexadecimal, read from the disk. Raises ``OSError``."""
+    """Return the file's SHA-256 in hexadecimal, read from the disk. Raises ``OSError``."""
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as file:
         total = os.fstat(file.fileno()).st_size
@@ -47,12 +47,12 @@ def sha256_of(path: Path, progress: Progress = silent) -> str:
 
 
 def short_hash(sha256: str) -> str:
-    """The first 10 hexadecimal digits, by which AUTOMATIC1111's tools know a checkpoint."""
+    """Return the first 10 hexadecimal digits, by which AUTOMATIC1111's tools know a checkpoint."""
     return sha256[:10]
 
 
 def adapter_hash(path: Path) -> str:
-    """The 12 hexadecimal digits by which AUTOMATIC1111's tools know a LoRA.
+    """Return the 12 hexadecimal digits by which AUTOMATIC1111's tools know a LoRA.
 
     They begin the SHA-256 of a safetensors file without its header, or of the whole of another file.
     Raises ``OSError``.
@@ -62,7 +62,7 @@ def adapter_hash(path: Path) -> str:
 
 
 def embedding_hash(path: Path) -> str:
-    """The first 12 hexadecimal digits of the SHA-256, by which AUTOMATIC1111's tools know an embedding.
+    """Return the first 12 hexadecimal digits of the SHA-256, by which AUTOMATIC1111's tools know an embedding.
 
     Raises ``OSError``.
     """
@@ -70,7 +70,7 @@ def embedding_hash(path: Path) -> str:
 
 
 def whole_hash(path: Path) -> str:
-    """The file's SHA-256: the recorded one, else computed once for as long as the file is as it is. Raises
+    """Return the file's SHA-256: the recorded one, else computed once for as long as the file is as it is. Raises
     ``OSError``."""
     status = path.stat()
     return recorded_hash(path) or _whole_hash(path, status.st_mtime_ns, status.st_size)
@@ -118,7 +118,7 @@ def remember(path: Path, sha256: str) -> None:
 
 
 def recorded_hash(path: Path) -> str | None:
-    """The SHA-256 remembered for this file, unless its size or its time have changed since."""
+    """Return the SHA-256 remembered for this file, unless its size or its time have changed since."""
     entry = _read(path.parent).get(path.name)
     if not isinstance(entry, list) or entry[:-1] != _stamp(path):
         return None
@@ -126,7 +126,8 @@ def recorded_hash(path: Path) -> str | None:
 
 
 def hash_state(entry: CatalogEntry | None, sha256: str | None) -> HashState:
-    """What ``sha256`` (None: not computed) means for a file that claims to be ``entry`` (None: not in the catalog)."""
+    """Return what ``sha256`` (None: not computed) means for a file that claims to be ``entry`` (None: not in the
+    catalog)."""
     if sha256 is None:
         return "unchecked"
     if entry is not None and entry.sha256 is not None:

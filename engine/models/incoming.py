@@ -79,7 +79,7 @@ class PartFile:
             rest = rest[written:]
 
     def lacks_room_for(self, more: int) -> bool:
-        """Whether the disk has less than ``more`` bytes left."""
+        """Return whether the disk has less than ``more`` bytes left."""
         return shutil.disk_usage(self.path.parent).free < more
 
     def check(self) -> FileKind:
@@ -133,7 +133,7 @@ def part_file(target: Path, note: Note) -> Iterator[PartFile]:
 
 
 def checked_name(name: str) -> str:
-    """``name`` as it is. Raises ``BadRequest`` if it is not fit for a file in the models folder."""
+    """Return ``name`` as it is. Raises ``BadRequest`` if it is not fit for a file in the models folder."""
     if name != safe_name(name):
         raise BadRequest(
             "name", name, f"a file's name of letters, digits and ' .,()+=@_-' that ends in {' or '.join(SUFFIXES)}"
@@ -142,7 +142,8 @@ def checked_name(name: str) -> str:
 
 
 def safe_name(name: str) -> str | None:
-    """A foreign name made fit for the models folder: no folders, no odd characters. None if it is no checkpoint's."""
+    """Return a foreign name made fit for the models folder: no folders, no odd characters. None if it is no
+    checkpoint's."""
     last = unicodedata.normalize("NFC", re.split(r"[/\\]", name)[-1])
     stem, suffix = os.path.splitext(re.sub(r"[^\w .,()+=@-]", "_", last).strip(" ."))
     stem = stem.encode(errors="ignore")[:_LONGEST_NAME].decode(errors="ignore")
@@ -150,7 +151,7 @@ def safe_name(name: str) -> str | None:
 
 
 def what_else(head: bytes, suffix: str) -> str | None:
-    """What a file that begins with ``head`` is, in words, if it is no checkpoint's beginning."""
+    """Return what a file that begins with ``head`` is, in words, if it is no checkpoint's beginning."""
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LONGEST_HEADER:
         return None
     if head.startswith((b"PK\x03\x04", b"\x80")):

@@ -50,7 +50,8 @@ def _new_folder(folder: Path, kind: FileKind) -> Path:
 
 
 def kind_folders(folder: Path) -> list[tuple[Path, FileKind]]:
-    """The folders for one kind each that ``folder`` has; with AUTOMATIC1111's, the embeddings that lie beside it."""
+    """Return the folders for one kind each that ``folder`` has; with AUTOMATIC1111's, the embeddings that lie beside
+    it."""
     found = [(folder / name, _NAMES[name.lower()]) for name in _folders_in(folder) if name.lower() in _NAMES]
     if any(root.name.lower() == _AUTOMATIC1111 for root, _ in found):
         beside = Path(os.path.abspath(folder)).parent / "embeddings"
@@ -108,6 +109,7 @@ def _walk(root: Path, apart: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def order_of(name: str) -> tuple[str, int]:
+    """Return what files are sorted by: the name without its suffix, then the place of that in ``SUFFIXES``."""
     stem, suffix = os.path.splitext(name)
     return stem, SUFFIXES.index(suffix.lower()) if suffix.lower() in SUFFIXES else len(SUFFIXES)
 

@@ -30,7 +30,7 @@ TILES = three_passes(64, 16)
 
 
 def latents_of(x: Tensor) -> Tensor:
-    """A sampler's final x → latents as the VAE takes them, same shape."""
+    """Return a sampler's final x as latents of the same shape, as the VAE takes them."""
     return x / SCALE
 
 
@@ -77,7 +77,8 @@ class Decoder:
         return image, finite
 
     def takes_long(self, latents: Tensor) -> bool:
-        """Whether others wait for too long while a picture is decoded at once, so that it is decoded in slices."""
+        """Return whether others wait for too long while a picture is decoded at once, so that it is decoded in
+        slices."""
         return takes_long(self._graphs, latents.shape[2] * latents.shape[3] * PIXELS_PER_CELL**2)
 
     @torch.inference_mode()
@@ -129,7 +130,8 @@ class Decoder:
 
 
 def takes_long(graphs: Graphs, pixels: int) -> bool:
-    """Whether coding so many pixels is done in slices: launched as a graph it is done sooner, and cannot be sliced."""
+    """Return whether coding so many pixels is done in slices: launched as a graph it is done sooner, and cannot be
+    sliced."""
     return pixels > (_WHOLE_GRAPH if graphs.form == "graph" else _WHOLE)
 
 
@@ -148,5 +150,5 @@ def _finished(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def eight_bits(image: Tensor) -> Tensor:
-    """A picture of 0 … 1 → uint8, truncated."""
+    """Return a picture of 0 … 1 as uint8, truncated."""
     return (image * 255).to(torch.uint8)

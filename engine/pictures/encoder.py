@@ -47,7 +47,8 @@ class Encoder:
         return latents, finite
 
     def takes_long(self, picture: Tensor) -> bool:
-        """Whether others wait for too long while ``picture`` is encoded at once, so that it is encoded in slices."""
+        """Return whether others wait for too long while ``picture`` is encoded at once, so that it is encoded in
+        slices."""
         return takes_long(self._graphs, picture.shape[2] * picture.shape[3])
 
     @torch.inference_mode()

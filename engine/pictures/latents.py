@@ -12,8 +12,8 @@ from engine.pictures.scaling import repeated_to
 
 
 def composite(below: Tensor, above: Tensor, x: int, y: int, feather: int) -> Tensor:
-    """``above`` pasted onto ``below`` at cell (x, y), as far as it reaches into it; its edges fade over ``feather``
-    cells where ``below`` goes on."""
+    """Return ``above`` pasted onto ``below`` at cell (x, y), as far as it reaches into it; its edges fade over
+    ``feather`` cells where ``below`` goes on."""
     above = repeated_to(above, below.shape[0])[:, :, : max(0, below.shape[2] - y), : max(0, below.shape[3] - x)]
     height, width = above.shape[2:]
     if height == 0 or width == 0:

@@ -24,11 +24,11 @@ class Tiles:
     """Between neighbouring tiles, which fade over as much at all their sides, the picture's border included."""
 
     def fits(self, height: int, width: int) -> bool:
-        """Whether one tile takes in the whole, which is not faded then."""
+        """Return whether one tile takes in the whole, which is not faded then."""
         return height <= self.height and width <= self.width
 
     def starts(self, side: int, tile: int) -> list[int]:
-        """Where the tiles along a side begin."""
+        """Return where the tiles along a side begin."""
         return list(range(0, side - self.overlap, tile - self.overlap)) if side > tile else [0]
 
 

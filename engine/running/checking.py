@@ -32,7 +32,7 @@ from engine.workflow.workflow import Workflow
 
 @functools.lru_cache(maxsize=256)  # a job is checked when it is accepted, and once more when it is submitted
 def check(workflow: Workflow, known: Known = NOTHING_KNOWN) -> Needs:
-    """What ``workflow`` needs, with what is ``known`` of its files.
+    """Return what ``workflow`` needs, with what is ``known`` of its files.
 
     Raises ``BadRequest``, with the node at fault, for what cannot be carried out.
     """
@@ -58,8 +58,8 @@ def _check_node(node: Node, bench: Bench) -> None:
 
 
 def in_callers_words(error: BadRequest, workflow: Workflow, request: GenerationRequest | None) -> BadRequest:
-    """``error``, about a node of ``workflow``: with the field of the request that it is made from, or the place in a
-    graph."""
+    """Return ``error``, about a node of ``workflow``: with the field of the request that it is made from, or the place
+    in a graph."""
     if request is None:
         return workflow.located(error)
     return type(error)(field_of(request, error), error.value, error.allowed)
@@ -68,7 +68,7 @@ def in_callers_words(error: BadRequest, workflow: Workflow, request: GenerationR
 def broken_in_callers_words(
     error: BrokenCheckpoint, workflow: Workflow, request: GenerationRequest | None, path_of: FindFile
 ) -> BrokenCheckpoint:
-    """``error``, with what names its file: the field of the request, or the place in a graph.
+    """Return ``error``, with what names its file: the field of the request, or the place in a graph.
 
     ``path_of`` gives the path of a file's name; where no node names the file, a prompt may name it as an embedding.
     """

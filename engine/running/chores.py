@@ -22,7 +22,7 @@ CELLS = 64
 
 
 def chores(sizes: Sequence[int], remembered: Sequence[Shape]) -> list[Chore]:
-    """For a model whose UNet calls may have ``sizes`` rows, rising: what everybody needs first.
+    """Return the chores of a model whose UNet calls may have ``sizes`` rows, rising; what most requests need is first.
 
     The text encoder, a UNet call and a decode of one picture of 512 × 512, with guidance; then such pictures' larger
     calls, largest first; the same without guidance; then the calls that are ``remembered``. Each is made twice: the

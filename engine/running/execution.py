@@ -117,8 +117,8 @@ class Execution:
         return tuple(dict.fromkeys(id for id, _ in places if id not in busy))
 
     def moved(self) -> Progress | None:
-        """Where it is, if that is another node than when this was last asked or it has made pictures since; None if
-        not, and at the end."""
+        """Return where it is, if that is another node than when this was last asked or it has made pictures since; None
+        if not, and at the end."""
         node, made = self.node, self.made()
         if node is None or (node == self._shown and made is None):
             return None
@@ -129,7 +129,8 @@ class Execution:
         return Progress(stage=stage, done=done, node=node, cached=self.cached, made=made)
 
     def made(self) -> GenerationResult | None:
-        """What there is of the result since this was last asked, where other outputs follow; None for nothing."""
+        """Return what there is of the result since this was last asked, where other outputs follow; None for
+        nothing."""
         made, self._made = self._made, {}
         return self._result(made) if made else None
 
@@ -153,7 +154,7 @@ class Execution:
         return wish
 
     def located(self, error: BadRequest) -> BadRequest:
-        """``error`` in the caller's words: the field of a request, or the place in a graph."""
+        """Return ``error`` in the caller's words: the field of a request, or the place in a graph."""
         placed = BadRequest(error.field, error.value, error.allowed, node=error.node or self._at)
         if self.handle.request is not None:
             return BadRequest(field_of(self.handle.request, placed), placed.value, placed.allowed)
@@ -173,12 +174,13 @@ class Execution:
         self.lease.release()
 
     def done(self, trajectory: Trajectory) -> float:
-        """The share of all sampling steps that are done while ``trajectory`` is under way."""
+        """Return the share of all sampling steps that are done while ``trajectory`` is under way."""
         total = self._steps_before + sum(self._steps_to_come) + 1  # the pictures' decoding is the last step
         return 0.0 if trajectory.steps is None else (self._steps_before + trajectory.step) / max(total, 1)
 
     def preview(self) -> Image.Image | None:
-        """The latest preview that is on the CPU. One that fails costs this workflow its previews, and nothing else."""
+        """Return the latest preview that is on the CPU. One that fails costs this workflow its previews, and nothing
+        else."""
         trajectory = self.trajectory
         if not self.previews or trajectory is None or trajectory.denoised is None:
             return None

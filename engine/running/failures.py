@@ -11,7 +11,7 @@ _log = logging.getLogger(__name__)
 
 
 def as_ours(error: BaseException) -> EngineError:
-    """``error`` as the caller sees it: ours as it is, anything else, which is logged, as this request's failure.
+    """Return ``error`` as the caller sees it: ours as it is, anything else, which is logged, as this request's failure.
 
     Without its traceback, whose frames would keep the device's tensors for as long as the error is kept.
     """

@@ -50,7 +50,7 @@ class Loader:
 
 
 def source_of(node: Weights) -> Source:
-    """What ``node``, which is located, is made from, as its files are now. Raises ``UnknownCheckpoint``."""
+    """Return what ``node``, which is located, is made from, as its files are now. Raises ``UnknownCheckpoint``."""
     bases = tuple(map(source_of, resident_kind(node).bases(node)))
     stamps = tuple(_stamp(Path(path)) for path in paths_of(node))
     key = located(node, lambda path, _: str(Path(path or "").resolve()))  # a file with two names is one thing

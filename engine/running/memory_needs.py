@@ -62,7 +62,7 @@ class _Peak:
 
 
 def has_room(resident: Mapping[Node, Any], needs: Needs, device: torch.device) -> bool:
-    """Whether the workflow fits into the memory that is free now."""
+    """Return whether the workflow fits into the memory that is free now."""
     return _peak(resident, needs).whole <= free_bytes(device)
 
 

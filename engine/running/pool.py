@@ -105,12 +105,12 @@ class Pool(Generic[R]):
         return Lease(group.resident, not at_once, lambda: self._leave(group))
 
     def resident(self) -> list[Source]:
-        """What is resident now, least recently used first."""
+        """Return what is resident now, least recently used first."""
         with self._changed:
             return [place.source for place in [*self._leaving, *self._places.values()] if place.made]
 
     def making(self) -> list[Source]:
-        """What is being made, or waits for that."""
+        """Return what is being made, or waits for that."""
         with self._changed:
             groups = [*([] if self._making is None else [self._making]), *self._orders]
             wanted = dict.fromkeys(source for group in groups for source in group.closure)

@@ -9,7 +9,7 @@ from engine.sampling.levels import STABLE_DIFFUSION_1, NoiseLevels
 
 
 def first_x(*, noise: Tensor, sigma: Tensor, latents: Tensor, levels: NoiseLevels = STABLE_DIFFUSION_1) -> Tensor:
-    """The x at which a sampling begins, float32 of ``noise``'s shape.
+    """Return the x at which a sampling begins, float32 of ``noise``'s shape.
 
     ``noise``: unit noise, or zeros. ``sigma``: the schedule's first, 0-dim float32. ``latents``: what is sampled from,
     in the UNet's scale (the VAE's × 0.18215), or zeros. At full noise the noise's variance is 1 + σ², that of noised

@@ -52,11 +52,11 @@ class NoiseLevels:
         return float(self.sigmas[-1])
 
     def timestep(self, sigma: Tensor) -> float:
-        """The timestep of the level whose log sigma is nearest to that of ``sigma`` (0-dim float32)."""
+        """Return the timestep of the level whose log sigma is nearest to that of ``sigma`` (0-dim float32)."""
         return int((sigma.log() - self.log_sigmas).abs().argmin()) * self.spacing + self.spacing - 1
 
     def sigma_at(self, timesteps: Tensor) -> Tensor:
-        """The sigmas at fractional ``timesteps``, interpolated in log space; float32 of the same shape.
+        """Return the sigmas at fractional ``timesteps``, interpolated in log space; float32 of the same shape.
 
         Beyond the first and the last timestep it is their sigma.
         """
@@ -66,7 +66,7 @@ class NoiseLevels:
         return ((1 - weight) * self.log_sigmas[low] + weight * self.log_sigmas[high]).exp()
 
     def sigma_at_percent(self, percent: float) -> float:
-        """The sigma at which ``percent`` (0 … 1) of the timesteps lie behind: infinity at 0, 0 at 1.
+        """Return the sigma at which ``percent`` (0 … 1) of the timesteps lie behind: infinity at 0, 0 at 1.
 
         Ranges of conditioning and of ControlNets are given in percent. The value is computed in float32 as a schedule's
         sigmas are, because steps fall exactly on the ends of a range: ``normal`` with 6 steps has the sigma of 0.2.
@@ -78,7 +78,7 @@ class NoiseLevels:
         return float(self.sigma_at(torch.tensor((1 - percent) * self.last_timestep)))
 
     def is_full_noise(self, sigma: Tensor | float) -> bool:
-        """Whether a sampling that begins at ``sigma`` begins at or above the largest training sigma."""
+        """Return whether a sampling that begins at ``sigma`` begins at or above the largest training sigma."""
         first = float(sigma)
         return first > self.sigma_max or math.isclose(first, self.sigma_max, rel_tol=1e-5)
 

@@ -25,16 +25,18 @@ class StepNoise(Protocol):
     """The noise that a sampler draws on; ``NoiseSource`` is the real one."""
 
     def white(self) -> Tensor:
-        """Unit noise of x's shape, independent at each call."""
+        """Return unit noise of x's shape, independent at each call."""
 
     def brownian(self, sigma: Tensor, sigma_next: Tensor) -> Tensor:
-        """Unit noise of x's shape: the increment of one Brownian path from ``sigma`` to the smaller ``sigma_next``."""
+        """Return unit noise of x's shape: the increment of one Brownian path from ``sigma`` to the smaller
+        ``sigma_next``."""
 
 
 def start_noise(
     seed: int, shape: Sequence[int], indices: Sequence[int] | None = None, *, drawn_on: NoiseDevice = "cpu"
 ) -> Tensor:
-    """Unit noise for a batch of ``shape``, float32 on the CPU; ``seed`` is 0 … 2⁶⁴−1, of which a CPU reads 32 bits.
+    """Return unit noise for a batch of ``shape``, float32 on the CPU; ``seed`` is 0 … 2⁶⁴−1, of which a CPU reads 32
+    bits.
 
     Without ``indices`` the batch is drawn as one tensor. With them, one for each picture, the pictures 0 … the largest
     index are drawn one after the other and picked: what LatentFromBatch keeps is painted as it would be in its batch.
@@ -90,7 +92,7 @@ class NoiseSource:
         return self._to_device(self._draw(self._shape))
 
     def brownian(self, sigma: Tensor, sigma_next: Tensor) -> Tensor:
-        """``sigma`` and ``sigma_next`` are 0-dim float32 on the CPU; the path depends on their last bit."""
+        """Return an increment of the path, which depends on the last bit of both; they are 0-dim float32 on the CPU."""
         increment = self._path(float(sigma_next)) - self._path(float(sigma))  # the sampler's time runs backwards
         return self._to_device(increment.float() / (sigma - sigma_next).abs().sqrt())
 
@@ -158,7 +160,7 @@ class BrownianPath:
 
 
 def drawing(seed: int, drawn_on: NoiseDevice) -> Callable[[Sequence[int]], Tensor]:
-    """A generator of unit noise, float32 on the CPU, one tensor after the other."""
+    """Return a generator of unit noise, float32 on the CPU, one tensor after the other."""
     if drawn_on == "cpu":
         generator = torch.Generator().manual_seed(seed)
         return lambda shape: torch.randn(tuple(shape), generator=generator)

@@ -45,7 +45,8 @@ class Conditioner:
         """The number of prompts that were encoded; those that it remembered do not count."""
 
     def with_values(self, values: Mapping[str, Tensor], launcher: Launcher) -> Conditioner:
-        """A conditioner for a text encoder with other values for some parameters; it shares all other tensors."""
+        """Return a conditioner for a text encoder with other values for some parameters; it shares all other
+        tensors."""
         return Conditioner(sharing_copy(self._encoder, values), launcher)
 
     def check(self, clip_skip: int) -> None:
@@ -54,7 +55,7 @@ class Conditioner:
             raise BadRequest("clip_skip", clip_skip, f"a whole number from 1 to {self.layers}, the encoder's layers")
 
     def encode(self, prompt: str, clip_skip: int = 1, field: str = "prompt", lookup: Lookup | None = None) -> Tensor:
-        """The conditioning of ``prompt``: float32 (1, 77·chunks, width) on the encoder's device.
+        """Return the conditioning of ``prompt``: float32 (1, 77·chunks, width) on the encoder's device.
 
         Each chunk is encoded alone, so that its features never depend on the others. ``clip_skip`` 1 takes the last
         layer's output, 2 the last but one, …, always with the final layer norm. A token's weight w moves its features
@@ -74,7 +75,7 @@ class Conditioner:
     def encode_together(
         self, texts: Sequence[tuple[Chunk, ...]], order: Sequence[int], clip_skip: int = 1, emphasis: str = "original"
     ) -> tuple[Tensor, ...]:
-        """The conditioning of the texts of one AUTOMATIC1111 prompt: float32 (1, 77·chunks, width) each, on the
+        """Return the conditioning of the texts of one AUTOMATIC1111 prompt: float32 (1, 77·chunks, width) each, on the
         encoder's device.
 
         All have the same number of chunks. A token's weight multiplies its features, unless ``emphasis`` is ``ignore``

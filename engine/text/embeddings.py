@@ -67,7 +67,8 @@ class Named:
             yield stripped, f"{self.name[len(stripped) :]} {self.rest}"
 
     def found(self, lookup: Lookup | None) -> tuple[Embedding | None, str]:
-        """What it stands for, and the words that stay; says so in the log where ``lookup`` knows no such name."""
+        """Return what it stands for, and the words that stay; says so in the log where ``lookup`` knows no such
+        name."""
         rest = self.rest
         for name, rest in self.spellings():
             embedding = lookup(name) if name and lookup is not None else None

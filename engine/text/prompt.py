@@ -45,7 +45,7 @@ _Group: TypeAlias = list[tuple[_Token, float]]
 
 
 def chunks(prompt: str, field: str = "prompt", lookup: Lookup | None = None, width: int = 0) -> tuple[Chunk, ...]:
-    """The chunks of ``prompt``, at least one, for a text encoder with features of ``width``.
+    """Return the chunks of ``prompt``, at least one, for a text encoder with features of ``width``.
 
     Parentheses multiply the weight of what they hold by 1.1, ``(words:1.3)`` sets it; a group of equal weight
     with fewer than 8 tokens is never torn between two chunks, a longer one fills its chunk. ``embedding:name`` is the
@@ -59,7 +59,7 @@ def chunks(prompt: str, field: str = "prompt", lookup: Lookup | None = None, wid
 
 
 def embedding_names(prompt: str, field: str = "prompt") -> tuple[Named, ...]:
-    """The embeddings that ``prompt`` names. Raises what ``chunks`` raises."""
+    """Return the embeddings that ``prompt`` names. Raises what ``chunks`` raises."""
     if MARK not in prompt:
         return ()
     return tuple(
@@ -108,7 +108,7 @@ def _wrapped(content: _Group, width: int) -> Chunk:
 
 
 def weighted(prompt: str, field: str = "prompt") -> list[tuple[str, float]]:
-    """``prompt`` as (text, weight) pairs in reading order, escapes resolved."""
+    """Return ``prompt`` as (text, weight) pairs in reading order, escapes resolved."""
     for escape, mark in _ESCAPED.items():
         prompt = prompt.replace(escape, mark)
     return [(_unescaped(text), weight) for text, weight in _pairs(prompt, 1.0, 0, field)]

@@ -63,13 +63,13 @@ class Needs:
     """In sampling steps of one picture of 512 × 512 with guidance."""
 
     def pictures(self, output: Output) -> AnySize:
-        """How many pictures ``output`` is given, and how large they are."""
+        """Return how many pictures ``output`` is given, and how large they are."""
         return self.sizes[output.pictures]
 
 
 @functools.lru_cache(maxsize=256)
 def needs_of(workflow: Workflow, known: Known = NOTHING_KNOWN) -> Needs:
-    """What ``workflow`` needs, with what is ``known`` of its files.
+    """Return what ``workflow`` needs, with what is ``known`` of its files.
 
     Raises ``BadRequest``, with the node at fault, for sizes that do not fit together and for pictures that were not
     handed in.

@@ -56,7 +56,7 @@ class Node:
             yield name, getattr(self, name)
 
     def sources(self) -> Iterator[Node]:
-        """The nodes that this one is made from."""
+        """Return the nodes that this one is made from."""
         return iter(self._sources)
 
     def __eq__(self, other: object) -> bool:
@@ -82,20 +82,21 @@ class Link:
     optional: bool = False
 
     def check(self, name: str, value: object) -> Any:
-        """``value``. Raises ``BadRequest`` if it makes something else."""
+        """Return ``value``. Raises ``BadRequest`` if it makes something else."""
         if not isinstance(value, self.type) and not (self.optional and value is None):
             raise BadRequest(name, type(value).__name__, f"a node that makes {self.type.__name__}")
         return value
 
 
 def link(type: type[Node], *, optional: bool = False) -> Any:
-    """A field that holds a node which makes ``type``. If ``optional``, its default is None."""
+    """Declare a field that holds a node which makes ``type``. If ``optional``, its default is None."""
     metadata = {"kind": Link(type, optional), "help": ""}
     return dataclasses.field(default=None, metadata=metadata) if optional else dataclasses.field(metadata=metadata)
 
 
 def in_order(*ends: Node) -> list[Node]:
-    """All nodes that ``ends`` depend on and these themselves, each once and behind those that it is made from."""
+    """Return all nodes that ``ends`` depend on and these themselves, each once and behind those that it is made
+    from."""
     done: dict[Node, None] = {}
     stack = list(reversed(ends))
     while stack:

@@ -23,7 +23,7 @@ BLANK_SIDE = 64
 
 
 def sides_of(node: Node, size: PictureSize) -> tuple[int, int]:
-    """Height and width in pixels after a node that scales pictures."""
+    """Return height and width in pixels after a node that scales pictures."""
     height, width = size.height, size.width
     if isinstance(node, editing.ScalePictures):
         return scaled(height, node.factor), scaled(width, node.factor)
@@ -41,8 +41,8 @@ def sides_of(node: Node, size: PictureSize) -> tuple[int, int]:
 
 
 def part_of(node: editing.CropPictures | masks.CropMask, size: PictureSize) -> tuple[int, int, int, int]:
-    """Top, left, bottom and right of a crop. A picture keeps at least one pixel each way. Raises ``BadRequest`` for a
-    part of a mask that lies beyond it."""
+    """Return top, left, bottom and right of a crop. A picture keeps at least one pixel each way. Raises ``BadRequest``
+    for a part of a mask that lies beyond it."""
     top, left = node.y, node.x
     if isinstance(node, editing.CropPictures):
         top, left = min(top, size.height - 1), min(left, size.width - 1)
@@ -53,7 +53,7 @@ def part_of(node: editing.CropPictures | masks.CropMask, size: PictureSize) -> t
 
 
 def padding_of(node: editing.PadPictures | masks.PaddingMask) -> tuple[int, int, int, int]:
-    """The pixels that are added at the left, at the right, above and below."""
+    """Return the pixels that are added at the left, at the right, above and below."""
     return node.left, node.right, node.top, node.bottom
 
 

@@ -91,7 +91,7 @@ def scaled(side: int, factor: float) -> int:
 
 
 def resized(node: nodes.ResizeLatents, size: Size) -> tuple[int, int]:
-    """Height and width in cells after ``node``: at least 8 each; 0 for one side keeps the aspect ratio."""
+    """Return height and width in cells after ``node``: at least 8 each; 0 for one side keeps the aspect ratio."""
     width, height = node.width, node.height
     if width == height == 0:
         return size.height, size.width
@@ -107,7 +107,8 @@ def resized(node: nodes.ResizeLatents, size: Size) -> tuple[int, int]:
 
 
 def corner(node: nodes.CropLatents, size: Size) -> tuple[int, int, int, int]:
-    """Top, left, bottom and right of a crop, in cells: the corner moves in where fewer than 8 cells would stay."""
+    """Return top, left, bottom and right of a crop, in cells: the corner moves in where fewer than 8 cells would
+    stay."""
     top, left = node.y // PIXELS_PER_CELL, node.x // PIXELS_PER_CELL
     top, left = min(top, max(0, size.height - 8)), min(left, max(0, size.width - 8))
     bottom = min(size.height, top + node.height // PIXELS_PER_CELL)

@@ -30,12 +30,12 @@ class Weights(Node):
     """
 
     def without_effect(self) -> Node | None:
-        """The node that this one equals, where its parameters change nothing."""
+        """Return the node that this one equals, where its parameters change nothing."""
         return None
 
 
 def weights_of(nodes: Iterable[Node]) -> dict[Node, Weights]:
-    """The weights that each node stands for, of ``nodes`` for models, text encoders and what else is loaded.
+    """Return the weights that each node stands for, of ``nodes`` for models, text encoders and what else is loaded.
 
     ``nodes``: each behind those that it is made from. What only changes how weights are used (an earlier last layer,
     a patch of the sampling) stands for the weights of the node that it changes. Raises ``BadRequest``, with the node at
@@ -66,7 +66,7 @@ def weights_of(nodes: Iterable[Node]) -> dict[Node, Weights]:
 
 
 def used_weights(nodes: Iterable[Node], weights: Mapping[Node, Weights]) -> tuple[Weights, ...]:
-    """The weights that nodes of other kinds use, each once; not those that only other weights are made from."""
+    """Return the weights that nodes of other kinds use, each once; not those that only other weights are made from."""
     used = dict.fromkeys(
         weights[source]
         for node in nodes
@@ -82,8 +82,8 @@ FindFile: TypeAlias = Callable[[str | None, FileKind], str]
 
 
 def located(node: Weights, find: FindFile) -> Weights:
-    """``node`` with paths in place of names, so that what has two names is one thing. Raises what ``find`` raises, with
-    the node at fault."""
+    """Return ``node`` with paths in place of names, so that what has two names is one thing. Raises what ``find``
+    raises, with the node at fault."""
     changes: dict[str, Any] = {}
     for name, value in node.fields():
         if isinstance(value, Weights):
@@ -98,14 +98,14 @@ def located(node: Weights, find: FindFile) -> Weights:
 
 
 def paths_of(node: Weights) -> tuple[str, ...]:
-    """The paths that a ``located`` node and those behind it are made from, its own first."""
+    """Return the paths that a ``located`` node and those behind it are made from, its own first."""
     own = [value for name, value in node.fields() if file_kind(node, name) is not None]
     behind = [path for _, value in node.fields() if isinstance(value, Weights) for path in paths_of(value)]
     return tuple(dict.fromkeys(own + behind))
 
 
 def file_kind(node: Node, field: str) -> FileKind | None:
-    """The kind of file that a field names: ``checkpoints``, ``loras``, …; None for a field that names none."""
+    """Return the kind of file that a field names: ``checkpoints``, ``loras``, …; None for a field that names none."""
     kind = next(each for each in dataclasses.fields(cast(Any, node)) if each.name == field).metadata.get("kind")
     return kind.folder if isinstance(kind, FileName) else None
 

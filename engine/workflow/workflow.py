@@ -57,7 +57,8 @@ class Workflow:
         return found
 
     def at(self, place: Place) -> Node:
-        """The node at a place, to be kept. Raises ``BadRequest`` where the outputs depend on no node of that id."""
+        """Return the node at a place, to be kept. Raises ``BadRequest`` where the outputs depend on no node of that
+        id."""
         node = self.places.get(place)
         if node is None:
             known = ", ".join(f"{id}:{slot}" for id, slot in self.places) or "none"
@@ -67,7 +68,7 @@ class Workflow:
         return node
 
     def located(self, error: BadRequest) -> BadRequest:
-        """``error``, which is about a node, with the node's place in the graph for its field."""
+        """Return ``error``, which is about a node, with the node's place in the graph for its field."""
         if error.node is None or self.graph is None:
             return error
         from engine.formats.comfyui import place_of
@@ -76,7 +77,8 @@ class Workflow:
 
     @staticmethod
     def from_comfyui(graph: object) -> Workflow:
-        """The workflow of a ComfyUI graph: JSON text or what it parses to, in API or editor form, or as it is posted.
+        """Return the workflow of a ComfyUI graph: JSON text or what it parses to, in API or editor form, or as it is
+        posted.
 
         As in ComfyUI, only what output nodes depend on counts. Raises ``BadRequest``, whose field names node, class and
         input (``workflow node 3 (KSampler) steps``), for what ComfyUI or this engine would not carry out; all that is
@@ -87,11 +89,11 @@ class Workflow:
         return read_workflow(graph)
 
     def to_comfyui(self) -> dict[str, Any]:
-        """The graph in API form: the one it was read from, else one written for it. Seeds are whole numbers."""
+        """Return the graph in API form: the one it was read from, else one written for it. Seeds are whole numbers."""
         from engine.formats.comfyui import write_workflow
 
         return dict(self.graph) if self.graph is not None else write_workflow(self)
 
     def replace(self, **changes: Any) -> Workflow:
-        """A workflow with other ``outputs``, ``places`` or ``graph``."""
+        """Return a workflow with other ``outputs``, ``places`` or ``graph``."""
         return dataclasses.replace(self, **changes)

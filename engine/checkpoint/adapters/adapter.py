@@ -42,7 +42,8 @@ class Adapter:
     """Whether it is applied as AUTOMATIC1111 applies it."""
 
     def changes(self, network: NetworkKind) -> dict[str, tuple[Layer, bool]]:
-        """The parameters that it changes: their layers, and whether the layer's own weight is meant, not its bias."""
+        """Return the parameters that it changes: their layers, and whether the layer's own weight is meant, not its
+        bias."""
         found: dict[str, tuple[Layer, bool]] = {}
         for layer, parts in self.layers.items():
             if layer.network != network:
@@ -54,7 +55,7 @@ class Adapter:
         return found
 
     def changed(self, name: str, value: Tensor, network: NetworkKind, strength: float, rank: int = 0) -> Tensor:
-        """``value``, float32, of the parameter ``name`` with this adapter's change; may be the same memory.
+        """Return ``value``, float32, of the parameter ``name`` with this adapter's change; may be the same memory.
 
         ``rank``: of a product of two factors, how many of its dimensions count; 0: all. Raises ``BrokenCheckpoint`` for
         tensors that do not fit the layer, or are not finite.
@@ -102,7 +103,8 @@ class Adapter:
 def open_adapter(
     path: Path, structures: Mapping[NetworkKind, Structure], *, names: Names, values: bool = True
 ) -> Adapter:
-    """The adapter in ``path``, for the networks of a checkpoint. Without ``values`` it only says what it changes.
+    """Return the adapter in ``path``, for the networks of a checkpoint. Without ``values`` it only says what it
+    changes.
 
     With the ``names`` of ``a1111`` it is applied as that program does. Raises ``BrokenCheckpoint`` for a file that is
     no adapter, or one for another kind of model; with ``a1111``, one whose names are not known changes nothing.

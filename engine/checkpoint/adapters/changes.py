@@ -22,7 +22,7 @@ class IncompleteParts(Exception):
 
 
 def changed(weight: Tensor, parts: Parts, strength: float, rank: int = 0) -> Tensor:
-    """``weight`` with a layer's change added ``strength`` times; may be the same memory.
+    """Return ``weight`` with a layer's change added ``strength`` times; may be the same memory.
 
     A product of two factors takes the first ``rank`` of their dimensions, and all where that is 0. Raises
     ``IncompleteParts``.
@@ -38,7 +38,8 @@ def changed(weight: Tensor, parts: Parts, strength: float, rank: int = 0) -> Ten
 
 
 def with_difference(weight: Tensor, difference: Tensor, strength: float) -> Tensor:
-    """``weight`` with a whole difference added ``strength`` times; the same memory. Raises ``IncompleteParts``."""
+    """Return ``weight`` with a whole difference added ``strength`` times; the same memory. Raises
+    ``IncompleteParts``."""
     if difference.shape != weight.shape and _flat(difference.shape) != _flat(weight.shape):
         raise IncompleteParts(f"a difference of {tuple(difference.shape)} for a weight of {tuple(weight.shape)}")
     by_pieces(lambda part, change: part.add_(strength * change), weight, difference)
@@ -46,7 +47,7 @@ def with_difference(weight: Tensor, difference: Tensor, strength: float) -> Tens
 
 
 def difference_of(parts: Parts, shape: torch.Size, rank: int = 0) -> tuple[float, Tensor] | None:
-    """A factor and what it is multiplied with, in the shape of the weight. None for parts that make no product.
+    """Return a factor and what it is multiplied with, in the shape of the weight. None for parts that make no product.
 
     ``rank`` as in ``changed``; the factor is that of all dimensions. Raises ``IncompleteParts``.
     """

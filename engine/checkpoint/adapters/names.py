@@ -48,7 +48,8 @@ class Layer:
 
 
 def parted(names: Iterator[str]) -> dict[str, dict[str, str]]:
-    """The file's name for each layer → part (``up``, ``alpha``, …) → tensor. Names with no known end are left out."""
+    """Return the file's name for each layer → part (``up``, ``alpha``, …) → tensor. Names with no known end are left
+    out."""
     layers: dict[str, dict[str, str]] = {}
     for name in names:
         found = _SUFFIX.search(name)
@@ -58,7 +59,7 @@ def parted(names: Iterator[str]) -> dict[str, dict[str, str]]:
 
 
 def layer_names(unet: Structure, text_encoder: Structure, names: Names) -> dict[str, Layer]:
-    """Every name that a file may have for a layer.
+    """Return every name that a file may have for a layer.
 
     ``comfyui`` leaves the UNet's attention layers out where a file calls them as PEFT does, as ComfyUI leaves them.
     ``a1111`` knows kohya's names alone, but for that of the norm before the last convolution.

@@ -47,7 +47,7 @@ class Parts:
             raise self.refused(node, field, value, f"the sampler's checkpoint, {checkpoint.name}")
 
     def place(self, node: Node, field: str) -> str:
-        """The place of a field in the graph."""
+        """Return the place of a field in the graph."""
         return place_of(self.workflow, node, field)
 
     def described(self, node: Node) -> str:

@@ -79,7 +79,7 @@ def _clip_of(
 
 
 def controls_below(parts: Parts, node: Any, field: str) -> tuple[tuple[Node, str], tuple[Control, ...]]:
-    """The node and field below the ControlNets of a prompt, and these in the order in which they apply."""
+    """Return the node and field below the ControlNets of a prompt, and these in the order in which they apply."""
     found = []
     while isinstance(getattr(node, field), Controlled):
         node, field = getattr(node, field), "conditioning"
@@ -91,7 +91,7 @@ def controls_below(parts: Parts, node: Any, field: str) -> tuple[tuple[Node, str
 
 
 def prompts_below(parts: Parts, node: Node, field: str) -> tuple[EncodedText, list[WithArea]]:
-    """The prompt for the whole picture, and what combines it with those for areas."""
+    """Return the prompt for the whole picture, and what combines it with those for areas."""
     areas = []
     while isinstance(getattr(node, field), CombineConditioning):
         node, field = getattr(node, field), "first"

@@ -27,12 +27,12 @@ class _Damaged(Exception):
 
 
 def name_of(source: Path | str | bytes) -> str:
-    """What an error calls ``source``."""
+    """Return what an error calls ``source``."""
     return "the PNG data" if isinstance(source, bytes) else str(source)
 
 
 def text_chunks(source: Path | str | bytes, field: str = FIELD) -> dict[str, str]:
-    """The texts of a PNG, given as its path or as its bytes, by keyword; of two with one keyword, the latter.
+    """Return the texts of a PNG, given as its path or as its bytes, by keyword; of two with one keyword, the latter.
 
     Raises ``BadRequest`` on ``field`` for a file that cannot be read, is no PNG, is cut off, whose text chunks
     are damaged, or whose texts are larger than 8 MiB.

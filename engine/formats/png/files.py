@@ -45,7 +45,7 @@ def write_png(folder: Path | str, stem: str, data: bytes) -> Path:
 
 
 def writable_folder(folder: Path | str) -> Path:
-    """``folder``, created if it was missing, after a file could be written there.
+    """Return ``folder``, created if it was missing, after a file could be written there.
 
     Raises ``BadRequest`` on ``out`` otherwise: worth knowing before minutes are spent on a picture.
     """

@@ -170,7 +170,7 @@ def carries_out(kind: type[N]) -> Callable[[Callable[[N, Bench], Any]], Callable
 
 
 def function_of(node: Node) -> Callable[[Any, Bench], Any]:
-    """The function that carries ``node`` out."""
+    """Return the function that carries ``node`` out."""
     return _resident if isinstance(node, Weights) else _FUNCTIONS[type(node)]
 
 

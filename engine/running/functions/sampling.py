@@ -41,16 +41,16 @@ class SamplingNoise(Protocol):
         """What it is drawn from, or the first of several."""
 
     def drawn(self, latents: LatentBatch) -> Tensor:
-        """The noise that a sampling of ``latents`` begins from, (B, 4, h, w) float32 on the CPU."""
+        """Return the noise that a sampling of ``latents`` begins from, (B, 4, h, w) float32 on the CPU."""
 
     def behind_start(self, latents: LatentBatch) -> torch.Generator:
-        """The CPU's generator once that noise is drawn."""
+        """Return the CPU's generator once that noise is drawn."""
 
     def first_x(self, *, noise: Tensor, sigma: Tensor, latents: Tensor, levels: NoiseLevels) -> Tensor:
-        """The x at which a sampling begins: see ``engine.sampling.beginning.first_x``."""
+        """Return the x at which a sampling begins: see ``engine.sampling.beginning.first_x``."""
 
     def source(self, sampler: str, sigmas: Tensor, latents: LatentBatch, device: torch.device) -> StepNoise:
-        """The noise of the steps of ``sampler``."""
+        """Return the noise of the steps of ``sampler``."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,22 @@ class SeededNoise:
     """Whose generator gives the noise of its steps."""
 
     def drawn(self, latents: LatentBatch) -> Tensor:
-        """The noise that a sampling of ``latents`` begins from, (B, 4, h, w) float32 on the CPU."""
+        """Return the noise that a sampling of ``latents`` begins from, (B, 4, h, w) float32 on the CPU."""
         shape = latents.samples.shape
         if self.start is None:
             return torch.zeros(shape)
         return start_noise(self.seed, shape, latents.indices, drawn_on=self.start)
 
     def behind_start(self, latents: LatentBatch) -> torch.Generator:
-        """The CPU's generator once that noise is drawn."""
+        """Return the CPU's generator once that noise is drawn."""
         return behind_start_noise(self.seed, latents.samples.shape, latents.indices)
 
     def first_x(self, *, noise: Tensor, sigma: Tensor, latents: Tensor, levels: NoiseLevels) -> Tensor:
-        """The x at which a sampling begins: see ``engine.sampling.beginning.first_x``."""
+        """Return the x at which a sampling begins: see ``engine.sampling.beginning.first_x``."""
         return first_x(noise=noise, sigma=sigma, latents=latents, levels=levels)
 
     def source(self, sampler: str, sigmas: Tensor, latents: LatentBatch, device: torch.device) -> NoiseSource:
-        """The noise of the steps of ``sampler``."""
+        """Return the noise of the steps of ``sampler``."""
         path: NoiseDevice = self.steps if sampler_named(sampler).device_path else "cpu"
         return NoiseSource(self.seed, sigmas, latents.samples.shape, device, drawn_on=self.steps, path_drawn_on=path)
 

@@ -27,7 +27,7 @@ from engine.workflow.weights import Weights
 
 
 def root_of(node: Weights) -> Weights:
-    """The weights that a stack of adapters changes: a checkpoint's, or merged ones."""
+    """Return the weights that a stack of adapters changes: a checkpoint's, or merged ones."""
     while isinstance(node, WithLora | ClipWithLora):
         below = node.model if isinstance(node, WithLora) else node.clip
         assert isinstance(below, Weights)
@@ -75,7 +75,7 @@ def text_size(node: ClipWithLora, tools: Tools) -> int:
 
 @resident(WithLora, size=unet_size, bases=lambda node: (root_of(node),))
 def load_unet(node: WithLora, tools: Tools, base: Model | Network) -> Network:
-    """The base's network with other values where adapters change them. Raises ``BrokenCheckpoint``."""
+    """Return the base's network with other values where adapters change them. Raises ``BrokenCheckpoint``."""
     structure, changed = _changed(node, "unet", tools)
     names = remade(changed, structure.shapes)
     values = rounded_values(values_of(node, "unet", tools), names, tools, half=False, path=Path(node.name))
@@ -88,7 +88,7 @@ def load_unet(node: WithLora, tools: Tools, base: Model | Network) -> Network:
 
 @resident(ClipWithLora, size=text_size, bases=lambda node: (root_of(node),))
 def load_text(node: ClipWithLora, tools: Tools, base: Model | TextEncoder) -> TextEncoder:
-    """The base's text encoder with other values where adapters change them. Raises ``BrokenCheckpoint``."""
+    """Return the base's text encoder with other values where adapters change them. Raises ``BrokenCheckpoint``."""
     _, changed = _changed(node, "text_encoder", tools)
     half = tools.half_text and node.manner != "a1111"
     values = rounded_values(values_of(node, "text_encoder", tools), changed, tools, half=half, path=Path(node.name))
@@ -97,7 +97,7 @@ def load_text(node: ClipWithLora, tools: Tools, base: Model | TextEncoder) -> Te
 
 
 def rounded_values(values: Values, names: Iterable[str], tools: Tools, *, half: bool, path: Path) -> dict[str, Tensor]:
-    """The parameters ``names`` in the networks' precision, each rounded once; ``half``: to float16 first.
+    """Return the parameters ``names`` in the networks' precision, each rounded once; ``half``: to float16 first.
 
     Raises ``BrokenCheckpoint``, on ``path``, for values beyond the range of that.
     """

@@ -129,7 +129,7 @@ def hints_for(network: torch.nn.Module, tools: Tools) -> Hints:
 
 
 def record_of(path: Path, tools: Tools) -> dict[str, Any]:
-    """What the bytes of a picture depend on beside its request."""
+    """Return what the bytes of a picture depend on beside its request."""
     return {
         "checkpoint": path.name,
         "checkpoint_bytes": path.stat().st_size,

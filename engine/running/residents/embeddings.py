@@ -25,7 +25,7 @@ class ResidentEmbedding(embeddings.Embedding):
 
 @resident(Embedding, size=lambda node, tools: embedding_size(Path(node.name)) * _BYTES)
 def load(node: Embedding, tools: Tools) -> ResidentEmbedding:
-    """The vectors, on the CPU. Raises ``BrokenCheckpoint``."""
+    """Return the vectors, on the CPU. Raises ``BrokenCheckpoint``."""
     path = Path(node.name)
     record = {"file": path.name, "hash": embedding_hash(path)}
     return ResidentEmbedding(load_embedding(path), record={"embeddings": [record]})

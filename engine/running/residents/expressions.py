@@ -18,7 +18,7 @@ from engine.workflow.node import Node
 
 
 def checkpoint_of(node: Node) -> Path:
-    """The file whose networks have the structure of what ``node`` makes: of what is merged, the first one's."""
+    """Return the file whose networks have the structure of what ``node`` makes: of what is merged, the first one's."""
     while not isinstance(node, Checkpoint):
         node = next(source for source in node.sources())
     assert node.name is not None
@@ -26,7 +26,8 @@ def checkpoint_of(node: Node) -> Path:
 
 
 def values_of(node: Node, network: NetworkKind, tools: Tools) -> Values:
-    """The values of one network of ``node``, which is located, computed on the device. Raises ``BrokenCheckpoint``."""
+    """Return the values of one network of ``node``, which is located, computed on the device. Raises
+    ``BrokenCheckpoint``."""
     match node:
         case WithLora(model=below) | ClipWithLora(clip=below):
             structures = structures_of(checkpoint_of(node))

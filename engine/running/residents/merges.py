@@ -41,7 +41,7 @@ def text_size(node: Merge, tools: Tools) -> int:
 
 
 def load_unet(node: Merge, tools: Tools) -> Network:
-    """A network of its own. Raises ``BrokenCheckpoint``."""
+    """Return a network of its own. Raises ``BrokenCheckpoint``."""
     module: Any = _contents(node).unet.module
     _fill(module, node, "unet", tools, half=False)
     hints = hints_for(module, tools)
@@ -51,7 +51,7 @@ def load_unet(node: Merge, tools: Tools) -> Network:
 
 
 def load_text(node: Merge, tools: Tools) -> TextEncoder:
-    """A text encoder of its own. Raises ``BrokenCheckpoint``."""
+    """Return a text encoder of its own. Raises ``BrokenCheckpoint``."""
     part = _contents(node).text_encoder
     if part is None:
         raise BrokenCheckpoint(checkpoint_of(node), "it holds no text encoder that could be merged")

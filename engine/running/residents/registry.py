@@ -58,5 +58,5 @@ def resident(
 
 
 def resident_kind(node: Weights) -> Resident:
-    """How ``node`` becomes resident."""
+    """Return how ``node`` becomes resident."""
     return _RESIDENTS[type(node)]

@@ -49,11 +49,12 @@ class Tools:
         """Whether kernels were compiled ahead."""
 
     def launcher(self) -> Launcher:
-        """What runs the functions of a network; each network has its own."""
+        """Return what runs the functions of a network; each network has its own."""
         return Launcher(self._recorder, self.tally)
 
     def operations(self, *, by_rows: bool = False, hints: Hints | None = None, of_pixels: bool = False) -> Operations:
-        """The operations of a network; ``by_rows`` keeps rows to the same bits, in exact mode, in calls of any size.
+        """Return the operations of a network; ``by_rows`` keeps rows to the same bits, in exact mode, in calls of any
+        size.
 
         ``of_pixels``: of a network that pixels enter.
         """

@@ -25,7 +25,7 @@ def size(node: VaeFile, tools: Tools) -> int:
 
 @resident(VaeFile, size=size)
 def load(node: VaeFile, tools: Tools) -> Autoencoder:
-    """The VAE, ready to work. Raises ``BrokenCheckpoint``."""
+    """Return the VAE, ready to work. Raises ``BrokenCheckpoint``."""
     path = Path(node.name)
     module = load_vae(path, device=tools.device, dtype=tools.dtype)
     launcher = tools.launcher()

@@ -33,7 +33,8 @@ def karras(n: int, levels: NoiseLevels) -> Tensor:
 
 
 def karras_ramp(n: int, sigma_max: float, sigma_min: float, rho: float) -> Tensor:
-    """Sigmas whose ρ-th roots fall evenly. Raises ``BadRequest`` for a power so low that these roots are infinite."""
+    """Return sigmas whose ρ-th roots fall evenly. Raises ``BadRequest`` for a power so low that these roots are
+    infinite."""
     try:
         largest, smallest = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     except OverflowError:
@@ -45,12 +46,12 @@ def karras_ramp(n: int, sigma_max: float, sigma_min: float, rho: float) -> Tenso
 
 
 def exponential(n: int, levels: NoiseLevels) -> Tensor:
-    """Sigmas whose logarithms fall evenly."""
+    """Return sigmas whose logarithms fall evenly."""
     return exponential_ramp(n, levels.sigma_max, levels.sigma_min)
 
 
 def exponential_ramp(n: int, sigma_max: float, sigma_min: float) -> Tensor:
-    """Sigmas whose logarithms fall evenly, between any two ends."""
+    """Return sigmas whose logarithms fall evenly, between any two ends."""
     return torch.linspace(math.log(sigma_max), math.log(sigma_min), n).exp()
 
 

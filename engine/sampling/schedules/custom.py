@@ -25,13 +25,13 @@ def karras(*, steps: int, sigma_max: float, sigma_min: float, rho: float = 7.0) 
 
 
 def exponential(*, steps: int, sigma_max: float, sigma_min: float) -> Tensor:
-    """Sigmas whose logarithms fall evenly: (steps+1,), ending at 0."""
+    """Return sigmas whose logarithms fall evenly: (steps+1,), ending at 0."""
     _check_ends(steps, sigma_max, sigma_min)
     return _with_zero(exponential_ramp(steps, sigma_max, sigma_min))
 
 
 def polyexponential(*, steps: int, sigma_max: float, sigma_min: float, rho: float = 1.0) -> Tensor:
-    """Sigmas whose logarithms fall as the power ``rho`` (0 or more) of an even ramp: (steps+1,), ending at 0."""
+    """Return sigmas whose logarithms fall as the power ``rho`` (0 or more) of an even ramp: (steps+1,), ending at 0."""
     _check_ends(steps, sigma_max, sigma_min)
     if not 0 <= rho < math.inf:
         raise BadRequest("rho", rho, "a number from 0")
@@ -73,7 +73,7 @@ def vp(*, steps: int, beta_d: float = 19.9, beta_min: float = 0.1, eps_s: float 
 
 
 def sd_turbo(*, steps: int, denoise: float = 1.0, levels: NoiseLevels = STABLE_DIFFUSION_1) -> Tensor:
-    """The sigmas at timesteps 999, 899 … of SD-Turbo (Sauer et al. 2023): (at most steps+1,), ending at 0.
+    """Return the sigmas at timesteps 999, 899 … of SD-Turbo (Sauer et al. 2023): (at most steps+1,), ending at 0.
 
     ``denoise`` (0 … 1) leaves out the first of the ten timesteps; ``steps`` (1 … 10) of the rest are run, or all of
     them where they are fewer.

@@ -9,14 +9,14 @@ from engine.errors import BadRequest
 
 
 def split(sigmas: Tensor, *, step: int) -> tuple[Tensor, Tensor]:
-    """The sigmas up to and from ``step`` (0 or more): both parts hold the sigma at which they meet."""
+    """Return the sigmas up to and from ``step`` (0 or more): both parts hold the sigma at which they meet."""
     if step < 0:
         raise BadRequest("step", step, "a whole number from 0")
     return sigmas[: step + 1], sigmas[step:]
 
 
 def split_denoise(sigmas: Tensor, *, denoise: float) -> tuple[Tensor, Tensor]:
-    """The sigmas before, and those of, the last ``round(steps · denoise)`` steps; ``denoise`` is 0 … 1.
+    """Return the sigmas before, and those of, the last ``round(steps · denoise)`` steps; ``denoise`` is 0 … 1.
 
     Both parts hold the sigma at which they meet. As in ComfyUI, the first is empty where the second has no step.
     """
@@ -27,13 +27,13 @@ def split_denoise(sigmas: Tensor, *, denoise: float) -> tuple[Tensor, Tensor]:
 
 
 def split_at(sigmas: Tensor, *, sigma: float) -> tuple[Tensor, Tensor]:
-    """The sigmas up to and from the first that is at most ``sigma``, or the last one where none is."""
+    """Return the sigmas up to and from the first that is at most ``sigma``, or the last one where none is."""
     step = next((place for place, each in enumerate(sigmas.tolist()) if each <= sigma), len(sigmas) - 1)
     return split(sigmas, step=max(0, step))
 
 
 def with_first(sigmas: Tensor, *, sigma: float) -> Tensor:
-    """The sigmas with ``sigma`` (above 0) in place of the first: SetFirstSigma's rule.
+    """Return the sigmas with ``sigma`` (above 0) in place of the first: SetFirstSigma's rule.
 
     Raises ``BadRequest`` where there is no first sigma, or ``sigma`` is not above 0.
     """
@@ -45,7 +45,7 @@ def with_first(sigmas: Tensor, *, sigma: float) -> Tensor:
 
 
 def flip(sigmas: Tensor) -> Tensor:
-    """The sigmas from last to first, for sampling from a picture to its noise; a leading 0 becomes 0.0001."""
+    """Return the sigmas from last to first, for sampling from a picture to its noise; a leading 0 becomes 0.0001."""
     turned = sigmas.flip(0)
     if len(turned) and turned[0] == 0:
         turned[0] = 0.0001

@@ -25,7 +25,8 @@ _NOTHING = torch.zeros(0)
 def sigmas(
     *, sampler: str, scheduler: str, steps: int, denoise: float, levels: NoiseLevels = STABLE_DIFFUSION_1
 ) -> Tensor:
-    """The noise levels that ``sampler`` passes through under KSampler's rule: (n+1,) float32, falling, ending at 0.
+    """Return the noise levels that ``sampler`` passes through under KSampler's rule: (n+1,) float32, falling, ending at
+    0.
 
     n is ``steps``, except for ddim_uniform and beta, which may give another number. A ``denoise`` in (0, 0.9999] runs
     the last ``steps`` intervals of a schedule of ``steps / denoise``; 0 gives no sigmas at all, and above 0.9999 the
@@ -45,7 +46,8 @@ def sigmas(
 
 
 def basic(*, scheduler: str, steps: int, denoise: float = 1.0, levels: NoiseLevels = STABLE_DIFFUSION_1) -> Tensor:
-    """The sigmas of BasicScheduler: (at most steps+1,) float32, falling, ending at 0; none where ``denoise`` is 0.
+    """Return the sigmas of BasicScheduler: (at most steps+1,) float32, falling, ending at 0; none where ``denoise`` is
+    0.
 
     Unlike KSampler's rule it leaves out no sigma, and always keeps the last ``steps + 1``, so that a ddim_uniform of
     one interval more loses its first. Raises ``BadRequest`` where the schedule has no finite answer.
@@ -56,7 +58,8 @@ def basic(*, scheduler: str, steps: int, denoise: float = 1.0, levels: NoiseLeve
 
 
 def cut(sigmas: Tensor, *, start: int = 0, end: int | None = None, leftover: bool = False) -> Tensor:
-    """The steps ``start`` … ``end`` of a schedule, by KSamplerAdvanced's rule; none where nothing is left to be done.
+    """Return the steps ``start`` … ``end`` of a schedule, by KSamplerAdvanced's rule; none where nothing is left to be
+    done.
 
     An ``end`` before the schedule's own, without ``leftover`` noise, replaces the last sigma by 0.
     """
@@ -68,7 +71,7 @@ def cut(sigmas: Tensor, *, start: int = 0, end: int | None = None, leftover: boo
 
 
 def stands_still(sampler: str, sigmas: Tensor) -> bool:
-    """Whether ``sampler`` would divide zero by zero because two of ``sigmas`` are equal."""
+    """Return whether ``sampler`` would divide zero by zero because two of ``sigmas`` are equal."""
     record = sampler_named(sampler)
     if record.own_steps:  # its own steps lie between the ends, and those of third order come with four steps or more
         return not record.adaptive and len(sigmas) > 4 and bool(sigmas[0] == sigmas[sigmas > 0][-1])

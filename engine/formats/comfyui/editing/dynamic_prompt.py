@@ -20,7 +20,7 @@ _COMMENT_SECOND = re.compile(r"(?<=/)[/*]")
 
 
 def expand(text: str, field: str) -> str:
-    r"""The prompt that the editor sends for ``text``.
+    r"""Return the prompt that the editor sends for ``text``.
 
     ``// …`` and ``/* … */`` go, ``{x}`` is x, ``\{``, ``\}`` and ``\|`` are the bare character; a backslash at the end
     stands for itself. Raises ``BadRequest`` for ``{a|b}``, of which the editor draws one at random at each run.
@@ -87,7 +87,8 @@ def _without_comments(text: str) -> str:
 
 
 def escape(prompt: str) -> str:
-    """The text for which the editor sends ``prompt``: ``expand(escape(prompt), …) == prompt`` for every prompt."""
+    """Return the text for which the editor sends ``prompt``: ``expand(escape(prompt), …) == prompt`` for every
+    prompt."""
     return _COMMENT_SECOND.sub(lambda second: "{" + second[0] + "}", _TO_ESCAPE.sub(_escaped, prompt))
 
 

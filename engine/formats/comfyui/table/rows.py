@@ -259,7 +259,7 @@ def row(
 
 
 def output(type: str, template: Template | str, name: str = "") -> Output:
-    """An output; a ``template`` that is text hands on the input of that name."""
+    """Return an output; a ``template`` that is text hands on the input of that name."""
     return Output(type=type, name=name or type, template=Given(template) if isinstance(template, str) else template)
 
 

@@ -33,11 +33,11 @@ class Template(ABC):
         """Add to ``found`` the inputs that make ``value``; return False where no inputs do, or others than it has."""
 
     def uses(self) -> Iterator[tuple[type[Node], str, str]]:
-        """The fields that an input is handed to as it is: node class, field, input."""
+        """Return the fields that an input is handed to as it is: node class, field, input."""
         return iter(())
 
     def names(self) -> Iterator[str]:
-        """The inputs that the value depends on, those that are linked behind those that are not."""
+        """Return the inputs that the value depends on, those that are linked behind those that are not."""
         return iter(())
 
     def input_of(self, value: Any, node: Node, field: str) -> str | None:
@@ -197,7 +197,7 @@ class Pairs(Template):
 
 
 def made(node: type[Node], **fields: Template | str) -> Made:
-    """A template for ``node``; text for a field is the name of the input whose value the field has."""
+    """Return a template for ``node``; text for a field is the name of the input whose value the field has."""
     return Made(node, {name: Given(each) if isinstance(each, str) else each for name, each in fields.items()})
 
 
