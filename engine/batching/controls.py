@@ -20,6 +20,12 @@ from engine.pictures.decoder import PIXELS_PER_CELL
 from engine.pictures.scaling import resized
 from engine.sampling.levels import NoiseLevels
 
+_SOFT_STEP = 0.825
+"""What a soft ControlNet's residuals are weighed by, once more for each layer before its last one."""
+
+_SOFT_FEATURES = (0.25, 0.62, 0.825, 1.0)
+"""What a soft T2I-adapter's features are weighed by, full resolution first."""
+
 _NOISY_CHANNELS = 4
 """Channels of x that a ControlNet is given; those of inpainting networks beside them are not for it."""
 
@@ -48,7 +54,7 @@ class Controller(ABC):
     """Features per token that it takes; 0: it takes no tokens."""
 
     @abstractmethod
-    def prepared(self, picture: Tensor, strength: float) -> tuple[Tensor, ...]:
+    def prepared(self, picture: Tensor, strength: float, *, softly: bool = False) -> tuple[Tensor, ...]:
         """Return what is made once of a picture (1, 3, 8h, 8w), 0 … 1, for x of h × w cells."""
 
 
@@ -63,15 +69,22 @@ class ControlNetController(Controller):
     want it."""
 
     @torch.inference_mode()
-    def prepared(self, picture: Tensor, strength: float) -> tuple[Tensor, ...]:
+    def prepared(self, picture: Tensor, strength: float, *, softly: bool = False) -> tuple[Tensor, ...]:
         """Return the embedded picture, (1, c, h, w)."""
         return (self.network.embedded(picture),)
 
-    def weighed(self, residuals: Iterable[Tensor], strength: float) -> tuple[Tensor, ...]:
-        """Return one row's ``residuals`` as they are added to the UNet's blocks."""
+    def weighed(self, residuals: Iterable[Tensor], strength: float, *, softly: bool = False) -> tuple[Tensor, ...]:
+        """Return one row's ``residuals``, in the order of the network's layers, as they are added to the UNet's blocks.
+
+        ``softly``: those of the last layer, in the middle, at ``strength``, and 0.825 of that for each layer before it,
+        as control modes of AUTOMATIC1111's ControlNet extension have it.
+        """
         if self.averaged:
             residuals = [each.mean(dim=(2, 3), keepdim=True).expand_as(each) for each in residuals]
-        return tuple(each if strength == 1 else each * strength for each in residuals)
+        residuals = tuple(residuals)
+        last = len(residuals) - 1
+        weights = [strength * _SOFT_STEP ** (last - layer) if softly else strength for layer in range(last + 1)]
+        return tuple(each if weight == 1 else each * weight for each, weight in zip(residuals, weights, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,9 +94,14 @@ class AdapterController(Controller):
     network: FeatureNetwork
 
     @torch.inference_mode()
-    def prepared(self, picture: Tensor, strength: float) -> tuple[Tensor, ...]:
-        """Return the features for each level, (1, c, h, w), (1, c', h/2, w/2), …, times ``strength``."""
-        return tuple(each * strength for each in self.network.features(picture))
+    def prepared(self, picture: Tensor, strength: float, *, softly: bool = False) -> tuple[Tensor, ...]:
+        """Return the features for each level, (1, c, h, w), (1, c', h/2, w/2), …, times ``strength``.
+
+        ``softly``: those of higher resolution times less.
+        """
+        features = self.network.features(picture)
+        factors = _SOFT_FEATURES[-len(features) :] if softly else (1.0,) * len(features)
+        return tuple(each * (strength * factor) for each, factor in zip(features, factors, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,6 +112,8 @@ class Control:
     pictures: Tensor
     """(b, H, W, 3) float32, 0 … 1: the pictures of a batch get them in turn."""
     strength: float = 1.0
+    softly: bool = False
+    """Whether layers of higher resolution are steered less."""
     start: float = 0.0
     """The share of the sampling, 0 … 1, from which on it works."""
     end: float = 1.0
@@ -108,6 +128,7 @@ class PartControl:
     prepared: tuple[Tensor, ...]
     """What the controller made of its pictures once, (1 or B, …) each."""
     strength: float
+    softly: bool
     first_sigma: float
     """The largest sigma at which it works."""
     last_sigma: float
@@ -144,7 +165,7 @@ class Preparation:
         """Return ``control`` for a part of ``height`` × ``width`` cells, whatever part of the picture that is: the
         control's pictures are cropped at both ends to its aspect ratio, and scaled to it."""
         pictures = control.pictures  # of equal ones, by the place in memory: views are made for each use
-        key = (control.controller, pictures.data_ptr(), pictures.shape, height, width, control.strength)
+        key = (control.controller, pictures.data_ptr(), pictures.shape, height, width, control.strength, control.softly)
         if key not in self._made:
             self._made[key] = self._prepared(control, height, width)
         levels = self._levels
@@ -152,6 +173,7 @@ class Preparation:
             controller=control.controller,
             prepared=self._made[key],
             strength=control.strength,
+            softly=control.softly,
             first_sigma=levels.sigma_at_percent(control.start),
             last_sigma=levels.sigma_at_percent(control.end),
         )
@@ -159,10 +181,8 @@ class Preparation:
     def _prepared(self, control: Control, height: int, width: int) -> tuple[Tensor, ...]:
         pictures = control.pictures[: self._count].permute(0, 3, 1, 2)
         size = height * PIXELS_PER_CELL, width * PIXELS_PER_CELL
-        made = [
-            control.controller.prepared(resized(one, *size, "nearest-exact", crop=True), control.strength)
-            for one in pictures.split(1)
-        ]
+        shown = (resized(one, *size, "nearest-exact", crop=True) for one in pictures.split(1))
+        made = [control.controller.prepared(one, control.strength, softly=control.softly) for one in shown]
         turns = range(self._count if len(made) > 1 else 1)
         return tuple(torch.cat([each[i % len(made)] for i in turns]) for each in zip(*made, strict=True))
 
@@ -182,7 +202,7 @@ def controlled(rows: Sequence[Row], uses: Sequence[Sequence[Use]]) -> list[Row]:
     for number, own in enumerate(uses):
         for place, (control, picture) in enumerate(own):
             if isinstance(control.controller, ControlNetController):
-                added = control.controller.weighed(made[number, place], control.strength)
+                added = control.controller.weighed(made[number, place], control.strength, softly=control.softly)
                 residuals[number] = _sum(residuals[number], added)
             else:
                 features[number] = _sum(features[number], control.of(picture))

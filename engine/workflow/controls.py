@@ -47,4 +47,7 @@ class Controlled(Conditioning):
     strength: float = parameter(1.0, Number(0, 10), "how strongly it steers; 0 does nothing")
     start: float = parameter(0.0, _SHARE, "the share of the sampling from which on it steers")
     end: float = parameter(1.0, _SHARE, "the share of the sampling up to which it steers")
+    softly: bool = parameter(
+        False, Flag(), "whether it steers the fine layers less: a ControlNet by a factor of 0.825 for each one"
+    )
     shared: bool = parameter(False, Flag(), "whether it steers the guider's other prompts too, where nothing else does")

@@ -83,6 +83,8 @@ def controls_below(parts: Parts, node: Any, field: str) -> tuple[tuple[Node, str
     found = []
     while isinstance(getattr(node, field), Controlled):
         node, field = getattr(node, field), "conditioning"
+        if node.softly:
+            raise parts.refused(node, "softly", True, "False")
         values = {name: getattr(node, name) for name in ("strength", "start", "end")}
         name = parts.part(node, "network", ControlFile, "ControlNetLoader").name
         image = parts.part(node, "pictures", LoadPicture, "LoadImage").name

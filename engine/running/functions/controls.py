@@ -24,6 +24,7 @@ def controlled(node: Controlled, bench: Bench) -> Conditioning:
         controller=bench[node.network],
         pictures=pictures.pixels[..., :_COLOURS],
         strength=node.strength,
+        softly=node.softly,
         start=node.start,
         end=node.end,
     )

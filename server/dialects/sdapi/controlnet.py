@@ -31,7 +31,12 @@ _RESIZE_MODES: Mapping[object, int] = {
     **dict.fromkeys((2, "2", "Resize and Fill", "Envelope (Outer Fit)", "Outer Fit"), FILL),
 }
 _MODE_LABELS = ("Just Resize", "Crop and Resize", "Resize and Fill")
-_BALANCED = (0, "0", "Balanced", "ControlMode.BALANCED")
+_BALANCED, _PROMPT, _CONTROL = ("Balanced", "My prompt is more important", "ControlNet is more important")
+_CONTROL_MODES: Mapping[object, str] = {
+    **dict.fromkeys((0, "0", _BALANCED, "ControlMode.BALANCED"), _BALANCED),
+    **dict.fromkeys((1, "1", _PROMPT, "ControlMode.PROMPT"), _PROMPT),
+    **dict.fromkeys((2, "2", _CONTROL, "ControlMode.CONTROL"), _CONTROL),
+}
 _THRESHOLDS = ("threshold_a", "threshold_b")
 _BOTH, _LOW, _HIGH = "Both", "Low res only", "High res only"
 _IGNORED = {
@@ -68,6 +73,9 @@ class Unit:
     high: float
     """``threshold_a`` and ``threshold_b``; 0 where the module has none."""
     passes: str
+    control_mode: str
+    """Unless it is balanced, the network steers fine layers less; where it is more important, the prompt alone and not
+    the negative one."""
 
     def steers(self, *, second: bool, only_pass: bool) -> bool:
         """Return whether it steers the first pass, or the second one."""
@@ -96,9 +104,10 @@ class Unit:
                 strength=self.weight,
                 start=self.start,
                 end=self.end,
+                softly=self.control_mode != _BALANCED,
             )
 
-        return made.steered(steer)
+        return made.steered(steer, negative=self.control_mode != _CONTROL)
 
     def _settings(self, picture: Sized, width: int, height: int) -> Settings:
         """Return the module's settings for a picture that is brought to ``width`` × ``height``."""
@@ -163,9 +172,9 @@ def unit_of(
     for name, value in unit.items():
         if name not in _IGNORED and not name.startswith(("mask", "effective_region")) and not is_nothing(value):
             raise unsupported(f"{place}.{name}"[:100], value, "no value")
-    control_mode = unit.get("control_mode", "Balanced")
-    if control_mode not in _BALANCED:
-        raise unsupported(f"{place}.control_mode", control_mode, "Balanced")
+    control_mode = unit.get("control_mode", _BALANCED)
+    if isinstance(control_mode, dict | list) or control_mode not in _CONTROL_MODES:
+        raise bad_request(f"{place}.control_mode", control_mode, f"one of {_BALANCED}, {_PROMPT}, {_CONTROL}")
     mode = unit.get("resize_mode", 1)
     if isinstance(mode, dict | list) or mode not in _RESIZE_MODES:
         raise bad_request(f"{place}.resize_mode", mode, f"one of {', '.join(_MODE_LABELS)}")
@@ -189,6 +198,7 @@ def unit_of(
         low=low,
         high=high,
         passes=passes,
+        control_mode=_CONTROL_MODES[control_mode],
     )
 
 
@@ -207,7 +217,7 @@ def notes_of_units(units: Sequence[Unit]) -> dict[str, str]:
             "Guidance Start": f"{unit.start:g}",
             "Guidance End": f"{unit.end:g}",
             "Pixel Perfect": unit.resolution == 0,
-            "Control Mode": "Balanced",
+            "Control Mode": unit.control_mode,
         }
         notes[f"ControlNet {number}"] = ", ".join(f"{key}: {value}" for key, value in said.items())
     return notes

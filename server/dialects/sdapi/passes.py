@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from engine import GenerationRequest
 from engine.request_a1111 import A1111
 from engine.workflow.a1111_sampling import STRONGEST, painted_over
+from engine.workflow.composing import ComposedGuider
 from engine.workflow.latents import Latents
 from engine.workflow.models import Vae
 from engine.workflow.node import Node, in_order
 from engine.workflow.pictures import Decode
 from engine.workflow.sampling import (
+    CfgGuider,
     Guider,
     NoNoise,
     RandomNoise,
@@ -56,8 +58,8 @@ class Pass:
         """Return it from other latents, through other noise levels."""
         return dataclasses.replace(self, sample=dataclasses.replace(self.sample, latents=latents, sigmas=sigmas))
 
-    def steered(self, change: Callable[[Conditioning], Conditioning]) -> Pass:
-        """Return it with all its prompts changed."""
+    def steered(self, change: Callable[[Conditioning], Conditioning], *, negative: bool = True) -> Pass:
+        """Return it with all its prompts changed; without the negative one, unless ``negative``."""
         guider = self.sample.guider
         prompts = {
             source
@@ -67,6 +69,9 @@ class Pass:
             if isinstance(source, Conditioning)
         }
         changed = substituted(guider, {prompt: change(prompt) for prompt in prompts})
+        if not negative:
+            assert isinstance(guider, CfgGuider | ComposedGuider)  # those of requests are
+            changed = dataclasses.replace(cast(Any, changed), negative=guider.negative)
         return dataclasses.replace(self, sample=dataclasses.replace(self.sample, guider=changed))
 
     def behind(self, first: Pass) -> Pass:

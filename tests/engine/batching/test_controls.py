@@ -209,6 +209,19 @@ def test_a_controlnet_for_shuffled_pictures_adds_the_mean_of_each_residual(exact
     assert torch.allclose(second, residuals[1] * 0.5)
 
 
+def test_a_soft_control_leaves_the_last_layer_at_its_strength_and_the_fine_ones_less(exact: Networks) -> None:
+    residuals = [torch.randn(1, 8, 4, 4) for _ in range(13)]
+    plain, soft = (exact.first.weighed(residuals, 0.8, softly=softly) for softly in (False, True))
+    assert torch.equal(soft[12], plain[12])
+    shares = [float(some.norm() / whole.norm()) for some, whole in zip(soft, plain, strict=True)]
+    assert shares == pytest.approx([0.825**layers for layers in range(12, -1, -1)])
+    picture = torch.rand(1, 3, 64, 64)
+    whole, less = (exact.adapter.prepared(picture, 1.0, softly=softly) for softly in (False, True))
+    factors = [float(some.norm() / each.norm()) for some, each in zip(less, whole, strict=True)]
+    assert factors == sorted(factors)
+    assert (factors[-1], len(set(factors))) == (1, len(factors))
+
+
 @pytest.mark.parametrize("kind", ["first", "adapter"])
 def test_a_control_works_within_its_range_both_ends_included(exact: Networks, kind: str) -> None:
     prepared = Preparation(1, STABLE_DIFFUSION_1).control(control(getattr(exact, kind), start=0.2, end=0.6), 16, 16)

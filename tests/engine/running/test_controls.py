@@ -241,3 +241,26 @@ def test_what_is_found_out_about_a_controlnet_is_kept_for_the_next_process(folde
         gc.collect()
         time.sleep(0.05)  # it is written on a thread of its own
     assert noted(None) == 4
+
+
+def test_a_soft_control_steers_less_and_is_written_as_a_node_of_its_own(engine: Engine) -> None:
+    def soft(file: str) -> Any:
+        made = graph(file=file)
+        inputs = made["12"]["inputs"]
+        for id, name in (("13", "positive"), ("14", "negative")):
+            own = {"conditioning": inputs[name], **{key: value for key, value in inputs.items() if key not in PROMPTS}}
+            made[id] = {"class_type": "ControlNetApplySoft", "inputs": own}
+            made["3"]["inputs"][name] = [id, 0]
+        return made
+
+    without = latents(engine, plain())
+    for file in ("control", "adapter"):
+        hard, gentle = latents(engine, graph(file=file)), latents(engine, soft(file))
+        assert 0 < float((gentle - without).norm()) < float((hard - without).norm())
+        workflow = Workflow.from_comfyui(soft(file))
+        assert list(Workflow.from_comfyui(Workflow(outputs=workflow.outputs).to_comfyui()).outputs.values()) == list(
+            workflow.outputs.values()
+        )
+
+
+PROMPTS = ("positive", "negative")

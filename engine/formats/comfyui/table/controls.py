@@ -85,4 +85,27 @@ ROWS = (
             output("CONDITIONING", _controlled("negative"), "negative"),
         ),
     ),
+    row(
+        "ControlNetApplySoft",
+        "Apply ControlNet (soft)",
+        "conditioning/controlnet",
+        "Steers a prompt by a picture, in fine layers less, for a range of the sampling.",
+        inputs=("conditioning", "control_net", "image", _STRENGTH, *_PERCENTS),
+        outputs=(
+            output(
+                "CONDITIONING",
+                made(
+                    Controlled,
+                    conditioning="conditioning",
+                    network="control_net",
+                    pictures="image",
+                    strength="strength",
+                    start="start_percent",
+                    end="end_percent",
+                    softly=Always(True),
+                ),
+            ),
+        ),
+        ours=True,
+    ),
 )

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from engine.workflow.composing import WeightedPrompt
 from engine.workflow.controls import Controlled
 from engine.workflow.editing import BlurPictures, InvertPictures, MaskPictures
 from engine.workflow.preprocessing import Hollowed, Lightness, LineArt, ScribbleOfDifferences, SharpEdges
@@ -50,6 +51,38 @@ def test_both_prompts_are_steered_by_what_the_module_makes(module: str, kind: An
     found = {each for each in MADE if nodes_of(plan, each)}
     assert found == ({kind} if kind else set())
     assert f"Module: {module.split()[0]}, Model: control_canny" in plan.notes["ControlNet 0"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "said", "softly", "controls"),
+    [
+        (None, "Balanced", False, 2),
+        (0, "Balanced", False, 2),
+        ("ControlMode.PROMPT", "My prompt is more important", True, 2),
+        ("My prompt is more important", "My prompt is more important", True, 2),
+        (2, "ControlNet is more important", True, 1),
+        ("ControlNet is more important", "ControlNet is more important", True, 1),
+    ],
+)
+@pytest.mark.parametrize("prompts", [("a cat", "a dog"), ("", ""), ("a cat AND a hat :0.5", "")])
+def test_control_modes(mode: Any, said: str, softly: bool, controls: int, prompts: tuple[str, str]) -> None:
+    """Where the network is more important, the negative prompt is as it would be without it, also if it is the prompt."""
+    unit = {"model": MODEL, "image": "…"} | ({} if mode is None else {"control_mode": mode})
+    asked = dict(zip(("prompt", "negative_prompt"), prompts, strict=True))
+    plan = controlled_plan(IMAGE, unit, **asked)
+    made = nodes_of(plan, Controlled)
+    assert {each.softly for each in made} == {softly}
+    (sample,) = nodes_of(plan, Sample)
+    assert isinstance(sample.guider.negative, Controlled) == (controls == 2)
+    assert all(isinstance(each, Controlled) for each in _prompts(sample.guider.positive))
+    assert plan.notes["ControlNet 0"].endswith(f"Control Mode: {said}")
+
+
+def _prompts(positive: Any) -> list[Any]:
+    """The prompts that guidance follows."""
+    if not isinstance(positive, WeightedPrompt):
+        return [positive]
+    return [positive.conditioning, *(_prompts(positive.before) if positive.before is not None else [])]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +134,9 @@ def test_units_that_are_off_are_none() -> None:
         ({"module": "openpose_full"}, "module"),
         ({"model": "none such"}, "model"),
         ({"model": "None"}, "model"),
-        ({"control_mode": "My prompt is more important"}, "control_mode"),
+        ({"control_mode": "Mine"}, "control_mode"),
+        ({"control_mode": 3}, "control_mode"),
+        ({"control_mode": [1]}, "control_mode"),
         ({"resize_mode": "x"}, "resize_mode"),
         ({"resize_mode": {}}, "resize_mode"),
         ({"weight": "much"}, "weight"),
