@@ -264,6 +264,7 @@ class RandomNoise(Noise):
     seed: int = parameter(0, Seed(optional=False), "0 to 2^64-1")
     start_noise: str = parameter("cpu", _NOISE_DEVICE, "whose generator the start noise is that of")
     step_noise: str = parameter("cpu", _NOISE_DEVICE, "whose generator the noise of the steps is that of")
+    factor: float = parameter(1.0, Number(0, 100), "by which the start noise is multiplied")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -107,7 +107,7 @@ class _Flat:
 
     def _sampling(self, sample: Sample) -> None:
         sigmas = self.parts.part(sample, "sigmas", ScheduledSigmas, "KSampler's schedule")
-        noise = self.parts.part(sample, "noise", RandomNoise, "RandomNoise")
+        noise = self._noise(sample)
         sampler = sample.sampler
         if sampler.options:
             raise self.parts.refused(sampler, "options", sampler.options, "a sampler without options")
@@ -116,6 +116,12 @@ class _Flat:
         self.fields |= {name: (noise, name) for name in ("seed", "start_noise", "step_noise")}
         self.fields |= {name: (sigmas, name) for name in ("steps", "scheduler", "denoise")}
         self.fields["sampler"] = (sampler, "name")
+
+    def _noise(self, sample: Sample) -> RandomNoise:
+        noise = self.parts.part(sample, "noise", RandomNoise, "RandomNoise")
+        if noise.factor != 1:
+            raise self.parts.refused(noise, "factor", noise.factor, "1")
+        return noise
 
     def _start(self, sample: Sample) -> dict[str, Any]:
         """What the latents that the first sampling begins from say."""
@@ -173,7 +179,7 @@ class _Flat:
     def _pass(self, sample: Sample) -> dict[str, Any]:
         """What a pass samples with; its prompts as their ends have them."""
         sigmas = self.parts.part(sample, "sigmas", ScheduledSigmas, "KSampler's schedule")
-        noise = self.parts.part(sample, "noise", RandomNoise, "RandomNoise")
+        noise = self._noise(sample)
         guider = self._guider(sample)
         values = {name: getattr(sigmas, name) for name in ("steps", "scheduler", "denoise")}
         values |= {"sampler": sample.sampler.name, "seed": noise.seed, "cfg_scale": guider.cfg_scale}

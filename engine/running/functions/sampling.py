@@ -63,13 +63,16 @@ class SeededNoise:
     the seed in either case."""
     steps: NoiseDevice
     """Whose generator gives the noise of its steps."""
+    factor: float = 1.0
+    """By which the noise that it begins from is multiplied."""
 
     def drawn(self, latents: LatentBatch) -> Tensor:
         """Return the noise that a sampling of ``latents`` begins from, (B, 4, h, w) float32 on the CPU."""
         shape = latents.samples.shape
         if self.start is None:
             return torch.zeros(shape)
-        return start_noise(self.seed, shape, latents.indices, drawn_on=self.start)
+        noise = start_noise(self.seed, shape, latents.indices, drawn_on=self.start)
+        return noise if self.factor == 1 else noise * self.factor
 
     def behind_start(self, latents: LatentBatch) -> torch.Generator:
         """Return the CPU's generator once that noise is drawn."""
@@ -98,7 +101,8 @@ class Guider:
 
 @carries_out(nodes.RandomNoise)
 def random_noise(node: nodes.RandomNoise, bench: Bench) -> SeededNoise:
-    return SeededNoise(node.seed, start=cast(NoiseDevice, node.start_noise), steps=cast(NoiseDevice, node.step_noise))
+    start, steps = cast(NoiseDevice, node.start_noise), cast(NoiseDevice, node.step_noise)
+    return SeededNoise(node.seed, start=start, steps=steps, factor=node.factor)
 
 
 @carries_out(nodes.NoNoise)

@@ -139,5 +139,7 @@ class Img2Img(Generation):
         0, description="pixels around the masked part that are painted with it", ge=0, le=16384
     )
     inpainting_mask_invert: int | None = Field(0, description="1: what the mask does not cover is painted", ge=0, le=1)
-    initial_noise_multiplier: float | None = Field(None, description="must be 1: a factor of the first noise")
+    initial_noise_multiplier: float | None = Field(
+        None, description="a factor of the first noise, by default 1", ge=0, le=100
+    )
     include_init_images: bool | None = Field(False, description="whether the answer repeats init_images and mask")

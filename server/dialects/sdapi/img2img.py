@@ -47,6 +47,8 @@ class Canvas:
         """Return the sampling of ``first``'s prompts that paints on this."""
         strength = 0.75 if self.body.denoising_strength is None else self.body.denoising_strength
         made = first.painted_over(self._start(first), strength)
+        if self.body.initial_noise_multiplier is not None:
+            made = made.with_noise(self.body.initial_noise_multiplier)
         if self.mask is None:
             return made
         mask, pictures = plain(self.mask), self.source.pictures
@@ -115,6 +117,8 @@ def notes_of(body: Img2Img, *, masked: bool, part: bool) -> dict[str, str]:
     """Return what an infotext says of it. ``masked``: whether there is a mask; ``part``: whether only that is
     painted."""
     notes = {"Denoising strength": str(0.75 if body.denoising_strength is None else body.denoising_strength)}
+    if body.initial_noise_multiplier not in (None, 1):
+        notes["Noise multiplier"] = f"{body.initial_noise_multiplier:g}"
     if not masked:
         return notes
     blur = body.mask_blur if body.mask_blur is not None else body.mask_blur_x

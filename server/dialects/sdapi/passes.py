@@ -58,6 +58,15 @@ class Pass:
         """Return it from other latents, through other noise levels."""
         return dataclasses.replace(self, sample=dataclasses.replace(self.sample, latents=latents, sigmas=sigmas))
 
+    def with_noise(self, factor: float) -> Pass:
+        """Return it from noise times ``factor``; AUTOMATIC1111's picture has the factor of its part already."""
+        noise = self.sample.noise
+        if not isinstance(noise, RandomNoise):
+            return self
+        return dataclasses.replace(
+            self, sample=dataclasses.replace(self.sample, noise=dataclasses.replace(noise, factor=factor))
+        )
+
     def steered(self, change: Callable[[Conditioning], Conditioning], *, negative: bool = True) -> Pass:
         """Return it with all its prompts changed; without the negative one, unless ``negative``."""
         guider = self.sample.guider

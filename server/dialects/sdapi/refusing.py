@@ -64,8 +64,6 @@ def _refuse_noise(body: Generation) -> None:
     for name in ("subseed_strength", "s_churn", "s_min_uncond"):
         if getattr(body, name):
             raise unsupported(name, getattr(body, name), "0")
-    if isinstance(body, Img2Img) and body.initial_noise_multiplier not in (None, 1):
-        raise unsupported("initial_noise_multiplier", body.initial_noise_multiplier, "1")
     if body.s_noise not in (None, 1):
         raise unsupported("s_noise", body.s_noise, "1")
     if (body.seed_resize_from_h or 0) > 0 and (body.seed_resize_from_w or 0) > 0:

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from engine import BadRequest, Engine, Workflow
+from engine.running.functions import Bench, LatentBatch, function_of
+from engine.running.observer import Unobserved
 from engine.sampling.devices import MOST_CUDA_NUMBERS
+from engine.workflow.sampling import RandomNoise
 from tests.requests import same, small
 
 
@@ -56,3 +59,11 @@ def test_graphs_name_the_devices_where_comfyui_looks_for_nothing() -> None:
         Workflow.from_comfyui(graph)
     plain = small(seed=5).workflow().to_comfyui()
     assert not {"start_noise", "step_noise"} & set(plain["3"]["inputs"])
+
+
+def test_a_factor_multiplies_the_start_noise_alone() -> None:
+    batch = LatentBatch(samples=torch.zeros(2, 4, 8, 8))
+    bench = Bench(torch.device("cpu"), {}, {}, Unobserved())
+    plain, half = (function_of(node)(node, bench) for node in (RandomNoise(seed=3), RandomNoise(seed=3, factor=0.5)))
+    assert torch.equal(half.drawn(batch), plain.drawn(batch) * 0.5)
+    assert (half.seed, half.steps) == (plain.seed, plain.steps)

@@ -25,8 +25,8 @@ def _schedule(denoise: Template | str) -> Made:
     )
 
 
-def _random(seed: str) -> Made:
-    return made(nodes.RandomNoise, seed=seed, start_noise="start_noise", step_noise="step_noise")
+def _random(seed: str, **more: str) -> Made:
+    return made(nodes.RandomNoise, seed=seed, start_noise="start_noise", step_noise="step_noise", **more)
 
 
 def _none(seed: Template | str) -> Made:
@@ -129,8 +129,8 @@ ROWS = (
         "RandomNoise",
         "sampling/custom_sampling/noise",
         "Draws noise from a seed.",
-        inputs=("noise_seed", *_OWN_NOISE),
-        outputs=(output("NOISE", _random("noise_seed")),),
+        inputs=("noise_seed", *_OWN_NOISE, Other("factor", ours=True)),
+        outputs=(output("NOISE", _random("noise_seed", factor="factor")),),
     ),
     row(
         "DisableNoise",

@@ -66,7 +66,7 @@ def test_both_prompts_are_steered_by_what_the_module_makes(module: str, kind: An
 )
 @pytest.mark.parametrize("prompts", [("a cat", "a dog"), ("", ""), ("a cat AND a hat :0.5", "")])
 def test_control_modes(mode: Any, said: str, softly: bool, controls: int, prompts: tuple[str, str]) -> None:
-    """Where the network is more important, the negative prompt is as it would be without it, also if it is the prompt."""
+    """Where the network is more important, the negative prompt is as it would be without it."""
     unit = {"model": MODEL, "image": "…"} | ({} if mode is None else {"control_mode": mode})
     asked = dict(zip(("prompt", "negative_prompt"), prompts, strict=True))
     plan = controlled_plan(IMAGE, unit, **asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import io
 from typing import Any
 
@@ -135,7 +136,7 @@ def test_the_picture_says_how_it_was_made(client: httpx.Client) -> None:
         ({"resize_mode": 4}, "resize_mode"),
         ({"inpainting_fill": 4}, "inpainting_fill"),
         ({"denoising_strength": 1.5}, "denoising_strength"),
-        ({"initial_noise_multiplier": 0.5}, "initial_noise_multiplier"),
+        ({"initial_noise_multiplier": -1}, "initial_noise_multiplier"),
         ({"prompt": "x", "restore_faces": True}, "restore_faces"),
         ({"mask": "mask", "refiner_checkpoint": "other", "refiner_switch_at": 0.5}, "refiner_checkpoint"),
         ({"width": 15}, "width"),
@@ -168,3 +169,14 @@ def test_only_the_encoded_picture_is_scaled_where_latents_are() -> None:
     plan = img2img_plan(IMAGE, resize_mode=3)
     (encode,) = nodes_of(plan, Encode)
     assert encode.pictures == LoadPicture(name=input_of(IMAGE).id)
+
+
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_the_first_noise_has_a_factor(mask: Image.Image | None) -> None:
+    plain = img2img_plan(IMAGE, mask)
+    (sample,) = nodes_of(plain, Sample)
+    for factor in (1, 0.5):
+        plan = img2img_plan(IMAGE, mask, initial_noise_multiplier=factor)
+        (changed,) = nodes_of(plan, Sample)
+        assert changed == dataclasses.replace(sample, noise=dataclasses.replace(sample.noise, factor=factor))
+        assert plan.notes.get("Noise multiplier") == (None if factor == 1 else "0.5")
