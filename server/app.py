@@ -122,7 +122,9 @@ def _backend(settings: Settings) -> Backend:
     if settings.backend == "instant":
         from server.backends.instant import SHIPPED, InstantBackend
 
-        return InstantBackend(step_seconds=settings.instant_step_seconds, more_files=SHIPPED)
+        return InstantBackend(
+            step_seconds=settings.instant_step_seconds, capacity=settings.max_in_flight, more_files=SHIPPED
+        )
     from server.backends.engine import EngineBackend  # imports torch
 
     return EngineBackend(settings)

@@ -185,3 +185,8 @@ async def test_a_backend_that_stops_by_itself_ends_the_server(
         await backend.close()
         await until(lambda: errors)
     assert isinstance(errors[0], EngineClosed)
+
+
+def test_the_instant_backend_has_as_many_slots_as_the_settings_say(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"max_in_flight": 3}))
+    assert app.state.services.backend.capacity == 3
