@@ -63,13 +63,13 @@ def _add_models(router: APIRouter, services: Services) -> None:
         files = services.backend.files(_KINDS[kind])
         return JSONResponse({"models": [{"name": each.name, "size": each.size} for each in files]})
 
-    @router.post("/models/{name}/load", responses=_MODEL, response_model=None)
+    @router.post("/models/{name:path}/load", responses=_MODEL, response_model=None)
     async def load_model(name: str) -> JSONResponse:
         """Load a checkpoint before a request needs it. Answers once it is loaded."""
         await services.backend.load(name)
         return model(name)
 
-    @router.post("/models/{name}/unload", responses=_MODEL, response_model=None)
+    @router.post("/models/{name:path}/unload", responses=_MODEL, response_model=None)
     async def unload_model(name: str) -> JSONResponse:
         """Unload a checkpoint once no job uses it."""
         await services.backend.unload(name)

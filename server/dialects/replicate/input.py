@@ -145,7 +145,7 @@ def model_of_version(version: object, services: Services) -> str:
         raise BadRequest("version", version, allowed)
     version = aliases.get(version, version)
     path, colon, id = version.partition(":")
-    owner, slash, name = path.rpartition("/")
+    owner, slash, name = path.partition("/")  # the name has a slash where only its folder tells it from another
     for info in known:
         ids = (info.name, info.sha256)
         if (slash and owner == OWNER and name == info.name and (not colon or id in ids)) or version in ids:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from engine.request import SAMPLERS, SCHEDULERS
 from server.backends.engine import EngineBackend
+from server.backends.instant import InstantBackend
 from tests.adapters import write_adapter
 from tests.server.conftest import running
 from tests.server.queues import settings_in
@@ -61,3 +64,10 @@ def test_a_kind_that_does_not_exist_is_refused(client: httpx.Client) -> None:
     answer = client.get("/models", params={"kind": "loras"})
     assert (answer.status_code, answer.json()["field"]) == (400, "kind")
     assert "lora" in answer.json()["detail"]
+
+
+def test_a_model_that_only_its_folder_tells_from_another_is_loaded_too(open_server: Callable[..., Any]) -> None:
+    server = open_server(InstantBackend(names=("instant", "old/other", "new/other")))
+    for verb, resides in (("load", True), ("unload", False)):
+        model = httpx.post(f"{server.url}/api/v1/models/old/other/{verb}").json()
+        assert (model["name"], model["resident"]) == ("old/other", resides)

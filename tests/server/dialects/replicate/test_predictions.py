@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
+from typing import Any
 
+import httpx
 import pytest
 from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
 
 from engine import GenerationRequest
+from server.backends.instant import InstantBackend
 from server.dialects.replicate import DIALECT, predictions
 from server.dialects.replicate.predictions import read_preference
 from tests.server.conftest import RunningServer
@@ -233,3 +237,11 @@ def test_on_the_real_engine(engine_server: RunningServer, open_client: OpenClien
     assert opened(url).tobytes() == image.tobytes()
     (other,) = client.run("local/other:other", input={**given, **ours})
     assert opened(other).tobytes() != image.tobytes()
+
+
+def test_a_model_that_only_its_folder_tells_from_another_is_named_too(open_server: Callable[..., Any]) -> None:
+    server = open_server(InstantBackend(names=("instant", "old/other", "new/other")))
+    for version in ("old/other", "local/old/other", "local/old/other:old/other"):
+        body = {"version": version, "input": {"num_inference_steps": 1}}
+        made = httpx.post(f"{server.url}/v1/predictions", json=body, headers={"Prefer": "wait"}).json()
+        assert (made["model"], made["status"]) == ("local/old/other", "succeeded")
