@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 READMES = sorted(
     name
-    for folder in ("", "engine/", "server/", "models/", "benchmarks/", "benchmarks/results/")
+    for folder in ("", "engine/", "server/", "server/dialects/sdapi/", "models/", "benchmarks/", "benchmarks/results/")
     if (ROOT / (name := f"{folder}README.md")).is_file()
 )
 """Paths from the root, of the files that exist."""
