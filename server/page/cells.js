@@ -63,7 +63,7 @@ export function end(words = "") {
 function make() {
   const cell = { picture: null, image: new Image() };
   cell.button = Object.assign(document.createElement("button"), { type: "button", className: "cell", disabled: true });
-  cell.image.alt = "";
+  cell.image.alt = "A picture that is not done";
   cell.button.append(cell.image);
   cell.button.addEventListener("click", () => { if (cell.picture) chosen(cell.picture); });
   return cell;

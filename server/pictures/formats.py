@@ -131,6 +131,23 @@ def _exif(parameters: str | None) -> bytes:
     return exif.tobytes()
 
 
+def user_comment(file: bytes) -> str | None:
+    """Return the EXIF user comment of a JPEG or a WebP, in which AUTOMATIC1111 and this server put the parameters.
+
+    None if there is none. Pixels are not decoded. Raises ``ValueError`` for a file that is neither or is damaged.
+    """
+    from PIL import Image as Images
+
+    try:
+        with Images.open(io.BytesIO(file), formats=("JPEG", "WEBP")) as picture:
+            comment = picture.getexif().get_ifd(0x8769).get(0x9286)
+    except Exception as error:  # Pillow's readers raise many kinds for a damaged file
+        raise ValueError(str(error)) from None
+    if not isinstance(comment, bytes) or not comment.startswith(b"UNICODE\0"):
+        return None
+    return comment[8:].decode("utf-16-be", "replace")
+
+
 def _preview(image: Image, format: Literal["png", "jpeg"], scale: int) -> bytes:
     from PIL.Image import Resampling
 

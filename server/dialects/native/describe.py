@@ -28,6 +28,8 @@ _BYTES = {"type": "string", "format": "binary"}
 FILE_CONTENT: dict[str, Any] = {
     "application/json": {"schema": {"type": "object"}, "examples": WORKFLOW},
     "image/png": {"schema": _BYTES},
+    "image/jpeg": {"schema": _BYTES},
+    "image/webp": {"schema": _BYTES},
     "multipart/form-data": {
         "schema": {
             "type": "object",

@@ -1,4 +1,4 @@
-"""Reads the files that callers send: ComfyUI workflows in either form, and PNGs that carry one. Knows no job."""
+"""Reads the files that callers send: ComfyUI workflows in either form, and pictures that carry one. Knows no job."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from fastapi import Request
 
 from engine import BadRequest, GenerationRequest, Workflow
 from engine.formats.comfyui import read_replaced, request_of
+from engine.formats.infotext import request_from_infotext
 from engine.formats.png import wanted_from_png
+from server.pictures.formats import user_comment
 
 WORKFLOW_PART = "workflow"
 """The part of a form that is the file."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_OTHERS = (b"\xff\xd8\xff", b"RIFF")
+"""The first bytes of JPEGs and of WebPs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,5 +59,18 @@ async def read_file(http: Request, part: bytes | None = None, *, replaced: Colle
 
 
 def _read(body: bytes, is_picture: bool, replaced: Collection[str]) -> File:
+    if body.startswith(_OTHERS):
+        return File(source="picture", wanted=_from_comment(body, replaced))
     wanted = wanted_from_png(body, "body", replaced) if is_picture else read_replaced(body, replaced)
     return File(source="picture" if is_picture else "workflow", wanted=wanted)
+
+
+def _from_comment(body: bytes, replaced: Collection[str]) -> GenerationRequest:
+    """Return the request in the AUTOMATIC1111 line of a JPEG or a WebP."""
+    try:
+        line = user_comment(body)
+    except ValueError:
+        line = None
+    if line is None:
+        raise BadRequest("body", "a picture", "one with its parameters inside, as AUTOMATIC1111's and this server's")
+    return request_from_infotext(line, replaced)

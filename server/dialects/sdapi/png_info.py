@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import re
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from PIL import Image
 from pydantic import BaseModel, Field
 
 from engine import BadRequest
@@ -17,6 +15,7 @@ from engine.formats.infotext import LONGEST
 from engine.formats.png import text_chunks
 from server.dialects.shared.bodies import body_as, json_body
 from server.inputs.texts import bytes_of
+from server.pictures.formats import user_comment
 from server.problems import bad_request
 from server.web.routing import direct
 
@@ -55,23 +54,14 @@ def _texts(image: str) -> dict[str, str]:
     allowed = "a PNG, JPEG or WebP file in base64, also as a data: URL"
     file = bytes_of(image, "image")
     try:
-        return text_chunks(file) if file.startswith(b"\x89PNG") else _user_comment(file)
+        if file.startswith(b"\x89PNG"):
+            return text_chunks(file)
+        comment = user_comment(file)
+        return {} if comment is None else {"parameters": comment}
     except ValueError:
         raise bad_request("image", image[:40], allowed) from None
     except BadRequest as error:
         raise bad_request("image", image[:40], f"{allowed}: {error.allowed}") from None
-
-
-def _user_comment(file: bytes) -> dict[str, str]:
-    """Read the EXIF user comment, in which AUTOMATIC1111 and this server put the parameters of JPEGs and WebPs."""
-    try:
-        with Image.open(io.BytesIO(file), formats=("JPEG", "WEBP")) as picture:
-            comment = picture.getexif().get_ifd(0x8769).get(0x9286)
-    except Exception as error:  # Pillow's readers raise many kinds for a damaged file
-        raise ValueError(str(error)) from None
-    if not isinstance(comment, bytes) or not comment.startswith(b"UNICODE\0"):
-        return {}
-    return {"parameters": comment[8:].decode("utf-16-be", "replace")}
 
 
 def parsed(infotext: str) -> dict[str, str]:

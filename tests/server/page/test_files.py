@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -76,6 +77,21 @@ def test_pictures_start_from_a_picture(server: RunningServer, page: Page, tmp_pa
     expect(tiles(page)).to_have_count(2)
     request = server.backend.requests[-1]
     assert (request.denoise, bool(request.image)) == (0.6, True)
+
+
+@pytest.mark.parametrize("format", ["jpeg", "webp"])
+def test_a_jpeg_or_a_webp_gives_its_parameters(server: RunningServer, page: Page, tmp_path: Path, format: str) -> None:
+    opened(page, server)
+    page.fill("#prompt", "ärger, a boat")
+    page.click("#generate")
+    expect(tiles(page)).to_have_count(1)
+    url = page.evaluate("document.querySelector('#cells .whole img').src").replace(".png", f".{format}")
+    path = tmp_path / f"picture.{format}"
+    path.write_bytes(page.request.get(url).body())
+    page.fill("#prompt", "something else")
+    drop(page, path, f"image/{format}")
+    expect(page.locator("#prompt")).to_have_value("ärger, a boat")
+    expect(page.locator("#seed")).to_have_value(str(server.backend.requests[-1].seed))
 
 
 def test_a_file_that_cannot_be_taken_is_said_in_plain_words(

@@ -77,3 +77,17 @@ def test_a_storage_that_fails_is_no_defect_of_the_server(client: httpx.Client, s
     answer = client.get(f"/images/{name}")
     assert (answer.status_code, answer.json()["kind"]) == (503, "storage_failed")
     assert settings.outputs not in answer.text
+
+
+@pytest.mark.parametrize("ending", ["jpeg", "webp"])
+def test_a_converted_picture_gives_its_parameters(client: httpx.Client, ending: str) -> None:
+    job = generate(client, prompt="ärger", seed=2**64 - 1, sampler="heun")
+    data = httpx.get(job["output_url"].replace(".png", f".{ending}")).content
+    found = client.post("/parameters", content=data).json()
+    assert (found["source"], found["workflow"]) == ("picture", None)
+    wanted = {"prompt": "ärger", "seed": 2**64 - 1, "sampler": "heun"}
+    assert {name: found["parameters"][name] for name in wanted} == wanted
+    plain = httpx.get(job["output_url"].replace(".png", f".{ending}?width=64")).content
+    for file in (plain, data[:200]):
+        answer = client.post("/parameters", content=file)
+        assert (answer.status_code, answer.json()["field"]) == (400, "body")
