@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from engine.device.memory import free_bytes, release_cached
+from engine.device.memory import free_bytes, release_cached, total_bytes
 from engine.errors import BadRequest
 from engine.running.model import WITH_VAE, Model
 from engine.workflow import models as nodes
@@ -131,17 +131,15 @@ def _bytes_of_picture(size: AnySize) -> int:
     return width * height * (3 * 4 + _LATENTS_AT_WORK * 4 * 4 // PIXELS_PER_CELL**2)
 
 
-def _worker(node: Any, resident: Mapping[Node, Any]) -> Denoiser | Decoder | Encoder:
-    """What carries a node out and knows how much memory it takes."""
+def _workers(node: Any, resident: Mapping[Node, Any]) -> Sequence[Denoiser | Decoder | Encoder]:
+    """What carries a node out, one after the other, and knows how much memory it takes."""
     if isinstance(node, Sample):
         sources = (source for guider in guiders_of(node.guider) for source in guider.sources())
-        denoisers = [resident[source].denoiser for source in sources if isinstance(source, nodes.Model)]
-        widest: Denoiser = max(denoisers, key=lambda denoiser: denoiser.channels)
-        return widest
+        return [resident[source].denoiser for source in sources if isinstance(source, nodes.Model)]
     autoencoder: Autoencoder | Model = resident[node.vae]
     if isinstance(autoencoder, Model) and autoencoder.own_decoder is None:
         raise BadRequest("name", autoencoder.checkpoint.path.name, WITH_VAE, node=node.vae)
-    return autoencoder.decoder if isinstance(node, Decode) else autoencoder.encoder
+    return [autoencoder.decoder if isinstance(node, Decode) else autoencoder.encoder]
 
 
 def _origin(node: Node) -> Node:
