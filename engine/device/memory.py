@@ -19,6 +19,13 @@ def free_bytes(device: torch.device) -> int:
     return machine if container is None else min(machine, container)
 
 
+def total_bytes(device: torch.device) -> int:
+    """Return the bytes that ``device`` has in all, whatever holds them now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    return int(psutil.virtual_memory().total)
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Return whether ``error`` says that memory ran out; torch has a type of its own for that on devices, none on the
     CPU."""

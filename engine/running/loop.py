@@ -30,7 +30,7 @@ from engine.running.chores import Chore
 from engine.running.execution import Execution
 from engine.running.failures import as_ours
 from engine.running.functions import Until
-from engine.running.memory_needs import check_room, has_room
+from engine.running.memory_needs import check_room, has_room, may_have_room
 from engine.running.model import Model
 from engine.running.observer import Observer, Unobserved
 
@@ -198,10 +198,11 @@ class Loop:
         try:
             resident = execution.resident
             others = self._flying or self._working or self._arriving
-            if others and not has_room(resident, execution.needs, self._device):
+            memory = resident, execution.needs, self._device
+            if others and not has_room(*memory) and may_have_room(*memory):
                 self._ready.appendleft(execution)  # what the others hold comes back
                 return
-            execution.tiled = check_room(resident, execution.needs, self._device)
+            execution.tiled = check_room(*memory)
             execution.mark("load")
         except BadRequest as error:
             self._fail(execution, execution.located(error))

@@ -66,6 +66,12 @@ def has_room(resident: Mapping[Node, Any], needs: Needs, device: torch.device) -
     return _peak(resident, needs).whole <= free_bytes(device)
 
 
+def may_have_room(resident: Mapping[Node, Any], needs: Needs, device: torch.device) -> bool:
+    """Return whether the workflow might fit, in tiles, if all memory were free: else there is nothing to wait for."""
+    tileable = {node for node in needs.sizes if isinstance(node, _TILEABLE)}
+    return _peak(resident, needs, tileable).whole <= total_bytes(device)
+
+
 def check_room(resident: Mapping[Node, Any], needs: Needs, device: torch.device) -> Set[Node]:
     """Return the nodes that must work in tiles, an upscaler in smaller ones, to fit into the memory that is free now.
 
@@ -118,7 +124,7 @@ def _peaks(resident: Mapping[Node, Any], needs: Needs, tiled: Set[Node] = frozen
             yield _Peak(node, size, resident[node.upscaler].peak_bytes(*tile), _bytes_of_picture(size))
         elif isinstance(node, (*_TILEABLE, Sample)):
             sides = (min(_TILE, width), min(_TILE, height)) if node in tiled else (width, height)
-            call = _worker(node, resident).peak_bytes(*sides)
+            call = max(worker.peak_bytes(*sides) for worker in _workers(node, resident))
             if isinstance(node, Sample) and any(isinstance(each, Controlled) for each in in_order(node.guider)):
                 call += int(call * _RESIDUALS)
             yield _Peak(node, size, call, _bytes_of_picture(size))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine import Engine, EngineClosed, GenerationResult
+from engine import BadRequest, Engine, EngineClosed, GenerationResult
 from engine.batching.denoiser import Denoiser
 from engine.running.functions import Pause, Until
 from engine.running.loop import Loop
@@ -111,6 +111,17 @@ def test_a_request_waits_for_the_room_that_others_hold(
     second = engine.submit(small(seed=2))
     first.result()
     assert second.result().images  # it fits where nothing else is at work
+
+
+def test_a_request_that_never_fits_keeps_no_one_waiting(engine: Engine) -> None:
+    engine.generate(small())
+    first = engine.submit(small(steps=3000, seed=1))
+    wait_until(lambda: engine.counts["in_flight"] == 1)
+    never = engine.submit(small(width=16384, height=16384, batch_size=4096))
+    engine.submit(small(seed=2)).result(30)
+    with pytest.raises(BadRequest):
+        never.result(0)
+    assert first.cancel()  # it was still under way
 
 
 def test_a_device_that_fails_stops_the_engine_for_everybody(

@@ -10,7 +10,7 @@ import torch
 
 from engine import BadRequest
 from engine.request import MAX_SIDE
-from engine.running.memory_needs import check_room, has_room, largest_side
+from engine.running.memory_needs import check_room, has_room, largest_side, may_have_room
 from engine.workflow.editing import EmptyPictures
 from engine.workflow.models import Checkpoint
 from engine.workflow.needs import Needs, needs_of
@@ -69,6 +69,12 @@ def test_too_large_a_batch_is_refused_with_what_fits(free: list[int]) -> None:
     check_room(models(1000), needs(batch_size=10), CPU)
     with pytest.raises(BadRequest, match=r"batch_size.*at most 10 pictures"):
         check_room(models(1000), needs(batch_size=11), CPU)
+
+
+def test_there_is_nothing_to_wait_for_where_all_memory_would_not_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.running.memory_needs.total_bytes", lambda device: 64 * 64 * (1000 + 10 * 15))
+    assert may_have_room(models(1000), needs(batch_size=10), CPU)
+    assert not may_have_room(models(1000), needs(batch_size=11), CPU)
 
 
 def test_the_vae_works_in_tiles_where_only_they_fit(free: list[int]) -> None:
