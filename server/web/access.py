@@ -93,7 +93,7 @@ class Access:
     def _check_host(self, connection: HTTPConnection) -> None:
         """Refuse unknown names: another site's page can point its own name at this machine (DNS rebinding), but its
         requests then carry that name."""
-        header = connection.headers.get("host", "")
+        header = ", ".join(connection.headers.getlist("host"))  # several are no host name: a proxy may believe another
         match = _HOST.fullmatch(header)
         if match is None:
             raise Problem(status=400, kind="bad_host", title="Bad Host", detail=f"Host: {header!r} is not a host name")

@@ -69,6 +69,14 @@ def test_what_is_no_host_is_a_bad_request(host: str | None) -> None:
     assert refusal(KEYED, host=host, x_api_key=KEY) == 400
 
 
+def test_two_hosts_are_a_bad_request() -> None:
+    twice = connection(host="localhost")
+    twice.scope["headers"].append((b"host", b"evil.example"))
+    with pytest.raises(Problem, match="is not a host name") as caught:
+        Access(OPEN).check(twice)
+    assert caught.value.status == 400
+
+
 def test_callers_are_let_in_by_address_or_by_a_name_in_the_settings() -> None:
     assert refusal(EVERYBODY, host="192.168.1.7:8000") is None
     assert refusal(EVERYBODY, host="pictures.EXAMPLE.org:8000") is None
