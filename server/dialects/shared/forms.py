@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 
 from server.problems import bad_request
 
@@ -31,8 +32,9 @@ async def form_values(http: Request, *, most_bytes: int) -> dict[str, object]:
     """Read a form: texts as ``str``, files as ``bytes``, lists and objects of them, each by its name.
 
     A name that comes several times is a list. ``most_bytes`` is the limit of one text. Raises ``Problem`` (400) for a
-    form that cannot be read, and for names that do not go together.
+    form that cannot be read or that breaks off, and for names that do not go together.
     """
+    _ensure_whole(await http.body(), http.headers.get("content-type", ""))
     async with http.form(max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=most_bytes) as form:
         parts: dict[str, list[Part]] = {}
         for name, part in form.multi_items():
@@ -44,6 +46,13 @@ async def form_values(http: Request, *, most_bytes: int) -> dict[str, object]:
                 head, keys = (match[1], tuple(_KEYS.findall(match[2]))) if match else (name, ())
                 parts.setdefault(head, []).append((keys, value))
     return {name: _joined(name, each) for name, each in parts.items()}
+
+
+def _ensure_whole(body: bytes, content_type: str) -> None:
+    """Raise ``Problem`` for a form that ends before its last boundary: its last part would be passed over."""
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    if boundary and b"--" + boundary + b"--" not in body:
+        raise bad_request("body", "a form that breaks off", "a form that ends with its boundary and --")
 
 
 def _joined(name: str, parts: Sequence[Part]) -> object:

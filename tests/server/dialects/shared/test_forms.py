@@ -83,3 +83,15 @@ def test_objects_that_do_not_line_up_are_refused() -> None:
 def test_names_of_several_kinds_are_refused(second: tuple[str, ...]) -> None:
     with pytest.raises(Problem, match=r"^image: "):
         _joined("image", [((), "a"), (second, "b")])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("end", ["", "\r\n", "\r\n--b", "\r\n--b\r\n"])
+async def test_a_form_that_breaks_off_is_refused(end: str) -> None:
+    parts = ('name="prompt"\r\n\r\na boat', 'name="image"; filename="a.png"\r\n\r\npicture')
+    content = "\r\n".join(f"--b\r\nContent-Disposition: form-data; {part}" for part in parts)
+    headers = {"content-type": 'multipart/form-data; boundary="b"'}
+    with pytest.raises(Problem, match="breaks off"):
+        await _post(content=(content + end).encode(), headers=headers)
+    assert (await _post(content=f"{content}\r\n--b--".encode(), headers=headers)).status_code == 200
+    assert seen[-1] == {"prompt": "a boat", "image": b"picture"}
