@@ -77,6 +77,12 @@ class A1111:
         None, Optional(OneOf(KERNELS)), "how the decoded picture is scaled for the second pass; none: as hires says"
     )
     uni_pc_lower_order_final: bool = parameter(True, Flag(), "whether its last steps are of lower orders")
+    pad_cond_uncond: bool = parameter(
+        False, Flag(), "whether an empty prompt is put behind the shorter of prompt and negative prompt"
+    )
+    pad_cond_uncond_v0: bool = parameter(
+        False, Flag(), "whether the negative prompt's last token is repeated instead, or its end cut off"
+    )
     refiner: str | None = parameter(
         None,
         Name("the name or path of a checkpoint"),

@@ -6,7 +6,7 @@ which has a size and noise levels, they become the parts of branches. Knows no n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -71,7 +71,30 @@ def of_equal_length(prompts: Sequence[Conditioning]) -> tuple[Conditioning, ...]
     """Return the prompts with the last vector of each shorter text repeated up to the longest one's tokens, as
     AUTOMATIC1111 has the parts of ``AND``."""
     length = max(member.tokens.shape[1] for prompt in prompts for member in prompt)
-    return tuple(tuple(replace(each, tokens=_extended(each.tokens, length)) for each in prompt) for prompt in prompts)
+    return tuple(_mapped(prompt, lambda tokens: _extended(tokens, length)) for prompt in prompts)
+
+
+def padded(prompts: Sequence[Conditioning], filler: Tensor | None) -> tuple[Conditioning, ...]:
+    """Return the prompts, the negative one last, with as many tokens as each other.
+
+    The shorter ones get ``filler`` (1, 77, width) behind their own as often as it takes; without one the negative
+    prompt's last vector is repeated, or its end is cut off. AUTOMATIC1111's ``pad_cond_uncond`` and its first version.
+    """
+    *others, negative = prompts
+    lengths = [max(member.tokens.shape[1] for member in prompt) for prompt in prompts]
+    if filler is not None:
+        return tuple(_mapped(prompt, lambda tokens: _filled(tokens, filler, max(lengths))) for prompt in prompts)
+    length = max(lengths[:-1], default=lengths[-1])
+    return (*others, _mapped(negative, lambda tokens: _extended(tokens[:, :length], length)))
+
+
+def _mapped(prompt: Conditioning, change: Callable[[Tensor], Tensor]) -> Conditioning:
+    return tuple(replace(member, tokens=change(member.tokens)) for member in prompt)
+
+
+def _filled(tokens: Tensor, filler: Tensor, length: int) -> Tensor:
+    missing = (length - tokens.shape[1]) // filler.shape[1]
+    return torch.cat([tokens, filler.repeat(1, missing, 1)], dim=1) if missing else tokens
 
 
 def _extended(tokens: Tensor, length: int) -> Tensor:

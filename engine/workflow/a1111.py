@@ -61,11 +61,24 @@ class RefinedGuider(Guider):
     )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class PaddedGuider(Guider):
+    """A guider whose prompts have one number of tokens, so that they share calls.
+
+    The shorter ones get the tokens of ``filler`` behind their own. Without a filler it is the negative prompt alone
+    that changes: its last token is repeated, or what it has more than the others is cut off.
+    """
+
+    guider: Guider = link(Guider)
+    filler: Conditioning | None = link(Conditioning, optional=True)
+    """Of 77 tokens, such as an empty prompt."""
+
+
 def guiders_of(guider: Guider) -> tuple[Guider, ...]:
     """Return the guiders that guide one after the other, each with a model of its own."""
     if isinstance(guider, RefinedGuider):
         return (*guiders_of(guider.first), *guiders_of(guider.second))
-    return (guider,)
+    return guiders_of(guider.guider) if isinstance(guider, PaddedGuider) else (guider,)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -14,6 +14,7 @@ from engine.workflow.a1111 import (
     A1111Sigmas,
     FractionalReading,
     FurtherSampler,
+    PaddedGuider,
     PictureNoise,
     RefinedGuider,
     TimestepSigmas,
@@ -25,7 +26,7 @@ from engine.workflow.node import in_order
 from engine.workflow.patches import EnlargedByTwo
 from engine.workflow.sampling import Guider, Sample, Sampler, Sigmas, SplitSigmas
 from engine.workflow.substitution import substituted
-from engine.workflow.text import Conditioning
+from engine.workflow.text import Conditioning, EncodeText
 
 if TYPE_CHECKING:
     from engine.request import GenerationRequest
@@ -93,6 +94,16 @@ class A1111Pass:
             until=part.skip_early_cond,
             evaluations=evaluations,
         )
+
+    def padded(self, guider: Guider) -> Guider:
+        """Return ``guider`` with prompts of one length, if they are to have that: an empty one behind the shorter,
+        of the checkpoint's last layer whatever changes its other prompts."""
+        part = self.part
+        if part.pad_cond_uncond_v0:
+            return PaddedGuider(guider=guider)
+        if part.pad_cond_uncond:
+            return PaddedGuider(guider=guider, filler=EncodeText(clip=Checkpoint(name=self.request.model), text=""))
+        return guider
 
     @property
     def refiner(self) -> Checkpoint | None:

@@ -285,7 +285,7 @@ class _Builder:
     def _sample(self, guider: CfgGuider | ComposedGuider, latents: Latents, denoise: float) -> Sample:
         request = self._request
         if (own := self._a1111) is not None:
-            return self._named_sample(own.sampled(self._refined(guider, own), guider.model, latents))
+            return self._named_sample(own.sampled(self._refined(own.padded(guider), own), guider.model, latents))
         assert request.seed is not None
         values = {name: getattr(request, name) for name in ("sampler", "scheduler", "steps")}
         sigmas = ScheduledSigmas(model=guider.model, denoise=denoise, **values)

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.errors import BadRequest
 from engine.formats.foreign import foreign_value
-from engine.formats.infotext.versions import HALF_LEVELS, REFINER, SWITCH_BY_STEPS
+from engine.formats.infotext.versions import HALF_LEVELS, PADDED_NEGATIVE, REFINER, SWITCH_BY_STEPS
 from engine.parameters import Kind, parameters_of, within
 from engine.request_a1111 import A1111
 from engine.sampling.a1111.samplers import rule_of
@@ -49,6 +49,8 @@ _SCALARS: Mapping[str, str] = {
     "Skip Early CFG": "skip_early_cond",
     "Noise multiplier": "initial_noise_multiplier",
     "Extra noise": "img2img_extra_noise",
+    "Pad conds": "pad_cond_uncond",
+    PADDED_NEGATIVE: "pad_cond_uncond_v0",
     SWITCH_BY_STEPS: "refiner_switch_by_sample_steps",
     REFINER: "refiner",
     "Refiner switch at": "refiner_switch_at",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.batching.guidance import ClassifierFree, Composed, Dual, Guidance, PerpendicularNegative, Unguided
 from engine.batching.inpainting import Repainting, Thresholds, noise_mask_for, with_channels
-from engine.batching.members import Conditioning, branches_of, of_equal_length
+from engine.batching.members import Conditioning, branches_of, of_equal_length, padded
 from engine.batching.patching import Patching
 from engine.batching.predictor import Predictor, Takeover
 from engine.batching.trajectory import Trajectory
@@ -29,7 +29,7 @@ from engine.sampling.levels import NoiseLevels
 from engine.sampling.noise import NoiseSource, StepNoise, behind_start_noise, start_noise
 from engine.sampling.samplers.table import sampler_named
 from engine.workflow import sampling as nodes
-from engine.workflow.a1111 import RefinedGuider
+from engine.workflow.a1111 import PaddedGuider, RefinedGuider
 from engine.workflow.composing import ComposedGuider, WeightedPrompt
 
 
@@ -158,6 +158,13 @@ def perp_neg_guider(node: nodes.PerpNegGuider, bench: Bench) -> Guider:
     guidance = PerpendicularNegative(scale=node.cfg_scale, negative_scale=node.negative_scale)
     prompts = (bench[node.positive], bench[node.negative], bench[node.empty])
     return Guider(bench.network(node.model), guidance, prompts)
+
+
+@carries_out(PaddedGuider)
+def padded_guider(node: PaddedGuider, bench: Bench) -> Guider:
+    guider: Guider = bench[node.guider]
+    filler = None if node.filler is None else bench[node.filler][0].tokens
+    return dataclasses.replace(guider, prompts=padded(guider.prompts, filler))
 
 
 @carries_out(RefinedGuider)

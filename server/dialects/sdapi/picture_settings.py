@@ -26,7 +26,7 @@ _SAME = (
     *("initial_noise_multiplier", "img2img_extra_noise", "img2img_fix_steps"),
     *("s_min_uncond", "s_min_uncond_all", "skip_early_cond"),
     *("uni_pc_variant", "uni_pc_skip_type", "uni_pc_order", "uni_pc_lower_order_final"),
-    "refiner_switch_by_sample_steps",
+    *("pad_cond_uncond", "pad_cond_uncond_v0", "refiner_switch_by_sample_steps"),
 )
 """Those that have the name of a field of the request's part."""
 

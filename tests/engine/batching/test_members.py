@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.batching.branches import Branch
-from engine.batching.members import Member, branches_of
+from engine.batching.members import Member, branches_of, padded
 from engine.batching.windows import Shares, Window
 from engine.sampling import schedules
 from engine.sampling.levels import STABLE_DIFFUSION_1
@@ -144,3 +144,18 @@ def test_a_step_on_the_end_of_a_range_belongs_to_it(share: float) -> None:
     on = [sigma for sigma in sigmas if before.active(sigma, 0) and behind.active(sigma, 0)]
     assert len(on) == 1
     assert all(before.active(sigma, 0) or behind.active(sigma, 0) for sigma in sigmas)
+
+
+def test_padded_prompts_have_one_length() -> None:
+    long = dataclasses.replace(member(1), tokens=torch.arange(154.0).view(1, 154, 1).expand(-1, -1, 8))
+    short, filler = member(2), torch.full((1, 77, 8), 3.0)
+    for positive, negative in ((long, short), (short, long)):
+        (one,), (other,) = padded([(positive,), (negative,)], filler)
+        shorter = other if negative is short else one
+        assert one.tokens.shape == other.tokens.shape == (1, 154, 8)
+        assert torch.equal(shorter.tokens, torch.cat([short.tokens, filler], dim=1))
+    _, (repeated,) = padded([(long,), (dataclasses.replace(long, tokens=long.tokens[:, :77]),)], None)
+    assert torch.equal(repeated.tokens[0, 77:, 0], torch.full((77,), 76.0))
+    (kept,), (cut,) = padded([(short,), (long,)], None)
+    assert kept is short
+    assert torch.equal(cut.tokens, long.tokens[:, :77])

@@ -65,6 +65,16 @@ ROWS = (
         room="advanced/conditioning",
     ),
     _own(
+        "PaddedGuider",
+        "Padded guider",
+        "GUIDER",
+        "Brings a guider's prompts to one number of tokens, as AUTOMATIC1111's pad_cond_uncond does.",
+        nodes.PaddedGuider,
+        "guider",
+        Other("filler", optional=True),
+        room=f"{_CATEGORY}/guiders",
+    ),
+    _own(
         "RefinedGuider",
         "Refined guider",
         "GUIDER",

@@ -406,6 +406,18 @@ def test_older_versions_made_other_pictures(version: str | None, half: bool, old
     assert request_from_infotext(text).prompt_reading is None  # no [ in the prompt
     reading = request_from_infotext(text.replace("a\n", "[a:b:0.5]\n")).prompt_reading
     assert reading == (PromptReading(old_schedules=True) if old else None)
+    for sampler, pads in (("DDIM", old), ("PLMS", old), ("Euler", False)):
+        assert part_of("Seed resize from: 0x0", Sampler=sampler, Version=version).pad_cond_uncond_v0 == pads
+
+
+@pytest.mark.parametrize(("version", "by_steps"), [("1.7.0", True), ("1.8.0", False), (None, False)])
+def test_a_refiner_is_read_without_its_hash_and_took_over_by_steps_once(version: str | None, by_steps: bool) -> None:
+    part = part_of("Refiner: folder/other [0123456789], Refiner switch at: 0.6", Version=version)
+    assert (part.refiner, part.refiner_switch_at) == ("folder/other", 0.6)
+    assert part.refiner_switch_by_sample_steps == by_steps
+    request = GenerationRequest(a1111=part, prompt_syntax="a1111")
+    again = request_from_infotext(infotext(request, model_name="m", model_hash=None))
+    assert again.a1111 == dataclasses.replace(part, schedule=again.a1111 and again.a1111.schedule)
 
 
 @pytest.mark.parametrize(
@@ -524,7 +536,7 @@ def test_what_a_caller_replaces_need_not_be_readable(line: str, replaced: list[s
         ("Prompt syntax: comfyui", "Prompt syntax"),
         ("Variation seed: -2", "Variation seed"),
         ("Seed resize from: 64", "Seed resize from"),
-        ("Pad conds: True", "Pad conds"),
+        ("Pad conds: perhaps", "Pad conds"),
         ("VAE Encoder: TAESD", "VAE Encoder"),
         ("Tiling: True", "Tiling"),
         ("Face restoration: CodeFormer", "Face restoration"),
@@ -587,7 +599,7 @@ def test_a_tag_that_is_not_supported_is_refused() -> None:
     refused(theirs().replace("a\n", "a <hypernet:style:0.8>\n"), "infotext prompt", "<hypernet:style:0.8>")
 
 
-KEYS_TO_COME = ("Hires upscaler", "Pad conds", "Pad conds v0", "Tiling")
+KEYS_TO_COME = ("Hires upscaler", "Tiling")
 """Keys with values that are refused."""
 
 pieces = st.sampled_from(

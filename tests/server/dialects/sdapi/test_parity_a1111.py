@@ -41,10 +41,6 @@ _REFUSED = ("mask",)
 """What calls cannot ask for yet as AUTOMATIC1111 has it."""
 
 MISSING = {
-    **dict.fromkeys(
-        ("pic_long_pad", "pic_long_pad_neg", "pic_long_pad_v0", "pic_long_pad_v0_neg", "pic_long_pad_skip2"),
-        "conditionings are never padded",
-    ),
     "hires_latent_nearest": "latents are not scaled to the nearest cell by floor",
     "hires_pixel_nearest": "pictures are scaled to other nearest pixels",
     "i2i_resize_2": "the edges that fill a picture are others",
