@@ -64,7 +64,7 @@ class A1111:
     s_min_uncond: float = parameter(0.0, SIGMA, "the level below which every second evaluation has no negative prompt")
     s_min_uncond_all: bool = parameter(False, Flag(), "whether that is so in every evaluation")
     skip_early_cond: float = parameter(0.0, Number(0, 1), "the first share of the evaluations without negative prompt")
-    uni_pc_variant: str = parameter("bh1", OneOf(("bh1", "bh2")), "which form of UniPC")
+    uni_pc_variant: str = parameter("bh1", OneOf(("bh1", "bh2", "vary_coeff")), "which form of UniPC")
     uni_pc_skip_type: str = parameter("time_uniform", OneOf(tuple(UNI_PC_SKIPS)), "what UniPC spaces evenly")
     uni_pc_order: int = parameter(3, WholeNumber(1, 50), "its order; at most the number of its steps")
     hires_sampler: str | None = parameter(

@@ -7,6 +7,7 @@ torch.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +76,7 @@ class Folders:
         """Return the file of ``kind`` called ``name``, in the models folders and nowhere else.
 
         ``name`` may have a subfolder, with ``/`` or ``\\``, and a suffix, or go without. A file that lies just there
-        counts first, then the only one with that name in any subfolder.
+        counts first, then the only one with that name in any subfolder, then the only LoRA that has it as its alias.
 
         Raises ``UnknownFile`` (``UnknownCheckpoint`` for a checkpoint) on ``field`` of ``node``, which lists the
         nearest names that are there, and says what a file of this name is if it is of another kind.
@@ -94,7 +95,7 @@ class Folders:
         direct = self._direct(kind, parts)
         if direct is not None:
             return direct
-        by_end = self._by_last_part(kind, parts[-1])
+        by_end = self._by_last_part(kind, parts[-1]) or self._by_alias(kind, name)
         return by_end[0].path if len(by_end) == 1 else None
 
     def _direct(self, kind: FileKind, parts: tuple[str, ...]) -> Path | None:
@@ -116,6 +117,16 @@ class Folders:
             best = min((order_of(file.path.name) for file in found), default=None)
             if best is not None:
                 return [file for file in found if order_of(file.path.name) == best]
+        return []
+
+    def _by_alias(self, kind: FileKind, name: str) -> list[Found]:
+        """The LoRAs that are called ``name`` in their metadata, in the first folder that has any."""
+        if kind != "loras":
+            return []
+        for folder in self._folders:
+            found = [file for file in map(_found, places(folder)) if content_of(file.path).alias == name]
+            if found:
+                return found
         return []
 
     def _roots(self, kind: FileKind) -> Iterator[Path]:
@@ -153,12 +164,15 @@ def content_of(path: Path) -> Content:
     try:
         file = read_tensor_file(path)
         content = content_by_shapes(file.shapes, file.nested)
+        if content.kind == "loras":
+            content = dataclasses.replace(content, alias=file.metadata.get(_ALIAS, ""))
     except (UnreadableFile, OSError):
         content = _UNKNOWN
     _contents[str(path)] = (stamp, content)
     return content
 
 
+_ALIAS = "ss_output_name"
 _UNKNOWN = Content(kind=None, words="")
 _contents: dict[str, tuple[tuple[int, int], Content]] = {}
 

@@ -24,8 +24,9 @@ def resized(values: Tensor, height: int, width: int, method: str, *, crop: bool 
     """Return ``values`` as (B, C, height, width).
 
     ``method``: ``nearest-exact``, ``bilinear``, ``area`` or ``bicubic`` (a = −0.75), without antialiasing;
-    ``bilinear-antialiased`` or ``bicubic-antialiased`` (a = −0.5); ``bislerp`` for latents; ``lanczos`` for pictures,
-    through 8 bits. With ``crop`` the longer side first loses what the new aspect ratio has no room for, at both ends.
+    ``bilinear-antialiased`` or ``bicubic-antialiased`` (a = −0.5); ``nearest``, the cell at whose left end a new one
+    begins; ``bislerp`` for latents; ``lanczos`` and ``nearest-bytes`` for pictures, through 8 bits. With ``crop`` the
+    longer side first loses what the new aspect ratio has no room for, at both ends.
     """
     if crop:
         values = cropped_to_aspect(values, height, width)
@@ -33,6 +34,8 @@ def resized(values: Tensor, height: int, width: int, method: str, *, crop: bool 
         return bislerp(values, height, width)
     if method == "lanczos":
         return lanczos(values, height, width)
+    if method == "nearest-bytes":
+        return interpolate(to_bytes(values).movedim(-1, 1) / 255, size=(height, width), mode="nearest-exact")
     mode = method.removesuffix(_ANTIALIASED)
     return interpolate(values, size=(height, width), mode=mode, antialias=mode != method)
 

@@ -32,6 +32,8 @@ class Content:
     """``a LoRA``, ``a Stable Diffusion XL checkpoint``; "" where it is not known."""
     mark: str = ""
     """The tensor's name that showed it."""
+    alias: str = ""
+    """The name that a LoRA has in its metadata, whatever its file is called."""
 
 
 @dataclass(frozen=True)

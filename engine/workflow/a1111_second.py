@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engine.request_a1111 import A1111
     from engine.request_parts import Hires
 
-KERNELS = ("lanczos", "nearest-exact")
+KERNELS = ("lanczos", "nearest-bytes")
 """How pictures are enlarged without a network."""
 
 

@@ -10,7 +10,7 @@ from engine.workflow.masks import COLOUR, Mask
 from engine.workflow.node import link
 from engine.workflow.pictures import Pictures
 
-METHODS = ("nearest-exact", "bilinear", "area", "bicubic", "lanczos")
+METHODS = ("nearest-exact", "bilinear", "area", "bicubic", "lanczos", "nearest-bytes")
 """How pictures are scaled; lanczos goes through 8 bits."""
 
 BLENDS = ("normal", "multiply", "screen", "overlay", "soft_light", "difference")

@@ -15,7 +15,10 @@ MAX_BATCH = 4096
 MAX_REPEATS = 64
 """Times that a batch is repeated."""
 
-METHODS = ("nearest-exact", "bilinear", "area", "bicubic", "bislerp", "bilinear-antialiased", "bicubic-antialiased")
+METHODS = (
+    *("nearest-exact", "bilinear", "area", "bicubic", "bislerp", "bilinear-antialiased", "bicubic-antialiased"),
+    "nearest",
+)
 """How latents are scaled."""
 
 _X_OR_Y = WholeNumber(0, MAX_SIDE, 8)

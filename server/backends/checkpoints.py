@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.errors import UnknownFile
 from engine.models import catalog
-from engine.models.folders import Folders
+from engine.models.folders import Folders, content_of
 from engine.models.hashes import recorded_hash, short_hash
 from engine.tensors.kinds import FileKind
 
@@ -42,6 +42,8 @@ class FileInfo:
     """Its path below the folder for its kind, with ``/``."""
     size: int
     """Bytes."""
+    alias: str = ""
+    """The name that a LoRA has in its metadata."""
 
 
 class Checkpoints:
@@ -125,8 +127,10 @@ def without_paths(error: UnknownFile, folders: Sequence[Path]) -> UnknownFile:
 
 
 def _infos(files: Mapping[str, Path]) -> list[FileInfo]:
-    sizes = [(name, _size(path)) for name, path in sorted(files.items())]
-    return [FileInfo(name=name, size=size) for name, size in sizes if size is not None]
+    sizes = [(name, path, _size(path)) for name, path in sorted(files.items())]
+    return [
+        FileInfo(name=name, size=size, alias=content_of(path).alias) for name, path, size in sizes if size is not None
+    ]
 
 
 def _size(path: Path) -> int | None:

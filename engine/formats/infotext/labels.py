@@ -46,6 +46,7 @@ OWN_TIMESTEPS: Mapping[str, str] = {"ddim": "ddim_uniform", "uni_pc": "normal"}
 LATENT_UPSCALERS: Mapping[str, str] = {
     "bilinear": "Latent",
     "bicubic": "Latent (bicubic)",
+    "nearest": "Latent (nearest)",
     "nearest-exact": "Latent (nearest-exact)",
     "bislerp": "Latent (bislerp)",
     "area": "Latent (area)",

@@ -6,7 +6,7 @@ Knows no file and no node.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from engine.errors import BadRequest
@@ -43,6 +43,16 @@ def without_tags(prompt: str, field: str = "prompt") -> tuple[str, tuple[LoraTag
     if len(tags) > MOST_TAGS:
         raise BadRequest(field, f"{len(tags)} tags", f"at most {MOST_TAGS} tags")
     return _TAG.sub("", prompt), tuple(_counted(tags))
+
+
+def only_known(prompt: str, known: Callable[[str], bool]) -> str:
+    """Return ``prompt`` without the tags of LoRAs whose name is not ``known``; blanks around a tag stay."""
+
+    def kept(found: re.Match[str]) -> str:
+        name = found[2].partition(":")[0]
+        return found[0] if found[1] not in _LORA_KINDS or known(name) else ""
+
+    return _TAG.sub(kept, prompt)
 
 
 def written_tag(tag: LoraTag) -> str:

@@ -34,7 +34,8 @@ def add_files(router: APIRouter, services: Services) -> None:
     async def loras() -> list[dict[str, Any]]:
         found = await files("loras")
         return [
-            {"name": stem(each.name), "alias": stem(each.name), "path": each.name, "metadata": {}} for each in found
+            {"name": stem(each.name), "alias": each.alias or stem(each.name), "path": each.name, "metadata": {}}
+            for each in found
         ]
 
     @router.get("/sdapi/v1/embeddings", summary="The embeddings in the models folders")

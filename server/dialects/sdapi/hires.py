@@ -29,6 +29,7 @@ LATENT_UPSCALERS: Mapping[str, str] = {
     "Latent (antialiased)": "bilinear-antialiased",
     "Latent (bicubic)": "bicubic",
     "Latent (bicubic antialiased)": "bicubic-antialiased",
+    "Latent (nearest)": "nearest",
     "Latent (nearest-exact)": "nearest-exact",
 }
 """AUTOMATIC1111's names → how latents are scaled."""

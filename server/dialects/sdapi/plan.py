@@ -16,6 +16,7 @@ from server.dialects.sdapi.controlnet import Unit, notes_of_units
 from server.dialects.sdapi.hires import SecondPass, second_pass
 from server.dialects.sdapi.img2img import Canvas, canvas_of, notes_of
 from server.dialects.sdapi.masking import Box, grown_to_aspect, masked_part
+from server.dialects.sdapi.networks import without_missing
 from server.dialects.sdapi.options import Chosen
 from server.dialects.sdapi.passes import Pass
 from server.dialects.sdapi.pictures import picture_of
@@ -76,6 +77,8 @@ def plan_of(
     ``program``: whose picture is made, ``a1111`` or ``comfyui``. Raises ``Problem``, ``BadRequest`` and
     ``UnknownCheckpoint`` that name the call's field.
     """
+    if program == "a1111":
+        body = without_missing(body, backend)
     requests = requests_of(body, override=override, defaults=defaults, most=most, program=program)
     refiner = refiner_of(body, requests[0], backend)
     requests = tuple(refined(each, refiner) for each in requests)

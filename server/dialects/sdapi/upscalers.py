@@ -9,7 +9,7 @@ from server.backends.checkpoints import FileInfo
 from server.dialects.sdapi.files import file_named
 from server.dialects.sdapi.pictures import Sized
 
-KERNELS: Mapping[str, str] = {"None": "lanczos", "Lanczos": "lanczos", "Nearest": "nearest-exact"}
+KERNELS: Mapping[str, str] = {"None": "lanczos", "Lanczos": "lanczos", "Nearest": "nearest-bytes"}
 """The names of upscalers without a file → how pixels are interpolated."""
 
 

@@ -139,3 +139,16 @@ def test_a_new_file_belongs_into_the_folder_for_its_kind(tmp_path: Path) -> None
         (tmp_path / name).mkdir()
     assert kind_folder(tmp_path, "checkpoints") == tmp_path / "Stable-diffusion"
     assert kind_folder(tmp_path, "loras") == tmp_path / "Lora"
+
+
+def test_a_lora_is_found_by_the_name_in_its_metadata_where_no_file_has_that_name(tmp_path: Path) -> None:
+    tensors = {MARKS["loras"]: torch.zeros(2, 8)}
+    save_file(tensors, tmp_path / "v3-final.safetensors", metadata={"ss_output_name": "ink"})
+    folders = Folders([tmp_path])
+    assert folders.find("loras", "ink").name == "v3-final.safetensors"
+    save_file(tensors, tmp_path / "ink.safetensors")
+    assert folders.find("loras", "ink").name == "ink.safetensors"
+    (tmp_path / "ink.safetensors").unlink()
+    save_file(tensors, tmp_path / "v4.safetensors", metadata={"ss_output_name": "ink"})
+    with pytest.raises(UnknownFile):  # which of the two?
+        folders.find("loras", "ink")

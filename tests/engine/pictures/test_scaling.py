@@ -13,7 +13,16 @@ from engine.pictures.scaling import cropped_to_aspect, lanczos, repeated_to, res
 SIDES = st.integers(1, 12)
 
 
-METHODS = ["nearest-exact", "bilinear", "area", "bicubic", "bilinear-antialiased", "bicubic-antialiased"]
+METHODS = [
+    "nearest",
+    "nearest-bytes",
+    "nearest-exact",
+    "bilinear",
+    "area",
+    "bicubic",
+    "bilinear-antialiased",
+    "bicubic-antialiased",
+]
 
 
 @given(SIDES, SIDES, SIDES, SIDES, st.booleans(), st.sampled_from(METHODS))
@@ -47,6 +56,13 @@ def test_lanczos_truncates_to_eight_bits_first(channels: int) -> None:
     pictures[:, 3:] = 1.0
     assert torch.equal(lanczos(pictures, 6, 8)[:, :3], torch.full((2, 3, 6, 8), 100 / 255))
     assert torch.equal(lanczos(pictures * 5 - 3, 4, 4)[:, :3], torch.zeros(2, 3, 4, 4))
+
+
+def test_the_nearest_cell_is_that_of_a_new_ones_left_end_or_middle() -> None:
+    values = torch.tensor([0.1, 0.2, 0.3, 0.4])[None, None, None]
+    assert torch.equal(resized(values, 1, 3, "nearest"), values[..., [0, 1, 2]])
+    assert torch.equal(resized(values, 1, 3, "nearest-exact"), values[..., [0, 2, 3]])
+    assert torch.equal(resized(values, 1, 3, "nearest-bytes") * 255, torch.tensor([25.0, 76, 102])[None, None, None])
 
 
 def test_the_few_are_repeated_and_the_many_cut() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import BadRequest
-from engine.text.a1111.networks import LoraTag, without_tags, written_tag
+from engine.text.a1111.networks import LoraTag, only_known, without_tags, written_tag
 
 WEIGHTS = st.floats(-100, 100, allow_nan=False)
 TAGS = st.builds(
@@ -84,3 +84,8 @@ def test_what_is_written_is_read(tags: list[LoraTag], words: str) -> None:
 def test_a_name_that_no_tag_can_hold_is_refused(name: str) -> None:
     with pytest.raises(BadRequest, match="loras"):
         written_tag(LoraTag(name=name, text_strength=1.0, strength=1.0))
+
+
+def test_tags_of_loras_that_are_not_known_are_left_out() -> None:
+    prompt = "a <lora:ink:0.5> <lyco:chalk> <hypernet:chalk:1> boat"
+    assert only_known(prompt, {"ink"}.__contains__) == "a <lora:ink:0.5>  <hypernet:chalk:1> boat"

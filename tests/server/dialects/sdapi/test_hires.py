@@ -12,7 +12,7 @@ from engine.formats.infotext.lines import Infotext
 from engine.workflow.a1111 import RefinedGuider
 from engine.workflow.encoding import Encode
 from engine.workflow.latents import CropLatents, ResizeLatents
-from engine.workflow.models import Checkpoint
+from engine.workflow.models import Checkpoint, WithLora
 from engine.workflow.needs import needs_of, steps_of
 from engine.workflow.pictures import Decode
 from engine.workflow.sampling import NoNoise, Sample
@@ -101,6 +101,14 @@ def test_automatic1111s_refiner_takes_over_within_the_last_sampling() -> None:
     assert isinstance(second.guider, RefinedGuider)
     (decode,) = nodes_of(plan, Decode)
     assert decode.vae == Checkpoint(name="other")
+
+
+def test_automatic1111_leaves_out_loras_that_are_not_there() -> None:
+    prompts = {"prompt": "a <lora:none:1> <lora:ink:0.5>", "hr_prompt": "b <lora:none:1>", "enable_hr": True}
+    plan = txt2img_plan("a1111", **prompts)
+    assert {each.text for each in nodes_of(plan, EncodeA1111Text)} == {"a", "b", ""}
+    assert {each.name for each in nodes_of(plan, WithLora)} == {"ink"}
+    assert "<lora:none:1>" in txt2img_plan(prompt="<lora:none:1>").first.prompt
 
 
 @pytest.mark.parametrize("share", [None, 0, 1])

@@ -14,10 +14,12 @@ from engine import Engine, EngineConfig, GenerationRequest, Workflow
 from engine.pictures.inputs import read_input
 from engine.running.functions import Bench, function_of
 from engine.sampling.levels import STABLE_DIFFUSION_1
+from engine.tensors.kinds import FileKind
 from engine.workflow.from_request import PICTURES
 from engine.workflow.node import in_order
 from engine.workflow.pictures import Decode
 from engine.workflow.sampling import Sample
+from server.backends.checkpoints import FileInfo
 from server.dialects.sdapi.body import Generation, Img2Img, Txt2Img
 from server.dialects.sdapi.options import Chosen, Options
 from server.dialects.sdapi.plan import HandedIn, Plan, plan_of
@@ -41,15 +43,11 @@ _REFUSED = ("mask",)
 """What calls cannot ask for yet as AUTOMATIC1111 has it."""
 
 MISSING = {
-    "hires_latent_nearest": "latents are not scaled to the nearest cell by floor",
-    "hires_pixel_nearest": "pictures are scaled to other nearest pixels",
     "i2i_resize_2": "the edges that fill a picture are others",
     "i2i_colour": "colours are not corrected",
     "nine_txt2img": "what a model with nine channels sees where there is no picture is another",
     "tiling": "convolutions do not wrap around",
-    "unipc_vary": "UniPC has no varying coefficients",
     "downcast_ddim": "DDIM does not compute in half precision",
-    "lora_missing": "a LoRA that is not there is refused",
 }
 """The cases that are not met yet, and why."""
 
@@ -130,14 +128,23 @@ def test_what_is_not_builtis_refused_by_name(case: A1111Case) -> None:
     refuse(body, "comfyui")
 
 
-_STOCKED = Stocked(names=(CHECKPOINT, "parity64_b"))
+class Packed(Stocked):
+    """An instant backend with the checkpoints and the LoRAs of the recorded cases."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(names=(CHECKPOINT, "parity64_b"))
+        self._loras = [FileInfo(name=file.name, size=1) for file in (folder / "loras").iterdir()]
+
+    def files(self, kind: FileKind) -> list[FileInfo]:
+        return self._loras if kind == "loras" else super().files(kind)
 
 
 def plan_for(case: A1111Case, pack_folder: Path) -> Plan:
     """Return the plan of a case's call, whose inputs have the names of their files."""
     body_of: type[Generation] = Img2Img if case.kind == "img2img" else Txt2Img
     body = body_of(**{name: value for name, value in case.payload.items() if name != "checkpoint"})
-    override = Options(_STOCKED, "a1111").read(case.settings)
+    backend = Packed(pack_folder)
+    override = Options(backend, "a1111").read(case.settings)
     defaults = Chosen(model=case.payload.get("checkpoint", CHECKPOINT), clip_skip=1)
     images = tuple(_input(pack_folder, name) for name in case.payload.get("init_images", ()))
     mask = case.payload.get("mask")
@@ -146,7 +153,7 @@ def plan_for(case: A1111Case, pack_folder: Path) -> Plan:
         mask=None if mask is None else _input(pack_folder, mask),
         mask_file=b"" if mask is None else (pack_folder / "input" / mask).read_bytes(),
     )
-    return plan_of(body, handed, override=override, defaults=defaults, backend=_STOCKED, most=64, program="a1111")
+    return plan_of(body, handed, override=override, defaults=defaults, backend=backend, most=64, program="a1111")
 
 
 def _input(folder: Path, name: str) -> Input:
