@@ -43,7 +43,7 @@ VALUES: Mapping[str, str] = {
 }
 """Keys → the fields of ``Hires`` that they hold."""
 
-KERNELS: Mapping[str, str] = {"Lanczos": "lanczos", "None": "lanczos", "Nearest": "nearest-exact"}
+KERNELS: Mapping[str, str] = {"Lanczos": "lanczos", "None": "lanczos", "Nearest": "nearest-bytes"}
 """AUTOMATIC1111's upscalers without a file → how pixels are interpolated. The first label of a kernel is written."""
 
 _RESIZE, _SAMPLER, _SCHEDULE, _UPSCALER = "Hires resize", "Hires sampler", "Hires schedule type", "Hires upscaler"
