@@ -38,6 +38,12 @@ class EngineError(Exception):
     """Anything that went wrong in the engine and that the caller may want to know about."""
 
 
+def text_of(error: BaseException) -> str:
+    """Return what an error of any other kind says, in one line, without the places of files that it names."""
+    said = error.strerror if isinstance(error, OSError) and error.filename is not None else str(error)
+    return f"{type(error).__name__}: {said}"
+
+
 class BadRequest(EngineError):
     """A caller's mistake: ``field`` holds ``value``, and only ``allowed`` is accepted there.
 

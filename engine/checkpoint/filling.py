@@ -36,7 +36,9 @@ def fill(
         if not out_of_memory(error):
             raise
         size = sum(map(parameters_of, blueprints)) * dtype.itemsize
-        raise OutOfMemory(f"{path}: its {size:,} bytes as {dtype} do not fit into the memory of {device}") from error
+        raise OutOfMemory(
+            f"{path.name}: its {size:,} bytes as {dtype} do not fit into the memory of {device}"
+        ) from error
 
 
 def parameters_of(blueprint: Blueprint) -> int:

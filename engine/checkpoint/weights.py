@@ -75,7 +75,7 @@ class _Values:
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-            raise OutOfMemory(f"{path}: its {size:,} bytes do not fit into the memory") from error
+            raise OutOfMemory(f"{path.name}: its {size:,} bytes do not fit into the memory") from error
 
     def take(self, name: str) -> torch.Tensor:
         """A view of the file; of a packed archive, or where the processor wants its values elsewhere, a copy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from engine.device.memory import out_of_memory
-from engine.errors import EngineError, GenerationFailed, OutOfMemory
+from engine.errors import EngineError, GenerationFailed, OutOfMemory, text_of
 
 _log = logging.getLogger(__name__)
 
@@ -21,4 +21,4 @@ def as_ours(error: BaseException) -> EngineError:
     _log.error("a request failed", exc_info=error)
     error.with_traceback(None)
     kind = OutOfMemory if out_of_memory(error) else GenerationFailed
-    return kind(f"{type(error).__name__}: {error}")
+    return kind(text_of(error))

@@ -66,5 +66,5 @@ def _stamp(path: Path) -> Stamp:
     try:
         status = path.stat()
     except OSError as error:
-        raise UnknownCheckpoint("model", str(path), f"a readable file ({error.strerror})") from None
+        raise UnknownCheckpoint("model", path.name, f"a readable file ({error.strerror})") from None
     return Stamp(path.resolve(), status.st_mtime_ns, status.st_size)

@@ -104,7 +104,10 @@ class EngineBackend:
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         files = {name: self._checkpoints.file_of(name) for name in checkpoints_of(workflow) if name is not None}
         submit = partial(engine.submit, workflow, files=files, previews=True, listen=_bridge(listen, end), owner=client)
-        handle = submit() if not inputs else await _submitted(partial(submit, inputs=inputs))
+        try:
+            handle = submit() if not inputs else await _submitted(partial(submit, inputs=inputs))
+        except UnknownFile as error:  # it was there when the job was accepted
+            raise without_paths(error, self._config.models_folders) from None
         try:
             await _ended(engine, end)
             return handle.result(timeout=0)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from engine import EngineError, GenerationFailed
+from engine.errors import text_of
 from server.backends.protocol import Backend
 from server.job import Failure, Job
 from server.pictures.formats import encoders
@@ -181,5 +182,5 @@ def _failure(job: Job, error: BaseException) -> Failure:
         return Failure(kind="storage_failed", message=f"the pictures could not be written ({error})")
     if not isinstance(error, EngineError):
         _log.error("a job failed", exc_info=error, extra={"job": job.id})
-        error = GenerationFailed(f"{type(error).__name__}: {error}")
+        error = GenerationFailed(text_of(error))
     return failure_of(error)
