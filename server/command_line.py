@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from engine import BadRequest, UnknownCheckpoint
 from engine.models import catalog
+from server.addresses import has_password
 from server.settings import EARLIER_MODELS_FOLDER, PREFIX, Settings
 
-_SECRET = {"api_keys", "webhook_secret"}
+_SECRET = {"api_keys", "database", "webhook_secret"}
 
 
 class BadSettings(Exception):
@@ -23,6 +24,11 @@ class BadSettings(Exception):
 def read_settings(flags: Mapping[str, str]) -> Settings:
     """Return the settings of the given flags, by field name, and of the environment. Raises ``BadSettings``."""
     _refuse_misspelt(os.environ)
+    if has_password(flags.get("database", "")):
+        raise BadSettings(
+            "--database: its value is not allowed; the list of processes shows a flag to all users of this machine: "
+            f"give the URL with its password as {PREFIX}DATABASE, or keep the password in ~/.pgpass"
+        )
     given: dict[str, Any] = {name: None if text == "none" else text for name, text in flags.items()}
     try:
         settings = Settings(**given)

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from engine import EngineError
 from engine.command_line import imports_kept_from_collector
 from engine.models import catalog
+from server.addresses import without_secrets
 from server.app import create_app, drain, running
 from server.dialects.registry import served_dialects
 from server.settings import Settings
@@ -156,7 +157,7 @@ def log_summary(services: Services, listener: socket.socket) -> None:
     keys = f"API keys needed: {', '.join(settings.api_keys)}" if settings.api_keys else "no API key needed"
     log.info("listening on %s (%s)", settings.public_url or url, keys)
     log.info("dialects: %s", ", ".join(dialect.name for dialect in served_dialects(settings.dialects)))
-    log.info("jobs in %s, pictures in %s", settings.database, settings.outputs)
+    log.info("jobs in %s, pictures in %s", without_secrets(settings.database), settings.outputs)
     if settings.backend == "instant":
         log.warning("backend instant: pictures are plain colours")
     elif settings.model is None:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from engine import EngineConfig
 from engine.config import Batching, Compile, Dtype
 from engine.folders import cache_folder, data_folder, models_folders
+from server.addresses import check_database, check_storage
 
 PREFIX = "SD_"
 EARLIER_MODELS_FOLDER = f"{PREFIX}MODELS_FOLDER"
@@ -63,6 +64,7 @@ def _aliased(value: object) -> object:
 
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Storage = Annotated[str, AfterValidator(check_storage)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -114,16 +116,18 @@ class Settings(BaseSettings):
     )
     instant_step_seconds: float = Field(0.0, ge=0, allow_inf_nan=False, description="how long its steps take there")
 
-    database: Path = Field(
-        default_factory=lambda: data_folder() / "jobs.sqlite",
-        description="SQLite file that holds the jobs; :memory: keeps them in memory only, for trials",
+    database: Annotated[str, BeforeValidator(str), AfterValidator(check_database)] = Field(
+        default_factory=lambda: str(data_folder() / "jobs.sqlite"),
+        min_length=1,
+        description="SQLite file or postgresql:// URL of the jobs; :memory: keeps them in memory only, for trials",
+        repr=False,
     )
-    outputs: str = Field(
+    outputs: Storage = Field(
         default_factory=lambda: str(data_folder() / "outputs"),
         min_length=1,
         description="folder of the pictures, or a URL that fsspec knows",
     )
-    inputs: str = Field(
+    inputs: Storage = Field(
         default_factory=lambda: str(data_folder() / "inputs"),
         min_length=1,
         description="folder of the pictures that callers hand in, or a URL that fsspec knows",

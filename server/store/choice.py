@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from server.addresses import MEMORY, is_postgres
 from server.store.memory.store import MemoryStore
-from server.store.protocol import Compose, Store
+from server.store.protocol import Compose, Store, StoreUnusable
 from server.store.sqlite.store import SqliteStore
 
-MEMORY = ":memory:"
-"""The name of a database that lasts as long as its process, as SQLite has it."""
 
+def new_store(database: str, compose: Compose) -> Store:
+    """Return the store for ``database``, not open yet: a PostgreSQL URL, an SQLite file, or ``:memory:`` for none.
 
-def new_store(database: Path, compose: Compose) -> Store:
-    """Return the store for ``database``, not open yet: an SQLite file, or ``:memory:`` for none."""
-    return MemoryStore(compose=compose) if str(database) == MEMORY else SqliteStore(database, compose=compose)
+    Raises ``StoreUnusable`` where a package is missing.
+    """
+    if database == MEMORY:
+        return MemoryStore(compose=compose)
+    if not is_postgres(database):
+        return SqliteStore(Path(database), compose=compose)
+    try:
+        from server.store.postgres.store import PostgresStore
+    except ImportError as error:
+        raise StoreUnusable(
+            f"database: PostgreSQL needs the package psycopg (pip install '.[postgres]'; {error})"
+        ) from None
+    return PostgresStore(database, compose=compose)

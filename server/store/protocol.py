@@ -2,8 +2,8 @@
 
 Knows no HTTP, no engine and no files.
 
-``sqlite`` is what a server uses; ``memory`` keeps nothing on disk, for tests and trials. The tests in
-``tests/server/store`` state what every store promises.
+``sqlite`` is what a server uses by default, ``postgres`` where a URL names one; ``memory`` keeps nothing on disk, for
+tests and trials. The tests in ``tests/server/store`` state what every store promises.
 """
 
 from __future__ import annotations

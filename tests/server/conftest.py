@@ -20,6 +20,7 @@ from server.backends.protocol import Backend
 from server.serving import listen
 from server.settings import Settings
 from server.web.services import Services
+from tests.server.postgres import Postgres, postgres, programs
 from tests.server.queues import settings_in
 
 
@@ -33,6 +34,15 @@ class RunningServer:
     backend: Any
     """The backend it runs on: an ``InstantBackend`` unless the test named another."""
     loop: asyncio.AbstractEventLoop
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """Yield a PostgreSQL server for the whole run; skip the test where PostgreSQL is not installed."""
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,7 @@ async def queue(
     settings = settings_in(folder, **values)
     made = backend or InstantBackend()
     kept = outputs or PictureFiles(settings.outputs)
-    rows = store(settings) if store else SqliteStore(settings.database, compose=Composer(bodies or {}))
+    rows = store(settings) if store else SqliteStore(Path(settings.database), compose=Composer(bodies or {}))
     jobs = Jobs(settings, made, kept, bodies, store=rows, resolve=resolve, watch=watch)
     await jobs.start()
     own = Queue(jobs, made, kept, settings, rows, drain)

@@ -14,8 +14,10 @@ from server.job import Job
 from server.queue.accepting import job_for
 from server.store import Ending, Message, Moment, Search, Store
 from server.store.memory.store import MemoryStore
+from server.store.postgres.store import PostgresStore
 from server.store.sqlite import schema
 from server.store.sqlite.store import SqliteStore
+from tests.server.postgres import Postgres
 from tests.server.queues import new, settings_in
 
 T = TypeVar("T")
@@ -51,7 +53,7 @@ class Kept:
             await store.close()
 
 
-def kept_in_memory(folder: Path) -> Kept:
+def kept_in_memory() -> Kept:
     """Return an empty ``MemoryStore``, which is opened again and again."""
     store = MemoryStore(compose=described)
     return Kept(lambda: store)
@@ -62,8 +64,10 @@ def kept_in_sqlite(folder: Path) -> Kept:
     return Kept(lambda: SqliteStore(folder / "jobs.sqlite", compose=described))
 
 
-STORES = {"memory": kept_in_memory, "sqlite": kept_in_sqlite}
-"""Every store that the server has, for the tests of what all of them promise."""
+def kept_in_postgres(server: Postgres) -> Kept:
+    """Return an empty database of ``server``."""
+    url = server.database()
+    return Kept(lambda: PostgresStore(url, compose=described))
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,6 @@
 """The turns of clients at the queue, for the store in memory: which queued jobs are started next, and in which order.
 
-Clients share work, not jobs (start-time fair queueing; Goyal, Vin and Cheng, 1996), as ``sqlite.claim`` does in SQL.
+Clients share work, not jobs (start-time fair queueing; Goyal, Vin and Cheng, 1996), as ``sql.claim`` does in SQL.
 """
 
 from __future__ import annotations

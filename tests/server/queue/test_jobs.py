@@ -14,7 +14,7 @@ from engine.formats.png import request_from_png
 from server.backends.instant import InstantBackend
 from server.job import Webhook
 from server.problems import Problem
-from server.store.sqlite.thread import DatabaseThread
+from server.store.sql.thread import DatabaseThread
 from tests.server.queues import Queue, new, queue, request, until
 
 pytestmark = pytest.mark.anyio
@@ -216,9 +216,9 @@ async def test_a_job_is_asked_for_before_the_database_can_have_accepted_it(
         turns += 1
         asyncio.get_running_loop().call_soon(count)
 
-    def noted(self: DatabaseThread, operation: Any) -> Any:
+    def noted(self: DatabaseThread, operation: Any, **named: Any) -> Any:
         asked.append(turns)
-        return original(self, operation)
+        return original(self, operation, **named)
 
     async with queue(tmp_path) as own:
         await own.finish()  # what is done at the start is over

@@ -138,7 +138,7 @@ async def test_a_job_that_brings_the_server_down_is_given_up_and_no_other(tmp_pa
 
 async def test_a_second_process_is_refused(tmp_path: Path) -> None:
     async with queue(tmp_path) as own:
-        other = SqliteStore(own.settings.database)
+        other = SqliteStore(Path(own.settings.database))
         with pytest.raises(StoreUnusable, match="in use by another server"):
             await other.open()
         assert (await own.finish()).state == "succeeded"

@@ -105,7 +105,7 @@ def failing(stores: list[FailingStore]) -> Callable[[Settings], FailingStore]:
     """Return a function that makes a store and puts it into ``stores``."""
 
     def make(settings: Settings) -> FailingStore:
-        stores.append(FailingStore(settings.database))
+        stores.append(FailingStore(Path(settings.database)))
         return stores[-1]
 
     return make
@@ -149,7 +149,7 @@ async def test_jobs_start_whatever_went_wrong_before(tmp_path: Path, monkeypatch
                 raise MemoryError
             return await super().claim(**named)
 
-    async with queue(tmp_path, store=lambda settings: Stumbling(settings.database)) as own:
+    async with queue(tmp_path, store=lambda settings: Stumbling(Path(settings.database))) as own:
         assert (await own.finish()).state == "succeeded"
 
 
@@ -233,8 +233,8 @@ async def test_a_database_that_is_none_is_refused(tmp_path: Path, spoil: str) ->
         "later": lambda path: sqlite3.connect(path).execute("PRAGMA user_version = 99").connection.close(),
         "folder": lambda path: path.mkdir(),
     }
-    makers[spoil](settings.database)
+    makers[spoil](Path(settings.database))
 
-    store = SqliteStore(settings.database)
+    store = SqliteStore(Path(settings.database))
     with pytest.raises(StoreUnusable, match=r"database: .*jobs"):
         await store.open()

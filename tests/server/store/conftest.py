@@ -1,20 +1,32 @@
-"""Fixtures with the stores that every test of the contract runs on: a further store is one more entry in ``STORES``."""
+"""Fixtures with the stores that every test of the contract runs on."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from server.store import Store
-from tests.server.stores import STORES, Kept
+from tests.server.postgres import Postgres
+from tests.server.stores import Kept, kept_in_memory, kept_in_postgres, kept_in_sqlite
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
-    """Yield jobs on which the test opens one store after the other."""
-    return STORES[request.param](tmp_path)
+    """Yield jobs on which the test opens one store after the other: each store that the server has."""
+    kinds: dict[str, Callable[[], Kept]] = {
+        "memory": kept_in_memory,
+        "sqlite": lambda: kept_in_sqlite(tmp_path),
+        "postgres": lambda: kept_in_postgres(_running(request)),
+    }
+    return kinds[request.param]()
+
+
+def _running(request: pytest.FixtureRequest) -> Postgres:
+    server = request.getfixturevalue("postgres_server")
+    assert isinstance(server, Postgres)
+    return server
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from server.store import StoreFailed, StoreUnusable
+from server.store.sql.thread import DatabaseThread
+from server.store.sqlite.connection import connected
 from server.store.sqlite.store import SqliteStore
-from server.store.sqlite.thread import DatabaseThread
 from tests.server.queues import request
 from tests.server.stores import add, claim, database_of_version, ids_of, job, opened, posted, values_in
 
@@ -91,7 +91,7 @@ async def test_jobs_are_found_by_label_without_reading_all(tmp_path: Path) -> No
 
 
 async def test_an_operation_that_the_database_refuses_fails_alone(tmp_path: Path) -> None:
-    thread = DatabaseThread(lambda: sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None))
+    thread = DatabaseThread(lambda: connected(tmp_path / "x.sqlite"))
     await thread.start()
     try:
         bad, good = thread.do(lambda db: db.execute("SELECT nothing")), thread.do(lambda db: 7)

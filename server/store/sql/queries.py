@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
-import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from server.job import FINISHED, Job, State
 from server.store import Found, Search
 from server.store.rules import STATES
-from server.store.sqlite.inputs import unpin
-from server.store.sqlite.rows import job_of
+from server.store.sql.database import Database
+from server.store.sql.inputs import unpin
+from server.store.sql.rows import as_json, job_of
+
+_ALL = 2**62
+"""A limit that no page reaches."""
 
 _MOST_NAMES = 500
 """The number of tokens in one statement."""
 
-_HAS_TEXT = r"EXISTS (SELECT 1 FROM json_tree(tasks) WHERE type = 'text' AND atom LIKE ? ESCAPE '\')"
 
-
-def get(database: sqlite3.Connection, id: str) -> Job | None:
+def get(database: Database, id: str) -> Job | None:
     row = database.execute("SELECT * FROM jobs WHERE id = ?", (id,)).fetchone()
     return None if row is None else job_of(row)
 
 
-def in_state(database: sqlite3.Connection, state: State) -> list[Job]:
+def number_queued(database: Database) -> int:
+    """Return the number of jobs that wait."""
+    return int(database.execute("SELECT COUNT(*) AS number FROM jobs WHERE state = 'queued'").fetchone()["number"])
+
+
+def in_state(database: Database, state: State) -> list[Job]:
     """Return all jobs in one state, in the order of acceptance."""
     return [job_of(row) for row in database.execute("SELECT * FROM jobs WHERE state = ? ORDER BY sequence", (state,))]
 
 
-def find(database: sqlite3.Connection, search: Search) -> Found:
-    where, values = _where(state=search.states, dialect=search.dialects, id=search.ids)
+def find(database: Database, search: Search) -> Found:
+    where, values = _where(database, state=search.states, dialect=search.dialects, id=search.ids)
     for column, value in (("client", search.client), ("label", search.label)):
         if value is not None:
             where += f" AND {column} = ?"
@@ -41,7 +48,7 @@ def find(database: sqlite3.Connection, search: Search) -> Found:
             where += f" AND {condition}"
             values.append(time)
     for word in search.words:
-        where += f" AND {_HAS_TEXT}"
+        where += f" AND {database.language.has_text}"
         values.append("%" + re.sub(r"([\\%_])", r"\\\1", word) + "%")
     if search.started:
         where += " AND started IS NOT NULL"
@@ -50,77 +57,80 @@ def find(database: sqlite3.Connection, search: Search) -> Found:
     return Found(jobs=jobs, ids=ids, counts=_counts(database, where, values, search.states))
 
 
-def _page(database: sqlite3.Connection, where: str, values: Sequence[Any], search: Search) -> list[str]:
+def _page(database: Database, where: str, values: Sequence[Any], search: Search) -> list[str]:
     direction = "DESC" if search.newest_first else "ASC"
     order = f"sequence {direction}"
     if search.by_duration:
         order = f"COALESCE(finished - started, 0) {direction}, {order}"
-    limit = -1 if search.limit is None else search.limit
+    limit = _ALL if search.limit is None else search.limit
     rows = database.execute(
         f"SELECT id FROM jobs WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?", (*values, limit, search.offset)
     )
-    return [id for (id,) in rows]
+    return [row["id"] for row in rows]
 
 
 def _counts(
-    database: sqlite3.Connection, where: str, values: Sequence[Any], states: Collection[State] | None
+    database: Database, where: str, values: Sequence[Any], states: Collection[State] | None
 ) -> dict[State, int]:
-    rows = database.execute(f"SELECT state, COUNT(*) FROM jobs WHERE {where} GROUP BY state", values)
-    counted = {state: int(number) for state, number in rows}
+    rows = database.execute(f"SELECT state, COUNT(*) AS number FROM jobs WHERE {where} GROUP BY state", values)
+    counted = {row["state"]: int(row["number"]) for row in rows}
     return {state: counted.get(state, 0) for state in STATES if states is None or state in states}
 
 
-def _read(
-    database: sqlite3.Connection, ids: Sequence[str], most_bytes: int | None, leave_out: Collection[str]
-) -> list[Job]:
+def _read(database: Database, ids: Sequence[str], most_bytes: int | None, leave_out: Collection[str]) -> list[Job]:
     """Read one row after the other, so that no more is held than was asked for."""
-    paths = [f'$."{name}"' for name in leave_out]
-    some = f"json_remove(extra{', ?' * len(paths)})" if paths else "extra"
+    some, values = database.language.without("extra", leave_out) if leave_out else ("extra", [])
     statement = f"SELECT *, {some} AS some FROM jobs WHERE id = ?"
     jobs: list[Job] = []
     read = 0
     for id in ids:
-        row = database.execute(statement, (*paths, id)).fetchone()
-        read += len(row["some"])
+        row = database.execute(statement, (*values, id)).fetchone()
+        job, size = job_of(row, extra="some"), len(row["some"])
+        if any(key in job.extra for key in leave_out):
+            job = dataclasses.replace(job, extra={key: job.extra[key] for key in job.extra if key not in leave_out})
+            size = len(as_json(job.extra))
+        read += size
         if jobs and most_bytes is not None and read > most_bytes:
             break
-        jobs.append(job_of(row, extra="some"))
+        jobs.append(job)
     return jobs
 
 
-def jobs_ahead(database: sqlite3.Connection, ids: Collection[str]) -> dict[str, int]:
+def jobs_ahead(database: Database, ids: Collection[str]) -> dict[str, int]:
     """Order the queue as ``claim`` does: a job's turn starts when its client's work before it is done."""
+    language = database.language
     rows = database.execute(
-        """
+        f"""
         SELECT id, ahead FROM (
             SELECT id, ROW_NUMBER() OVER (ORDER BY priority DESC, start, sequence) - 1 AS ahead FROM (
                 SELECT id, priority, sequence,
-                    MAX(COALESCE(turn, 0), COALESCE((SELECT MAX(began) FROM turns), 0)) + COALESCE(SUM(work) OVER (
+                    {language.greatest}(COALESCE(turn, 0), COALESCE((SELECT MAX(began) FROM turns), 0))
+                    + COALESCE(SUM(work) OVER (
                         PARTITION BY client ORDER BY priority DESC, sequence
                         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
                     ), 0) AS start
-                FROM jobs INDEXED BY queue LEFT JOIN turns USING (client) WHERE state = 'queued'
-            )
-        ) WHERE id IN (SELECT value FROM json_each(?))
+                FROM jobs{language.by_queue} LEFT JOIN turns USING (client) WHERE state = 'queued'
+            ) AS started
+        ) AS numbered WHERE id IN ({language.listed.format("?")})
         """,
-        (json.dumps(list(ids)),),
+        (language.list_of(ids),),
     )
-    return {id: int(ahead) for id, ahead in rows}
+    return {row["id"]: int(row["ahead"]) for row in rows}
 
 
-def kept_pictures(database: sqlite3.Connection, tokens: Collection[str]) -> dict[str, frozenset[str]]:
+def kept_pictures(database: Database, tokens: Collection[str]) -> dict[str, frozenset[str]]:
     kept: dict[str, frozenset[str]] = {}
     named = list(tokens)
     for start in range(0, len(named), _MOST_NAMES):
         rows = database.execute(
-            "SELECT token, pictures FROM jobs WHERE token IN (SELECT value FROM json_each(?))",
-            (json.dumps(named[start : start + _MOST_NAMES]),),
+            f"SELECT token, pictures FROM jobs WHERE token IN ({database.language.listed.format('?')})",
+            (database.language.list_of(named[start : start + _MOST_NAMES]),),
         )
         kept |= {row["token"]: frozenset(each["name"] for each in json.loads(row["pictures"])) for row in rows}
     return kept
 
 
-def expired(database: sqlite3.Connection, before: float | None, keep: int | None, limit: int) -> list[Job]:
+def expired(database: Database, before: float | None, keep: int | None, limit: int) -> list[Job]:
     found: dict[str, Job] = {}
     if before is not None:
         rows = database.execute(
@@ -128,7 +138,8 @@ def expired(database: sqlite3.Connection, before: float | None, keep: int | None
         ).fetchall()
         found |= {row["id"]: job_of(row) for row in rows}
     if keep is not None:
-        (number,) = database.execute("SELECT COUNT(*) FROM jobs WHERE finished IS NOT NULL").fetchone()
+        ended = "SELECT COUNT(*) AS number FROM jobs WHERE finished IS NOT NULL"
+        number = database.execute(ended).fetchone()["number"]
         rows = database.execute(
             "SELECT * FROM jobs WHERE finished IS NOT NULL ORDER BY finished, sequence LIMIT ?",
             (max(0, min(limit, number - keep)),),
@@ -137,31 +148,29 @@ def expired(database: sqlite3.Connection, before: float | None, keep: int | None
     return list(found.values())[:limit]
 
 
-def delete(database: sqlite3.Connection, ids: Collection[str]) -> int:
+def delete(database: Database, ids: Collection[str]) -> int:
     unpin(database, ids)
-    where, values = _where(state=FINISHED)
-    deleted = database.execute(
-        f"DELETE FROM jobs WHERE {where} AND id IN (SELECT value FROM json_each(?))", (*values, json.dumps(list(ids)))
-    ).rowcount
+    where, values = _where(database, state=FINISHED, id=ids)
+    deleted = database.execute(f"DELETE FROM jobs WHERE {where}", values).rowcount
     database.execute("DELETE FROM turns WHERE client NOT IN (SELECT client FROM jobs)")
     return deleted
 
 
-def drop_picture(database: sqlite3.Connection, id: str, name: str) -> Job | None:
+def drop_picture(database: Database, id: str, name: str) -> Job | None:
     row = database.execute("SELECT pictures FROM jobs WHERE id = ? AND finished IS NOT NULL", (id,)).fetchone()
     pictures = [] if row is None else json.loads(row["pictures"])
     left = [picture for picture in pictures if picture["name"] != name]
     if len(left) == len(pictures):
         return None
-    database.execute("UPDATE jobs SET pictures = ? WHERE id = ?", (json.dumps(left), id))
+    database.execute("UPDATE jobs SET pictures = ? WHERE id = ?", (as_json(left), id))
     return get(database, id)
 
 
-def _where(**among: Collection[str] | None) -> tuple[str, list[Any]]:
+def _where(database: Database, **among: Collection[str] | None) -> tuple[str, list[Any]]:
     """Return a condition, and its values, that each column is one of the values given; None allows all."""
     terms, values = ["TRUE"], list[Any]()
     for column, allowed in among.items():
         if allowed is not None:
-            terms.append(f"{column} IN (SELECT value FROM json_each(?))")
-            values.append(json.dumps(list(allowed)))
+            terms.append(f"{column} IN ({database.language.listed.format('?')})")
+            values.append(database.language.list_of(allowed))
     return " AND ".join(terms), values

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sqlite3
 from collections.abc import Collection
 
 from server.inputs.input import CALL, Hold, Input
 from server.job import Job
 from server.store import InputGone, QuotaExceeded
+from server.store.sql.database import Database, Row
 
 _UNUSED = "id NOT IN (SELECT input FROM job_inputs) AND id NOT IN (SELECT input FROM holds)"
 
 
-def identity(database: sqlite3.Connection) -> str:
-    (id,) = database.execute("SELECT id FROM identity").fetchone()
-    return str(id)
+def identity(database: Database) -> str:
+    return str(database.execute("SELECT id FROM identity").fetchone()["id"])
 
 
-def keep(database: sqlite3.Connection, new: Input, client: str, quota: int | None) -> Input:
+def keep(database: Database, new: Input, client: str, quota: int | None) -> Input:
     there = find(database, [new.id]).get(new.id)
     if there is None:
-        (used,) = database.execute("SELECT COALESCE(SUM(bytes), 0) FROM inputs WHERE client = ?", (client,)).fetchone()
-        if quota is not None and used + new.bytes > quota:
+        bytes_of = "SELECT COALESCE(SUM(bytes), 0) AS used FROM inputs WHERE client = ?"
+        if quota is not None and database.execute(bytes_of, (client,)).fetchone()["used"] + new.bytes > quota:
             raise QuotaExceeded
         kept = new.to_json()
         database.execute(
@@ -35,7 +34,7 @@ def keep(database: sqlite3.Connection, new: Input, client: str, quota: int | Non
     return new if there is None else dataclasses.replace(there, hold=new.hold)
 
 
-def hold(database: sqlite3.Connection, id: str, hold: Hold) -> Input:
+def hold(database: Database, id: str, hold: Hold) -> Input:
     there = find(database, [id]).get(id)
     if there is None:
         raise InputGone
@@ -43,12 +42,13 @@ def hold(database: sqlite3.Connection, id: str, hold: Hold) -> Input:
     return dataclasses.replace(there, hold=hold)
 
 
-def find(database: sqlite3.Connection, ids: Collection[str]) -> dict[str, Input]:
-    rows = database.execute("SELECT * FROM inputs WHERE id IN (SELECT value FROM json_each(?))", (_listed(ids),))
+def find(database: Database, ids: Collection[str]) -> dict[str, Input]:
+    wanted = database.language.list_of(ids)
+    rows = database.execute(f"SELECT * FROM inputs WHERE id IN ({_listed(database)})", (wanted,))
     return {row["id"]: _input_of(row) for row in rows}
 
 
-def held(database: sqlite3.Connection, owner: str) -> dict[str, Input]:
+def held(database: Database, owner: str) -> dict[str, Input]:
     rows = database.execute(
         "SELECT name, inputs.* FROM holds JOIN inputs ON inputs.id = holds.input WHERE owner = ? ORDER BY name",
         (owner,),
@@ -56,23 +56,21 @@ def held(database: sqlite3.Connection, owner: str) -> dict[str, Input]:
     return {row["name"]: _input_of(row) for row in rows}
 
 
-def release(database: sqlite3.Connection, owner: str, name: str) -> bool:
+def release(database: Database, owner: str, name: str) -> bool:
     return database.execute("DELETE FROM holds WHERE owner = ? AND name = ?", (owner, name)).rowcount > 0
 
 
-def take_unused(
-    database: sqlite3.Connection, calls_before: float, uploads_before: float | None, limit: int
-) -> list[Input]:
+def take_unused(database: Database, calls_before: float, uploads_before: float | None, limit: int) -> list[Input]:
     database.execute("DELETE FROM holds WHERE owner = ? AND since < ?", (CALL, calls_before))
     if uploads_before is not None:
         database.execute("DELETE FROM holds WHERE owner <> ? AND since < ?", (CALL, uploads_before))
     rows = database.execute(f"SELECT * FROM inputs WHERE {_UNUSED} ORDER BY id LIMIT ?", (limit,)).fetchall()
-    ids = _listed([row["id"] for row in rows])
-    database.execute("DELETE FROM inputs WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    ids = database.language.list_of([row["id"] for row in rows])
+    database.execute(f"DELETE FROM inputs WHERE id IN ({_listed(database)})", (ids,))
     return [_input_of(row) for row in rows]
 
 
-def pin(database: sqlite3.Connection, sequence: int, job: Job) -> None:
+def pin(database: Database, sequence: int, job: Job) -> None:
     """Let a job that was added have its inputs, in place of the holds of its call. Raises ``InputGone``."""
     inputs = {each.id: each for task in job.tasks for each in task.inputs.values()}
     if inputs:
@@ -85,19 +83,19 @@ def pin(database: sqlite3.Connection, sequence: int, job: Job) -> None:
         )
 
 
-def unpin(database: sqlite3.Connection, ids: Collection[str]) -> None:
+def unpin(database: Database, ids: Collection[str]) -> None:
     """Take the inputs from finished jobs that are about to be deleted."""
     database.execute(
-        """
+        f"""
         DELETE FROM job_inputs WHERE job IN (
-            SELECT sequence FROM jobs WHERE finished IS NOT NULL AND id IN (SELECT value FROM json_each(?))
+            SELECT sequence FROM jobs WHERE finished IS NOT NULL AND id IN ({_listed(database)})
         )
         """,
-        (_listed(ids),),
+        (database.language.list_of(ids),),
     )
 
 
-def _put(database: sqlite3.Connection, id: str, hold: Hold) -> None:
+def _put(database: Database, id: str, hold: Hold) -> None:
     database.execute(
         "INSERT INTO holds (owner, name, input, since) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (owner, name) DO UPDATE SET input = excluded.input, since = excluded.since",
@@ -105,9 +103,9 @@ def _put(database: sqlite3.Connection, id: str, hold: Hold) -> None:
     )
 
 
-def _input_of(row: sqlite3.Row) -> Input:
+def _input_of(row: Row) -> Input:
     return Input.from_json({**{name: row[name] for name in ("id", "file", "bytes")}, "size": json.loads(row["size"])})
 
 
-def _listed(ids: Collection[str]) -> str:
-    return json.dumps(list(ids))
+def _listed(database: Database) -> str:
+    return database.language.listed.format("?")

@@ -3,13 +3,12 @@ caller changes nothing. The webhooks that report a change are written in the sam
 
 from __future__ import annotations
 
-import sqlite3
-
 from server.job import FINISHED, Job
 from server.store import Compose, Ending, IdTaken, KeyConflict, Made, Moment, QueueFull, Recovered
 from server.store.rules import ending_of_dead_attempt
-from server.store.sqlite import inputs, outbox, queries
-from server.store.sqlite.rows import columns_of, failure_json, job_of, made_columns
+from server.store.sql import inputs, outbox, queries
+from server.store.sql.database import Database
+from server.store.sql.rows import columns_of, failure_json, job_of, made_columns
 
 
 class Changes:
@@ -18,29 +17,24 @@ class Changes:
     def __init__(self, compose: Compose) -> None:
         self._compose = compose
 
-    def add(self, database: sqlite3.Connection, job: Job, fingerprint: str, max_queued: int) -> Job:
+    def add(self, database: Database, job: Job, fingerprint: str, max_queued: int) -> Job:
         before = _under_key(database, job, fingerprint)
         if before is not None:
             return before
-        columns = columns_of(job, fingerprint)
-        names = ", ".join(columns)
-        marks = ", ".join(f":{name}" for name in columns)
-        room = "(SELECT COUNT(*) FROM jobs WHERE state = 'queued') < :max_queued"
-        try:
-            row = database.execute(
-                f"INSERT INTO jobs ({names}) SELECT {marks} WHERE {room} RETURNING *",
-                columns | {"max_queued": max_queued},
-            ).fetchone()
-        except sqlite3.IntegrityError as error:
-            if "jobs.id" not in str(error):
-                raise
-            raise IdTaken from None
-        if row is None:
+        if queries.number_queued(database) >= max_queued:
             raise QueueFull
+        columns = columns_of(job, fingerprint)
+        marks = ", ".join(f":{name}" for name in columns)
+        row = database.execute(
+            f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING RETURNING *",
+            columns,
+        ).fetchone()
+        if row is None:
+            raise IdTaken
         inputs.pin(database, row["sequence"], job)
         return job_of(row)
 
-    def start(self, database: sqlite3.Connection, id: str, now: float) -> Job:
+    def start(self, database: Database, id: str, now: float) -> Job:
         row = database.execute(
             "UPDATE jobs SET state = 'running', attempt = attempt + 1, started = ?"
             " WHERE id = ? AND state = 'queued' RETURNING *",
@@ -48,7 +42,7 @@ class Changes:
         ).fetchone()
         return self._posted(database, job_of(row), "started")
 
-    def show(self, database: sqlite3.Connection, id: str, attempt: int, made: Made) -> Job | None:
+    def show(self, database: Database, id: str, attempt: int, made: Made) -> Job | None:
         row = database.execute(
             """
             UPDATE jobs SET pictures = :pictures, timings = :timings, record = :record
@@ -58,14 +52,14 @@ class Changes:
         ).fetchone()
         return None if row is None else job_of(row)
 
-    def finish(self, database: sqlite3.Connection, id: str, attempt: int, ending: Ending) -> Job | None:
+    def finish(self, database: Database, id: str, attempt: int, ending: Ending) -> Job | None:
         assert ending.state in FINISHED
         row = database.execute(
             """
             UPDATE jobs SET
-                state = CASE WHEN cancel_requested THEN 'cancelled' ELSE :state END,
-                pictures = CASE WHEN cancel_requested THEN '[]' ELSE :pictures END,
-                failure = CASE WHEN cancel_requested THEN NULL ELSE :failure END,
+                state = CASE WHEN cancel_requested <> 0 THEN 'cancelled' ELSE :state END,
+                pictures = CASE WHEN cancel_requested <> 0 THEN '[]' ELSE :pictures END,
+                failure = CASE WHEN cancel_requested <> 0 THEN NULL ELSE :failure END,
                 finished = :finished, timings = :timings, record = :record
             WHERE id = :id AND attempt = :attempt AND state = 'running' RETURNING *
             """,
@@ -78,18 +72,18 @@ class Changes:
                 **made_columns(ending),
             },
         ).fetchone()
-        return None if row is None else self._ended(database, job_of(row))
+        return _same_end(database, id, attempt, ending) if row is None else self._ended(database, job_of(row))
 
     def requeue(
-        self, database: sqlite3.Connection, id: str, attempt: int, excused: bool, max_attempts: int, now: float
+        self, database: Database, id: str, attempt: int, excused: bool, max_attempts: int, now: float
     ) -> Job | None:
         row = database.execute(
             "UPDATE jobs SET excused = excused + ? WHERE id = ? AND attempt = ? AND state = 'running' RETURNING *",
-            (excused, id, attempt),
+            (int(excused), id, attempt),
         ).fetchone()
         return None if row is None else self._again(database, job_of(row), max_attempts, now)
 
-    def cancel(self, database: sqlite3.Connection, id: str, now: float, keep: bool) -> Job | None:
+    def cancel(self, database: Database, id: str, now: float, keep: bool) -> Job | None:
         mark = "interrupted" if keep else "cancel_requested"
         row = database.execute(
             f"UPDATE jobs SET state = 'cancelled', finished = ?, {mark} = 1"
@@ -103,14 +97,14 @@ class Changes:
         ).fetchone()
         return queries.get(database, id) if row is None else job_of(row)
 
-    def recover(self, database: sqlite3.Connection, max_attempts: int, now: float) -> Recovered:
+    def recover(self, database: Database, max_attempts: int, now: float) -> Recovered:
         left = [self._again(database, job, max_attempts, now) for job in queries.in_state(database, "running")]
         return Recovered(
             queued=queries.in_state(database, "queued"),
             ended=[job for job in left if job.done],
         )
 
-    def _again(self, database: sqlite3.Connection, job: Job, max_attempts: int, now: float) -> Job:
+    def _again(self, database: Database, job: Job, max_attempts: int, now: float) -> Job:
         """Queue a running job whose attempt is dead, or end it."""
         ending = ending_of_dead_attempt(job, max_attempts, now)
         if ending is not None:
@@ -123,18 +117,18 @@ class Changes:
         ).fetchone()
         return job_of(row)
 
-    def _ended(self, database: sqlite3.Connection, job: Job) -> Job:
+    def _ended(self, database: Database, job: Job) -> Job:
         if job.pictures:
             self._posted(database, job, "output")
         return self._posted(database, job, "finished")
 
-    def _posted(self, database: sqlite3.Connection, job: Job, moment: Moment) -> Job:
+    def _posted(self, database: Database, job: Job, moment: Moment) -> Job:
         if job.webhook is not None and moment in job.webhook.events:
             outbox.post(database, self._compose(job, moment))
         return job
 
 
-def _under_key(database: sqlite3.Connection, job: Job, fingerprint: str) -> Job | None:
+def _under_key(database: Database, job: Job, fingerprint: str) -> Job | None:
     """Return the job that the client's idempotency key gave before."""
     if job.idempotency_key is None:
         return None
@@ -146,3 +140,11 @@ def _under_key(database: sqlite3.Connection, job: Job, fingerprint: str) -> Job 
     if row["fingerprint"] != fingerprint:
         raise KeyConflict
     return job_of(row)
+
+
+def _same_end(database: Database, id: str, attempt: int, ending: Ending) -> Job | None:
+    """Return the job if an earlier call with the same ending has ended it: its answer may have been lost."""
+    row = database.execute(
+        "SELECT * FROM jobs WHERE id = ? AND attempt = ? AND finished = ?", (id, attempt, ending.finished)
+    ).fetchone()
+    return None if row is None else job_of(row)

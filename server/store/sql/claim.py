@@ -6,26 +6,27 @@ the later comes its next turn, and a client that asks for nothing for a while sa
 
 from __future__ import annotations
 
-import json
-import math
-import sqlite3
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from server.store.rules import under_suspicion
+from server.store.sql.database import Database, Row
 
 _CLIENTS = """
     WITH RECURSIVE clients (client) AS (
-        SELECT MIN(client) FROM jobs INDEXED BY queue WHERE state = 'queued' AND priority = :priority
+        SELECT MIN(client) FROM jobs{by_queue} WHERE state = 'queued' AND priority = :priority
         UNION ALL
         SELECT (
-            SELECT MIN(client) FROM jobs INDEXED BY queue
+            SELECT MIN(client) FROM jobs{by_queue}
             WHERE state = 'queued' AND priority = :priority AND client > clients.client
         ) FROM clients WHERE client IS NOT NULL
     )
 """
 """The clients with a queued job of a priority, and a NULL: one step in the index for each client, however many jobs it
 has."""
+
+_ABOVE_ALL = 2**30
+"""A priority that no job has."""
 
 
 @dataclass(eq=False)
@@ -34,14 +35,14 @@ class _Queue:
 
     client: str
     turn: float
-    jobs: list[sqlite3.Row]
+    jobs: list[Row]
 
 
 def claim(
-    database: sqlite3.Connection, *, pictures: int, alone: bool, max_attempts: int, not_models: Collection[str]
+    database: Database, *, pictures: int, alone: bool, max_attempts: int, not_models: Collection[str]
 ) -> list[str]:
     """Return the ids of the jobs that ``Store.claim`` starts, and note their clients' turns."""
-    chosen: list[sqlite3.Row] = []
+    chosen: list[Row] = []
     room = pictures
     for priority in _priorities(database):
         queues = _queues(database, priority, room, not_models)
@@ -63,57 +64,62 @@ def claim(
     return [each["id"] for each in chosen]
 
 
-def waiting(database: sqlite3.Connection) -> frozenset[str]:
+def waiting(database: Database) -> frozenset[str]:
     """Return the clients that have a queued job."""
+    clients = _CLIENTS.format(by_queue=database.language.by_queue)
     return frozenset(
-        client
+        row["client"]
         for priority in _priorities(database)
-        for (client,) in database.execute(
-            f"{_CLIENTS} SELECT client FROM clients WHERE client IS NOT NULL", {"priority": priority}
+        for row in database.execute(
+            f"{clients} SELECT client FROM clients WHERE client IS NOT NULL", {"priority": priority}
         )
     )
 
 
-def _priorities(database: sqlite3.Connection) -> Iterator[int]:
+def _priorities(database: Database) -> Iterator[int]:
     """Yield the priorities of queued jobs, the highest first."""
-    highest = "SELECT MAX(priority) FROM jobs INDEXED BY queue WHERE state = 'queued' AND priority < ?"
-    priority = math.inf
-    while (priority := database.execute(highest, (priority,)).fetchone()[0]) is not None:
+    jobs = f"jobs{database.language.by_queue}"
+    highest = f"SELECT MAX(priority) AS highest FROM {jobs} WHERE state = 'queued' AND priority < ?"
+    priority = _ABOVE_ALL
+    while (priority := database.execute(highest, (priority,)).fetchone()["highest"]) is not None:
         yield priority
 
 
-def _queues(database: sqlite3.Connection, priority: int, room: int, not_models: Collection[str]) -> list[_Queue]:
+def _queues(database: Database, priority: int, room: int, not_models: Collection[str]) -> list[_Queue]:
     """Return the queues of as many clients as there is room for: a client further back would get no turn."""
     if room <= 0:
         return []
-    passing = "AND model NOT IN (SELECT value FROM json_each(:not_models))" if not_models else ""
-    values = {"priority": priority, "room": room, "not_models": json.dumps(list(not_models))}
+    language = database.language
+    passing = f"AND model NOT IN ({language.listed.format(':not_models')})" if not_models else ""
+    values = {"priority": priority, "room": room, "not_models": language.list_of(not_models)}
     clients = database.execute(
         f"""
-        {_CLIENTS}
-        SELECT
-            client,
-            MAX(COALESCE(turn, 0), COALESCE((SELECT MAX(began) FROM turns), 0)) AS turn,
-            (
-                SELECT sequence FROM jobs INDEXED BY queue
-                WHERE state = 'queued' AND priority = :priority AND client = clients.client {passing}
-                ORDER BY sequence LIMIT 1
-            ) AS first
-        FROM clients LEFT JOIN turns USING (client) WHERE first IS NOT NULL ORDER BY turn, first LIMIT :room
+        {_CLIENTS.format(by_queue=language.by_queue)}
+        SELECT client, turn FROM (
+            SELECT
+                client,
+                {language.greatest}(COALESCE(turn, 0), COALESCE((SELECT MAX(began) FROM turns), 0)) AS turn,
+                (
+                    SELECT sequence FROM jobs{language.by_queue}
+                    WHERE state = 'queued' AND priority = :priority AND client = clients.client {passing}
+                    ORDER BY sequence LIMIT 1
+                ) AS first
+            FROM clients LEFT JOIN turns USING (client)
+        ) AS queues WHERE first IS NOT NULL ORDER BY turn, first LIMIT :room
         """,
         values,
     ).fetchall()
     oldest = f"""
-        SELECT id, sequence, pictures_asked, work, attempt, excused FROM jobs INDEXED BY queue
+        SELECT id, sequence, pictures_asked, work, attempt, excused FROM jobs{language.by_queue}
         WHERE state = 'queued' AND priority = :priority AND client = :client {passing} ORDER BY sequence LIMIT :room
     """
     return [
-        _Queue(client, turn, database.execute(oldest, values | {"client": client}).fetchall())
-        for client, turn, _ in clients
+        _Queue(row["client"], row["turn"], database.execute(oldest, values | {"client": row["client"]}).fetchall())
+        for row in clients
     ]
 
 
-def _took(database: sqlite3.Connection, queue: _Queue, job: sqlite3.Row) -> None:
+def _took(database: Database, queue: _Queue, job: Row) -> None:
     began, queue.turn = queue.turn, queue.turn + job["work"]
     database.execute(
         """

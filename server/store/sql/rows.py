@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 from engine.parameters import Seed
 from server.job import Failure, Job, Picture, Webhook
 from server.store import Made, Message
+from server.store.sql.database import Row
 from server.task import Task
 
 _SEED = Seed(optional=False)
@@ -33,21 +33,21 @@ def columns_of(job: Job, fingerprint: str) -> dict[str, Any]:
         "finished": job.finished,
         "attempt": job.attempt,
         "excused": job.excused,
-        "cancel_requested": job.cancel_requested,
-        "interrupted": job.interrupted,
+        "cancel_requested": int(job.cancel_requested),
+        "interrupted": int(job.interrupted),
         "token": job.token,
         "idempotency_key": job.idempotency_key,
         "fingerprint": fingerprint,
         "label": job.label,
-        "tasks": _json([task.to_json() for task in job.tasks]),
-        "webhook": None if job.webhook is None else _json(dataclasses.asdict(job.webhook)),
-        "extra": _json(job.extra),
+        "tasks": as_json([task.to_json() for task in job.tasks]),
+        "webhook": None if job.webhook is None else as_json(dataclasses.asdict(job.webhook)),
+        "extra": as_json(job.extra),
         "failure": failure_json(job.failure),
         **made_columns(job),
     }
 
 
-def job_of(row: sqlite3.Row, *, extra: str = "extra") -> Job:
+def job_of(row: Row, *, extra: str = "extra") -> Job:
     """Return the job in a row. Its ``extra`` is taken from the column that ``extra`` names."""
     webhook = row["webhook"]
     failure = row["failure"]
@@ -88,7 +88,7 @@ def _picture_of(kept: dict[str, Any]) -> Picture:
     return Picture(**kept | {"seed": _SEED.read("seed", kept["seed"])})
 
 
-def message_of(row: sqlite3.Row) -> Message:
+def message_of(row: Row) -> Message:
     """Return the webhook's message in a row of the outbox."""
     return Message(**{field.name: row[field.name] for field in dataclasses.fields(Message)})
 
@@ -96,12 +96,12 @@ def message_of(row: sqlite3.Row) -> Message:
 def made_columns(made: Made | Job) -> dict[str, str]:
     """Return the values of the columns of what was made."""
     pictures = [vars(picture) | {"seed": _SEED.to_json(picture.seed)} for picture in made.pictures]
-    return {"pictures": _json(pictures), "timings": _json(made.timings), "record": _json(made.record)}
+    return {"pictures": as_json(pictures), "timings": as_json(made.timings), "record": as_json(made.record)}
 
 
 def failure_json(failure: Failure | None) -> str | None:
     """Return the column ``failure``."""
-    return None if failure is None else _json(vars(failure))
+    return None if failure is None else as_json(vars(failure))
 
 
 def _plain(value: object) -> Any:
@@ -110,7 +110,7 @@ def _plain(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_plain).encode
+as_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_plain).encode
 """Writes what a column holds."""
 
 
