@@ -9,7 +9,7 @@ TRITON := $(VENV)/triton
 LOCK := constraints.txt
 ARGUMENTS ?=
 
-.PHONY: image serve test all-tests kernels exactness starter bench gpu lint types check format update clean
+.PHONY: image serve test all-tests kernels exactness starter bench gpu lint types check format screenshots update clean
 
 image: $(READY)  ## make the workflow's picture
 	$(RUN) -m engine.generate
@@ -70,6 +70,9 @@ $(READY): pyproject.toml $(LOCK)
 $(TRITON): $(READY)  # in a folder of its own: torch imports it wherever it finds it
 	$(RUN) -m pip install --no-deps --upgrade --target $@ --constraint $(LOCK) triton
 	@touch $@
+
+screenshots: $(READY)  ## take pictures of the page in all its states, into screenshots/, to look through; needs Chromium
+	$(RUN) -m tests.server.page.screenshots screenshots
 
 clean:
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache

@@ -5,6 +5,7 @@ import * as connection from "./connection.js";
 import * as files from "./files.js";
 import * as form from "./form.js";
 import * as gallery from "./gallery.js";
+import * as loras from "./loras.js";
 import * as parts from "./parts.js";
 import * as prompt from "./prompt.js";
 import * as queue from "./queue.js";
@@ -119,6 +120,7 @@ $("cancel").addEventListener("click", () => {
   stage.cancelling(id);
   queue.cancel(id);
 });
+$("add-lora").addEventListener("click", () => loras.choose().catch(complain));
 $("help").addEventListener("click", help);
 $("theme").addEventListener("click", () => {
   const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
@@ -173,11 +175,11 @@ function start() {
   });
   const show = () => gallery.start({ opened: open, latest: (job) => { if (!jobs.length) stage.showLatest(job); } });
   show().catch(() => connection.online().then(show).catch(() => {}));
-  refreshModels().catch(() => {});
+  let ready = null;
   connection.start((status, back) => {
-    if (!back) return;
-    queue.sendCancels().then(queue.refresh);
-    refreshModels().catch(() => {});
+    if (back) queue.sendCancels().then(queue.refresh);
+    if (back || status.ready !== ready) refreshModels().catch(() => {});
+    ready = status.ready;
   });
   queue.sendCancels();
 }

@@ -10,7 +10,7 @@ for (const each of document.querySelectorAll("dialog:not(#key-dialog)")) {
   each.addEventListener("click", (event) => { if (event.target === each && each.id !== "viewer") each.close(); });
 }
 
-/** Offer ``rows`` ({ words, hint, run, remove }), and under them a field ({ label, words, run(text) }). */
+/** Offer ``rows`` ({ words, hint, run, remove }), and under them a field ({ label, words, type, run(text) }). */
 export function menu(title, hint, rows, field = null) {
   $("menu-title").textContent = title;
   const list = Object.assign(document.createElement("ul"), { className: "choices" });
@@ -36,9 +36,9 @@ function row({ words, hint, run, remove }) {
   return item;
 }
 
-function ask({ label, words, run }) {
+function ask({ label, words, run, type = "text" }) {
   const form = Object.assign(document.createElement("form"), { className: "pair save" });
-  const input = Object.assign(document.createElement("input"), { type: "text", required: true, maxLength: 60 });
+  const input = Object.assign(document.createElement("input"), { type, required: true, maxLength: 60, step: "any" });
   const named = Object.assign(document.createElement("label"), { textContent: `${label} ` });
   named.append(input);
   form.append(named, Object.assign(document.createElement("button"), { textContent: words }));

@@ -11,6 +11,7 @@ const SHOWN = 1500; // milliseconds that a finished job stays before the next on
 const PINNED = "pinned";
 
 let current = null; // { id, job, abort, ended }
+let lastMade = null; // the job that made the latest pictures that were shown
 let active = []; // the jobs that wait or run, as the queue lists them
 let mine = new Set(JSON.parse(sessionStorage.getItem("mine") ?? "[]"));
 const sentNow = new Set(); // since the page was loaded
@@ -57,6 +58,7 @@ export function showLatest(job) {
 
 /** A picture was deleted; ``left`` is its job as it is now. */
 export function forget(left) {
+  if (lastMade?.id === left.id) lastMade = left.deleted ? null : left;
   if (current?.id !== left.id || !current.ended) return;
   if (left.deleted) empty();
   else watch(left.id, left);
@@ -96,8 +98,7 @@ async function watch(id, known = null) {
   }
   if (current !== own) return;
   const { parameters, count } = own.job;
-  cells.start(parameters ? count * parameters.batch_size : own.job.images.length || 1, parameters?.width ?? 1, parameters?.height ?? 1);
-  place(own.job, own.job.images);
+  draw(own.job);
   if (!["queued", "running"].includes(own.job.state)) {
     finish(own, own.job);
     if (!known && sentNow.has(id)) listeners.ended(own.job);
@@ -109,13 +110,14 @@ async function watch(id, known = null) {
     progress(own, event, pace);
   }
   if (current !== own) return;
+  let job;
   try {
-    own.job = await api.job(id);
+    job = await api.job(id);
   } catch {
     return void (current = null);
   }
-  finish(own, own.job);
-  listeners.ended(own.job);
+  finish(own, job);
+  listeners.ended(job);
   setTimeout(follow, SHOWN + 50);
 }
 
@@ -147,6 +149,13 @@ function step(job, data) {
   return number || (data.steps ? `Step ${data.step} of ${data.steps}` : `Step ${data.step ?? 0}`);
 }
 
+/** Show the cells of a job with the pictures that are there. */
+function draw(job) {
+  const { parameters, count, images } = job;
+  cells.start(parameters ? count * parameters.batch_size : images.length || 1, parameters?.width ?? 1, parameters?.height ?? 1);
+  place(job, images);
+}
+
 /** Put finished pictures into their cells: those of a batch lie side by side. */
 function place(job, images) {
   const batch = job.parameters?.batch_size ?? 1;
@@ -158,18 +167,27 @@ function place(job, images) {
 
 function finish(own, job) {
   place(job, job.images);
-  own.ended = Date.now();
+  Object.assign(own, { job, ended: Date.now() });
   const ends = { cancelled: "Cancelled", failed: job.error?.detail ?? "Failed" };
   const total = job.timings?.total ?? (job.finished && job.started ? job.finished - job.started : 0);
   const done = `Done${job.interrupted ? `, ${job.images.length} kept` : ""}${total ? ` in ${total.toFixed(1)} s` : ""}`;
   cells.end(ends[job.state] ? `${ends[job.state]}.` : "");
+  if (job.images.length) lastMade = job;
+  else if (job.state === "cancelled" && lastMade) showAgain(own);
   say(ends[job.state] ?? done);
   document.title = TITLE;
   $("progress").value = 0;
   $("stage").removeAttribute("aria-busy");
   if (mine.has(own.id)) $("said").textContent = ends[job.state] ?? "Done";
-  if (pinned === own.id) setPin(null);
-  $("details").hidden = job.images.length === 0;
+  if (pinned === job.id) setPin(null);
+  $("details").hidden = own.job.images.length === 0;
+}
+
+/** Put the pictures that were there before back in place of a job that was cancelled without any. */
+function showAgain(own) {
+  Object.assign(own, { id: lastMade.id, job: lastMade });
+  draw(lastMade);
+  cells.end();
 }
 
 function announce(own, share) {

@@ -156,3 +156,20 @@ def test_the_model_is_switched_and_loaded(server: RunningServer, page: Page) -> 
     page.click("#generate")
     expect(pictures(page)).to_have_count(1)
     assert server.backend.requests[-1].model == "other"
+
+
+def test_a_lora_is_chosen_with_its_strength(server: RunningServer, page: Page) -> None:
+    server.backend.more_files = {"loras": ("ink.safetensors", "oil.safetensors")}
+    opened(page, server)
+    page.click("#add-lora")
+    page.click(".choice >> text=oil")
+    page.fill("#menu-body input", "0.35")
+    page.keyboard.press("Enter")
+    expect(page.locator("#parts")).to_contain_text("oil × 0.35")
+    page.click("#add-lora")
+    page.click(".choice >> text=oil")
+    page.click(".choice >> text=0.6")
+    expect(page.locator("#parts li")).to_have_count(1)
+    page.click("#generate")
+    expect(pictures(page)).to_have_count(1)
+    assert [(lora.name, lora.strength) for lora in server.backend.requests[-1].loras] == [("oil", 0.6)]

@@ -120,3 +120,18 @@ def test_a_batch_has_a_cell_for_each_picture(server: RunningServer, page: Page) 
     expect(pictures(page)).to_have_count(6)
     shown: Any = page.evaluate("[...document.querySelectorAll('#cells .whole img')].map((each) => each.src)")
     assert len(set(shown)) == 6
+
+
+def test_the_pictures_before_come_back_after_a_cancelled_job(server: RunningServer, page: Page) -> None:
+    opened(page, server)
+    page.fill("#count", "2")
+    page.click("#generate")
+    expect(pictures(page)).to_have_count(2)
+    server.backend.step_seconds = 0.5
+    page.click("#generate")
+    expect(page.locator("#cells .preview")).not_to_have_count(0)
+    page.click("#cancel")
+    expect(page.locator("#status")).to_have_text("Cancelled")
+    expect(pictures(page)).to_have_count(2)
+    pictures(page).first.click()
+    expect(page.locator("#viewer")).to_be_visible()
