@@ -9,6 +9,8 @@ import psutil
 from fastapi import APIRouter
 
 from engine.formats.infotext import SAMPLER_LABELS, SCHEDULER_LABELS, automatic_scheduler
+from engine.formats.infotext.a1111_labels import A1111_SCHEDULE_LABELS, a1111_label
+from engine.sampling.a1111.samplers import OWN_SAMPLERS, rule_of
 from server.dialects.sdapi.models import listed
 from server.dialects.sdapi.options import Options
 from server.dialects.sdapi.refusing import CONTROLNET
@@ -37,16 +39,13 @@ def add_listings(router: APIRouter, services: Services) -> None:
 
     @router.get("/sdapi/v1/samplers", summary="The samplers, by AUTOMATIC1111's names")
     async def samplers() -> list[dict[str, Any]]:
-        return [
-            {"name": label, "aliases": [name], "options": {"scheduler": automatic_scheduler(name)}}
-            for name, label in SAMPLER_LABELS.items()
-        ]
+        return _samplers(services.settings.sdapi_pictures)
 
     @router.get("/sdapi/v1/schedulers", summary="The schedulers, by AUTOMATIC1111's names")
     async def schedulers() -> list[dict[str, Any]]:
-        return [_scheduler("automatic", "Automatic"), _scheduler("uniform", "Uniform")] + [
-            _scheduler(name, label) for name, label in SCHEDULER_LABELS.items()
-        ]
+        own = {"automatic": "Automatic", "uniform": "Uniform", **SCHEDULER_LABELS}
+        labels = A1111_SCHEDULE_LABELS if services.settings.sdapi_pictures == "a1111" else own
+        return [_scheduler(name, label) for name, label in labels.items()]
 
     @router.get("/sdapi/v1/sd-models", summary="The checkpoints in the models folder")
     async def sd_models() -> list[dict[str, Any]]:
@@ -103,6 +102,16 @@ def _missing(name: str) -> Any:
         )
 
     return refuse
+
+
+def _samplers(program: str) -> list[dict[str, Any]]:
+    """List the samplers that the routes take where the picture is ``program``'s, each with its own schedule."""
+    if program == "a1111":
+        names = dict.fromkeys((*SAMPLER_LABELS, *OWN_SAMPLERS))
+        found = [(name, a1111_label(name), rule_of(name).schedule) for name in names]
+    else:
+        found = [(name, label, automatic_scheduler(name)) for name, label in SAMPLER_LABELS.items()]
+    return [{"name": label, "aliases": [name], "options": {"scheduler": schedule}} for name, label, schedule in found]
 
 
 def _scheduler(name: str, label: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -12,7 +13,9 @@ from PIL import Image
 
 from engine import GenerationRequest
 from engine.formats.infotext import SAMPLER_LABELS, infotext
+from tests.server.conftest import RunningServer
 from tests.server.dialects.sdapi.calls import txt2img
+from tests.server.dialects.sdapi.plans import txt2img_plan
 
 
 def test_models(shared_client: httpx.Client) -> None:
@@ -90,3 +93,22 @@ def test_no_picture(shared_client: httpx.Client, image: str) -> None:
     response = shared_client.post("/sdapi/v1/png-info", json={"image": image})
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["body", "image"]
+
+
+@pytest.mark.parametrize("program", ["comfyui", "a1111"])
+def test_each_picture_mode_lists_what_its_calls_take(open_server: Callable[..., RunningServer], program: str) -> None:
+    server = open_server(sdapi_pictures=program)
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        samplers, schedulers = (client.get(f"/sdapi/v1/{each}").json() for each in ("samplers", "schedulers"))
+    assert len({each["name"] for each in samplers}) == len(samplers)
+    taken = set()
+    for sampler in samplers:
+        for label in (sampler["name"], *sampler["aliases"]):
+            request = txt2img_plan(program, sampler_name=label).first
+            taken.add((sampler["name"], (request.a1111 and request.a1111.sampler) or request.sampler))
+    assert len(taken) == len(samplers)
+    for scheduler in schedulers:
+        for label in (scheduler["name"], scheduler["label"]):
+            assert txt2img_plan(program, sampler_name="Euler", scheduler=label)
+    assert {each["options"]["scheduler"] for each in samplers} <= {each["name"] for each in schedulers}
+    assert ("polyexponential" in {each["name"] for each in schedulers}) == (program == "a1111")
