@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from engine import BadRequest, EngineClosed, GenerationRequest, GenerationResult, Progress, Workflow
-from engine.errors import UnknownFile
+from engine.errors import BrokenCheckpoint, UnknownFile
 from engine.models.folders import Folders
+from engine.tensors.entries import UnreadableFile
+from engine.tensors.header import read_tensor_file
 from engine.tensors.kinds import FileKind
 from engine.workflow.needs import checkpoints_of
 from engine.workflow.node import Node
@@ -143,6 +145,15 @@ class EngineBackend:
 
     def files(self, kind: FileKind) -> list[FileInfo]:
         return self._checkpoints.files(kind)
+
+    def metadata(self, kind: FileKind, name: str) -> Mapping[str, str]:
+        if name not in (file.name for file in self.files(kind)):
+            raise UnknownFile("filename", name, f"a file of the folder {kind}")
+        path = Folders(self._config.models_folders).find(kind, name)
+        try:
+            return read_tensor_file(path).metadata
+        except UnreadableFile as error:
+            raise BrokenCheckpoint(path, str(error)) from None
 
     def refresh(self) -> None:
         self._checkpoints.refresh()

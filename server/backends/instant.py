@@ -204,6 +204,11 @@ class InstantBackend:
         models = [model.file for model in self.models()] if kind == "checkpoints" else self.more_files.get(kind, ())
         return [FileInfo(name=name, size=_SIZE) for name in models]
 
+    def metadata(self, kind: FileKind, name: str) -> Mapping[str, str]:
+        if name not in (file.name for file in self.files(kind)):
+            raise UnknownFile("filename", name, f"a file of the folder {kind}")
+        return {}
+
     def refresh(self) -> None:
         """Do nothing: its lists are always up to date."""
 

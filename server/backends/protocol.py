@@ -69,6 +69,13 @@ class Backend(Protocol):
     def files(self, kind: FileKind) -> list[FileInfo]:
         """Return the files of ``kind`` that workflows may name, sorted by name."""
 
+    def metadata(self, kind: FileKind, name: str) -> Mapping[str, str]:
+        """Return the texts in the header of a file of ``kind``, which training programs write.
+
+        It reads the file, so call it off the event loop. Raises ``UnknownFile`` and ``BrokenCheckpoint``.
+        """
+        ...
+
     def refresh(self) -> None:
         """Let ``models`` and ``files`` show at the next call what the folders hold then."""
 

@@ -26,7 +26,7 @@ from server.web.services import Services
 
 _PATHS = re.compile(
     r"(/api)?/(prompt|queue|history|interrupt|free|view|ws|upload|object_info|system_stats|embeddings|extensions|features"
-    r"|models|experiment/models)(/.*)?"
+    r"|models|experiment/models|view_metadata)(/.*)?"
     r"|/api/(jobs|i18n|workflow_templates|global_subgraphs|settings|userdata)(/.*)?"
 )
 

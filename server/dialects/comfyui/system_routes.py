@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import sys
@@ -28,6 +29,9 @@ _FOLDERS = (
     *("controlnet", "embeddings", "hypernetworks", "style_models", "upscale_models"),
 )
 """The folders that clients look into; those of kinds that the engine does not work with are empty."""
+
+_SHOWN = 200
+"""The most characters of a file's name that an answer repeats."""
 
 _FREE = {
     "type": "object",
@@ -73,6 +77,17 @@ def _add_models(router: APIRouter, services: Services) -> None:
     async def get_models(folder: str) -> JSONResponse:
         """What lies in a folder."""
         return JSONResponse([file.name for file in files(folder)])
+
+    @router.get("/view_metadata/{folder}")
+    async def get_metadata(folder: str, filename: str = "") -> JSONResponse:
+        """What training programs have written into the header of a safetensors file. 404 where there is nothing."""
+        if filename not in (file.name for file in files(folder)) or not filename.endswith(".safetensors"):
+            raise not_found("safetensors file", filename[:_SHOWN])
+        (kind,) = (kind for kind in KINDS if kind == folder)
+        metadata = await asyncio.to_thread(services.backend.metadata, kind, filename)
+        if not metadata:
+            raise not_found("metadata in", filename[:_SHOWN])
+        return JSONResponse(dict(metadata))
 
     @router.get("/experiment/models")
     async def get_experimental_folders() -> JSONResponse:
