@@ -61,6 +61,10 @@ class A1111:
     initial_noise_multiplier: float = parameter(1.0, FACTOR, "a factor of the start noise where there is an image")
     img2img_extra_noise: float = parameter(0.0, FACTOR, "how much of it is added to the image, or to a first pass")
     img2img_fix_steps: bool = parameter(False, Flag(), "whether all steps are run where there is an image")
+    inpainting_mask_weight: float = parameter(
+        1.0, Number(0, 1), "how much less of its masked part an inpainting checkpoint sees of the image"
+    )
+    overlay_inpaint: bool = parameter(True, Flag(), "whether the image is laid over what a mask keeps of it")
     s_min_uncond: float = parameter(0.0, SIGMA, "the level below which every second evaluation has no negative prompt")
     s_min_uncond_all: bool = parameter(False, Flag(), "whether that is so in every evaluation")
     skip_early_cond: float = parameter(0.0, Number(0, 1), "the first share of the evaluations without negative prompt")

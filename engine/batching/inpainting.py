@@ -52,6 +52,41 @@ class Repainting:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Keeping:
+    """A rule that follows ``guidance`` where a mask is 1, and has the latents themselves for its prediction where it is
+    0, whatever noise x has there: as AUTOMATIC1111 does."""
+
+    guidance: Guidance
+    mask: Tensor
+    """(B, 1, h, w) float32 on the device, 0 … 1."""
+    latents: Tensor
+    """(B, 4, h, w) float32 on the device."""
+
+    @property
+    def pair(self) -> Pair:
+        return self.guidance.pair
+
+    def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
+        guided = yield from self.guidance.course(x, sigma, branches)
+        return Guided(guided.denoised * self.mask + self.latents * (1 - self.mask), guided.unconditional)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KeepingBefore(Keeping):
+    """A rule by which ``guidance`` sees the latents without any noise where a mask is 0: as AUTOMATIC1111 does for
+    samplers that know timesteps. Of its prediction the noise is taken, which is then x's."""
+
+    def course(self, x: Tensor, sigma: Tensor, branches: Sequence[Branch]) -> Course:
+        clean = self.latents * torch.sqrt(
+            1 + sigma**2
+        )  # of unit variance they are the latents, as the network is given
+        seen = x * self.mask + clean * (1 - self.mask)
+        guided = yield from self.guidance.course(seen, sigma, branches)
+        beyond, unconditional = x - seen, guided.unconditional
+        return Guided(guided.denoised + beyond, None if unconditional is None else unconditional + beyond)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Thresholds:
     """Differential diffusion (Levin & Fried 2023, arXiv 2306.00950): a cell is repainted once the share of the sampling
     that is left is no larger than its value in the mask."""
@@ -77,20 +112,27 @@ def noise_mask_for(mask: Tensor, shape: Sequence[int]) -> Tensor:
     return scaled.repeat(-(-shape[0] // scaled.shape[0]), 1, 1, 1)[: shape[0]]
 
 
-def with_channels(prompt: Conditioning, start: Tensor, noise_mask: Tensor | None) -> Conditioning:
+def with_channels(
+    prompt: Conditioning, start: Tensor, noise_mask: Tensor | None, grey: Tensor | None = None
+) -> Conditioning:
     """Return ``prompt`` with the five channels that an inpainting network takes beside x: a mask, and latents.
 
-    They are those of a member's own masked picture, or else ``noise_mask`` (B, 1, h, w) and the latents that sampling
-    starts from, ``start`` (B, 4, h, w); without any mask, ones and the latents of a grey picture. Masks are rounded.
+    They are those of a member's own masked picture; or else ones and ``grey`` (1, 4, h, w), the latents of a grey
+    picture; or, without these, ``noise_mask`` (B, 1, h, w) and the latents that sampling starts from, ``start``
+    (B, 4, h, w); without any mask, ones and what Stable Diffusion makes of grey. Masks are rounded, but for a member's
+    own that says otherwise.
     """
-    return tuple(replace(member, channels=_channels(member.masked, start, noise_mask)) for member in prompt)
+    return tuple(replace(member, channels=_channels(member.masked, start, noise_mask, grey)) for member in prompt)
 
 
-def _channels(masked: MaskedLatents | None, start: Tensor, noise_mask: Tensor | None) -> Tensor:
+def _channels(masked: MaskedLatents | None, start: Tensor, noise_mask: Tensor | None, grey: Tensor | None) -> Tensor:
     pictures, size = start.shape[0], tuple(start.shape[2:])
     if masked is not None:
         latents = _spread(_centred(masked.latents, size), pictures)
-        mask = _spread(_centred(masked.mask[:, None], size).round(), pictures)
+        mask = _spread(_centred(masked.mask[:, None], size), pictures)
+        mask = mask.round() if masked.rounded else mask
+    elif grey is not None:
+        latents, mask = grey.expand_as(start), torch.ones_like(start[:, :1])
     elif noise_mask is not None:
         latents, mask = start, noise_mask.round()
     else:

@@ -28,6 +28,8 @@ class MaskedLatents:
     """(b, 4, h, w) float32 on the device, in the UNet's scale: the picture, grey in the hole."""
     mask: Tensor
     """(b, H, W) float32 on the device: 1 where the hole is."""
+    rounded: bool = True
+    """Whether networks are shown only zeros and ones of the mask."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -63,7 +63,18 @@ def to_bytes(pictures: Tensor) -> Tensor:
 
 def lanczos_of_bytes(pictures: NDArray[numpy.uint8], height: int, width: int) -> NDArray[numpy.uint8]:
     """Scale pictures (B, h, w, C). Pillow does it, on the calling thread, while others run Python."""
-    scaled = [Image.fromarray(each).resize((width, height), Image.Resampling.LANCZOS) for each in pictures]
+    return _by_pillow(pictures, height, width, Image.Resampling.LANCZOS)
+
+
+def bicubic_of_bytes(masks: NDArray[numpy.uint8], height: int, width: int) -> NDArray[numpy.uint8]:
+    """Scale masks (B, h, w) by the cubic kernel (a = −0.5), antialiased, as ``lanczos_of_bytes`` does."""
+    return _by_pillow(masks, height, width, Image.Resampling.BICUBIC)
+
+
+def _by_pillow(
+    pictures: NDArray[numpy.uint8], height: int, width: int, kernel: Image.Resampling
+) -> NDArray[numpy.uint8]:
+    scaled = [Image.fromarray(each).resize((width, height), kernel) for each in pictures]
     return numpy.stack([numpy.asarray(each) for each in scaled])
 
 

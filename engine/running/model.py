@@ -70,6 +70,8 @@ class Network:
     parametrization: Parametrization = EPS
     mask_thresholds: float | None = None
     """The strength of differential diffusion, above 0 and at most 1; None: noise masks stay as they are."""
+    grey_by: Encoder | None = None
+    """What encodes the grey picture that an inpainting network is shown where it is shown no other."""
     patches: Patches = ()
     """What changes the network's own computation."""
     rescale: float = 0.0

@@ -21,7 +21,10 @@ from engine.workflow.a1111 import (
     UniPcSigmas,
     WithRests,
 )
-from engine.workflow.models import Checkpoint, Model
+from engine.workflow.encoding import WithKeptLatents
+from engine.workflow.inpainting import ShownGrey
+from engine.workflow.masks import Mask
+from engine.workflow.models import Checkpoint, Model, Vae
 from engine.workflow.node import in_order
 from engine.workflow.patches import EnlargedByTwo
 from engine.workflow.sampling import Guider, Sample, Sampler, Sigmas, SplitSigmas
@@ -69,9 +72,10 @@ class A1111Pass:
             raise BadRequest("scheduler", asked, f"one of {', '.join(SCHEDULES)}, for AUTOMATIC1111's picture")
         return asked
 
-    def read(self, model: Model) -> Model:
-        """Return ``model`` as AUTOMATIC1111 reads it."""
+    def read(self, model: Model, vae: Vae) -> Model:
+        """Return ``model`` as AUTOMATIC1111 reads it; ``vae`` encodes what it is shown, if it is for inpainting."""
         part, rule = self.part, self.rule
+        model = ShownGrey(model=model, vae=vae)
         if self.request.width % _EVEN or self.request.height % _EVEN:
             model = EnlargedByTwo(model=model)
         return FractionalReading(
@@ -185,6 +189,13 @@ class A1111Pass:
             from_height=part.seed_resize_from_h if part.seed_resize_from_w else 0,
             start="variance" if whole else "sigma",
         )
+
+
+def kept(sample: Sample, latents: Latents, mask: Mask) -> Latents:
+    """Return ``latents`` of which ``sample`` paints anew what ``mask`` covers, and keeps the rest; samplers that know
+    timesteps alone see the rest without noise."""
+    seen = "sampled" if isinstance(sample.sigmas, A1111Sigmas) else "latents"
+    return WithKeptLatents(latents=latents, mask=mask, seen=seen)
 
 
 def painted_over(sample: Sample, part: A1111, latents: Latents, strength: float, *, second: bool = False) -> Sample:

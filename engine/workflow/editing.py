@@ -157,6 +157,18 @@ class CompositePictures(Pictures):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class PastedUnder(Pictures):
+    """Pictures that are seen where a mask makes a hole in an original, in 8 bits, as AUTOMATIC1111 puts them together;
+    it has the original's size."""
+
+    original: Pictures = link(Pictures)
+    pictures: Pictures = link(Pictures)
+    mask: Mask = link(Mask)
+    x: int = parameter(0, _PLACE, "the left edge of the pictures below the original, in pixels")
+    y: int = parameter(0, _PLACE, "their upper edge, in pixels")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WithTransparency(Pictures):
     """Pictures with a mask as their transparency: alpha is 1 − mask."""
 

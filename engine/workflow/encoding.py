@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.parameters import Flag, WholeNumber, parameter
+from engine.parameters import Flag, OneOf, WholeNumber, parameter
 from engine.workflow.latents import MAX_SIDE, Latents
 from engine.workflow.masks import Mask
 from engine.workflow.models import Vae
 from engine.workflow.node import link
 from engine.workflow.pictures import OVERLAP, Pictures
+
+SEEN = ("sampled", "latents")
+"""What a network sees of latents where a mask keeps them."""
 
 _X_OR_Y = WholeNumber(0, MAX_SIDE, 8)
 
@@ -49,6 +52,21 @@ class WithNoiseMask(Latents):
 
     latents: Latents = link(Latents)
     mask: Mask = link(Mask)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class WithKeptLatents(Latents):
+    """Latents that are painted anew where a mask says so; elsewhere each prediction is the latents themselves, and no
+    noise but the sampler's is added to them."""
+
+    latents: Latents = link(Latents)
+    mask: Mask = link(Mask)
+    seen: str = parameter(
+        "sampled",
+        OneOf(SEEN),
+        "what the network sees elsewhere: the sampled x; or the latents without noise, of which only its prediction "
+        "of the noise is taken",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

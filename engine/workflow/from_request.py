@@ -100,7 +100,7 @@ class _Builder:
         start = self._start(vae)
         if request.mask is not None and request.mask_mode == "soft":
             model = self._put("19", DifferentialDiffusion(model=model))
-        sample = self._put("3", self._sample(self._guider(self._read(model), clip), start, request.denoise))
+        sample = self._put("3", self._sample(self._guider(self._read(model, vae), clip), start, request.denoise))
         if request.hires is not None:
             sample = self._second_pass(request.hires, model, clip, vae, sample)
         own = self._a1111
@@ -183,10 +183,10 @@ class _Builder:
             self._put(str(id), composition, weight="prompt")
         return ComposedGuider(model=model, positive=composition, negative=negative, cfg_scale=self._cfg_scale)
 
-    def _read(self, model: Model) -> Model:
+    def _read(self, model: Model, vae: Vae) -> Model:
         """``model`` as the program reads it whose picture is made."""
         own = self._a1111
-        return model if own is None else self._put("30" if self._hires is None else "31", own.read(model))
+        return model if own is None else self._put("30" if self._hires is None else "31", own.read(model, vae))
 
     @property
     def _cfg_scale(self) -> float:
@@ -327,7 +327,7 @@ class _Builder:
         if hires.prompt is not None and request.a1111 is not None:
             model, clip, _ = self._networks(_LORAS_OF_SECOND, "98")
         self._pass = pass_of(self._request, self._request.sampler, self._request.steps, before=self._pass)
-        sample = self._put("91", self._sample(self._guider(self._read(model), clip), larger, hires.denoise))
+        sample = self._put("91", self._sample(self._guider(self._read(model, vae), clip), larger, hires.denoise))
         self._request = request
         return sample
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.parameters import Number, parameter
+from engine.parameters import Flag, Number, parameter
 from engine.workflow.latents import Latents
 from engine.workflow.masks import Mask
-from engine.workflow.models import Model
+from engine.workflow.models import Model, Vae
 from engine.workflow.node import link
 from engine.workflow.pictures import Pictures
 from engine.workflow.text import Conditioning
@@ -41,6 +41,16 @@ class WithMaskedPicture(Conditioning):
     conditioning: Conditioning = link(Conditioning)
     latents: Latents = link(Latents)
     mask: Mask = link(Mask)
+    rounded: bool = parameter(True, Flag(), "whether of the mask only zeros and ones are shown")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ShownGrey(Model):
+    """A model whose inpainting network, where it is shown no other picture, is shown that all of a grey one is to be
+    painted, as a VAE encodes it. Models of other kinds are left as they are."""
+
+    model: Model = link(Model)
+    vae: Vae = link(Vae)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

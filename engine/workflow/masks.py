@@ -96,6 +96,20 @@ class InvertMask(Mask):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ResizeMask(Mask):
+    """A mask of another size."""
+
+    mask: Mask = link(Mask)
+    method: str = parameter(
+        "bicubic",
+        OneOf(("bicubic", "nearest")),
+        "bicubic: smoothed, as Pillow does it in 8 bits; nearest: the value at the upper left",
+    )
+    width: int = parameter(64, _SIDE, "width of the new one, in pixels or cells")
+    height: int = parameter(64, _SIDE, "its height")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CropMask(Mask):
     """A part of a mask."""
 

@@ -109,6 +109,11 @@ def _cropped(node: editing.CropPictures, sizes: Sizes) -> PictureSize:
     return replace(size, height=bottom - top, width=right - left)
 
 
+def _resized_mask(node: masks.ResizeMask, sizes: Sizes) -> PictureSize:
+    size: PictureSize = sizes[node.mask]
+    return replace(size, height=node.height, width=node.width)
+
+
 def _cropped_mask(node: masks.CropMask, sizes: Sizes) -> PictureSize:
     top, left, bottom, right = part_of(node, sizes[node.mask])
     size: PictureSize = sizes[node.mask]
@@ -147,6 +152,13 @@ def _some(node: editing.PicturesFromBatch, sizes: Sizes) -> PictureSize:
     size: PictureSize = sizes[node.pictures]
     first = min(node.index, size.pictures - 1)
     return replace(size, pictures=min(node.length, size.pictures - first))
+
+
+def _pasted_under(node: editing.PastedUnder, sizes: Sizes) -> PictureSize:
+    pictures, original = sizes[node.pictures], sizes[node.original]
+    _check_count("original", original, pictures)
+    _check_count("mask", sizes[node.mask], pictures)
+    return PictureSize(pictures=pictures.pictures, height=original.height, width=original.width)
 
 
 def _transparent(node: editing.WithTransparency, sizes: Sizes) -> PictureSize:
@@ -240,6 +252,7 @@ RULES: Mapping[type[Node], Rule] = {
     editing.RepeatPictures: _repeated,
     editing.PicturesFromBatch: _some,
     editing.BlendPictures: _blended,
+    editing.PastedUnder: _pasted_under,
     editing.WithTransparency: _transparent,
     editing.WithoutTransparency: _opaque,
     editing.MaskPictures: _opaque,
@@ -249,6 +262,7 @@ RULES: Mapping[type[Node], Rule] = {
     masks.ColourMask: _opaque,
     masks.PaddingMask: _padding,
     masks.SolidMask: _solid,
+    masks.ResizeMask: _resized_mask,
     masks.CropMask: _cropped_mask,
     inpainting.FittedMask: _fitted,
     inpainting.FillHole: _filled,

@@ -54,10 +54,12 @@ _SCALARS: Mapping[str, str] = {
     SWITCH_BY_STEPS: "refiner_switch_by_sample_steps",
     REFINER: "refiner",
     "Refiner switch at": "refiner_switch_at",
+    "Conditional mask weight": "inpainting_mask_weight",
     "Quantization": "enable_quantization",
     "Fixed steps": "img2img_fix_steps",
+    "Inpaint overlay": "overlay_inpaint",
 }
-"""Keys with one value → the field. The last two are ours: AUTOMATIC1111 writes nothing of them."""
+"""Keys with one value → the field. The last three are ours: AUTOMATIC1111 writes nothing of them."""
 
 _READ_TOO: Mapping[str, str] = {
     "Beta scheduler alpha": "beta_dist_alpha",

@@ -13,7 +13,13 @@ from engine.workflow.sizes import PIXELS_PER_CELL
 @carries_out(nodes.WithNoiseMask)
 def with_noise_mask(node: nodes.WithNoiseMask, bench: Bench) -> LatentBatch:
     batch: LatentBatch = bench[node.latents]
-    return dataclasses.replace(batch, noise_mask=bench[node.mask])
+    return dataclasses.replace(batch, noise_mask=bench[node.mask], seen="noised")
+
+
+@carries_out(nodes.WithKeptLatents)
+def with_kept_latents(node: nodes.WithKeptLatents, bench: Bench) -> LatentBatch:
+    batch: LatentBatch = bench[node.latents]
+    return dataclasses.replace(batch, noise_mask=bench[node.mask], seen=node.seen)
 
 
 @carries_out(nodes.CompositeLatentsMasked)

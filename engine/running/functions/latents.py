@@ -32,7 +32,8 @@ def repeat(node: nodes.RepeatLatents, bench: Bench) -> LatentBatch:
     mask = batch.noise_mask
     if mask is not None and mask.shape[0] > 1:
         mask = repeated_to(mask, batch.samples.shape[0]).repeat(node.amount, 1, 1)
-    return LatentBatch(batch.samples.repeat(node.amount, 1, 1, 1), indices, noise_mask=mask)
+    samples = batch.samples.repeat(node.amount, 1, 1, 1)
+    return LatentBatch(samples, indices, noise_mask=mask, seen=batch.seen)
 
 
 @carries_out(nodes.LatentsFromBatch)
@@ -43,14 +44,15 @@ def from_batch(node: nodes.LatentsFromBatch, bench: Bench) -> LatentBatch:
     mask = batch.noise_mask
     if mask is not None and mask.shape[0] > 1:
         mask = repeated_to(mask, batch.samples.shape[0])[part]
-    return LatentBatch(batch.samples[part], _indices(batch)[part], noise_mask=mask)
+    return LatentBatch(batch.samples[part], _indices(batch)[part], noise_mask=mask, seen=batch.seen)
 
 
 @carries_out(nodes.JoinLatents)
 def join(node: nodes.JoinLatents, bench: Bench) -> LatentBatch:
     first, second = bench[node.first], bench[node.second]
     samples = torch.cat([first.samples, like(second.samples, first.samples)])
-    return LatentBatch(samples, _indices(first) + _indices(second), noise_mask=first.noise_mask)
+    indices = _indices(first) + _indices(second)
+    return LatentBatch(samples, indices, noise_mask=first.noise_mask, seen=first.seen)
 
 
 @carries_out(nodes.ResizeLatents)

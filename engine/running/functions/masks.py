@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from engine.device.transfer import Errand, Fetch
 from engine.pictures import masks as operations
 from engine.pictures.blurring import blurred
 from engine.pictures.filters import GREY
+from engine.pictures.scaling import bicubic_of_bytes
 from engine.running.functions.registry import Bench, Course, PictureBatch, Until, carries_out
 from engine.workflow import masks as nodes
 from engine.workflow.picture_sizes import BLANK_SIDE, part_of
@@ -78,6 +80,19 @@ def solid(node: nodes.SolidMask, bench: Bench) -> Tensor:
 def invert(node: nodes.InvertMask, bench: Bench) -> Tensor:
     mask: Tensor = bench[node.mask]
     return 1 - mask
+
+
+@carries_out(nodes.ResizeMask)
+def resize(node: nodes.ResizeMask, bench: Bench) -> Course:
+    """The device is not needed for bicubic: others use it meanwhile."""
+    mask: Tensor = bench[node.mask]
+    if node.method == "nearest":
+        return interpolate(mask[:, None], size=(node.height, node.width))[:, 0]
+    given = Fetch((mask.clamp(0, 1) * 255).round().to(torch.uint8))
+    yield Until([given])
+    errand = Errand(lambda: bicubic_of_bytes(given.value().numpy(), node.height, node.width))
+    yield Until([errand])
+    return torch.from_numpy(errand.value()).to(bench.device) / 255
 
 
 @carries_out(nodes.CropMask)

@@ -51,6 +51,9 @@ class LatentBatch:
     """The latest denoised prediction, as ``samples``, of latents that a sampling made."""
     noise_mask: Tensor | None = None
     """Where they are painted anew, float32 (b, H, W), 0 … 1, in a size of its own, on the device; None: everywhere."""
+    seen: str = "noised"
+    """What the network sees where they are not: the latents with noise of the level at hand, or see
+    ``WithKeptLatents``."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from engine.batching.guidance import ClassifierFree, Composed, Dual, Guidance, PerpendicularNegative, Unguided
-from engine.batching.inpainting import Repainting, Thresholds, noise_mask_for, with_channels
+from engine.batching.inpainting import Keeping, KeepingBefore, Repainting, Thresholds
 from engine.batching.members import Conditioning, branches_of, of_equal_length, padded
 from engine.batching.patching import Patching
 from engine.batching.predictor import Predictor, Takeover
@@ -21,6 +21,7 @@ from engine.errors import BadRequest
 from engine.pictures.decoder import SCALE, latents_of
 from engine.running.functions.controls import check_controls
 from engine.running.functions.guiding import guided
+from engine.running.functions.inpainting_channels import mask_of, shown_beside
 from engine.running.functions.registry import Bench, LatentBatch, Wish, carries_out
 from engine.running.model import Network
 from engine.sampling.beginning import first_x
@@ -186,10 +187,20 @@ def sample(node: nodes.Sample, bench: Bench) -> Generator[Wish, Tensor, LatentBa
     _check_controls(node.guider, guider, bench)
     noise: SamplingNoise = bench[node.noise]
     start = to_device(noise.drawn(latents), bench.device)
+    guider = yield from _shown(guider, latents, bench)
     trajectory = _trajectory(node.sampler, guider, latents, sigmas, noise, start, bench)
     final = yield trajectory
     denoised = final if trajectory.denoised is None else trajectory.denoised
     return dataclasses.replace(latents, samples=latents_of(final), denoised=latents_of(denoised))
+
+
+def _shown(guider: Guider, latents: LatentBatch, bench: Bench) -> Generator[Wish, Any, Guider]:
+    """``guider``, and what takes over from it, with what their networks take beside x."""
+    prompts = yield from shown_beside(guider.network, guider.prompts, latents, bench)
+    then = guider.then
+    if then is not None:
+        then = then[0], (yield from _shown(then[1], latents, bench))
+    return dataclasses.replace(guider, prompts=prompts, then=then)
 
 
 def _trajectory(
@@ -226,11 +237,12 @@ def _predictor(
     """What ``guider``, and what takes over from it, comes to in such a sampling."""
     network, scaled, shape = guider.network, latents.samples * SCALE, latents.samples.shape
     levels, prompts = network.parametrization.levels, guider.prompts
-    mask = None if latents.noise_mask is None else noise_mask_for(latents.noise_mask, shape)
-    if network.denoiser.inputs > shape[1]:
-        prompts = tuple(with_channels(prompt, scaled, mask) for prompt in prompts)
+    mask = mask_of(latents)
     guidance, branches = guided(network, guider.guidance, branches_of(prompts, shape, levels), sampler.name)
-    if mask is not None:
+    if mask is not None and latents.seen != "noised":
+        rule = KeepingBefore if latents.seen == "latents" else Keeping
+        guidance = rule(guidance=guidance, mask=mask, latents=scaled)
+    elif mask is not None:
         around = noise
         if sampler_named(sampler.name).redraws_masked_noise:
             around = to_device(start_noise((seeded.seed + 1) % 2**64, shape), bench.device)

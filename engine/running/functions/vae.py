@@ -57,7 +57,7 @@ def encode(node: nodes.Encode, bench: Bench) -> Generator[Wish, None, LatentBatc
     """The latents, one after another. Those that are not finite in half precision are encoded again in float32."""
     passes = encoding.TILES if node in bench.tiled else None
     pixels = _for_encoding(bench[node.pictures])
-    return LatentBatch((yield from _encoded(pixels, bench.autoencoder(node.vae).encoder, passes, bench)))
+    return LatentBatch((yield from encoded(pixels, bench.autoencoder(node.vae).encoder, passes, bench)))
 
 
 @carries_out(nodes.EncodeTiled)
@@ -65,7 +65,7 @@ def encode_tiled(node: nodes.EncodeTiled, bench: Bench) -> Generator[Wish, None,
     """As ``encode``, in tiles."""
     passes = three_passes(node.tile_size, node.overlap)
     pixels = _for_encoding(bench[node.pictures])
-    return LatentBatch((yield from _encoded(pixels, bench.autoencoder(node.vae).encoder, passes, bench)))
+    return LatentBatch((yield from encoded(pixels, bench.autoencoder(node.vae).encoder, passes, bench)))
 
 
 @carries_out(nodes.EncodeForInpaint)
@@ -76,7 +76,7 @@ def encode_for_inpaint(node: nodes.EncodeForInpaint, bench: Bench) -> Generator[
     mask = masks.scaled_to(bench[node.mask], *batch.pixels.shape[1:3])
     mask = in_cells(mask[:, None]).round()  # (b, 1, 8h, 8w)
     pixels = (_for_encoding(batch) - 0.5) * (1 - mask) + 0.5
-    samples = yield from _encoded(pixels, bench.autoencoder(node.vae).encoder, passes, bench)
+    samples = yield from encoded(pixels, bench.autoencoder(node.vae).encoder, passes, bench)
     return LatentBatch(samples, noise_mask=masks.grown_for_inpainting(mask[:, 0], node.grow_mask_by))
 
 
@@ -133,7 +133,8 @@ def _decoded_again(
     raise GenerationFailed("a decoded picture is not finite")
 
 
-def _encoded(pixels: Tensor, encoder: Encoder, passes: _Passes | None, bench: Bench) -> Generator[Wish, None, Tensor]:
+def encoded(pixels: Tensor, encoder: Encoder, passes: _Passes | None, bench: Bench) -> Generator[Wish, None, Tensor]:
+    """The latents of ``pixels`` (B, 3, 8h, 8w), one after another, through ``encoder``; ``passes``: in tiles."""
     return _with_room(lambda: _each_encoded(pixels, encoder, passes, bench), encoder, bench)
 
 

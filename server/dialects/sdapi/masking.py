@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from engine.workflow.editing import MaskPictures, ResizePictures
+from engine.workflow.editing import MaskPictures
 from engine.workflow.masks import (
     BlurMask,
     BrightnessMask,
@@ -16,7 +16,6 @@ from engine.workflow.masks import (
     Mask,
     ThresholdMask,
 )
-from engine.workflow.sizes import PIXELS_PER_CELL
 from server.dialects.sdapi.body import Img2Img
 from server.dialects.sdapi.pictures import Sized, picture_of
 from server.inputs.input import Input
@@ -41,10 +40,10 @@ def mask_of(input: Input, body: Img2Img) -> Sized:
     mask: Mask = BrightnessMask(pictures=picture_of(input).pictures)
     if size.alpha:
         mask = InvertMask(mask=LoadTransparency(name=input.id))
-        mask = ThresholdMask(mask=mask, value=_OPAQUE) if _rounded(body) else mask
+        mask = ThresholdMask(mask=mask, value=_OPAQUE) if is_rounded(body) else mask
     if body.inpainting_mask_invert:
         mask = InvertMask(mask=mask)
-    x, y = _blur(body)
+    x, y = blur_of(body)
     mask = BlurMask(mask=mask, x=x, y=y) if x or y else mask
     return Sized(pictures=MaskPictures(mask=mask), width=size.width, height=size.height)
 
@@ -52,14 +51,6 @@ def mask_of(input: Input, body: Img2Img) -> Sized:
 def plain(grey: Sized) -> Mask:
     """Return a grey picture as a mask."""
     return ChannelMask(pictures=grey.pictures, channel="red")
-
-
-def in_cells(grey: Sized, body: Img2Img) -> Mask:
-    """Return a grey picture as a mask with a value for each latent cell, 0 or 1 unless ``mask_round`` is false."""
-    width, height = grey.width // PIXELS_PER_CELL, grey.height // PIXELS_PER_CELL
-    cells = ResizePictures(pictures=grey.pictures, method="area", width=width, height=height)
-    mask = ChannelMask(pictures=cells, channel="red")
-    return ThresholdMask(mask=mask, value=0.5) if _rounded(body) else mask
 
 
 def masked_part(file: bytes, input: Input, body: Img2Img, width: int, height: int, padding: int) -> Box | None:
@@ -74,8 +65,8 @@ def masked_part(file: bytes, input: Input, body: Img2Img, width: int, height: in
     grey = numpy.asarray(Image.fromarray(picture.pixels[0]).convert("L"))
     if input.size.alpha and picture.alpha is not None:
         grey = picture.alpha[0]
-        grey = numpy.where(grey > 255 * _OPAQUE, 255, 0).astype(numpy.uint8) if _rounded(body) else grey
-    grey = blurred(255 - grey if body.inpainting_mask_invert else grey, *_blur(body))
+        grey = numpy.where(grey > 255 * _OPAQUE, 255, 0).astype(numpy.uint8) if is_rounded(body) else grey
+    grey = blurred(255 - grey if body.inpainting_mask_invert else grey, *blur_of(body))
     covered = Image.fromarray(numpy.ascontiguousarray(grey))
     if covered.size != (width, height):
         covered = covered.resize((width, height), Image.Resampling.LANCZOS)
@@ -106,11 +97,13 @@ def _grown(start: int, length: int, wanted: int, bound: int) -> tuple[int, int]:
     return max(0, min(start - more // 2, bound - length)), length
 
 
-def _rounded(body: Img2Img) -> bool:
+def is_rounded(body: Img2Img) -> bool:
+    """Return whether a latent cell is painted anew whole or not at all."""
     return body.mask_round is not False
 
 
-def _blur(body: Img2Img) -> tuple[int, int]:
+def blur_of(body: Img2Img) -> tuple[int, int]:
+    """Return the standard deviations, in pixels, by which a mask is blurred along the width and the height."""
     if body.mask_blur is not None:
         return body.mask_blur, body.mask_blur
     return (4 if body.mask_blur_x is None else body.mask_blur_x), (4 if body.mask_blur_y is None else body.mask_blur_y)

@@ -9,9 +9,11 @@ from typing import Any, cast
 
 from engine import GenerationRequest
 from engine.request_a1111 import A1111
-from engine.workflow.a1111_sampling import STRONGEST, painted_over
+from engine.workflow.a1111_sampling import STRONGEST, kept, painted_over
 from engine.workflow.composing import ComposedGuider
+from engine.workflow.encoding import CompositeLatentsMasked, WithNoiseMask
 from engine.workflow.latents import Latents
+from engine.workflow.masks import Mask
 from engine.workflow.models import Vae
 from engine.workflow.node import Node, in_order
 from engine.workflow.pictures import Decode
@@ -38,6 +40,10 @@ class Pass:
     vae: Vae
     part: A1111 | None = None
     """What asks for AUTOMATIC1111's picture; None: it is ComfyUI's."""
+    below: Latents | None = None
+    """What its latents lie on at the end, where ``cells`` does not cover all of it."""
+    cells: Mask | None = None
+    """What of the latents below is painted anew."""
 
     @staticmethod
     def of(request: GenerationRequest) -> Pass:
@@ -47,11 +53,24 @@ class Pass:
         decode = next(node for node in nodes if isinstance(node, Decode))
         return Pass(sample=cast(Sample, decode.latents), vae=decode.vae, part=request.a1111)
 
-    def painted_over(self, latents: Latents, strength: float, *, exact: bool = False) -> Pass:
-        """Return it from other latents, at a strength. ``exact``: whether it runs all of its steps."""
+    @property
+    def latents(self) -> Latents:
+        """What it leaves."""
+        if self.below is None:
+            return self.sample
+        return CompositeLatentsMasked(below=self.below, above=self.sample, mask=self.cells)
+
+    def painted_over(
+        self, latents: Latents, strength: float, *, exact: bool = False, cells: Mask | None = None
+    ) -> Pass:
+        """Return it from other latents, at a strength. ``exact``: whether it runs all of its steps; ``cells``: the mask
+        of what it paints anew, a value for each latent cell."""
         if self.part is not None:
-            sample = painted_over(self.sample, self.part, latents, strength, second=exact)
-            return dataclasses.replace(self, sample=sample)
+            start = latents if cells is None else kept(self.sample, latents, cells)
+            sample = painted_over(self.sample, self.part, start, strength, second=exact)
+            below = None if cells is None else latents
+            return dataclasses.replace(self, sample=sample, below=below, cells=cells)
+        latents = latents if cells is None else WithNoiseMask(latents=latents, mask=cells)
         return self.starting(latents, self.lengthened(strength) if exact else self.shortened(strength))
 
     def starting(self, latents: Latents, sigmas: Sigmas) -> Pass:

@@ -24,6 +24,7 @@ _SAME = (
     *("s_churn", "s_tmin", "s_tmax", "s_noise", "sigma_min", "sigma_max", "rho", "beta_dist_alpha", "beta_dist_beta"),
     *("always_discard_next_to_last_sigma", "sgm_noise_multiplier", "enable_quantization", "use_downcasted_alpha_bar"),
     *("initial_noise_multiplier", "img2img_extra_noise", "img2img_fix_steps"),
+    *("inpainting_mask_weight", "overlay_inpaint"),
     *("s_min_uncond", "s_min_uncond_all", "skip_early_cond"),
     *("uni_pc_variant", "uni_pc_skip_type", "uni_pc_order", "uni_pc_lower_order_final"),
     *("pad_cond_uncond", "pad_cond_uncond_v0", "refiner_switch_by_sample_steps"),

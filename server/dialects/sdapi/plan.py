@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine import GenerationRequest, Workflow, __version__
@@ -82,7 +82,7 @@ def plan_of(
     requests = requests_of(body, override=override, defaults=defaults, most=most, program=program)
     refiner = refiner_of(body, requests[0], backend)
     requests = tuple(refined(each, refiner) for each in requests)
-    maker = _Maker(body, handed, requests[0], backend, refiner)
+    maker = _Maker(body, handed, requests, backend, refiner)
     if maker.plain:
         return Plan(requests=requests, wanted=requests, described=requests)
     default = next((each.name for each in backend.models() if each.default), None)
@@ -110,10 +110,17 @@ class _Maker:
     """Makes the workflows of a call's pictures, which differ in their seeds and in the picture that they start from."""
 
     def __init__(
-        self, body: Generation, handed: HandedIn, first: GenerationRequest, backend: Backend, refiner: Refiner | None
+        self,
+        body: Generation,
+        handed: HandedIn,
+        requests: Sequence[GenerationRequest],
+        backend: Backend,
+        refiner: Refiner | None,
     ) -> None:
-        self._body = body
+        self._body, first = body, requests[0]
         self._handed = handed
+        self._seeds = [each.seed or 0 for each in requests[: body.batch_size or 1]]
+        """Those of the latent noise that masked parts start from: the first batch's, in all batches."""
         self._hires: SecondPass | None = None
         self._refiner = refiner if first.a1111 is None else None  # AUTOMATIC1111's is a part of the request
         self._boxes: dict[tuple[int, int], Box | None] = {}
@@ -154,7 +161,7 @@ class _Maker:
             refining = Pass.of(dataclasses.replace(request, model=self._refiner.model))
             steered = self._steered(refining, request, canvas, second=self._hires is not None)
             last = last.ended_by(steered, self._refiner.share)
-        pictures: Pictures = Decode(latents=last.sample, vae=last.vae)
+        pictures: Pictures = Decode(latents=last.latents, vae=last.vae)
         if canvas is not None:
             pictures = canvas.finished(pictures)
         return Workflow(outputs={PICTURES: SavePictures(pictures=pictures)})
@@ -168,7 +175,7 @@ class _Maker:
         if mask is not None and body.inpaint_full_res is not False:
             box = self._box(body, mask, image, (request.width, request.height))
             mask = None if box is None else mask  # as in AUTOMATIC1111, an empty mask is none
-        return canvas_of(body, image, mask, box, request.width, request.height)
+        return canvas_of(body, image, mask, box, request, self._seeds[number % len(self._seeds)])
 
     def _box(self, body: Img2Img, mask: Input, image: Input, shape: tuple[int, int]) -> Box | None:
         size = image.size.width, image.size.height

@@ -38,7 +38,7 @@ def refiner_of(body: Generation, first: GenerationRequest, backend: Backend) -> 
         raise bad_request("refiner_switch_at", share, "a number from 0 to 1")
     if body.refiner_checkpoint in (None, "", "None", "none") or share == 1 or (first.a1111 is None and not share):
         return None
-    if isinstance(body, Img2Img) and body.mask:
+    if isinstance(body, Img2Img) and body.mask and first.a1111 is None:
         raise unsupported("refiner_checkpoint", body.refiner_checkpoint, "no value where there is a mask")
     info = model_titled(body.refiner_checkpoint, backend.models(), "refiner_checkpoint")
     own = info.default if first.model is None else info.name == first.model

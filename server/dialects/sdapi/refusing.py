@@ -7,7 +7,7 @@ does not know are refused too, except for some that well-known clients send to i
 from __future__ import annotations
 
 from engine.sampling.samplers import SAMPLERS
-from server.dialects.sdapi.body import Generation, Img2Img, Txt2Img
+from server.dialects.sdapi.body import Generation, Txt2Img
 from server.dialects.shared.reader import unknown
 from server.problems import bad_request, unsupported
 
@@ -37,7 +37,7 @@ def refuse(body: Generation, program: str) -> None:
     if body.token_merging_ratio:
         raise unsupported("token_merging_ratio", body.token_merging_ratio, "0")
     if program == "a1111":
-        _refuse_unknown_numbers(body)
+        _refuse_infotext(body)
     else:
         _refuse_noise(body)
     if body.script_name not in (None, "", "None"):
@@ -50,13 +50,11 @@ def refuse(body: Generation, program: str) -> None:
     _refuse_extras(body)
 
 
-def _refuse_unknown_numbers(body: Generation) -> None:
-    """Refuse what ComfyUI's picture can have and AUTOMATIC1111's own cannot yet."""
-    mask = {"mask": body.mask} if isinstance(body, Img2Img) else {}
-    for name, value in {**mask, "infotext": body.infotext}.items():
-        if value not in (None, "", "None", "none"):
-            allowed = "no value where AUTOMATIC1111's own picture is made (SD_SDAPI_PICTURES=a1111)"
-            raise unsupported(name, value[:100], allowed)
+def _refuse_infotext(body: Generation) -> None:
+    """Refuse a text to fill up from, which ComfyUI's picture can have and AUTOMATIC1111's own cannot."""
+    if body.infotext:
+        allowed = "no value where AUTOMATIC1111's own picture is made (SD_SDAPI_PICTURES=a1111)"
+        raise unsupported("infotext", body.infotext[:100], allowed)
 
 
 def _refuse_noise(body: Generation) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from engine.batching.branches import Branch, Part
-from engine.batching.guidance import Guided, Predictions, Unguided
-from engine.batching.inpainting import Repainting, Thresholds, noise_mask_for, with_channels
+from engine.batching.guidance import Guidance, Guided, Predictions, Unguided
+from engine.batching.inpainting import Keeping, KeepingBefore, Repainting, Thresholds, noise_mask_for, with_channels
 from engine.batching.members import MaskedLatents, Member
 from engine.sampling.levels import STABLE_DIFFUSION_1
 from engine.sampling.parametrization import EPS
@@ -19,7 +19,7 @@ SHAPE = (2, 4, 8, 6)
 BRANCHES: Sequence[Branch] = (Branch(parts=(Part(conditioning=torch.zeros(1, 77, 8)),)),)
 
 
-def run(rule: Repainting, x: Tensor, sigma: Tensor, eps: Tensor) -> tuple[Tensor, Guided]:
+def run(rule: Guidance, x: Tensor, sigma: Tensor, eps: Tensor) -> tuple[Tensor, Guided]:
     """What the network is given for x, and what comes of it where it predicts ``eps``."""
     course = rule.course(x, sigma, BRANCHES)
     ask = next(course)
@@ -101,3 +101,36 @@ def test_the_few_pictures_are_spread_evenly_over_the_many() -> None:
     (changed,) = with_channels((member,), torch.zeros(5, 4, 8, 6), None)
     assert changed.channels is not None
     assert changed.channels[:, 1, 0, 0].tolist() == [0, 0, 1, 1, 1]
+
+
+def test_what_is_kept_is_predicted_to_be_the_latents_and_seen_as_it_is_sampled() -> None:
+    mask = torch.zeros(2, 1, 8, 6)
+    mask[..., :3] = 1
+    latents, x, eps, sigma = torch.randn(SHAPE), torch.randn(SHAPE), torch.randn(SHAPE), torch.tensor(2.0)
+    seen, guided = run(Keeping(guidance=Unguided(), mask=mask, latents=latents), x, sigma, eps)
+    assert torch.equal(seen, x)
+    assert torch.equal(guided.denoised[..., 3:], latents[..., 3:])
+    assert torch.allclose(guided.denoised[..., :3], (x - sigma * eps)[..., :3])
+
+
+def test_what_is_kept_is_seen_without_noise_and_only_the_predicted_noise_is_taken_from_x() -> None:
+    mask = torch.zeros(2, 1, 8, 6)
+    mask[..., :3] = 1
+    latents, x, eps, sigma = torch.randn(SHAPE), torch.randn(SHAPE), torch.randn(SHAPE), torch.tensor(2.0)
+    seen, guided = run(KeepingBefore(guidance=Unguided(), mask=mask, latents=latents), x, sigma, eps)
+    given = EPS.network_input(seen, sigma)
+    assert torch.allclose(given[..., 3:], latents[..., 3:], atol=1e-6)
+    assert torch.equal(seen[..., :3], x[..., :3])
+    assert torch.allclose(guided.denoised, x - sigma * eps, atol=1e-5)
+
+
+def test_a_grey_picture_stands_where_no_picture_is_shown_and_masks_may_keep_their_shades() -> None:
+    start, grey = torch.randn(SHAPE), torch.full((1, 4, 8, 6), 0.25)
+    own = MaskedLatents(latents=torch.randn(SHAPE), mask=torch.full((1, 8, 6), 0.4), rounded=False)
+    (plain, shown) = with_channels(
+        (Member(tokens=torch.zeros(1, 77, 8)), Member(tokens=torch.zeros(1, 77, 8), masked=own)), start, None, grey
+    )
+    assert plain.channels is not None
+    assert shown.channels is not None
+    assert torch.equal(plain.channels, torch.cat([torch.ones(2, 1, 8, 6), grey.expand(SHAPE)], dim=1))
+    assert (shown.channels[:, 0] == 0.4).all()

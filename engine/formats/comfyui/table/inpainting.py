@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.formats.comfyui.table.rows import Other, output, row
 from engine.formats.comfyui.table.templates import Always, Choice, Made, made
 from engine.parameters import Flag
-from engine.workflow import encoding
+from engine.workflow import editing, encoding
 from engine.workflow import inpainting as nodes
 
 _MASK = made(nodes.FittedMask, mask="mask", pictures="pixels")
@@ -57,6 +57,49 @@ ROWS = (
         "Fills what a mask covers with the blurred colours around it.",
         inputs=("image", "mask"),
         outputs=(output("IMAGE", made(nodes.FillHole, pictures="image", mask="mask")),),
+        ours=True,
+    ),
+    row(
+        "ImagePasteUnder",
+        "Paste Under Image",
+        "image",
+        "Shows pictures where the mask makes a hole in another.",
+        inputs=(Other("original"), "image", "mask", "x", "y"),
+        outputs=(
+            output(
+                "IMAGE",
+                made(editing.PastedUnder, original="original", pictures="image", mask="mask", x="x", y="y"),
+            ),
+        ),
+        ours=True,
+    ),
+    row(
+        "ShowGrey",
+        "Show Grey",
+        "advanced/model",
+        "Shows an inpainting model that is shown no picture a grey one, as the VAE encodes it.",
+        inputs=("model", "vae"),
+        outputs=(output("MODEL", made(nodes.ShownGrey, model="model", vae="vae")),),
+        ours=True,
+    ),
+    row(
+        "ShowMaskedPicture",
+        "Show Masked Picture",
+        "conditioning/inpaint",
+        "Shows an inpainting model latents of a picture, and a mask of the same size.",
+        inputs=("conditioning", Other("samples"), "mask", "rounded"),
+        outputs=(
+            output(
+                "CONDITIONING",
+                made(
+                    nodes.WithMaskedPicture,
+                    conditioning="conditioning",
+                    latents="samples",
+                    mask="mask",
+                    rounded="rounded",
+                ),
+            ),
+        ),
         ours=True,
     ),
     row(

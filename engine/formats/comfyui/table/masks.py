@@ -51,6 +51,14 @@ ROWS = (
     ),
     _mask("InvertMask", "InvertMask", "Inverts masks.", made(nodes.InvertMask, mask="mask"), "mask"),
     _mask(
+        "ScaleMask",
+        "Scale Mask",
+        "Scales masks.",
+        made(nodes.ResizeMask, mask="mask", method="method", width="width", height="height"),
+        *("mask", "method", "width", "height"),
+        ours=True,
+    ),
+    _mask(
         "CropMask",
         "CropMask",
         "Takes a part of masks.",
@@ -100,6 +108,15 @@ ROWS = (
         "Has latents painted anew where the mask says so.",
         inputs=("samples", "mask"),
         outputs=(output("LATENT", made(encoding.WithNoiseMask, latents="samples", mask="mask")),),
+    ),
+    row(
+        "SetLatentKeepMask",
+        "Set Latent Keep Mask",
+        "latent/inpaint",
+        "Has latents painted anew where the mask says so, and keeps them elsewhere, as AUTOMATIC1111 does.",
+        inputs=("samples", "mask", "seen"),
+        outputs=(output("LATENT", made(encoding.WithKeptLatents, latents="samples", mask="mask", seen="seen")),),
+        ours=True,
     ),
     row(
         "LatentCompositeMasked",

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from engine.workflow.editing import CompositePictures, CropPictures, ResizePictures
+from engine.workflow.editing import CompositePictures, CropPictures, PastedUnder, ResizePictures
 from engine.workflow.encoding import Encode, WithNoiseMask
 from engine.workflow.inpainting import FillHole, WithMaskedPicture
 from engine.workflow.latents import EmptyLatents, ResizeLatents
@@ -61,11 +61,12 @@ def test_transparent_parts_become_white() -> None:
     assert composite.below.colour == 0xFFFFFF
 
 
-@pytest.mark.parametrize(("fill", "kind"), [(0, FillHole), (1, None), (2, NoiseLatents), (3, EmptyLatents)])
+@pytest.mark.parametrize(("fill", "kind"), [(0, None), (1, None), (2, NoiseLatents), (3, EmptyLatents)])
 def test_what_the_masked_part_starts_from(fill: int, kind: Any) -> None:
     plan = img2img_plan(IMAGE, MASK, prompt="x", inpainting_fill=fill, inpaint_full_res=False)
-    found = {each for each in (FillHole, NoiseLatents, EmptyLatents) if nodes_of(plan, each)}
+    found = {each for each in (NoiseLatents, EmptyLatents) if nodes_of(plan, each)}
     assert found == ({kind} if kind else set()) | ({EmptyLatents} if fill == 2 else set())
+    assert bool(nodes_of(plan, FillHole)) == (fill != 1)  # around latent noise, too, the mask's edges are filled
     assert nodes_of(plan, WithNoiseMask)
     assert len(nodes_of(plan, WithMaskedPicture)) == 2
     assert size_of(plan) == (64, 64)
@@ -85,8 +86,8 @@ def test_only_the_masked_part_is_painted_and_pasted_back() -> None:
     assert size_of(plan) == IMAGE.size
     crops = {(each.x, each.y, each.width, each.height) for each in nodes_of(plan, CropPictures)}
     assert crops == {(30, 20, 40, 40)}
-    composite = nodes_of(plan, CompositePictures)[-1]
-    assert (composite.x, composite.y, composite.below) == (30, 20, LoadPicture(name=input_of(IMAGE).id))
+    (pasted,) = nodes_of(plan, PastedUnder)
+    assert (pasted.x, pasted.y, pasted.original) == (30, 20, LoadPicture(name=input_of(IMAGE).id))
     assert plan.notes["Inpaint area"] == "Only masked"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,19 +11,22 @@ import torch
 from torch import Tensor
 
 from engine import Engine, EngineConfig, GenerationRequest, Workflow
+from engine.pictures.decoder import SCALE
 from engine.pictures.inputs import read_input
-from engine.running.functions import Bench, function_of
+from engine.running.functions import Bench, LatentBatch, function_of
 from engine.sampling.levels import STABLE_DIFFUSION_1
 from engine.tensors.kinds import FileKind
+from engine.workflow.a1111 import PictureNoise
+from engine.workflow.editing import PastedUnder
+from engine.workflow.encoding import WithKeptLatents
 from engine.workflow.from_request import PICTURES
-from engine.workflow.node import in_order
+from engine.workflow.node import Node, in_order
 from engine.workflow.pictures import Decode
 from engine.workflow.sampling import Sample
 from server.backends.checkpoints import FileInfo
 from server.dialects.sdapi.body import Generation, Img2Img, Txt2Img
 from server.dialects.sdapi.options import Chosen, Options
 from server.dialects.sdapi.plan import HandedIn, Plan, plan_of
-from server.dialects.sdapi.refusing import refuse
 from server.inputs.input import Input
 from server.problems import Problem
 from tests.pack import MEMORY
@@ -39,13 +42,9 @@ LATENTS = 1e-4
 ADAPTIVE = 1e-3
 """That of DPM adaptive's hundred evaluations."""
 
-_REFUSED = ("mask",)
-"""What calls cannot ask for yet as AUTOMATIC1111 has it."""
-
 MISSING = {
     "i2i_resize_2": "the edges that fill a picture are others",
     "i2i_colour": "colours are not corrected",
-    "nine_txt2img": "what a model with nine channels sees where there is no picture is another",
     "tiling": "convolutions do not wrap around",
     "downcast_ddim": "DDIM does not compute in half precision",
 }
@@ -59,6 +58,10 @@ _MAGNIFIED = {
 adaptive chooses other steps: within 1e-6 up to the first of them, 4e-2 at the end."""
 
 _MAGNIFIED_BOUND = 6e-2
+
+_BLENDED = {"i2i_alpha"}
+"""A picture that is laid on white where it is transparent: here in floating point, there in 8 bits, so that what is
+encoded differs by 3e-3."""
 
 _EACH = 12
 """``make test`` runs one of this many cases, and one of each feature; CI runs all."""
@@ -78,15 +81,9 @@ def engine(pack_folder: Path) -> Iterator[Engine]:
         yield engine
 
 
-def is_refused(case: A1111Case) -> bool:
-    return any(case.payload.get(name) is not None for name in _REFUSED)
-
-
 def _parameters() -> Iterator[Any]:
     features: set[str] = set()
     for number, case in enumerate(cases_of("txt2img", "img2img")):
-        if is_refused(case):
-            continue
         marks = [] if number % _EACH == 0 or case.feature not in features else [pytest.mark.slow]
         if case.name in MISSING:
             marks = [pytest.mark.xfail(reason=MISSING[case.name], strict=True), pytest.mark.slow]
@@ -100,12 +97,16 @@ def _parameters() -> Iterator[Any]:
 def test_the_recorded_picture_is_made(engine: Engine, case: A1111Case, pack_folder: Path) -> None:
     plan = plan_for(case, pack_folder)
     found, images = [], []
-    for wanted in plan.wanted:
+    for number, wanted in enumerate(plan.wanted):
         workflow = wanted.workflow() if isinstance(wanted, GenerationRequest) else wanted
-        decode = [node for node in in_order(*workflow.outputs.values()) if isinstance(node, Decode)][-1]
-        graph = Workflow(outputs=workflow.outputs, places={**workflow.places, ("latents", 0): decode.latents})
-        result = engine.generate(graph, inputs=pack_folder / "input", keep=[("latents", 0)])
+        nodes = in_order(*workflow.outputs.values())
+        decode = [node for node in nodes if isinstance(node, Decode)][-1]
+        probed = probed_nodes(nodes) if case.kind == "img2img" and case.name not in _BLENDED else {}
+        keep = {("latents", 0): decode.latents} | {(label, 0): node for label, node in probed.items()}
+        graph = Workflow(outputs=workflow.outputs, places={**workflow.places, **keep})
+        result = engine.generate(graph, inputs=pack_folder / "input", keep=list(keep))
         found.append(result.kept["latents", 0])
+        check_probes(case, number, probed, {label: result.kept[label, 0] for label in probed}, nodes)
         images += [torch.frombuffer(bytearray(each.tobytes()), dtype=torch.uint8) for each in result.outputs[PICTURES]]
     reference = case.record("latents")
     bound = ADAPTIVE if "adaptive" in case.payload.get("sampler_name", "") else LATENTS
@@ -117,22 +118,46 @@ def test_the_recorded_picture_is_made(engine: Engine, case: A1111Case, pack_fold
     assert int(pixels.abs().max()) <= 1
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, id=case.name) for case in cases_of("txt2img", "img2img") if is_refused(case)]
-)
-def test_what_is_not_builtis_refused_by_name(case: A1111Case) -> None:
-    body_of: type[Generation] = Img2Img if case.kind == "img2img" else Txt2Img
-    body = body_of(**{name: value for name, value in case.payload.items() if name != "checkpoint"})
-    with pytest.raises(Problem, match="mask"):
-        refuse(body, "a1111")
-    refuse(body, "comfyui")
+def probed_nodes(nodes: Sequence[Node]) -> dict[str, Node]:
+    """Return the nodes of what was recorded on the way of an ``img2img`` call, by its label."""
+    sample = next(node for node in nodes if isinstance(node, Sample))
+    assert isinstance(sample.noise, PictureNoise)
+    assert sample.noise.span is not None
+    probed: dict[str, Node] = {"init_latent": sample.latents, "sigmas": sample.sigmas, "span": sample.noise.span}
+    if isinstance(sample.latents, WithKeptLatents):
+        probed |= {"init_latent": sample.latents.latents, "latent_mask": sample.latents.mask}
+    overlaid = next((node for node in nodes if isinstance(node, PastedUnder)), None)
+    return probed if overlaid is None else {**probed, "overlay_mask": overlaid.mask}
+
+
+def check_probes(
+    case: A1111Case, number: int, probed: Mapping[str, Node], values: Mapping[str, Tensor], nodes: Sequence[Node]
+) -> None:
+    """Assert what picture ``number`` of an ``img2img`` call starts from, its masks, and the first x."""
+    if not probed:
+        return
+    assert _error(values["init_latent"], case.probe("init_latent")[number : number + 1]) <= LATENTS
+    if "latent_mask" in values:
+        assert torch.equal(values["latent_mask"][0], case.probe("latent_mask"))
+    if "overlay_mask" in values:
+        assert torch.equal((values["overlay_mask"][0] * 255).round().byte(), case.probe("overlay_mask"))
+    sample = next(node for node in nodes if isinstance(node, Sample))
+    noise = function_of(sample.noise)(sample.noise, cast(Bench, {probed["span"]: values["span"]}))
+    latents, sigma = values["init_latent"] * SCALE, values["sigmas"][0]
+    x = noise.first_x(
+        noise=noise.drawn(LatentBatch(values["init_latent"])), sigma=sigma, latents=latents, levels=STABLE_DIFFUSION_1
+    )
+    if "timesteps" in case.records:
+        x = x / torch.sqrt(1 + sigma**2)
+    if case.payload["sampler_name"] != "UniPC":  # begins with another level than that of its noise
+        assert _error(x, case.probe("start")[number : number + 1]) <= LATENTS
 
 
 class Packed(Stocked):
     """An instant backend with the checkpoints and the LoRAs of the recorded cases."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(names=(CHECKPOINT, "parity64_b"))
+        super().__init__(names=(CHECKPOINT, "parity64_b", "parity64_inpaint"))
         self._loras = [FileInfo(name=file.name, size=1) for file in (folder / "loras").iterdir()]
 
     def files(self, kind: FileKind) -> list[FileInfo]:
