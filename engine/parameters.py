@@ -128,18 +128,16 @@ def check_fields(self: object) -> None:
     a wrong value, the value and what is allowed.
     """
     cls: Any = type(self)
+    own = vars(self)
     mistakes: list[BadRequest] = []
     for name, default, check in _checks_of(cls):
-        given = getattr(self, name)
+        given = own[name]
         if given is default:
             continue
         try:
-            value = check(name, given)
+            own[name] = check(name, given)
         except BadRequest as error:
             mistakes += error.all
-            continue
-        if value is not given:
-            object.__setattr__(self, name, value)
     if mistakes:
         raise BadRequest.together(mistakes)
 
@@ -154,7 +152,8 @@ def _checks_of(cls: type) -> tuple[tuple[str, object, Callable[[str, object], An
 
 def to_json(value: object) -> dict[str, Any]:
     """Return the parameters of a dataclass instance as a JSON object from which ``from_json`` makes an equal one."""
-    return {name: each.kind.to_json(getattr(value, name)) for name, each in parameters_of(type(value)).items()}
+    own = vars(value)
+    return {name: each.kind.to_json(own[name]) for name, each in parameters_of(type(value)).items()}
 
 
 def from_json(cls: type[T], values: Mapping[str, Any]) -> T:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from engine.errors import BadRequest
@@ -156,7 +157,7 @@ class GenerationRequest:
                 if value >= side:
                     raise BadRequest(f"regions[{number}].{field}", value, f"a place within the picture, below {side}")
 
-    @property
+    @cached_property
     def plain(self) -> bool:
         """Whether it is text to picture in one pass of one checkpoint, with prompts in ComfyUI's syntax."""
         parts = any(getattr(self, name) for name in PARTS) or any(region.mask for region in self.regions)

@@ -36,7 +36,8 @@ def _serve(settings: Settings) -> int:
         from server.serving import CannotListen, serve
         from server.store import StoreUnusable
 
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no log line shows these
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no log line shows these,
+    logging._srcfile = None  # nor where in the code it was logged; looking that up takes longest
     configure(settings.log_format, settings.log_level)
     try:
         uvloop.run(serve(settings))

@@ -9,7 +9,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence, Set
+from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -262,7 +262,7 @@ class Execution:
         return {**whole, **several, **inputs, **tiled}
 
 
-def _forget(sources: Iterator[Node], uses: Counter[Node], values: dict[Node, Any]) -> None:
+def _forget(sources: Iterable[Node], uses: Counter[Node], values: dict[Node, Any]) -> None:
     """Let go of values that no further node uses."""
     for source in sources:
         uses[source] -= 1

@@ -34,8 +34,9 @@ class Node:
         kind: Any = type(self)
         parts = [kind.__name__.encode()]
         sources: list[Node] = []
+        own = vars(self)
         for name, label in _labels_of(kind):
-            value = getattr(self, name)
+            value = own[name]
             if isinstance(value, Node):
                 sources.append(value)
                 parts += label, value.digest
@@ -44,10 +45,9 @@ class Node:
                 parts += label, _written(value)
             else:
                 parts += label, repr(value).encode("utf-8", "surrogatepass")
-        digest = hashlib.sha256(b"".join(parts)).digest()
-        object.__setattr__(self, "digest", digest)
-        object.__setattr__(self, "_hash", int.from_bytes(digest[:7], "little"))
-        object.__setattr__(self, "_sources", tuple(sources))
+        own["digest"] = digest = hashlib.sha256(b"".join(parts)).digest()
+        own["_hash"] = int.from_bytes(digest[:7], "little")
+        own["_sources"] = tuple(sources)
 
     def fields(self) -> Iterator[tuple[str, Any]]:
         """The fields' names and values, in the order of their declaration."""
@@ -55,9 +55,9 @@ class Node:
         for name, _ in _labels_of(kind):
             yield name, getattr(self, name)
 
-    def sources(self) -> Iterator[Node]:
+    def sources(self) -> tuple[Node, ...]:
         """Return the nodes that this one is made from."""
-        return iter(self._sources)
+        return self._sources
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.digest == self.digest
@@ -97,16 +97,16 @@ def link(type: type[Node], *, optional: bool = False) -> Any:
 def in_order(*ends: Node) -> list[Node]:
     """Return all nodes that ``ends`` depend on and these themselves, each once and behind those that it is made
     from."""
-    done: dict[Node, None] = {}
+    done: dict[bytes, Node] = {}
     stack = list(reversed(ends))
     while stack:
         node = stack[-1]
-        waiting = [source for source in node._sources if source not in done]
+        waiting = [source for source in node._sources if source.digest not in done]
         if waiting:
             stack += reversed(waiting)
         else:
-            done[stack.pop()] = None
-    return list(done)
+            done.setdefault(node.digest, stack.pop())
+    return list(done.values())
 
 
 @functools.cache

@@ -47,9 +47,10 @@ def weights_of(nodes: Iterable[Node]) -> dict[Node, Weights]:
     sizes: dict[Weights, int] = {}
     for node in nodes:
         if not isinstance(node, Weights):
-            changed = next((source for source in node.sources() if source in found and _alike(node, source)), None)
-            if changed is not None:
-                found[node] = found[changed]
+            for source in node.sources():
+                if source in found and _alike(node, source):
+                    found[node] = found[source]
+                    break
             continue
         same = node.without_effect()
         if same is not None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from server.job import Job
 from server.observing.metrics import Metrics
 from server.queue.events import Event
 
@@ -25,15 +26,18 @@ def watcher(metrics: Metrics) -> Callable[[Event], None]:
 def log_event(event: Event) -> None:
     """Write a log line about what matters to an operator; it holds no prompt."""
     job = event.job
-    named: dict[str, Any] = {"job": job.id, "dialect": job.dialect, "client": job.client, "model": job.model}
     if event.kind == "queued":
         message = "job accepted" if job.attempt == 0 else "job queued again"
-        log.info(message, extra=named | {"requests": len(job.tasks), "priority": job.priority})
+        log.info(message, extra=_named(job) | {"requests": len(job.tasks), "priority": job.priority})
     elif event.kind == "started":
-        log.info("job started", extra=named | {"attempt": job.attempt})
+        log.info("job started", extra=_named(job) | {"attempt": job.attempt})
     elif event.kind == "finished":
         seconds = {f"{stage}_seconds": value for stage, value in job.timings.items()}
         if job.failure is None:
-            log.info("job %s", job.state, extra=named | {"pictures": len(job.pictures)} | seconds)
+            log.info("job %s", job.state, extra=_named(job) | {"pictures": len(job.pictures)} | seconds)
         else:
-            log.warning("job failed", extra=named | {"kind": job.failure.kind} | seconds)
+            log.warning("job failed", extra=_named(job) | {"kind": job.failure.kind} | seconds)
+
+
+def _named(job: Job) -> dict[str, Any]:
+    return {"job": job.id, "dialect": job.dialect, "client": job.client, "model": job.model}

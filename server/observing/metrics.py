@@ -84,18 +84,17 @@ class Metrics:
     def event(self, event: Event) -> None:
         """Count what an event says about a job."""
         job = event.job
-        labels = (job.dialect, job.model)
-        if event.kind in ("progress", "preview"):
+        if event.kind == "progress":
             done = self._done.setdefault(job.id, {})
             sampling = event.request, event.node
             before = done.setdefault(sampling, 0)
             if event.step > before:
-                self._of(self._steps, *labels).inc(event.step - before)
+                self._of(self._steps, job.dialect, job.model).inc(event.step - before)
                 done[sampling] = event.step
         elif event.kind in ("queued", "started"):
             self._done.pop(job.id, None)  # a second attempt starts from zero
         elif event.kind == "finished":
-            self._finished(job, labels)
+            self._finished(job, (job.dialect, job.model))
 
     def page(self, now: Now) -> bytes:
         """Return the page that Prometheus reads."""

@@ -68,7 +68,8 @@ class _Channel:
     count: int = 0
     standing: _Pending = field(default_factory=dict)
     latest: Event | None = None
-    readers: weakref.WeakSet[Subscription] = field(default_factory=weakref.WeakSet)
+    readers: weakref.WeakSet[Subscription] | None = None
+    """Made for the first one: most jobs have none."""
     waiters: list[asyncio.Future[Job]] = field(default_factory=list)
     shares: dict[int, float] = field(default_factory=dict)
     cached: tuple[str, ...] = ()
@@ -81,7 +82,7 @@ class Hub:
         self.watch: Callable[[Event], None] | None = None
         """A function that is called with every event, when it happens."""
         self._channels: dict[str, _Channel] = {}
-        self._all: weakref.WeakSet[Subscription] = weakref.WeakSet()
+        self._all: weakref.WeakSet[Subscription] | None = None
         self._closed = False
 
     def reserve(self, id: str) -> bool:
@@ -169,7 +170,7 @@ class Hub:
             return
         channel.standing.clear()
         self._publish(channel, finished_event(job))
-        for reader in list(channel.readers):
+        for reader in list(channel.readers or ()):
             reader.end()
         for waiter in channel.waiters:
             if not waiter.done():
@@ -186,12 +187,16 @@ class Hub:
         if channel is None or self._closed:
             return None
         reader = Subscription({key: event for key, event in channel.standing.items() if event.number > after})
+        if channel.readers is None:
+            channel.readers = weakref.WeakSet()
         channel.readers.add(reader)
         return reader
 
     def subscribe_all(self) -> Subscription:
         """Return a reader of what happens to any job from now on."""
         reader = Subscription(ended=self._closed)
+        if self._all is None:
+            self._all = weakref.WeakSet()
         self._all.add(reader)
         return reader
 
@@ -207,7 +212,7 @@ class Hub:
     def close(self) -> None:
         """End all readers and waiters."""
         self._closed = True
-        for reader in list(self._all):
+        for reader in list(self._all or ()):
             reader.end()
         for channel in self._channels.values():
             _end_all(channel)
@@ -222,10 +227,9 @@ class Hub:
         if event.kind not in ("preview", "output"):
             channel.latest = event
         channel.standing[_key(event)] = event
-        if channel.readers:
-            for reader in list(channel.readers):
-                reader.put(event)
-        if self._all:
+        for reader in list(channel.readers or ()):
+            reader.put(event)
+        if self._all is not None:
             for reader in list(self._all):
                 reader.put(event)
                 if reader.pending > MAX_PENDING:
@@ -244,7 +248,7 @@ def _key(event: Event) -> tuple[str, Kind, int, tuple[Picture, ...]]:
 
 def _end_all(channel: _Channel) -> None:
     """End the readers and waiters of a job."""
-    for reader in list(channel.readers):
+    for reader in list(channel.readers or ()):
         reader.end()
     for waiter in channel.waiters:
         waiter.cancel()

@@ -82,11 +82,14 @@ class Output:
 
     async def early(self, number: int) -> None:
         """Wait for what ``start_early`` started for a task."""
-        await asyncio.gather(*self._early.pop(number, ()))
+        if number in self._early:
+            await asyncio.gather(*self._early.pop(number))
 
     def rest(self, number: int, result: GenerationResult) -> GenerationResult:
         """Return ``result`` without the output nodes whose pictures are there."""
-        there = self._pictures.get(number, {})
+        there = self._pictures.get(number)
+        if there is None:
+            return result
         outputs = {node: images for node, images in result.outputs.items() if node not in there}
         return dataclasses.replace(result, outputs=outputs)
 

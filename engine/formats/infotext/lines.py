@@ -21,6 +21,7 @@ PROGRAM = "stable-diffusion-engine"
 
 _NEGATIVE = "Negative prompt:"
 _VERSION = ", Version: "
+_SEPARATORS = frozenset(',:\n"')
 _KEY = re.compile(r"\w[\w \-/]+")
 
 
@@ -65,7 +66,7 @@ def with_pairs(text: str, pairs: Mapping[str, str]) -> str:
 def _quoted(value: str) -> str:
     """Quoted as AUTOMATIC1111 does where a comma, colon or newline would break the line, and where a reader would trim
     or unquote."""
-    needs = any(char in value for char in ',:\n"') or value != value.strip()
+    needs = not _SEPARATORS.isdisjoint(value) or value != value.strip()
     return json.dumps(value, ensure_ascii=False) if needs else value
 
 

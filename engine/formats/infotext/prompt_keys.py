@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +49,9 @@ def reading_of(pairs: Mapping[str, str]) -> PromptReading | None:
 
 def pairs_of_reading(reading: PromptReading | None) -> dict[str, Any]:
     """Return what an infotext says of how prompts are read; None stands for a key that it does not have."""
-    written = dataclasses.asdict(reading or PromptReading())
+    if reading is None:
+        return {}
+    written = vars(reading)
     changed = {name: value if value != _FIELDS[name].default else None for name, value in written.items()}
     label = next((label for label, name in _EMPHASES.items() if name == changed["emphasis"]), None)
     return {_EMPHASIS: label, **{key: changed[name] for key, name in _OTHERS.items()}}

@@ -17,7 +17,7 @@ from engine.formats.infotext.keys import FIRST_DENOISE, OWN, ordered
 from engine.formats.infotext.labels import SAMPLER_LABELS, SCHEDULER_LABELS
 from engine.formats.infotext.lines import PROGRAM, Infotext
 from engine.formats.infotext.prompt_keys import pairs_of_reading
-from engine.parameters import parameters_of, to_json
+from engine.parameters import parameters_of
 from engine.request import GenerationRequest
 from engine.request_parts import Control, Lora
 from engine.text.a1111.networks import LoraTag, written_tag
@@ -136,9 +136,12 @@ def _control(control: Control) -> str:
 
 def _own(request: GenerationRequest) -> dict[str, Any]:
     """The parameters that have keys of our own, where they have another value than their default."""
-    values = to_json(request)
-    defaults = {name: each.default for name, each in parameters_of(GenerationRequest).items()}
-    changed = {key: values[name] for key, name in OWN.items() if getattr(request, name) != defaults[name]}
+    known = parameters_of(GenerationRequest)
+    changed = {
+        key: known[name].kind.to_json(value)
+        for key, name in OWN.items()
+        if (value := getattr(request, name)) != known[name].default
+    }
     return {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for key, value in changed.items()

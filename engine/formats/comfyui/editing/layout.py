@@ -115,7 +115,7 @@ def _numbers(ids: list[str]) -> dict[str, int]:
 
 def _node(number: int, api: Mapping[str, Any], order: int) -> dict[str, Any]:
     class_type = api["class_type"]
-    row = ROWS[class_type]
+    row, inputs = ROWS[class_type], api.get("inputs", {})
     position, size = _DEFAULT.get((str(number), class_type), ((0, 0), (_WIDTH, _height(class_type))))
     return {
         "id": number,
@@ -131,26 +131,23 @@ def _node(number: int, api: Mapping[str, Any], order: int) -> dict[str, Any]:
             for slot, each in enumerate(row.outputs)
         ],
         "properties": {"Node name for S&R": class_type},
-        "widgets_values": [_widget(class_type, name, api.get("inputs", {})) for name in _widgets(row, api)],
+        "widgets_values": [_widget(row, name, inputs) for name in _widgets(row, inputs)],
     }
 
 
-def _widgets(row: Row, api: Mapping[str, Any]) -> tuple[str, ...]:
+def _widgets(row: Row, inputs: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of the values that are kept: those that ComfyUI does not know come last, and only if any is given."""
-    own = [name for name, each in row.inputs.items() if each.ours]
-    given = any(name in api.get("inputs", {}) for name in own)
-    return row.widgets if given else tuple(name for name in row.widgets if name not in own)
+    return row.widgets if any(name in inputs for name in row.own) else row.comfyui_widgets
 
 
-def _widget(class_type: str, name: str, inputs: Mapping[str, Any]) -> object:
+def _widget(row: Row, name: str, inputs: Mapping[str, Any]) -> object:
     """The value that the editor keeps; behind a link it is one that nothing reads."""
     if name == CONTROL:
         return "fixed"
-    known = ROWS[class_type].inputs[name]
-    value = inputs.get(name)
+    known, value = row.inputs[name], inputs.get(name)
     if value is None or isinstance(value, list | tuple):
         return known.default
-    return escape(value) if known.hints.get("dynamicPrompts") and isinstance(value, str) else value
+    return escape(value) if isinstance(value, str) and known.hints.get("dynamicPrompts") else value
 
 
 @functools.cache

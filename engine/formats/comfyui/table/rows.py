@@ -193,6 +193,16 @@ class Row:
         return tuple(found)
 
     @cached_property
+    def own(self) -> tuple[str, ...]:
+        """The names of the inputs that ComfyUI's class does not have."""
+        return tuple(name for name, each in self.inputs.items() if each.ours)
+
+    @cached_property
+    def comfyui_widgets(self) -> tuple[str, ...]:
+        """Those of ``widgets`` that ComfyUI has too."""
+        return tuple(name for name in self.widgets if name not in self.own)
+
+    @cached_property
     def output_types(self) -> tuple[str, ...]:
         """The types of its outputs."""
         return tuple(each.type for each in self.outputs)
