@@ -83,6 +83,15 @@ def _built(request: GenerationRequest) -> _Builder:
     return _Builder(request)
 
 
+def _same(kind: type[N], **fields: Any) -> N:
+    """Return a node that many requests have, made once: nodes are values."""
+    node: N = _made(kind, **fields)
+    return node
+
+
+_made = functools.lru_cache(maxsize=256, typed=True)(lambda kind, **fields: kind(**fields))
+
+
 class _Builder:
     """Makes the workflow, part by part, and notes which field of the request each field of its nodes is from."""
 
@@ -120,7 +129,7 @@ class _Builder:
     def _networks(self, loras: int = _LORAS, last_layer: str = "10") -> tuple[Model, Clip, Vae]:
         """What the request's pass is made with; ``loras`` and ``last_layer`` are ids."""
         request = self._request
-        checkpoint = self._put(CHECKPOINT, Checkpoint(name=request.model), name="model")
+        checkpoint = self._put(CHECKPOINT, _same(Checkpoint, name=request.model), name="model")
         self._places |= {(CHECKPOINT, 1): checkpoint, (CHECKPOINT, 2): checkpoint}
         model: Model = checkpoint
         clip: Clip = checkpoint
@@ -247,7 +256,7 @@ class _Builder:
         request = self._request
         if request.image is None:
             size = {"width": request.width, "height": request.height}
-            return self._put("5", EmptyLatents(**size, batch_size=request.batch_size))
+            return self._put("5", _same(EmptyLatents, **size, batch_size=request.batch_size))
         if request.batch_size > MAX_REPEATS:
             raise BadRequest("batch_size", request.batch_size, f"at most {MAX_REPEATS} where there is an image")
         image = self._fitted(12, request.image, "image")
@@ -288,11 +297,11 @@ class _Builder:
             return self._named_sample(own.sampled(self._refined(own.padded(guider), own), guider.model, latents))
         assert request.seed is not None
         values = {name: getattr(request, name) for name in ("sampler", "scheduler", "steps")}
-        sigmas = ScheduledSigmas(model=guider.model, denoise=denoise, **values)
+        sigmas = _same(ScheduledSigmas, model=guider.model, denoise=denoise, **values)
         self.fields |= {(sigmas, name): self._named(name) for name in values}
         return Sample(
             guider=guider,
-            sampler=Sampler(name=request.sampler),
+            sampler=_same(Sampler, name=request.sampler),
             sigmas=sigmas,
             noise=RandomNoise(seed=request.seed, start_noise=request.start_noise, step_noise=request.step_noise),
             latents=latents,

@@ -81,6 +81,7 @@ def test_a_folder_without_an_engine_is_refused(tmp_path: Path, tiny_checkpoint: 
     assert "not a checkout of this project" in str(earlier(tmp_path, tiny_checkpoint).absent())
 
 
+@pytest.mark.slow
 def test_an_engine_that_does_not_start_is_reported(tmp_path: Path, tiny_checkpoint: Path) -> None:
     (tmp_path / "engine").mkdir()
     (tmp_path / "engine" / "__init__.py").write_text("raise SystemExit(7)")

@@ -221,7 +221,7 @@ def test_a_conditioning_is_repeated_four_times_at_most() -> None:
     assert sorted(unet.calls) == [(1, 385), (3, 77)]
 
 
-@pytest.mark.parametrize("rows", [1, 2, 4, 8])
+@pytest.mark.parametrize("rows", [1, 2, 4, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_exact_rows_do_not_depend_on_their_neighbours(tiny_checkpoint: Path, rows: int, dtype: torch.dtype) -> None:
     unet = tiny_unet(tiny_checkpoint, dtype, unit=min(2, rows))

@@ -372,6 +372,7 @@ def test_a_killed_download_goes_on(run: Run, server: Server, models: Path, conte
     assert brought(models) == ["tiny.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_progress_bar(server: Server, models: Path) -> None:
     terminal, shell = pty.openpty()
     fcntl.ioctl(shell, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))

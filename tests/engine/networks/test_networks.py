@@ -210,7 +210,7 @@ def test_a_prepacked_convolution_is_the_plain_one(dtype: torch.dtype, kernel: in
         assert close(out.float(), expected.float(), 1e-5 if dtype == torch.float32 else 2e-2)
 
 
-@pytest.mark.parametrize("form", ["plain", "prepacked"])
+@pytest.mark.parametrize("form", [pytest.param("plain", marks=pytest.mark.slow), "prepacked"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("each", "calls"), [(1, (2, 3, 4, 7, 8)), (2, (2, 4, 6, 16))], ids=["single", "pairs"])
 @torch.inference_mode()

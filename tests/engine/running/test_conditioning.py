@@ -33,7 +33,7 @@ def error(one: Any, other: Any) -> float:
     return float((one.latents - other.latents).norm() / other.latents.norm())
 
 
-@pytest.mark.parametrize("unet_rows", [2, 8])
+@pytest.mark.parametrize("unet_rows", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_regions_are_the_same_bytes_alone_and_beside_others(
     open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, unet_rows: int
 ) -> None:

@@ -50,7 +50,9 @@ class Gate:
         self.permits.release(evaluations)
 
 
-@pytest.mark.parametrize("unet_rows", [2, 4, 8])
+@pytest.mark.parametrize(
+    "unet_rows", [pytest.param(2, marks=pytest.mark.slow), 4, pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_exact_batching_mixed_equals_solo_to_the_bit(open_engine: Callable[..., Engine], unet_rows: int) -> None:
     engine = open_engine(unet_rows=unet_rows)
     requests = [random_request(seed) for seed in range(12)]
@@ -67,6 +69,7 @@ def test_fast_batching_mixed_equals_solo_up_to_rounding(open_engine: Callable[..
         assert (handle.result(60).latents - alone).norm() / alone.norm() < FAST_BOUND, request
 
 
+@pytest.mark.slow
 def test_200_random_requests_from_8_threads_all_finish_and_match(open_engine: Callable[..., Engine]) -> None:
     engine = open_engine(unet_rows=4)
     kinds = [dataclasses.replace(random_request(seed), steps=random.Random(seed).randint(1, 3)) for seed in range(20)]
