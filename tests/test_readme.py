@@ -57,16 +57,15 @@ STAND_INS = {
 
 
 def blocks(*languages: str) -> list[Any]:
-    """The blocks in these languages. One with more pictures than the front page's takes minutes."""
-    found = [block for file in READMES for block in blocks_of(file) if block.language in languages]
-    return [
-        pytest.param(block, id=block.place, marks=[pytest.mark.slow] if _pictures(block) > MOST_PICTURES else [])
-        for block in found
-    ]
-
-
-def _pictures(block: Block) -> int:
-    return block.text.count("-m engine.generate")
+    """The blocks in these languages. Slow are those with more pictures than the front page's, and all but the first of
+    a file's that start programs."""
+    found, started = [], set[str]()
+    for block in (block for file in READMES for block in blocks_of(file) if block.language in languages):
+        pictures, starts = block.text.count("-m engine.generate"), "python -m " in block.text
+        slow = pictures > MOST_PICTURES or (starts and block.file in started)
+        found.append(pytest.param(block, id=block.place, marks=[pytest.mark.slow] if slow else []))
+        started |= {block.file} if starts and not slow else set()
+    return found
 
 
 @pytest.fixture(scope="module")

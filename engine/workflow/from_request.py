@@ -85,11 +85,14 @@ def _built(request: GenerationRequest) -> _Builder:
 
 def _same(kind: type[N], **fields: Any) -> N:
     """Return a node that many requests have, made once: nodes are values."""
-    node: N = _made(kind, **fields)
+    any_kind: Any = kind
+    node: N = _made(any_kind, **fields)
     return node
 
 
-_made = functools.lru_cache(maxsize=256, typed=True)(lambda kind, **fields: kind(**fields))
+@functools.lru_cache(maxsize=256, typed=True)
+def _made(kind: Any, **fields: Any) -> Any:
+    return kind(**fields)
 
 
 class _Builder:
