@@ -55,7 +55,7 @@ class Failure:
 
     kind: str
     """``bad_request``, ``unknown_checkpoint``, ``broken_checkpoint``, ``out_of_memory``, ``generation_failed``,
-    ``attempts_exhausted``, ``storage_failed``."""
+    ``attempts_exhausted``, ``storage_failed``; ``not_found`` for an input that was gone when its job ran."""
     message: str
     field: str | None = None
     """The parameter at fault, if there is one."""

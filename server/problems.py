@@ -144,7 +144,13 @@ def failure_of(error: EngineError) -> Failure:
 
 def problem_of_failure(failure: Failure) -> Problem:
     """Return the answer to a call that waited for a job that failed with ``failure``."""
-    status = {"bad_request": 400, "unknown_checkpoint": 404, "broken_checkpoint": 422, "out_of_memory": 507}
+    status = {
+        "bad_request": 400,
+        "unknown_checkpoint": 404,
+        "not_found": 404,
+        "broken_checkpoint": 422,
+        "out_of_memory": 507,
+    }
     return Problem(
         status=status.get(failure.kind, 500),
         kind=failure.kind,

@@ -103,6 +103,8 @@ class Webhooks:
                 pause = await self._start_due()
             except StoreFailed as error:
                 _log.error("the outbox could not be read: %s", error)
+            except Exception:  # a defect of ours must not end all webhooks
+                _log.exception("the outbox could not be read")
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), pause)
 
@@ -141,6 +143,10 @@ class Webhooks:
         except StoreFailed as error:
             _log.error("the outbox could not be written: %s", error, extra=named)
             await asyncio.sleep(_BETWEEN_PROGRESS)
+        except Exception:
+            _log.exception("a webhook could not be delivered", extra=named)
+            with contextlib.suppress(StoreFailed):
+                await self._store.postpone(message.id, time.time() + _pause(message.attempts))
         finally:
             del self._under_way[message]
             self._changed.set()

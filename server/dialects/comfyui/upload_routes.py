@@ -13,6 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from engine import BadRequest
 from engine.formats.json_text import read_json
 from server.dialects.comfyui import uploads
+from server.dialects.shared.forms import ensure_whole
 from server.problems import bad_request
 from server.web.routing import direct
 from server.web.services import Services
@@ -36,6 +37,7 @@ def add(router: APIRouter, services: Services) -> None:
     @direct(router, "POST", "/upload/image", openapi_extra=_form())
     async def upload_image(http: Request) -> JSONResponse:
         """Hand in a picture, for `LoadImage`. Another picture under a name that is taken becomes `name (1).png`."""
+        await ensure_whole(http)
         async with http.form(max_files=1) as form:
             file = _file(form)
             return await _keep(services, http, form, await file.read())
@@ -43,6 +45,7 @@ def add(router: APIRouter, services: Services) -> None:
     @direct(router, "POST", "/upload/mask", openapi_extra=_form(original_ref=_ORIGINAL))
     async def upload_mask(http: Request) -> JSONResponse:
         """Hand in a mask, whose alpha becomes that of the picture `original_ref`; the result is what is kept."""
+        await ensure_whole(http)
         async with http.form(max_files=1) as form:
             file = _file(form)
             reference = form.get("original_ref") or form.get("originalRef")  # as comfy-ui-client writes it

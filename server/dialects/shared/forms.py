@@ -34,7 +34,7 @@ async def form_values(http: Request, *, most_bytes: int) -> dict[str, object]:
     A name that comes several times is a list. ``most_bytes`` is the limit of one text. Raises ``Problem`` (400) for a
     form that cannot be read or that breaks off, and for names that do not go together.
     """
-    _ensure_whole(await http.body(), http.headers.get("content-type", ""))
+    await ensure_whole(http)
     async with http.form(max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=most_bytes) as form:
         parts: dict[str, list[Part]] = {}
         for name, part in form.multi_items():
@@ -48,10 +48,10 @@ async def form_values(http: Request, *, most_bytes: int) -> dict[str, object]:
     return {name: _joined(name, each) for name, each in parts.items()}
 
 
-def _ensure_whole(body: bytes, content_type: str) -> None:
+async def ensure_whole(http: Request) -> None:
     """Raise ``Problem`` for a form that ends before its last boundary: its last part would be passed over."""
-    boundary = parse_options_header(content_type)[1].get(b"boundary")
-    if boundary and b"--" + boundary + b"--" not in body:
+    boundary = parse_options_header(http.headers.get("content-type", ""))[1].get(b"boundary")
+    if boundary and b"--" + boundary + b"--" not in await http.body():
         raise bad_request("body", "a form that breaks off", "a form that ends with its boundary and --")
 
 

@@ -85,6 +85,31 @@ async def test_it_is_given_up_in_the_end(tmp_path: Path, receiver: Receiver) -> 
     assert len(receiver.calls) == 4  # who says that the address is gone for good is asked once
 
 
+async def test_a_defect_of_ours_stops_no_later_webhooks(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one in a delivery, which is tried again after a pause, nor one in reading the outbox."""
+    originals = {name: getattr(webhooks_module.Webhooks, name) for name in ("_attempt", "_start_due")}
+
+    def failing_once(name: str) -> Any:
+        def call(self: Any, *arguments: Any) -> Any:
+            if name in left:
+                left.remove(name)
+                raise RuntimeError("unforeseen")
+            return originals[name](self, *arguments)
+
+        return call
+
+    left = set(originals)
+    for name in originals:
+        monkeypatch.setattr(webhooks_module.Webhooks, name, failing_once(name))
+    async with queue(tmp_path) as own:
+        await own.finish(webhook=hook(receiver))
+        await until(lambda: receiver.calls)
+        await emptied(own)
+    assert (len(receiver.calls), left) == (1, set())
+
+
 async def test_an_answers_body_is_not_read(tmp_path: Path, receiver: Receiver) -> None:
     receiver.script = [endless]
 

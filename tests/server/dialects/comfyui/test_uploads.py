@@ -80,6 +80,17 @@ def test_a_masks_alpha_becomes_that_of_the_picture(comfy: Comfy) -> None:
     assert "b.png" in upload(comfy, "n.png", png(), "mask", original_ref=absent).text
 
 
+@pytest.mark.parametrize("kind", ["image", "mask"])
+def test_an_upload_that_breaks_off_is_refused(refusing: Comfy, kind: str) -> None:
+    """Its last part, which may say where the picture belongs, would be passed over."""
+    parts = ('name="image"; filename="a.png"\r\n\r\npicture', 'name="type"\r\n\r\ntemp')
+    content = "\r\n".join(f"--b\r\nContent-Disposition: form-data; {part}" for part in parts)
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = httpx.post(f"{refusing.url}/upload/{kind}", content=content.encode(), headers=headers)
+    assert answer.status_code == 400
+    assert "breaks off" in answer.text
+
+
 @pytest.mark.parametrize("name", ["../a.png", "/a.png", "..", "a/../../b.png", "x" * 400 + ".png"])
 def test_no_name_leads_out_of_the_inputs(refusing: Comfy, name: str) -> None:
     for fields in ({}, {"subfolder": "../.."}, {"subfolder": "/etc"}):
