@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, field_val
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from engine import EngineConfig
-from engine.config import Batching, Compile, Dtype
+from engine.config import Batching, Compile, Dtype, TextEncoder
 from engine.folders import cache_folder, data_folder, models_folders
 from server.addresses import check_database, check_storage
 
@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     dtype: Dtype = Field("auto", description="auto, float32, float16 or bfloat16")
+    text_encoder: TextEncoder = Field(
+        "float16", description="what its weights are rounded to where dtype is float32: float16, as ComfyUI, or float32"
+    )
     batching: Batching = Field("exact", description="exact: same request, same bytes; fast: equal up to rounding")
     compile: Compile = Field("auto", description="auto: on a GPU, fused kernels and CUDA graphs; off: neither")
     unet_rows: Count | None = Field(None, description="rows of one UNet call; none: the engine's own choice")

@@ -82,15 +82,15 @@ def plan_of(
     requests = requests_of(body, override=override, defaults=defaults, most=most, program=program)
     refiner = refiner_of(body, requests[0], backend)
     requests = tuple(refined(each, refiner) for each in requests)
-    maker = _Maker(body, handed, requests, backend, refiner)
+    default = next((each.name for each in backend.models() if each.default), None)
+    named = tuple(dataclasses.replace(each, model=each.model or default) for each in requests)
+    maker = _Maker(body, handed, named, backend, refiner)
     if maker.plain:
         return Plan(requests=requests, wanted=requests, described=requests)
-    default = next((each.name for each in backend.models() if each.default), None)
-    requests = tuple(dataclasses.replace(each, model=each.model or default) for each in requests)
     return Plan(
-        requests=requests,
-        wanted=tuple(maker.workflow(request, number) for number, request in enumerate(requests)),
-        described=tuple(maker.described(request) for request in requests),
+        requests=named,
+        wanted=tuple(maker.workflow(request, number) for number, request in enumerate(named)),
+        described=tuple(maker.described(request) for request in named),
         inputs={each.id: each for each in handed.inputs},
         notes=maker.notes,
     )
