@@ -164,8 +164,8 @@ class Settings(BaseSettings):
     webhook_private_addresses: bool = Field(False, description="let webhooks go to private and loopback addresses")
     webhook_attempts: int = Field(8, ge=1, description="attempts to deliver a webhook")
 
-    sdapi_pictures: Literal["comfyui", "a1111"] = Field(
-        "comfyui", description="whose pictures AUTOMATIC1111's routes make: a1111, that program's own; or comfyui"
+    sdapi_pictures: Literal["a1111", "comfyui"] = Field(
+        "a1111", description="whose pictures AUTOMATIC1111's routes make: a1111, that program's own; or comfyui"
     )
     dialects: Annotated[
         tuple[DialectName, ...],

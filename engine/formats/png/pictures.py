@@ -6,6 +6,7 @@ Knows the four texts that a picture carries, and which of them counts; does not 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import zlib
@@ -18,6 +19,8 @@ from engine.formats.comfyui import api_workflow, editor_of, parse_json, read_rep
 from engine.formats.infotext import infotext, pairs_of_hashes, request_from_infotext, with_pairs
 from engine.formats.png.chunks import FIELD, name_of, text_chunks
 from engine.request import GenerationRequest
+from engine.workflow.models import Checkpoint
+from engine.workflow.node import in_order
 from engine.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -112,9 +115,10 @@ def wanted_from_png(
     """Return what a PNG was made from, given as its path or as its bytes: one of ours, ComfyUI's or AUTOMATIC1111's.
 
     The graph in our own record counts first, where there is one, then the graph in API form, being exact, then the
-    editor's: each is a workflow. AUTOMATIC1111's line, which is a request, counts last. A text under one of these
-    keywords that is no JSON object is some other program's and is passed over. Pixels are not read. The parameters in
-    ``replaced``, which a caller gives in place of the file's, need not be readable.
+    editor's: each is a workflow, or the request in AUTOMATIC1111's line beside it, if that asks for AUTOMATIC1111's own
+    picture and says all of the workflow. The line alone counts last. A text under one of these keywords that is no JSON
+    object is some other program's and is passed over. Pixels are not read. The parameters in ``replaced``, which a
+    caller gives in place of the file's, need not be readable.
 
     Raises ``BadRequest``, whose field starts with ``field``, for a file that cannot be read, is no PNG, is
     damaged or cut off, has no parameters, or asks for what this project does not have.
@@ -124,10 +128,25 @@ def wanted_from_png(
         own = _json_object(texts.get("engine")).get("prompt")
         for graph in (own, _json_object(texts.get("prompt")), _json_object(texts.get("workflow"))):
             if isinstance(graph, dict) and graph:
-                return read_replaced(graph, replaced)
+                workflow = read_replaced(graph, replaced)
+                return _said_by_line(workflow, texts.get("parameters", ""), replaced) or workflow
         if "parameters" in texts:
             return request_from_infotext(texts["parameters"], replaced)
     raise BadRequest(field, name_of(source), "a PNG with its parameters inside, from here, ComfyUI or AUTOMATIC1111")
+
+
+def _said_by_line(workflow: Workflow, line: str, replaced: Collection[str]) -> GenerationRequest | None:
+    """Return the request in AUTOMATIC1111's line, if it asks for its own picture and its workflow is this one."""
+    try:
+        request = request_from_infotext(line, replaced)
+        if request.a1111 is None:
+            return None
+        named = [node.name for node in in_order(*workflow.outputs.values()) if isinstance(node, Checkpoint)]
+        request = dataclasses.replace(request, model=next(iter(named), None))  # the line has no ending of the file
+        said = request.workflow()
+    except BadRequest:
+        return None
+    return request if set(said.outputs.values()) == set(workflow.outputs.values()) else None
 
 
 def request_from_png(source: Path | str | bytes, field: str = FIELD) -> GenerationRequest:

@@ -81,7 +81,8 @@ def plan_of(
         body = without_missing(body, backend)
     requests = requests_of(body, override=override, defaults=defaults, most=most, program=program)
     refiner = refiner_of(body, requests[0], backend)
-    requests = tuple(refined(each, refiner) for each in requests)
+    if refiner is not None or not body.infotext:  # else the text says whether there is one
+        requests = tuple(refined(each, refiner) for each in requests)
     default = next((each.name for each in backend.models() if each.default), None)
     named = tuple(dataclasses.replace(each, model=each.model or default) for each in requests)
     maker = _Maker(body, handed, named, backend, refiner)

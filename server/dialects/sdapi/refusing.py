@@ -29,17 +29,13 @@ _NOTHING: tuple[object, ...] = (None, False, "", [], {})
 """Values of unknown fields that ask for nothing. 0 is not among them: it may be a scale or a strength."""
 
 
-def refuse(body: Generation, program: str) -> None:
-    """Refuse by name what would change the picture that ``program`` makes. Raises ``Problem``."""
+def refuse(body: Generation) -> None:
+    """Refuse by name what would change the picture. Raises ``Problem``."""
     for name in ("restore_faces", "tiling", "disable_extra_networks"):
         if getattr(body, name):
             raise unsupported(name, True, "false")
     if body.token_merging_ratio:
         raise unsupported("token_merging_ratio", body.token_merging_ratio, "0")
-    if program == "a1111":
-        _refuse_infotext(body)
-    else:
-        _refuse_noise(body)
     if body.script_name not in (None, "", "None"):
         raise unsupported("script_name", body.script_name, "no value")
     if styles := [style for style in body.styles or [] if style not in ("", "None")]:
@@ -50,15 +46,8 @@ def refuse(body: Generation, program: str) -> None:
     _refuse_extras(body)
 
 
-def _refuse_infotext(body: Generation) -> None:
-    """Refuse a text to fill up from, which ComfyUI's picture can have and AUTOMATIC1111's own cannot."""
-    if body.infotext:
-        allowed = "no value where AUTOMATIC1111's own picture is made (SD_SDAPI_PICTURES=a1111)"
-        raise unsupported("infotext", body.infotext[:100], allowed)
-
-
-def _refuse_noise(body: Generation) -> None:
-    """Refuse what only AUTOMATIC1111's own noise can do."""
+def refuse_noise(body: Generation) -> None:
+    """Refuse what a call says of AUTOMATIC1111's own noise, where another noise is drawn or a text says it."""
     for name in ("subseed_strength", "s_churn", "s_min_uncond"):
         if getattr(body, name):
             raise unsupported(name, getattr(body, name), "0")

@@ -19,12 +19,14 @@ from engine.formats.infotext import (
 )
 from engine.formats.infotext.labels import OWN_TIMESTEPS
 from engine.parameters import WholeNumber
+from engine.request_a1111 import A1111
+from engine.sampling.a1111.samplers import OWN_SAMPLERS
 from engine.text.a1111.composition import without_comments
 from engine.workflow.sizes import PIXELS_PER_CELL
 from server.dialects.sdapi.a1111 import a1111_part, counted_on, reading_of, sampling_of
 from server.dialects.sdapi.body import Generation
 from server.dialects.sdapi.options import CLIP_SKIPS, Chosen
-from server.dialects.sdapi.refusing import refuse, refuse_eta
+from server.dialects.sdapi.refusing import refuse, refuse_eta, refuse_noise
 from server.dialects.shared.seeds import in_a_row
 from server.problems import bad_request, unsupported
 
@@ -41,13 +43,16 @@ def requests_of(
     whose picture is made, ``a1111`` or ``comfyui``. A seed is drawn where none is given. Raises ``Problem`` or
     ``BadRequest`` for what is not supported.
     """
-    refuse(body, program)
+    refuse(body)
     count = _count(body, most)
     clip_skip = override.clip_skip or _extra_clip_skip(body)
     base = _from_infotext(body) if body.infotext else _defaults()
-    if program == "a1111" and not body.infotext:
+    if base.a1111 is not None and program == "a1111":
+        sampling = _sampling_of_text(body, base.a1111, override.pictures)
+    elif program == "a1111" and not body.infotext:
         sampling = _a1111_sampling(body, {**defaults.pictures, **override.pictures})
     else:
+        refuse_noise(body)
         sampling = dict(zip(("sampler", "scheduler"), _schedule(body, base), strict=True))
         refuse_eta(body.eta, sampling["sampler"])
     request = dataclasses.replace(
@@ -107,6 +112,28 @@ def prompt_as_sent(body: Generation, name: str) -> str:
     if given is None and body.infotext:
         given = getattr(request_from_infotext(body.infotext), name)
     return given or ""
+
+
+def _sampling_of_text(body: Generation, part: A1111, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a call says of the sampling beside an infotext of AUTOMATIC1111's picture, whose ``part`` is this.
+
+    Raises ``Problem`` for what the text says in other words.
+    """
+    refuse_noise(body)
+    for name, value in settings.items():
+        raise unsupported(f"override_settings.{name}", value, "no value beside infotext, which says it")
+    if body.eta is not None:
+        raise unsupported("eta", body.eta, "no value beside infotext, which says it")
+    field = "sampler_name" if body.sampler_name else "sampler_index"
+    label = body.sampler_name or (body.sampler_index if field in body.model_fields_set else None)
+    if label is None and _asked(body.scheduler) is None:
+        return {}
+    if label is None:
+        raise unsupported("scheduler", body.scheduler, "no value beside infotext, or one with sampler_name")
+    sampler, schedule = sampling_of(label, body.scheduler, field, "scheduler")
+    own = sampler if sampler in OWN_SAMPLERS else None
+    part = dataclasses.replace(part, schedule=schedule, sampler=own)
+    return {"a1111": part} | ({} if own else {"sampler": sampler})
 
 
 def _a1111_sampling(body: Generation, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class TestWebuiapi:
         [
             {"hr_upscaler": "LDSR", "enable_hr": True},
             {"styles": ["x"]},
-            {"eta": 1.0, "sampler_name": "DDIM"},
+            {"s_noise": 1e30, "sampler_name": "Euler a"},
             {"adetailer": [webuiapi.ADetailer()]},
             {"controlnet_units": [webuiapi.ControlNetUnit()]},
         ],
@@ -204,6 +204,7 @@ def test_as_sillytavern_does(client: httpx.Client) -> None:
     answer = client.post("/sdapi/v1/txt2img", json=body).json()
     made = request_from_png(base64.b64decode(answer["images"][0]))
     assert (made.clip_skip, made.sampler, made.model) == (2, "euler_cfg_pp", "other.safetensors")
+    assert made.a1111 is not None
     assert made.prompt == body["prompt"]
     assert made.negative_prompt == "lowres, [blurry]"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from server.dialects.native.examples import PICTURE
+from tests.server.conftest import RunningServer
 
 
 @pytest.mark.parametrize(
@@ -61,9 +63,7 @@ def test_what_cannot_be_had_is_refused_in_their_form(
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"prompt": "a <lora:none such:1>"}, ["prompt"]),
         ({"prompt": "a" * 20_001}, ["prompt"]),
-        ({"prompt": "a <lora:none such:1> <lora:nor this:1>"}, ["prompt", "prompt"]),
         ({"width": 2048, "height": 2056}, ["width"]),
         ({"steps": 2000, "denoising_strength": 1}, ["steps"]),
     ],
@@ -75,6 +75,22 @@ def test_what_is_wrong_with_a_picture_painted_anew_names_a_field_of_the_call(
     response = shared_client.post("/sdapi/v1/img2img", json=body)
     assert response.status_code == 422
     assert [each["loc"] for each in response.json()["detail"]] == [["body", field] for field in named]
+
+
+@pytest.mark.parametrize("program", ["a1111", "comfyui"])
+@pytest.mark.parametrize("missing", [["none such"], ["none such", "nor this"]])
+def test_loras_that_are_not_there_are_left_out_or_refused(
+    open_server: Callable[..., RunningServer], program: str, missing: list[str]
+) -> None:
+    """AUTOMATIC1111 leaves them out; ComfyUI has no picture without them."""
+    prompt = " ".join(["a cat", *(f"<lora:{name}:1>" for name in missing)])
+    body = {"width": 64, "height": 64, "steps": 1, "init_images": [PICTURE], "prompt": prompt}
+    response = httpx.post(f"{open_server(sdapi_pictures=program).url}/sdapi/v1/img2img", json=body)
+    if program == "a1111":
+        assert response.status_code == 200, response.text
+    else:
+        assert response.status_code == 422
+        assert [each["loc"] for each in response.json()["detail"]] == [["body", "prompt"]] * len(missing)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"null", b'{"prompt": 7}', b"\xff"])

@@ -27,7 +27,7 @@ def test_models(shared_client: httpx.Client) -> None:
 
 def test_samplers_and_schedulers_can_be_sent_back(shared_client: httpx.Client) -> None:
     samplers = shared_client.get("/sdapi/v1/samplers").json()
-    assert [sampler["name"] for sampler in samplers] == list(SAMPLER_LABELS.values())
+    assert {*SAMPLER_LABELS.values()} < {sampler["name"] for sampler in samplers}
     for alias in {alias for sampler in samplers for alias in sampler["aliases"]}:
         txt2img(shared_client, sampler_name=alias, steps=1)
     for scheduler in shared_client.get("/sdapi/v1/schedulers").json():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from server.backends.instant import InstantBackend
 from server.dialects.sdapi.models import model_titled, title
 from server.dialects.sdapi.options import Chosen, Options
 from server.problems import Problem
+from tests.server.conftest import RunningServer
 from tests.server.dialects.sdapi.calls import txt2img
 
 OPTIONS_REFUSED: list[tuple[str, object]] = [
@@ -82,11 +84,21 @@ def test_they_may_be_sent_back_with_another_model(client: httpx.Client) -> None:
     assert json.loads(txt2img(client)["info"])["sd_model_name"] == "other"
 
 
-def test_no_way_to_weigh_words_is_claimed_that_the_engine_does_not_have(client: httpx.Client) -> None:
-    assert "emphasis" not in client.get("/sdapi/v1/options").json()
+def test_no_way_to_weigh_words_is_claimed_that_comfyuis_pictures_do_not_have(
+    open_server: Callable[..., RunningServer],
+) -> None:
+    url = f"{open_server(sdapi_pictures='comfyui').url}/sdapi/v1/options"
+    assert "emphasis" not in httpx.get(url).json()
     for sent in ("Original", "No norm"):
-        assert client.post("/sdapi/v1/options", json={"emphasis": sent}).status_code == 200
-    assert client.post("/sdapi/v1/options", json={"emphasis": "None"}).status_code == 422
+        assert httpx.post(url, json={"emphasis": sent}).status_code == 200
+    assert httpx.post(url, json={"emphasis": "None"}).status_code == 422
+
+
+def test_emphasis_can_be_chosen_for_automatic1111s_pictures(client: httpx.Client) -> None:
+    assert client.get("/sdapi/v1/options").json()["emphasis"] == "Original"
+    assert client.post("/sdapi/v1/options", json={"emphasis": "No norm"}).status_code == 200
+    assert client.get("/sdapi/v1/options").json()["emphasis"] == "No norm"
+    assert client.post("/sdapi/v1/options", json={"emphasis": "louder"}).status_code == 422
 
 
 def test_a_model_is_loaded_when_it_is_chosen(server: Any, client: httpx.Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from engine import GenerationRequest
 from engine.formats.png import request_from_png
+from engine.request_a1111 import A1111
 from tests.server.conftest import RunningServer
 from tests.server.dialects.sdapi.calls import txt2img
 from tests.server.following import all_jobs
@@ -36,8 +38,8 @@ def test_the_answer_has_what_clients_read(client: httpx.Client) -> None:
     assert answer["parameters"]["prompt"] == "a cat"
     assert answer["parameters"]["n_iter"] == 1
     assert request_from_png(png) == GenerationRequest(
-        prompt="a cat", negative_prompt="dogs", prompt_syntax="a1111", seed=7, cfg_scale=5.5,
-        sampler="dpmpp_2m", scheduler="karras", width=64, height=64, steps=3, model="instant.safetensors",
+        prompt="a cat", negative_prompt="dogs", prompt_syntax="a1111", seed=7, cfg_scale=5.5, sampler="dpmpp_2m",
+        a1111=A1111(schedule="karras"), width=64, height=64, steps=3, model="instant.safetensors",
     )  # fmt: skip
 
 
@@ -102,6 +104,28 @@ def test_an_infotext_gives_the_picture_again(client: httpx.Client) -> None:
     text = json.loads(first["info"])["infotexts"][0]
     again = client.post("/sdapi/v1/txt2img", json={"infotext": text}).json()
     assert again["images"] == first["images"]
+
+
+def test_what_a_call_says_goes_before_its_infotext(client: httpx.Client) -> None:
+    body = {"prompt": "x", "seed": 9, "sampler_name": "Heun", "subseed": 3, "subseed_strength": 0.5}
+    text = json.loads(txt2img(client, **body)["info"])["infotexts"][0]
+    other = txt2img(client, **{**body, "seed": 10, "sampler_name": "Euler a", "scheduler": "Karras"})
+    named = {"infotext": text, "seed": 10, "sampler_name": "Euler a", "scheduler": "Karras"}
+    assert client.post("/sdapi/v1/txt2img", json=named).json()["images"] == other["images"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"subseed_strength": 0.2}, {"eta": 0.5}, {"scheduler": "Karras"}, {"override_settings": {"randn_source": "CPU"}}],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_an_infotext_says_in_other_words_is_refused_beside_it(
+    client: httpx.Client, fields: dict[str, Any]
+) -> None:
+    text = json.loads(txt2img(client, prompt="x", seed=9)["info"])["infotexts"][0]
+    response = client.post("/sdapi/v1/txt2img", json={"infotext": text, **fields})
+    assert response.status_code == 422
+    assert next(iter(fields)) in response.json()["errors"]
 
 
 def test_a_model_for_one_call(client: httpx.Client) -> None:
