@@ -120,6 +120,18 @@ class PadPictures(Pictures):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ExtendPictures(Pictures):
+    """Pictures in the middle of a larger canvas, with their outermost rows or columns repeated up to its border.
+
+    It is black where that leaves a gap.
+    """
+
+    pictures: Pictures = link(Pictures)
+    width: int = parameter(512, _SIDE, "width of the canvas in pixels, at least the pictures'")
+    height: int = parameter(512, _SIDE, "height of the canvas in pixels, at least the pictures'")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class JoinPictures(Pictures):
     """Two batches as one. The second is scaled to the first's size, bilinear, cropped to the centre."""
 

@@ -114,6 +114,14 @@ def _resized_mask(node: masks.ResizeMask, sizes: Sizes) -> PictureSize:
     return replace(size, height=node.height, width=node.width)
 
 
+def _extended(node: editing.ExtendPictures, sizes: Sizes) -> PictureSize:
+    size: PictureSize = sizes[node.pictures]
+    for name, side, least in (("width", node.width, size.width), ("height", node.height, size.height)):
+        if side < least:
+            raise BadRequest(name, side, f"at least the pictures' {least} pixels")
+    return replace(size, height=node.height, width=node.width)
+
+
 def _cropped_mask(node: masks.CropMask, sizes: Sizes) -> PictureSize:
     top, left, bottom, right = part_of(node, sizes[node.mask])
     size: PictureSize = sizes[node.mask]
@@ -248,6 +256,7 @@ RULES: Mapping[type[Node], Rule] = {
     editing.ScaleToMegapixels: _rescaled,
     editing.CropPictures: _cropped,
     editing.PadPictures: _padded,
+    editing.ExtendPictures: _extended,
     editing.JoinPictures: _joined,
     editing.RepeatPictures: _repeated,
     editing.PicturesFromBatch: _some,

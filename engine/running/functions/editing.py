@@ -116,6 +116,12 @@ def crop(node: nodes.CropPictures, bench: Bench) -> PictureBatch:
     return PictureBatch(pixels[:, top:bottom, left:right])
 
 
+@carries_out(nodes.ExtendPictures)
+def extend(node: nodes.ExtendPictures, bench: Bench) -> PictureBatch:
+    pixels: Tensor = bench[node.pictures].pixels.movedim(-1, 1)
+    return PictureBatch(scaling.extended(pixels, node.height, node.width).movedim(1, -1))
+
+
 @carries_out(nodes.PadPictures)
 def pad(node: nodes.PadPictures, bench: Bench) -> PictureBatch:
     pixels: Tensor = bench[node.pictures].pixels

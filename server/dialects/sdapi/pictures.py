@@ -8,6 +8,7 @@ from engine.workflow.editing import (
     CompositePictures,
     CropPictures,
     EmptyPictures,
+    ExtendPictures,
     PicturesFromBatch,
     ResizePictures,
 )
@@ -63,29 +64,16 @@ class Sized:
         return covering.part((covering.width - width) // 2, (covering.height - height) // 2, width, height)
 
     def _filled(self, width: int, height: int) -> Sized:
-        """Scale it so that it fits in, and stretch its edges over the rest."""
+        """Scale it so that it fits in, and let its edges go on over the rest."""
         narrower = width * self.height < self.width * height
         inside = self.scaled(
             max(1, width if narrower else self.width * height // self.height),
             max(1, self.height * width // self.width if narrower else height),
         )
-        right, lower = width - inside.width, height - inside.height
-        made = Sized(pictures=EmptyPictures(width=width, height=height), width=width, height=height)
-        edges = (
-            (inside.part(0, 0, inside.width, 1), 0, 0, width, lower // 2),
-            (inside.part(0, inside.height - 1, inside.width, 1), 0, lower // 2, width, height - lower // 2),
-        )
-        if right:
-            edges = (
-                (inside.part(0, 0, 1, inside.height), 0, 0, right // 2, height),
-                (inside.part(inside.width - 1, 0, 1, inside.height), right // 2, 0, width - right // 2, height),
-            )
-        if not right and not lower:
+        if (inside.width, inside.height) == (width, height):
             return inside
-        for edge, x, y, edge_width, edge_height in edges:
-            if edge_width and edge_height:
-                made = made.pasted(edge.scaled(edge_width, edge_height), x, y)
-        return made.pasted(inside, right // 2, lower // 2)
+        extended = ExtendPictures(pictures=inside.pictures, width=width, height=height)
+        return Sized(pictures=extended, width=width, height=height)
 
 
 def picture_of(input: Input) -> Sized:

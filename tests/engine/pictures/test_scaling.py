@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.pictures.compositing import composite_masked
-from engine.pictures.scaling import cropped_to_aspect, lanczos, repeated_to, resized
+from engine.pictures.scaling import cropped_to_aspect, extended, lanczos, repeated_to, resized
 
 SIDES = st.integers(1, 12)
 
@@ -63,6 +63,15 @@ def test_the_nearest_cell_is_that_of_a_new_ones_left_end_or_middle() -> None:
     assert torch.equal(resized(values, 1, 3, "nearest"), values[..., [0, 1, 2]])
     assert torch.equal(resized(values, 1, 3, "nearest-exact"), values[..., [0, 2, 3]])
     assert torch.equal(resized(values, 1, 3, "nearest-bytes") * 255, torch.tensor([25.0, 76, 102])[None, None, None])
+
+
+def test_edges_go_on_up_to_the_border_of_a_larger_canvas() -> None:
+    rows = torch.tensor([80.0, 40, 16])[None, None, :, None].expand(1, 1, 3, 2) / 255
+    made = extended(rows, 6, 2)[0, 0, :, 0] * 255
+    assert made.round().tolist() == [85, 85, 80, 40, 16, 13]
+    turned = extended(rows.transpose(2, 3), 2, 6)
+    assert torch.equal(turned, extended(rows, 6, 2).transpose(2, 3))
+    assert torch.equal(extended(rows, 3, 2), rows)
 
 
 def test_the_few_are_repeated_and_the_many_cut() -> None:

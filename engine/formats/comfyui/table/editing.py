@@ -126,6 +126,15 @@ ROWS = (
         *("image", "width", "height", "x", "y"),
     ),
     row(
+        "ExtendImage",
+        "Extend Image",
+        "image",
+        "Puts pictures in the middle of a larger canvas, up to whose border their edges go on.",
+        inputs=("image", "width", "height"),
+        outputs=(output("IMAGE", made(nodes.ExtendPictures, pictures="image", width="width", height="height")),),
+        ours=True,
+    ),
+    row(
         "ImagePadForOutpaint",
         "Pad Image for Outpainting",
         "image",

@@ -43,7 +43,6 @@ ADAPTIVE = 1e-3
 """That of DPM adaptive's hundred evaluations."""
 
 MISSING = {
-    "i2i_resize_2": "the edges that fill a picture are others",
     "i2i_colour": "colours are not corrected",
     "tiling": "convolutions do not wrap around",
     "downcast_ddim": "DDIM does not compute in half precision",
