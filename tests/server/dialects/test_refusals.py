@@ -61,7 +61,6 @@ UNKNOWN = {
     "native": ("/api/v1/generate", {"one_x": 1, "two_x": 2}, 400),
     "native, files": ("/api/v1/generate", SMALL | {"vae": "one_x", "loras": [{"name": "two_x"}]}, 400),
     "sdapi": ("/sdapi/v1/txt2img", {"one_x": 1, "two_x": 2}, 422),
-    "sdapi, files": ("/sdapi/v1/txt2img", SMALL | {"prompt": "<lora:one_x:1> <lora:two_x:1>"}, 422),
     "openai": ("/v1/images/generations", {"prompt": "x", "one_x": 1, "two_x": 2}, 400),
     "replicate": ("/v1/predictions", {"version": "tiny", "input": {"one_x": 1, "two_x": 2}}, 400),
     "huggingface": ("/hf", {"inputs": "x", "parameters": {"one_x": 1, "two_x": 2}}, 400),
