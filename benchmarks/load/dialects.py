@@ -162,7 +162,7 @@ async def cancel(caller: Caller, call: Call) -> None:
     elif call.dialect == "replicate":
         await caller.ask("POST", f"/v1/predictions/{call.id}/cancel", call)
     else:
-        await caller.ask("DELETE", f"/api/v1/jobs/{call.id}", call)
+        await caller.ask("POST", f"/api/v1/jobs/{call.id}/cancel", call)
 
 
 ASK: dict[Dialect, Callable[[Caller, Call, CallState], Awaitable[None]]] = {

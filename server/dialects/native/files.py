@@ -43,8 +43,12 @@ class File:
 
     @property
     def graph(self) -> dict[str, Any] | None:
-        """The file's graph in ComfyUI's API form; None if it has none."""
-        return self.wanted.to_comfyui() if isinstance(self.wanted, Workflow) else None
+        """The file's graph in ComfyUI's API form, or that of a request for AUTOMATIC1111's own picture; None if there is
+        none."""
+        if isinstance(self.wanted, Workflow):
+            return self.wanted.to_comfyui()
+        own = self.wanted.a1111 is not None and self.wanted.seed is not None
+        return self.wanted.workflow().to_comfyui() if own else None
 
 
 async def read_file(http: Request, part: bytes | None = None, *, replaced: Collection[str] = ()) -> File:
