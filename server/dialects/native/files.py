@@ -43,8 +43,7 @@ class File:
 
     @property
     def graph(self) -> dict[str, Any] | None:
-        """The file's graph in ComfyUI's API form, or that of a request for AUTOMATIC1111's own picture; None if there is
-        none."""
+        """The file's graph in ComfyUI's API form, or that of a request for AUTOMATIC1111's own picture, if any."""
         if isinstance(self.wanted, Workflow):
             return self.wanted.to_comfyui()
         own = self.wanted.a1111 is not None and self.wanted.seed is not None
