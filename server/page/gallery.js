@@ -28,7 +28,7 @@ export const itemOf = (job, number) => ({ job, number, name: api.nameOf(job.imag
 
 /** Put the pictures of a job in front: those that are there while it runs, all when it is done. */
 export function add(job) {
-  if (isSearch()) return;
+  if (isSearch() || (counted.has(job.id) && job.state !== "succeeded")) return; // an answer from before its end came late
   if (job.state === "succeeded" && !counted.has(job.id)) {
     counted.add(job.id);
     offset += 1;

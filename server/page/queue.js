@@ -30,7 +30,7 @@ export async function refresh() {
     return; // the banner says it
   }
   const now = new Set(jobs.map((job) => job.id));
-  for (const id of before) if (!now.has(id)) api.job(id).then(listeners.ended, () => {});
+  for (const id of before) if (!now.has(id)) api.job(id).then((job) => { if (job.finished) listeners.ended(job); }, () => {});
   before = now;
   $("queue-section").hidden = jobs.length < 2 && jobs.every((job) => job.state === "running");
   $("queue-count").textContent = jobs.length || "";

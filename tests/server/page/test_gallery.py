@@ -31,6 +31,20 @@ def test_tiles_are_thumbnails_and_named_apart(server: RunningServer, page: Page)
     assert names == ["tree, seed 1", "tree, seed 0"]
 
 
+def test_an_answer_from_before_a_jobs_end_takes_no_picture_away(server: RunningServer, page: Page) -> None:
+    """Answers overtake each other: one that was asked for while the job ran may be read after its end."""
+    filled(page, server, "one")
+    expect(tiles(page)).to_have_count(1)
+    page.evaluate(
+        """async () => {
+            const gallery = await import(new URL("gallery.js", document.querySelector("script[type=module]").src));
+            const [{ job }] = gallery.all();
+            gallery.add({ ...job, state: "running", finished: null, images: [] });
+        }"""
+    )
+    expect(tiles(page)).to_have_count(1)
+
+
 def test_each_picture_has_a_url_and_keys_lead_to_its_neighbours(server: RunningServer, page: Page) -> None:
     filled(page, server, "one", "two", "three")
     viewer = page.locator("#viewer")
