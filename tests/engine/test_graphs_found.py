@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from engine import BadRequest, Engine, EngineConfig, Workflow
 from tests.graphs_found import BROKEN, GRAPHS, UNKNOWN_FILE, files, filled, small
+from tests.pack import MEMORY
 
 _STAND_INS = {
     "checkpoints": ("parity64", "parity64_b"),
@@ -53,7 +54,8 @@ def _write_weights(source: Path, path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def engine(models: Path) -> Iterator[Engine]:
-    with Engine(EngineConfig(models_folders=(models,), device="cpu", dtype="float32")) as engine:
+    config = EngineConfig(models_folders=(models,), device="cpu", dtype="float32", memory_budget=MEMORY)
+    with Engine(config) as engine:
         yield engine
 
 
