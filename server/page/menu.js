@@ -46,12 +46,17 @@ function ask({ label, words, run, type = "text" }) {
   return form;
 }
 
+let asking = Promise.resolve(); // the question that is asked, or was last
+
 /** Whether a person is sure of what ``question`` asks. */
-export function sure(question) {
+export async function sure(question) {
+  await asking; // a dialog is closed before its close event, which would answer this question too
+  if ($("sure").open) return false;
   $("sure-title").textContent = question;
   $("sure").returnValue = "";
   $("sure").showModal();
-  return new Promise((resolve) => $("sure").addEventListener("close", () => resolve($("sure").returnValue === "yes"), { once: true }));
+  asking = new Promise((resolve) => $("sure").addEventListener("close", () => resolve($("sure").returnValue === "yes"), { once: true }));
+  return asking;
 }
 
 export async function copy(text, what) {
