@@ -10,7 +10,8 @@ _STRENGTH = Other("strength", hints={"step": 0.01})
 _PERCENTS = tuple(Other(name, hints={"step": 0.001}) for name in ("start_percent", "end_percent"))
 
 
-def _controlled(conditioning: str) -> Made:
+def _controlled(conditioning: str, **fixed: Always) -> Made:
+    """A prompt that is steered; ``fixed`` are the values of the node that a class always has."""
     return made(
         Controlled,
         conditioning=conditioning,
@@ -19,6 +20,7 @@ def _controlled(conditioning: str) -> Made:
         strength="strength",
         start="start_percent",
         end="end_percent",
+        **fixed,
     )
 
 
@@ -50,21 +52,7 @@ ROWS = (
             Other("start_percent", ours=True),
             Other("end_percent", ours=True),
         ),
-        outputs=(
-            output(
-                "CONDITIONING",
-                made(
-                    Controlled,
-                    conditioning="conditioning",
-                    network="control_net",
-                    pictures="image",
-                    strength="strength",
-                    start="start_percent",
-                    end="end_percent",
-                    shared=Always(True),
-                ),
-            ),
-        ),
+        outputs=(output("CONDITIONING", _controlled("conditioning", shared=Always(True))),),
     ),
     row(
         "ControlNetApplyAdvanced",
@@ -91,21 +79,7 @@ ROWS = (
         "conditioning/controlnet",
         "Steers a prompt by a picture, in fine layers less, for a range of the sampling.",
         inputs=("conditioning", "control_net", "image", _STRENGTH, *_PERCENTS),
-        outputs=(
-            output(
-                "CONDITIONING",
-                made(
-                    Controlled,
-                    conditioning="conditioning",
-                    network="control_net",
-                    pictures="image",
-                    strength="strength",
-                    start="start_percent",
-                    end="end_percent",
-                    softly=Always(True),
-                ),
-            ),
-        ),
+        outputs=(output("CONDITIONING", _controlled("conditioning", softly=Always(True))),),
         ours=True,
     ),
 )
