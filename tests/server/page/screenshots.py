@@ -20,43 +20,61 @@ from tests.server.queues import settings_in
 SCREENS = {"desk": (1440, 900, "light"), "laptop": (1280, 720, "dark"), "phone": (390, 844, "light")}
 
 
+class Camera:
+    """Takes pictures of a page, numbered in the order in which they are taken."""
+
+    def __init__(self, page: Page, folder: Path, prefix: str) -> None:
+        self._page, self._folder, self._prefix = page, folder, prefix
+        self._number = 0
+
+    def shot(self, name: str) -> None:
+        """Take a picture of what is to be seen now."""
+        self._number += 1
+        self._page.wait_for_timeout(500)  # for animations
+        self._page.screenshot(path=self._folder / f"{self._prefix}_{self._number:02}_{name}.png")
+
+
 def take(page: Page, server: RunningServer, folder: Path, prefix: str) -> None:
     """Go through the states, with a picture of each."""
-    number = 0
-
-    def shot(name: str) -> None:
-        nonlocal number
-        number += 1
-        page.wait_for_timeout(500)  # for animations
-        page.screenshot(path=folder / f"{prefix}_{number:02}_{name}.png")
-
+    camera = Camera(page, folder, prefix)
     server.backend.step_seconds = 0
     opened(page, server)
+    _form(page, camera)
+    _queue(page, camera, server)
+    _gallery(page, camera)
+    page.context.set_offline(True)
+    expect(page.locator("#banner")).to_be_visible()
+    camera.shot("offline")
+    page.context.set_offline(False)
+
+
+def _form(page: Page, camera: Camera) -> None:
     page.evaluate("document.getElementById('settings').open = true")
-    shot("start")
+    camera.shot("start")
     page.click("#help")
-    shot("shortcuts")
+    camera.shot("shortcuts")
     page.keyboard.press("Escape")
     page.fill("#prompt", "a red boat on a calm lake, (mountains:1.2) behind it, morning mist")
     page.fill("#width", "500")
     page.click("#generate")
-    shot("mistake")
+    camera.shot("mistake")
     page.fill("#width", "512")
     page.fill("#count", "4")
     page.click("#generate")
     expect(pictures(page)).to_have_count(4)
-    shot("four_pictures")
-    page.click("#add-lora")
-    shot("loras")
-    page.keyboard.press("Escape")
-    page.click("text=History")
-    shot("history")
-    page.keyboard.press("Escape")
+    camera.shot("four_pictures")
+    for button, name in (("#add-lora", "loras"), ("text=History", "history")):
+        page.click(button)
+        camera.shot(name)
+        page.keyboard.press("Escape")
     page.fill("#height", "768")
     page.fill("#count", "1")
     page.click("#generate")
     expect(pictures(page)).to_have_count(1)
-    shot("portrait")
+    camera.shot("portrait")
+
+
+def _queue(page: Page, camera: Camera, server: RunningServer) -> None:
     server.backend.step_seconds = 0.4
     for words in ("three pink trees in a desert", "a lighthouse at dawn"):
         page.fill("#prompt", words)
@@ -64,32 +82,29 @@ def take(page: Page, server: RunningServer, folder: Path, prefix: str) -> None:
         expect(page.locator("#generate")).to_be_enabled()
     expect(page.locator("#queue li")).to_have_count(2)
     page.wait_for_timeout(2000)
-    shot("running")
+    camera.shot("running")
     page.locator("#queue").scroll_into_view_if_needed()
-    shot("queue")
+    camera.shot("queue")
     server.backend.step_seconds = 0
     page.click("#cancel-all")
     expect(page.locator("#queue-section")).to_be_hidden()
+
+
+def _gallery(page: Page, camera: Camera) -> None:
     page.click("#select")
     for chosen in (1, 2):
         tiles(page).nth(chosen).click()
-    shot("selection")
-    page.click("#compare")
-    shot("compared")
-    page.keyboard.press("Escape")
-    page.click("#delete")
-    shot("sure")
-    page.keyboard.press("Escape")
+    camera.shot("selection")
+    for button, name in (("#compare", "compared"), ("#delete", "sure")):
+        page.click(button)
+        camera.shot(name)
+        page.keyboard.press("Escape")
     page.click("#select")
     tiles(page).nth(1).click()
-    shot("viewer")
+    camera.shot("viewer")
     page.keyboard.press("z")
-    shot("zoomed")
+    camera.shot("zoomed")
     page.keyboard.press("Escape")
-    page.context.set_offline(True)
-    expect(page.locator("#banner")).to_be_visible()
-    shot("offline")
-    page.context.set_offline(False)
 
 
 def main(folder: Path) -> None:
